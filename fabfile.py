@@ -1,0 +1,281 @@
+"""The tasks people type; each parses, calls one function, prints, exits."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from fabric import Connection, task
+from loguru import logger
+
+from fanout import report as reports
+from fanout import run as runs
+from fanout import sample as samples
+from provision import config, lifecycle
+from provision import status as statuses
+from provision.errors import FanrunError, FleetError, RunUnfinished, UsageError
+from provision.fleet import Fleet, Folder
+from provision.progress import Board
+from provision.providers import base as providers
+
+ROOT = Path(__file__).resolve().parent
+FLEET = "the fleet's name (default: default)"
+
+
+def _settings(context: Connection, **flags: str | None) -> config.Settings:
+    found = context.config.get("fanrun", {})
+    return config.settings(ROOT, found if isinstance(found, dict) else dict(found), os.environ, flags)
+
+
+def _paint(text: str, colour: int) -> str:
+    plain = not sys.stderr.isatty() or "NO_COLOR" in os.environ
+    return text if plain else f"\033[{colour}m{text}\033[0m"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _fail(error: BaseException | str, code: int) -> NoReturn:
+    _say(f"{_paint('error:', 31)} {error}")
+    raise SystemExit(code)
+
+
+@contextlib.contextmanager
+def _advice(code: int) -> Iterator[None]:
+    """Turn our errors into one line and an exit code: 2 for usage, 3 for an unfinished run, else `code`."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except (UsageError, FleetError) as error:
+        _fail(error, 2)
+    except RunUnfinished as error:
+        _fail(error, 3)
+    except FanrunError as error:
+        _fail(error, code)
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
+    except BrokenPipeError:
+        # The reader of our output has gone; Python would complain about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(141) from None
+
+
+@task(
+    help={
+        "hosts": "how many workers, 1 or more (default: 2); a hub comes with them",
+        "provider": f"where hosts come from: {', '.join(providers.names())} (default: local)",
+        "fleet": FLEET,
+    }
+)
+def up(context: Connection, hosts: str | None = None, provider: str | None = None, fleet: str | None = None) -> None:
+    """Make a fleet of a hub and so many workers, or bring one to that number and repair it."""
+    with _advice(1):
+        settings = _settings(context, hosts=hosts, provider=provider, fleet=fleet)
+        folder = Folder(settings.home, settings.fleet)
+        chosen = _provider(folder, settings, provider)
+        _say(f"fleet {settings.fleet}: {settings.hosts} workers and a hub by provider {chosen.name}")
+        board = Board()
+        try:
+            done, changes = lifecycle.up(folder, chosen, settings.hosts, ROOT, board.say, board.step)
+        except (FanrunError, KeyboardInterrupt):
+            board.close()
+            _say(_exists(chosen))
+            raise
+        board.close()
+        image = done.images[lifecycle.OWN].ref.rpartition("@")[2]
+        _say("nothing to change" if not changes else f"{len(changes)} changes")
+        _say(f"{_paint('ready:', 32)} {len(done.workers)} workers with {lifecycle.OWN} {image[:19]}")
+
+
+@task(help={"fleet": FLEET})
+def deploy(context: Connection, fleet: str | None = None) -> None:
+    """Build the image of process.py and bring it to every worker; the hosts stay as they are."""
+    with _advice(1):
+        settings = _settings(context, fleet=fleet)
+        board = Board()
+        with contextlib.closing(board):
+            image = lifecycle.deploy(Folder(settings.home, settings.fleet), ROOT, board.say)
+        _say(f"deployed {image.name} {image.ref.rpartition('@')[2]}")
+
+
+@task(
+    iterable=["include", "exclude"],
+    help={
+        "src": "the folder of inputs",
+        "dst": "the folder for results, made if it isn't there",
+        "image": "an image to run instead of process.py's",
+        "args": "arguments for the program, in one string, quoted as for a shell",
+        "include": "take only inputs that match this glob (of the name; of the path if it has a /); repeatable",
+        "exclude": "leave out inputs that match this glob; repeatable",
+        "dry-run": "print the plan and do nothing",
+        "json_": "print the report (or the plan) as JSON",
+        "fleet": FLEET,
+    },
+)
+def run(
+    context: Connection,
+    src: str | None = None,
+    dst: str | None = None,
+    image: str | None = None,
+    args: str = "",
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    dry_run: bool = False,
+    json_: bool = False,
+    fleet: str | None = None,
+) -> None:
+    """Bring every input under SRC through the image on all workers, and the results to DST."""
+    with _advice(2):
+        if not src or not dst:
+            raise UsageError("fab run needs --src and --dst; `fab --help run` shows all it takes")
+        settings = _settings(context, fleet=fleet)
+        folder = Folder(settings.home, settings.fleet)
+        known = folder.load()
+        request = runs.Request(os.path.abspath(src), os.path.abspath(dst), _words(args), tuple(include), tuple(exclude))
+        if dry_run:
+            _print_plan(runs.dry_run(request, known), image or lifecycle.OWN, json_)
+            return
+        found = runs.check(request)
+        board = Board(total=len(found[0]), unit="images")
+        with contextlib.closing(board):
+            logger.remove()
+            logger.add(board.write, level="WARNING", format="{level}: {message}")
+            ref = _deployed(folder, known, image, board)
+            done = runs.run(request, found, known, folder, ref, board)
+        print(reports.to_json(done) if json_ else reports.summary(done))
+        if done.failed:
+            raise SystemExit(1)
+
+
+@task(help={"json_": "print it as JSON", "fleet": FLEET})
+def status(context: Connection, json_: bool = False, fleet: str | None = None) -> None:
+    """Show the fleet's hosts: role, address, reachable, Docker, image, load and disk."""
+    with _advice(1):
+        settings = _settings(context, fleet=fleet)
+        folder = Folder(settings.home, settings.fleet)
+        known = folder.load()
+        rows = statuses.status(folder, known)
+        print(statuses.to_json(known, rows) if json_ else statuses.table(rows))
+        if not all(row.reachable for row in rows):
+            raise SystemExit(1)
+
+
+@task(help={"host": "the host's name, as `fab status` shows it (default: worker-1)", "fleet": FLEET})
+def ssh(context: Connection, host: str = "worker-1", fleet: str | None = None) -> None:
+    """Open a shell on a host."""
+    with _advice(1):
+        settings = _settings(context, fleet=fleet)
+        folder = Folder(settings.home, settings.fleet)
+        name = folder.load().host(host).name
+        os.execvp("ssh", ["ssh", "-F", str(folder.ssh_config), name])
+
+
+@task(name="exec", help={"command": "a line of shell, run on every worker", "fleet": FLEET})
+def execute(context: Connection, command: str = "", fleet: str | None = None) -> None:
+    """Run a command on every worker and show every result; one bad host hides no other."""
+    with _advice(1):
+        if not command.strip():
+            raise UsageError('fab exec needs --command "…"')
+        settings = _settings(context, fleet=fleet)
+        folder = Folder(settings.home, settings.fleet)
+        known = folder.load()
+        results, errors = lifecycle.execute(folder, known, command)
+        for host in known.workers:
+            if host.name in errors:
+                _say(f"{host.name}: {_paint('error:', 31)} {errors[host.name]}")
+                continue
+            result = results[host.name]
+            for line in result.stdout.splitlines():
+                print(f"{host.name}: {line}")
+            for line in result.stderr.splitlines():
+                _say(f"{host.name}: {line}")
+            if result.exit_code != 0:
+                _say(f"{host.name}: {_paint('error:', 31)} exit {result.exit_code}")
+        if errors or any(result.exit_code for result in results.values()):
+            raise SystemExit(1)
+
+
+@task(help={"fleet": FLEET})
+def down(context: Connection, fleet: str | None = None) -> None:
+    """End the fleet's hosts and forget it; harmless when there is none."""
+    with _advice(1):
+        settings = _settings(context, fleet=fleet)
+        folder = Folder(settings.home, settings.fleet)
+        chosen = _provider(folder, settings, None)
+        board = Board()
+        with contextlib.closing(board):
+            names = lifecycle.down(folder, chosen, board.say)
+        _say(f"fleet {settings.fleet} is gone: {', '.join(names) or 'there were no hosts'}")
+
+
+@task(help={"dst": "the folder for them, made if it isn't there", "count": "how many, 1 or more (default: 59)"})
+def sample(context: Connection, dst: str | None = None, count: str = "59") -> None:
+    """Draw images to try Fanrun with: JPEG plates of plants, the same ones every time."""
+    with _advice(1):
+        if not dst:
+            raise UsageError("fab sample needs --dst; `fab --help sample` shows all it takes")
+        folder, number = Path(os.path.abspath(dst)), config.whole("count", count, 1, samples.MOST)
+        size = samples.make(folder, number)
+        _say(f"{number} plates, {reports.amount(size)}, in {folder}")
+
+
+def _provider(folder: Folder, settings: config.Settings, flag: str | None) -> providers.Provider:
+    """The provider of the fleet, if it was begun; else the one that the settings name."""
+    name = settings.provider
+    if folder.exists():
+        with contextlib.suppress(FleetError):
+            begun = folder.load().provider
+            if flag is not None and flag != begun:
+                raise UsageError(
+                    f"fleet {settings.fleet} was begun with provider {begun}, not {flag}; "
+                    "`fab down` ends it, --fleet names another"
+                )
+            name = begun
+    return providers.load(name, folder)
+
+
+def _exists(chosen: providers.Provider) -> str:
+    """What stands after an `up` that did not end."""
+    try:
+        found = sorted(f"{item.host.name} ({item.state})" for item in chosen.find())
+    except FanrunError:
+        found = []
+    what = ", ".join(found) or "no hosts yet"
+    return f"what exists: {what}; `fab up` goes on from here, `fab down` removes it"
+
+
+def _words(args: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(args))
+    except ValueError as error:
+        raise UsageError(f"--args {args!r}: {error}") from error
+
+
+def _deployed(folder: Folder, known: Fleet, image: str | None, board: Board) -> str:
+    """What the workers pull: deployed now, if it changed since it last was."""
+    if lifecycle.current(known, image, ROOT):
+        return known.images[image or lifecycle.OWN].ref
+    board.say("deploy", f"{image or lifecycle.OWN} is new or has changed")
+    return lifecycle.deploy(folder, ROOT, board.say, image or lifecycle.OWN).ref
+
+
+def _print_plan(todo: runs.Plan, image: str, as_json: bool) -> None:
+    shares = {
+        name: {"batches": len(cut), "inputs": sum(len(b.inputs) for b in cut), "bytes": sum(b.size for b in cut)}
+        for name, cut in todo.batches.items()
+    }
+    if as_json:
+        plan = {"image": image, "inputs": len(todo.inputs), "bytes": todo.size, "workers": shares}
+        print(json.dumps(plan, indent=2))
+        return
+    print(f"{len(todo.inputs)} inputs, {reports.amount(todo.size)}, image {image}; nothing was done")
+    for name, share in shares.items():
+        print(f"  {name:<10} {share['inputs']} inputs in {share['batches']} batches, {reports.amount(share['bytes'])}")

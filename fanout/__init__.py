@@ -1,0 +1,1 @@
+"""One run: a directory in, a directory out."""

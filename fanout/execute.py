@@ -1,0 +1,77 @@
+"""Commands of this machine that a run starts, waits for, and can end all at once."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended; `error` is what it wrote to standard error."""
+
+    exit_code: int
+    output: bytes
+    error: str
+
+    @property
+    def reason(self) -> str:
+        """The last line it wrote to standard error, or its exit code."""
+        lines = [line for line in self.error.splitlines() if line.strip()]
+        return lines[-1].strip() if lines else f"exit {self.exit_code}"
+
+
+class Stopped(Exception):
+    """The run is being stopped: nothing new is started."""
+
+
+class Executor:
+    """Starts commands and knows which are running, so that `stop` can end them.
+
+    Output goes to files, not pipes: a shared SSH connection goes to the background with its
+    standard error still open, and a pipe would not end before it does.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._stopped = False
+
+    def call(self, argv: Sequence[str | bytes], *, stdin: bytes = b"", timeout: float | None = None) -> Done:
+        """Run a command to its end; one that lasts over `timeout` seconds is ended with code 124.
+
+        Raises Stopped when the run is being stopped.
+        """
+        with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            given.write(stdin)
+            given.seek(0)
+            with self._lock:
+                if self._stopped:
+                    raise Stopped
+                # A session of its own: Ctrl-C reaches Fanrun, which decides what to end.
+                process = subprocess.Popen(argv, stdin=given, stdout=out, stderr=err, start_new_session=True)
+                self._running.add(process)
+            try:
+                code = process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                process.terminate()
+                process.wait()
+                code = 124
+            finally:
+                with self._lock:
+                    self._running.discard(process)
+            if self._stopped:
+                raise Stopped
+            out.seek(0)
+            err.seek(0)
+            return Done(code, out.read(), err.read().decode(errors="replace"))
+
+    def stop(self) -> None:
+        """End every running command and start no more."""
+        with self._lock:
+            self._stopped = True
+            for process in self._running:
+                process.terminate()

@@ -1,0 +1,145 @@
+"""What a batch came to: which inputs are done, which failed and why, and the way into DST."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fanout.plan import STATE, Input
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a program's report: whether an input went well, and its error if not."""
+
+    ok: bool
+    error: str
+
+
+@dataclass
+class Outcome:
+    """The fate of a batch's inputs.
+
+    `results` has the result paths of every input that is done, `failed` the reason of every
+    one that failed, `open` those of which nothing is known: they are tried again, fewer at
+    a time.  `extra` are results that belong to no input.
+    """
+
+    results: dict[bytes, list[bytes]] = field(default_factory=dict)
+    failed: dict[bytes, str] = field(default_factory=dict)
+    open: list[Input] = field(default_factory=list)
+    extra: list[bytes] = field(default_factory=list)
+
+
+def parse_manifest(data: bytes) -> dict[bytes, str]:
+    """Read `sha256sum -z` over `find .`: {path relative to /out: hash in hex}."""
+    manifest = {}
+    for record in data.split(b"\0"):
+        digest, separator, path = record.partition(b"  ./")
+        if separator:
+            manifest[path] = digest.decode("ascii")
+    return manifest
+
+
+def parse_report(data: bytes) -> dict[bytes, Line]:
+    """Read the program's JSON lines, the last one for a path winning; lines of another form are passed over."""
+    return dict(filter(None, map(_parse_line, data.splitlines())))
+
+
+def _parse_line(text: bytes) -> tuple[bytes, Line] | None:
+    try:
+        line = json.loads(text)
+        return os.fsencode(line["path"]), Line(line["ok"] is True, str(line.get("error") or ""))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def match(inputs: Sequence[Input], paths: Iterable[bytes]) -> tuple[dict[bytes, list[bytes]], list[bytes]]:
+    """Give each result to its input; returns ({key: results}, results that are nobody's).
+
+    A result belongs to the input of the same path; else to the input in the same folder
+    whose name without extension begins the result's name, the longest of them.
+    """
+    keys = {item.key for item in inputs}
+    stems: dict[tuple[bytes, bytes], bytes] = {}
+    for key in keys:
+        folder, name = os.path.split(key)
+        stems.setdefault((folder, os.path.splitext(name)[0]), key)
+    found: dict[bytes, list[bytes]] = {}
+    nobody = []
+    for path in paths:
+        folder, name = os.path.split(path)
+        lengths = range(len(name), 0, -1)
+        owner = path if path in keys else next(
+            (stems[folder, name[:n]] for n in lengths if (folder, name[:n]) in stems), None
+        )  # fmt: skip
+        if owner is None:
+            nobody.append(path)
+        else:
+            found.setdefault(owner, []).append(path)
+    return found, nobody
+
+
+def judge(
+    inputs: Sequence[Input], code: int, report: Mapping[bytes, Line], paths: Iterable[bytes], said: str
+) -> Outcome:
+    """Decide the fate of every input from exit code, report and results; `said` is the program's last line."""
+    outcome = Outcome()
+    found, outcome.extra = match(inputs, paths)
+    for item in inputs:
+        line = report.get(item.key)
+        if line is not None and not line.ok:
+            outcome.failed[item.key] = line.error or "the program reported a failure and gave no reason"
+        elif line is None and code != 0:
+            outcome.open.append(item)
+        elif item.key in found:
+            outcome.results[item.key] = found[item.key]
+        else:
+            outcome.failed[item.key] = "the program ended well but left no result for it"
+    if len(outcome.open) == 1 and len(inputs) == 1:
+        outcome.failed[outcome.open.pop().key] = f"the program ended with {explain(code)}: {said}"
+    return outcome
+
+
+def explain(code: int) -> str:
+    """An exit code in words where it has a meaning of its own."""
+    meanings = {
+        126: "exit 126, the image's program can't be run",
+        127: "exit 127, the image has no such program",
+        137: "exit 137, it was killed, by its memory limit perhaps",
+        139: "exit 139, a segmentation fault",
+    }
+    return meanings.get(code, f"exit {code}")
+
+
+def safe(path: bytes) -> bool:
+    """Whether a result's path stays inside DST and out of Fanrun's own folder there."""
+    parts = path.split(b"/")
+    return bool(path) and not path.startswith(b"/") and b".." not in parts and parts[0] != STATE
+
+
+def hash_file(path: bytes) -> str:
+    """The SHA-256 of a file, in hex."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def land(staging: bytes, dst: bytes, path: bytes, digest: str) -> str | None:
+    """Check a result's hash and rename it into DST; returns the reason if it can't be."""
+    source, target = os.path.join(staging, path), os.path.join(dst, path)
+    if not safe(path):
+        return f"its result's path {os.fsdecode(path)!r} is not one that may be written"
+    try:
+        if hash_file(source) != digest:
+            return "its result is not what the worker computed (damaged on the way)"
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        os.replace(source, target)
+    except OSError as error:
+        return f"its result can't be written to DST ({error.strerror})"
+    return None

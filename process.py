@@ -1,0 +1,249 @@
+"""Rotate every image under INPUT by 90 degrees into OUTPUT: python process.py INPUT OUTPUT [--workers N]
+
+Every regular file, at any depth, comes to the same relative path in the same format, byte for byte what
+`Image.open(a).rotate(90, expand=True).save(b)` writes. Links to files are read through, links to folders not
+entered. A result is there only when complete; a file that fails is told on stderr and has no result.
+Exit codes: 0 all done, 1 some files failed, 2 usage; 129, 130, 143 stopped by SIGHUP, SIGINT, SIGTERM.
+Where FANRUN_REPORT names a file, a JSON line for each input is appended to it as results come: {"path": name,
+"ok": bool, "seconds": float, "error": null or text}. The name is the relative path in ASCII; a byte not UTF-8
+is a lone surrogate (0xff is "\\udcff"), so that os.fsencode of the loaded name gives the path's own bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from contextlib import closing, suppress
+from itertools import chain, islice
+from os.path import dirname, isfile, join, realpath, splitext
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # at run time Pillow and others are imported where needed: batches are many and small
+    from collections.abc import Callable, Generator, Iterable, Iterator
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
+
+    from PIL import Image
+
+    Task = tuple[str, str, str, str]  # relative path, input file, final and temporary name of the result
+    Result = tuple[str, str | None, float]  # relative path, None or why it failed, seconds
+
+STOPS = [each for each in signal.Signals if each.name in ("SIGHUP", "SIGINT", "SIGTERM")]
+
+
+def rotate(image: Image.Image) -> Image.Image:
+    """Turn an image by 90 degrees counter-clockwise: (width, height) becomes (height, width)."""
+    return image.rotate(90, expand=True)
+
+
+def process(key: str, source: str, target: str, partial: str) -> Result:
+    """Bring one input to its place under OUTPUT, whole or not at all; no Exception leaves here."""
+    from PIL import Image
+
+    started, error = time.perf_counter(), None
+    try:
+        # The usual plugins or all, not those of the names met so far: their order decides doubtful files.
+        Image.preinit()
+        if splitext(source)[1].lower() not in ("", *Image.EXTENSION):
+            Image.init()
+        with Image.open(source) as image:
+            result = rotate(image)
+            if str(image.format).upper() not in Image.SAVE:
+                raise OSError(f"Pillow reads {image.format} but cannot write it")
+            os.makedirs(dirname(target), exist_ok=True)
+            shown = target.encode("utf-8", "replace").decode()  # JPEG 2000, IM and SGI look at the name
+            with open(shown, "xb+", opener=lambda _, flags: os.open(partial, flags, 0o666)) as file:
+                result.save(file, format=image.format)
+        os.replace(partial, target)
+    except BaseException as problem:
+        discard(partial)
+        if not isinstance(problem, Exception):
+            raise
+        discard(target)
+        error = reason(problem, source)
+    return key, error, time.perf_counter() - started
+
+
+def discard(path: str) -> None:
+    """Remove a file if it is there."""
+    with suppress(OSError):
+        os.unlink(path)
+
+
+def reason(error: Exception, source: str) -> str:
+    """Say in one short line why a file failed."""
+    text = f"{type(error).__name__}: {error}".rstrip(": ")
+    if type(error).__name__ == "UnidentifiedImageError":
+        text = "not an image (PIL: cannot identify image file)"
+    elif isinstance(error, OSError):
+        text = (error.strerror or str(error)) + ("" if error.filename in (None, source) else " (in OUTPUT)")
+    return printable(text)[:200]
+
+
+def printable(text: str) -> str:
+    """Escape what would disturb a terminal or a log: control characters, line ends, bytes not UTF-8."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def walk(root: str) -> Iterator[str]:
+    """Yield each file's path relative to `root`; a folder that cannot be listed stands for its files."""
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(join(root, folder)) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(join(folder, entry.name))
+                    elif isfile(entry.path):
+                        yield join(folder, entry.name)
+        except OSError:
+            yield folder
+
+
+def serve(pipe: Connection, parents: Connection) -> None:
+    """Be a child: answer tasks with results until the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the children too, but the parent decides
+    parents.close()  # a pipe ends when the last copy of its other end is closed
+    with suppress(EOFError, OSError):
+        while True:
+            pipe.send(process(*pipe.recv()))
+
+
+def start() -> tuple[BaseProcess, Connection]:
+    """Start a child; returns it and our end of its pipe, raises OSError where a limit forbids."""
+    from multiprocessing import get_context
+
+    context = get_context("fork") if sys.platform == "linux" else get_context("spawn")
+    ours, theirs = context.Pipe()
+    child = context.Process(target=serve, args=(theirs, ours), daemon=True)
+    child.start()
+    theirs.close()
+    return child, ours
+
+
+def end(child: BaseProcess, task: Task) -> Result:
+    """End a child, dead or alive; returns the result of the task it had, a failure."""
+    child.kill()
+    child.join()
+    discard(task[3])
+    how = f"signal {-code}" if (code := child.exitcode or 0) < 0 else f"exit code {code}"
+    return task[0], f"the process that worked on it died ({how})", 0.0
+
+
+def run_pool(tasks: Iterator[Task], limit: int) -> Generator[Result, None, None]:
+    """Process tasks in up to `limit` children, one at a time; a task that kills its child fails alone."""
+    from multiprocessing.connection import wait
+
+    idle: list[tuple[BaseProcess, Connection]] = []
+    busy: dict[Any, tuple[BaseProcess, Connection, Task]] = {}
+    try:
+        while True:
+            for task in islice(tasks, limit - len(busy)):
+                try:
+                    child, pipe = idle.pop() if idle else start()
+                    pipe.send(task)
+                except OSError:  # a limit on processes, or an idle child was killed: do it here
+                    yield process(*task)
+                    break
+                busy[pipe] = child, pipe, task
+            if not busy:
+                return
+            for ready in wait(list(busy)):
+                child, pipe, task = busy[ready]
+                try:
+                    result = pipe.recv()
+                    idle.append((child, pipe))
+                except (EOFError, OSError):
+                    result = end(child, task)
+                    discard(task[2])
+                del busy[ready]
+                yield result
+    finally:
+        for child, _, task in busy.values():
+            end(child, task)
+
+
+def record(results: Iterable[Result], report: int, tell: Callable[..., None]) -> int:
+    """Tell what became of each input, on stderr and in the report; returns the exit code."""
+    tally = [0, 0]
+    for key, error, seconds in results:
+        line = json.dumps({"path": key, "ok": error is None, "seconds": round(seconds, 6), "error": error})
+        tally[error is not None] += 1
+        with suppress(OSError):  # the disk may be full, but the results count
+            os.write(report, f"{line}\n".encode())
+        with suppress(OSError):  # and perhaps nobody listens
+            if error is not None:
+                tell(f"process.py: {printable(key)}: {error}", file=sys.stderr)
+    if tally[1]:
+        tell(f"process.py: {tally[0]} done, {tally[1]} failed", file=sys.stderr)
+    return min(1, tally[1])
+
+
+def stop(number: int, _: object) -> None:
+    """End the program on a signal; a second one must not disturb the tidying up."""
+    for each in STOPS:
+        signal.signal(each, signal.SIG_IGN)
+    raise SystemExit(128 + number)
+
+
+def parse() -> tuple[str, str, int, int]:
+    """Return INPUT, OUTPUT (which is made), the workers and the open report; raises SystemExit."""
+    parser = argparse.ArgumentParser("process.py", description="Rotate the images under INPUT into OUTPUT.")
+    parser.add_argument("input", metavar="INPUT", help="the folder to read")
+    parser.add_argument("output", metavar="OUTPUT", help="the folder to fill, made when missing")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    parser.add_argument("--workers", metavar="N", type=int, default=cores, help="default: one a core")
+    parser.add_argument("--version", action="version", version="process.py 1.0.0")
+    options = parser.parse_args()
+    if options.workers < 1:
+        parser.error("argument --workers: must be at least 1")
+    try:
+        os.scandir(options.input).close()
+        if (realpath(options.output) + os.sep).startswith(realpath(options.input).rstrip(os.sep) + os.sep):
+            raise OSError(0, "OUTPUT must not be INPUT or lie inside it", options.output)
+        os.makedirs(options.output, exist_ok=True)
+        if not os.access(options.output, os.W_OK | os.X_OK):
+            raise OSError(0, "OUTPUT cannot be written", options.output)
+        log = os.open(os.getenv("FANRUN_REPORT") or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    except OSError as error:
+        parser.exit(2, f"process.py: error: {printable(str(error.filename))}: {error.strerror}\n")
+    return options.input, options.output, options.workers, log
+
+
+def main() -> int:
+    """Run the program; returns its exit code."""
+    for number in (each for each in STOPS if signal.getsignal(each) != signal.SIG_IGN):  # as under nohup
+        signal.signal(number, stop)
+    source, output, workers, report = parse()
+    tasks: Iterator[Task] = (
+        (key, join(source, key), join(output, key), join(output, dirname(key), f".{os.urandom(8).hex()}.tmp"))
+        for key in walk(source)
+    )
+    if not (first := list(islice(tasks, 2))):
+        print(f"process.py: nothing to do: no file under {printable(source)}", file=sys.stderr)
+        return 0
+    from PIL import Image
+
+    Image.preinit()  # once, before children are forked
+    logging.captureWarnings(True)
+    logging.disable()  # a line on stderr is a failed file
+    tasks = chain(first, tasks)
+    pool = len(first) > 1 and workers > 1
+    with closing(run_pool(tasks, workers) if pool else (process(*task) for task in tasks)) as results:
+        if not sys.stderr.isatty():
+            return record(results, report, print)
+        from tqdm import tqdm
+
+        tqdm.monitor_interval = 0  # its thread would be there when children are forked
+        total, columns = sum(1 for _ in walk(source)), os.get_terminal_size(2).columns or 80  # some say 0
+        return record(tqdm(results, total=total, unit="file", ncols=columns, nrows=9), report, tqdm.write)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

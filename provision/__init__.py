@@ -1,0 +1,1 @@
+"""Machines: from nothing to "ready to run a container"."""

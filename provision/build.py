@@ -1,0 +1,251 @@
+"""Builds the image of process.py with the docker of this machine, whatever network it stands in."""
+
+from __future__ import annotations
+
+import configparser
+import hashlib
+import os
+import re
+import shutil
+import ssl
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from provision.errors import ImageError, ToolMissing, UsageError
+
+SOURCES: tuple[str, ...] = ("Dockerfile", "process.py", "requirements/image.txt")
+BASE = "debian:trixie-slim"
+START_DOCKER = "start Docker (script/setup does it on Debian and Ubuntu; on macOS start Docker Desktop)"
+
+CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+CA_FILES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+PIP_FOLDERS = ("/etc/xdg/pip", "/etc", "/Library/Application Support/pip")
+PIP_INDEX = ("index-url", "extra-index-url", "trusted-host")
+# docker knows these by itself, and keeps them out of the image
+PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+STEP = re.compile(r"^#\d+ (\d+\.\d+ )?")  # how BuildKit begins its lines
+# The builders' last words only repeat the whole command that failed; what it said stands before them.
+EPITAPH = re.compile(r"returned a non-zero code|did not complete successfully|executor failed running")
+TROUBLE = re.compile(r"(?i)\berror\b|^E: |\b(cannot|can't|could not|denied|failed|no such|not found)\b")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What this machine's network asks of a build: `files` by name, for build-settings/, and docker's options.
+
+    `proxies` are names of environment variables, whose values docker takes from the environment itself, so that a
+    password in them is in no command line.  `loopback` says that a proxy or an index listens on this machine.
+    """
+
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    proxies: tuple[str, ...] = ()
+    loopback: bool = False
+
+
+def source_hash(root: Path) -> str:
+    """Return 64 hex digits that change when, and only when, SOURCES do; raises UsageError if one is not there."""
+    digest = hashlib.sha256()
+    for name in SOURCES:
+        content = read_source(root, name)
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
+
+
+def read_source(root: Path, name: str) -> bytes:
+    """Read one of SOURCES; raises UsageError if it can't be read."""
+    try:
+        return (root / name).read_bytes()
+    except OSError as error:
+        problem = error.strerror or error
+        raise UsageError(f"can't read {root / name} ({problem}): run this in Fanrun's own folder") from error
+
+
+def build_argv(
+    context: Path, tag: str, *, platform: str = "", proxies: Sequence[str] = (), loopback: bool = False
+) -> list[str]:
+    """Return the command that builds the folder `context` into the image `tag`; `platform`: as linux/arm64."""
+    options = [option for name in proxies for option in ("--build-arg", name)]
+    if platform:
+        options += ["--platform", platform]
+    if loopback:
+        options += ["--network", "host"]
+    return ["docker", "build", "--force-rm", "--tag", tag, *options, str(context)]
+
+
+def build(root: Path, tag: str, *, log: Callable[[str], None], platform: str = "") -> str:
+    """Build process.py's image from the sources under `root`, tag it, and return its id (sha256:...).
+
+    `log` gets each line of docker's output; without `platform` it is docker's own.  Nothing is sent to docker but
+    SOURCES and the machine's settings; the latter stay in this docker's build cache and are not in the image.
+    Raises ToolMissing without a docker, ImageError if the image can't be built, UsageError without sources.
+    """
+    ensure_client_docker()
+    ensure_base()
+    settings = machine_settings(os.environ)
+    with tempfile.TemporaryDirectory(prefix="fanrun-build-") as folder:
+        context = Path(folder)
+        for name in SOURCES:
+            write(context / name, read_source(root, name))
+        for name, content in settings.files.items():
+            write(context / "build-settings" / name, content)
+        argv = build_argv(context, tag, platform=platform, proxies=settings.proxies, loopback=settings.loopback)
+        stream(argv, tag, log)
+    return image_id(tag)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file of the context, with the same mode whatever the umask: docker's cache looks at it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    path.chmod(0o644)
+
+
+def stream(argv: Sequence[str], tag: str, log: Callable[[str], None]) -> None:
+    """Run docker and hand on its lines as they come; raises ImageError with the one that tells why it failed."""
+    recent: deque[str] = deque(maxlen=200)
+    with subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as docker:
+        assert docker.stdout  # noqa: S101 - for the type checker: it was asked for above
+        try:
+            for line in docker.stdout:
+                recent.append(line.rstrip())
+                log(recent[-1])
+        except BaseException:
+            docker.terminate()
+            raise
+    if docker.returncode != 0:
+        raise ImageError(f"{tag} could not be built: {meaning(recent)}: mend that and try again", image=tag)
+
+
+def meaning(lines: Sequence[str]) -> str:
+    """Pick the line that tells what went wrong from docker's output; at most 300 characters."""
+    told = [STEP.sub("", ANSI.sub("", line)).strip() for line in lines]
+    told = [line for line in told if line and not EPITAPH.search(line)]
+    trouble = [line for line in told if TROUBLE.search(line)]
+    return (trouble or told or ["docker said nothing"])[-1][:300].rstrip(":. ")
+
+
+def image_id(tag: str) -> str:
+    """Return the id of an image that was built; raises ImageError if docker has put it somewhere else."""
+    found = docker_run("image", "inspect", "--format", "{{.Id}}", tag)
+    if found.returncode != 0:
+        problem = "was built, but by a builder that keeps its images to itself: run `docker buildx use default`"
+        raise ImageError(f"{tag} {problem}", image=tag)
+    return found.stdout.strip()
+
+
+def docker_run(*arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    """Run docker to its end and keep what it says; one that takes over `timeout` seconds counts as failed."""
+    argv = ["docker", *arguments]
+    try:
+        return subprocess.run(argv, capture_output=True, text=True, errors="replace", timeout=timeout, check=False)
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(argv, 124, "", f"no answer within {timeout:.0f} s")
+    except OSError as error:
+        raise ToolMissing(f"docker can't be run ({error.strerror}): {START_DOCKER}", tool="docker") from error
+
+
+def ensure_client_docker() -> None:
+    """Raise ToolMissing unless this machine has a docker whose daemon answers."""
+    if shutil.which("docker") is None:
+        raise ToolMissing(
+            "docker is not in PATH: install it (script/setup does it on Debian and Ubuntu; on macOS install Docker"
+            " Desktop)",
+            tool="docker",
+        )
+    answer = docker_run("version", "--format", "{{.Server.Version}}", timeout=20)
+    if answer.returncode == 0:
+        return
+    if "permission denied" in answer.stderr.lower():
+        raise ToolMissing(
+            "docker runs, but not for this user: add yourself to the group docker (sudo usermod -aG docker $USER)"
+            " and log in again",
+            tool="docker",
+        )
+    raise ToolMissing(
+        f"the docker daemon does not answer ({meaning(answer.stderr.splitlines())}): {START_DOCKER}", tool="docker"
+    )
+
+
+def ensure_base() -> None:
+    """Pull the image that ours is built in unless it is here; raises ImageError if it can't be had."""
+    if docker_run("image", "inspect", BASE).returncode == 0:
+        return
+    pulled = docker_run("pull", "--quiet", BASE, timeout=120)
+    if pulled.returncode != 0:
+        raise ImageError(
+            f"{BASE} is not here and can't be pulled ({meaning(pulled.stderr.splitlines())}): run script/setup, which"
+            " makes it from Debian's packages",
+            image=BASE,
+        )
+
+
+def machine_settings(environ: Mapping[str, str]) -> Settings:
+    """Gather what this machine's network asks of a build from the environment, pip's settings and apt's."""
+    pip = pip_settings(environ)
+    index = {key: pip[key] for key in PIP_INDEX if pip.get(key)}
+    files = {
+        "ca.pem": ca_bundle(environ, pip.get("cert")),
+        "pip.conf": "".join(["[global]\n", *(f"{key} = {index[key]}\n" for key in index)]).encode() if index else b"",
+        "apt.conf": apt_proxies(),
+    }
+    proxies = tuple(name for name in PROXIES if environ.get(name))
+    urls = [environ[name] for name in proxies] + " ".join(index.values()).split()
+    urls += re.findall(r'"(.*)"', files["apt.conf"].decode())
+    return Settings({name: text for name, text in files.items() if text}, proxies, any(map(is_loopback, urls)))
+
+
+def is_loopback(url: str) -> bool:
+    """Tell whether a URL leads to this machine itself, where a container's own network would not."""
+    with suppress(ValueError):
+        host = urlsplit(url).hostname or ""
+        return host in ("localhost", "::1") or host.startswith("127.")
+    return False
+
+
+def ca_bundle(environ: Mapping[str, str], cert: str | None = None) -> bytes:
+    """Read the CAs that this machine trusts, as PEM: pip's own `cert` before all others; none if no file has them."""
+    paths = [environ.get("PIP_CERT"), cert, *map(environ.get, CA_VARIABLES)]
+    for path in filter(None, (*paths, ssl.get_default_verify_paths().cafile, *CA_FILES)):
+        with suppress(OSError):
+            return Path(path).read_bytes()
+    return b""
+
+
+def pip_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """Read pip's settings as pip does, without the URLs that lead nowhere from inside a build, as file:// does.
+
+    https://pip.pypa.io/en/stable/topics/configuration/; read here because asking pip takes most of a second.
+    """
+    home, named = Path(environ.get("HOME", "/")), environ.get("PIP_CONFIG_FILE", "")
+    config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
+    user = [home / ".pip", home / "Library/Application Support/pip", config / "pip"]
+    folders = [*map(Path, PIP_FOLDERS), *user, Path(sys.prefix)]
+    parser = configparser.RawConfigParser(strict=False)
+    with suppress(configparser.Error, UnicodeDecodeError):  # then pip says so, better than we can
+        if named != os.devnull:
+            parser.read([*(folder / "pip.conf" for folder in folders), *filter(None, [named])])
+    found = {key: value for scope in ("global", "install") if scope in parser for key, value in parser[scope].items()}
+    found |= {key: environ[name] for key in PIP_INDEX if (name := f"PIP_{key.upper().replace('-', '_')}") in environ}
+    return {
+        key: " ".join(word for word in value.split() if "://" not in word or word.startswith("http"))
+        for key, value in found.items()
+    }
+
+
+def apt_proxies() -> bytes:
+    """Return apt's settings of proxies, as apt.conf has them; none where there is no apt."""
+    if shutil.which("apt-config") is None:
+        return b""
+    told = subprocess.run(["apt-config", "dump"], capture_output=True, check=False).stdout
+    return b"".join(re.findall(rb"(?im)^Acquire::https?::Proxy(?:::\S+)? .*;\n", told))

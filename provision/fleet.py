@@ -1,0 +1,237 @@
+"""A fleet and its hosts, and the folder where the client keeps what it knows of them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from provision.errors import FleetError, UsageError
+
+Role = Literal["hub", "worker"]
+HUB = "hub"
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
+
+
+@dataclass(frozen=True)
+class Host:
+    """One machine of a fleet.
+
+    `address` and `port` are where the client's SSH reaches it, `inner` is the address
+    by which the fleet's other members do; `user` logs in and may use sudo.
+    """
+
+    name: str
+    role: Role
+    address: str
+    inner: str
+    user: str
+    port: int = 22
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image that the hub's registry holds.
+
+    `name` is what the person calls it, `id` the client's image id, `ref` what workers
+    pull (hub:port/repository@sha256:…), `source` the hash of the files it was built
+    from (empty for an image that Fanrun did not build).
+    """
+
+    name: str
+    id: str
+    ref: str
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """One hub and N workers under a name, and the images that were deployed to them."""
+
+    name: str
+    provider: str
+    hosts: tuple[Host, ...] = ()
+    images: dict[str, Image] = field(default_factory=dict)
+
+    @property
+    def hub(self) -> Host:
+        """The central host; FleetError while there is none."""
+        for host in self.hosts:
+            if host.role == "hub":
+                return host
+        raise FleetError(f"fleet {self.name} has no hub; `fab up` makes one", fleet=self.name)
+
+    @property
+    def workers(self) -> tuple[Host, ...]:
+        """The hosts that run batches, in the order of their numbers."""
+        found = [host for host in self.hosts if host.role == "worker"]
+        return tuple(sorted(found, key=lambda host: number(host.name)))
+
+    def host(self, name: str) -> Host:
+        """The host of that name; UsageError names the ones there are."""
+        for host in self.hosts:
+            if host.name == name:
+                return host
+        names = ", ".join(host.name for host in self.hosts) or "none"
+        raise UsageError(f"fleet {self.name} has no host {name!r}; its hosts: {names}")
+
+
+def number(name: str) -> int:
+    """The number at the end of a host's name: worker-12 -> 12, hub -> 0."""
+    tail = name.rpartition("-")[2]
+    return int(tail) if tail.isdigit() else 0
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file with mode 0600 so that a reader sees all of it or the file before it."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def control_folder() -> Path:
+    """The folder of SSH control sockets, 0700 and the caller's own; FleetError otherwise.
+
+    Not inside the fleet's folder: a socket's path may have about 104 characters only.
+    """
+    path = Path(f"/tmp/fanrun-{os.getuid()}")  # noqa: S108 - checked below, and $TMPDIR is too long on macOS
+    path.mkdir(mode=0o700, exist_ok=True)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise FleetError(f"{path} is not a private folder of yours; remove it and try again", fleet="")
+    return path
+
+
+class Folder:
+    """`.fanrun/<name>/`: fleet.json, ssh_config, known_hosts, the fleet's key and CA."""
+
+    def __init__(self, home: Path, name: str) -> None:
+        if not NAME.fullmatch(name):
+            raise UsageError(
+                f"{name!r} is no name for a fleet; use up to 31 of a-z, 0-9 and -, beginning with a letter or digit"
+            )
+        self.name = name
+        self.path = (home / name).absolute()
+        self.fleet_json = self.path / "fleet.json"
+        self.ssh_config = self.path / "ssh_config"
+        self.known_hosts = self.path / "known_hosts"
+        self.key = self.path / "key"
+        self.ca_key = self.path / "ca.key"
+        self.ca_cert = self.path / "ca.crt"
+
+    def exists(self) -> bool:
+        """Whether a fleet of this name was begun here."""
+        return self.fleet_json.exists()
+
+    def create(self) -> None:
+        """Make the folder, private to the caller, if it isn't there."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def load(self) -> Fleet:
+        """The fleet as last saved; FleetError when there is none or it can't be read."""
+        try:
+            return from_json(json.loads(self.fleet_json.read_text("utf-8")))
+        except FileNotFoundError as error:
+            raise FleetError(f"there is no fleet {self.name}; `fab up` starts one", fleet=self.name) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise FleetError(
+                f"{self.fleet_json} can't be read ({error}); `fab down` removes the fleet", fleet=self.name
+            ) from error
+
+    def save(self, fleet: Fleet) -> None:
+        """Write fleet.json and the ssh_config that follows from it."""
+        write_private(self.ssh_config, ssh_config(self, fleet).encode())
+        write_private(self.fleet_json, json.dumps(dataclasses.asdict(fleet), indent=2).encode() + b"\n")
+
+    def pin(self, address: str, port: int, public_key: str) -> None:
+        """Make `public_key` ("ssh-ed25519 AAAA…") the one key accepted at that address."""
+        place = address if port == 22 else f"[{address}]:{port}"
+        old = self.known_hosts.read_text() if self.known_hosts.exists() else ""
+        lines = [line for line in old.splitlines() if line.split(" ")[0] != place]
+        write_private(self.known_hosts, "\n".join([*lines, f"{place} {public_key}", ""]).encode())
+
+    def pinned(self, address: str, port: int = 22) -> bool:
+        """Whether known_hosts has a key for that address."""
+        place = address if port == 22 else f"[{address}]:{port}"
+        lines = self.known_hosts.read_text().splitlines() if self.known_hosts.exists() else []
+        return any(line.split(" ")[0] == place for line in lines)
+
+    def remove(self) -> None:
+        """Delete the folder with the keys in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the fleet for a change; FleetError at once if another process does."""
+        self.create()
+        with (self.path / "lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                holder = file.read().strip() or "another process"
+                raise FleetError(
+                    f"fleet {self.name} is being changed by {holder}; wait for it and try again",
+                    fleet=self.name,
+                ) from error
+            file.truncate(0)
+            file.write(f"process {os.getpid()}")
+            file.flush()
+            yield
+
+
+def from_json(data: dict[str, Any]) -> Fleet:
+    """The Fleet that json.dumps(asdict(fleet)) wrote; KeyError or TypeError if it isn't one."""
+    return Fleet(
+        name=data["name"],
+        provider=data["provider"],
+        hosts=tuple(Host(**host) for host in data["hosts"]),
+        images={name: Image(**image) for name, image in data["images"].items()},
+    )
+
+
+def ssh_config(folder: Folder, fleet: Fleet) -> str:
+    """The text of the fleet's ssh_config: the same rules for ssh, rsync and Fabric."""
+    control = control_folder() / (hashlib.sha256(str(folder.path).encode()).hexdigest()[:8] + "-%n")
+    blocks = [
+        f"Host {host.name}\n  HostName {host.address}\n  Port {host.port}\n  User {host.user}\n" for host in fleet.hosts
+    ]
+
+    def quoted(path: Path) -> str:
+        return '"' + str(path).replace("%", "%%") + '"'
+
+    common = f"""Host *
+  IdentityFile {quoted(folder.key)}
+  IdentitiesOnly yes
+  UserKnownHostsFile {quoted(folder.known_hosts)}
+  GlobalKnownHostsFile /dev/null
+  StrictHostKeyChecking yes
+  HostKeyAlgorithms ssh-ed25519
+  BatchMode yes
+  ConnectTimeout 10
+  ServerAliveInterval 5
+  ServerAliveCountMax 3
+  ControlMaster auto
+  ControlPath {control}
+  ControlPersist 60
+  LogLevel ERROR
+"""
+    return "\n".join([*blocks, common])

@@ -1,0 +1,113 @@
+"""Images on their way from the client to the workers: pushed once to the hub, pulled by digest."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+
+from provision.errors import CommandFailed, HostUnreachable, ImageError
+from provision.fleet import Folder, Host, Image
+from provision.remote import Remote, shorten
+from provision.setup import REGISTRY_PORT
+
+REPOSITORY = "fanrun/image"
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+def inspect(name: str) -> str:
+    """The client's image id for a name, pulled if it isn't there; ImageError if it can't be had."""
+    try:
+        return _docker("image", "inspect", "--format={{.Id}}", "--", name, image=name).strip()
+    except ImageError:
+        pass
+    try:
+        _docker("pull", "--quiet", "--", name, image=name)
+        return _docker("image", "inspect", "--format={{.Id}}", "--", name, image=name).strip()
+    except ImageError as error:
+        raise ImageError(
+            f"there is no image {name!r} here and it can't be pulled ({error}); "
+            "check its name, or build it with `docker build -t`",
+            image=name,
+        ) from error
+
+
+def push(folder: Folder, hub: Host, image_id: str) -> str:
+    """Bring an image of the client to the hub's registry; returns its digest, "sha256:…".
+
+    Only layers that the registry lacks travel.  The registry's port is reached through SSH,
+    so it needs to be open to nobody but the fleet; the client's daemon talks to a loopback
+    address, for which Docker does not ask for a CA.
+    """
+    with tunnel(folder, hub, REGISTRY_PORT) as port:
+        target = f"127.0.0.1:{port}/{REPOSITORY}:{image_id.removeprefix('sha256:')[:12]}"
+        _docker("tag", image_id, target, image=image_id)
+        try:
+            said = _docker("push", target, image=image_id)
+        finally:
+            _docker("rmi", "--no-prune", target, image=image_id)
+    found = DIGEST.findall(said)
+    if not found:
+        raise ImageError(f"docker push named no digest: {shorten(said[-200:])}", image=image_id)
+    return str(found[-1])
+
+
+def ref(hub: Host, digest: str) -> str:
+    """What a worker pulls: the hub's registry, as the fleet's members reach it, and the digest."""
+    return f"{hub.inner}:{REGISTRY_PORT}/{REPOSITORY}@{digest}"
+
+
+def ensure_image_host(remote: Remote, image: Image) -> str | None:
+    """Pull an image from the hub on a worker that doesn't have it."""
+    if remote.run(["docker", "image", "inspect", image.ref], sudo=True, check=False).exit_code == 0:
+        return None
+    try:
+        remote.run(["docker", "pull", "--quiet", image.ref], sudo=True, timeout=1800)
+    except CommandFailed as error:
+        raise ImageError(
+            f"{remote.host.name} can't pull {image.name} from the hub ({error}); `fab up` repairs the hub",
+            image=image.name,
+        ) from error
+    return f"pulled {image.name}"
+
+
+@contextlib.contextmanager
+def tunnel(folder: Folder, host: Host, remote_port: int) -> Iterator[int]:
+    """A loopback port of the client that leads to the host's own loopback port, while in use."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    argv = [
+        "ssh", "-F", str(folder.ssh_config), "-N", "-o", "ControlPath=none", "-o", "ExitOnForwardFailure=yes",
+        "-L", f"127.0.0.1:{port}:127.0.0.1:{remote_port}", host.name,
+    ]  # fmt: skip
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            _wait_for_port(process, port, host)
+            yield port
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _wait_for_port(process: subprocess.Popen[bytes], port: int, host: Host, timeout: float = 20) -> None:
+    end = time.monotonic() + timeout
+    while process.poll() is None and time.monotonic() < end:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.02)
+    raise HostUnreachable(f"no SSH tunnel to {host.address}:{host.port}", host=host.name)
+
+
+def _docker(*argv: str, image: str) -> str:
+    """Run the client's docker; ImageError with its last line when it fails."""
+    done = subprocess.run(["docker", *argv], capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode != 0:
+        lines = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
+        raise ImageError(f"docker {argv[0]}: {shorten(lines[-1], 300)}", image=image)
+    return done.stdout

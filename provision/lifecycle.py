@@ -1,0 +1,203 @@
+"""A fleet from nothing to ready, from ready to gone, and what it is like in between."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from provision import build, ca, image, setup
+from provision.errors import FanrunError, HostsFailed
+from provision.fleet import HUB, Fleet, Folder, Image, number, write_private
+from provision.providers.base import Found, Provider, Say, Wanted
+from provision.remote import Remote, Result, on_hosts, wait_for_ssh
+
+OWN = "process.py"
+
+
+@dataclass(frozen=True)
+class Change:
+    """What `up` has to do about the hosts: all by name, workers in the order of their numbers."""
+
+    launch: tuple[Wanted, ...]
+    keep: tuple[str, ...]
+    terminate: tuple[str, ...]
+
+
+def change(found: Sequence[Found], workers: int) -> Change:
+    """Compare what exists with a hub and that many workers."""
+    names = [HUB, *(f"worker-{n}" for n in range(1, workers + 1))]
+    running = {item.host.name for item in found if item.state == "running"}
+    return Change(
+        launch=tuple(Wanted(n, "hub" if n == HUB else "worker") for n in names if n not in running),
+        keep=tuple(n for n in names if n in running),
+        terminate=tuple(sorted((f.host.name for f in found if f.host.name not in names), key=number)),
+    )
+
+
+def begin(folder: Folder, provider: str) -> Fleet:
+    """The fleet in this folder, made with its key and CA if it isn't there yet."""
+    folder.create()
+    if not folder.key.exists() or not folder.key.with_suffix(".pub").exists():
+        private, public = ca.ssh_key()
+        write_private(folder.key.with_suffix(".pub"), f"{public} fanrun-{folder.name}\n".encode())
+        write_private(folder.key, private.encode())
+    if not folder.ca_key.exists() or not folder.ca_cert.exists():
+        key, certificate = ca.authority(folder.name)
+        write_private(folder.ca_cert, certificate.encode())
+        write_private(folder.ca_key, key.encode())
+    if folder.exists():
+        return folder.load()
+    fleet = Fleet(folder.name, provider)
+    folder.save(fleet)
+    return fleet
+
+
+def up(folder: Folder, provider: Provider, workers: int, root: Path, say: Say, step: Say) -> tuple[Fleet, list[str]]:
+    """Make the fleet be a hub and so many workers, ready to run; returns it and the changes made.
+
+    `say` is told of each change, `step` of what is being done meanwhile.
+    `root` is where the image's sources are.  Safe to repeat after any failure: what exists
+    is found, kept and completed.  Raises HostsFailed naming each host that could not be set up.
+    """
+    changes: list[str] = []
+
+    def note(host: str, what: str) -> None:
+        changes.append(f"{host}: {what}")
+        say(host, what)
+
+    with folder.lock():
+        provider.check()
+        build.ensure_client_docker()
+        fleet = begin(folder, provider.name)
+        fleet = _match(folder, fleet, provider, workers, note)
+        source = build.source_hash(root)
+        # Building takes the client's time, setting up the hosts': so both at once.
+        built = _InBackground(lambda: build.build(root, f"fanrun/process:{folder.name}", log=lambda _: None))
+        _, errors = on_hosts(folder, fleet.hosts, lambda remote: _set_up_host(remote, folder, fleet, note, step))
+        if errors:
+            raise HostsFailed(errors)
+        fleet = _deploy(folder, fleet, OWN, built.result(), source, note)
+    return fleet, changes
+
+
+def deploy(folder: Folder, root: Path, say: Say, name: str = OWN) -> Image:
+    """Bring an image to every worker: process.py's, built anew if needed, or any by its name."""
+    with folder.lock():
+        fleet = folder.load()
+        if name == OWN:
+            build.ensure_client_docker()
+            image_id = build.build(root, f"fanrun/process:{folder.name}", log=lambda _: None)
+            source = build.source_hash(root)
+        else:
+            image_id, source = image.inspect(name), ""
+        return _deploy(folder, fleet, name, image_id, source, say).images[name]
+
+
+def down(folder: Folder, provider: Provider, say: Say) -> list[str]:
+    """End every host of the fleet that the provider knows of, then forget it; returns their names."""
+    provider.check()
+    with folder.lock():
+        disconnect(folder)
+        names = sorted((item.host.name for item in provider.find()), key=number)
+        provider.terminate(names, say)
+        provider.clean(say)
+        left = [item.host.name for item in provider.find()]
+        if left:
+            raise FanrunError(f"still there: {', '.join(left)}; run `fab down` again")
+        folder.remove()
+    return names
+
+
+def disconnect(folder: Folder) -> None:
+    """End the shared SSH connections to the fleet's hosts; those that are not there are no error."""
+    if not folder.ssh_config.exists():
+        return
+    for line in folder.ssh_config.read_text().splitlines():
+        if line.startswith("Host ") and line != "Host *":
+            argv = ["ssh", "-F", str(folder.ssh_config), "-O", "exit", line.removeprefix("Host ")]
+            subprocess.run(argv, capture_output=True, check=False)
+
+
+def current(fleet: Fleet, name: str | None, root: Path) -> bool:
+    """Whether the image (None: process.py's) is deployed as it stands here now."""
+    known = fleet.images.get(name or OWN)
+    if known is None:
+        return False
+    return known.id == image.inspect(name) if name else known.source == build.source_hash(root)
+
+
+def execute(folder: Folder, fleet: Fleet, command: str) -> tuple[dict[str, Result], dict[str, FanrunError]]:
+    """Run a line of shell on every worker: (results, errors) by name."""
+    return on_hosts(folder, fleet.workers, lambda remote: remote.shell(command, check=False))
+
+
+def _match(folder: Folder, fleet: Fleet, provider: Provider, workers: int, say: Say) -> Fleet:
+    """Terminate what is too much, launch what is missing, and save who is there."""
+    found = provider.find()
+    todo = change(found, workers)
+    provider.terminate(todo.terminate, say)
+    kept = {item.host.name: item.host for item in found if item.host.name in todo.keep}
+    launched = provider.launch(todo.launch, say) if todo.launch else []
+    hosts = sorted([*kept.values(), *launched], key=lambda host: number(host.name))
+    # A hub that was made anew holds no image yet.
+    images = {} if HUB in {item.name for item in todo.launch} else fleet.images
+    fleet = dataclasses.replace(fleet, hosts=tuple(hosts), images=images)
+    folder.save(fleet)
+    return fleet
+
+
+def _set_up_host(remote: Remote, folder: Folder, fleet: Fleet, note: Say, step: Say) -> None:
+    step(remote.host.name, "waiting for SSH")
+    wait_for_ssh(folder, remote.host)
+    for title, ensure in setup.steps(folder, fleet, remote.host):
+        step(remote.host.name, title)
+        changed = ensure(remote)
+        if changed:
+            note(remote.host.name, changed)
+    step(remote.host.name, "is set up")
+
+
+def _deploy(folder: Folder, fleet: Fleet, name: str, image_id: str, source: str, note: Say) -> Fleet:
+    """Push the image, of which only missing layers travel, and pull it where it is missing."""
+    digest = image.push(folder, fleet.hub, image_id)
+    deployed = Image(name, image_id, image.ref(fleet.hub, digest), source)
+    if fleet.images.get(name) != deployed:
+        note(HUB, f"holds {name} {digest[:19]}")
+    fleet = dataclasses.replace(fleet, images={**fleet.images, name: deployed})
+    folder.save(fleet)
+
+    def pull(remote: Remote) -> None:
+        changed = image.ensure_image_host(remote, deployed)
+        if changed:
+            note(remote.host.name, changed)
+
+    _, errors = on_hosts(folder, fleet.workers, pull)
+    if errors:
+        raise HostsFailed(errors)
+    return fleet
+
+
+class _InBackground:
+    """A call that runs while other work goes on; `result` waits for it, and raises what it raised."""
+
+    def __init__(self, work: Callable[[], str]) -> None:
+        self._value = ""
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._call, args=(work,), daemon=True)
+        self._thread.start()
+
+    def _call(self, work: Callable[[], str]) -> None:
+        try:
+            self._value = work()
+        except BaseException as error:  # raised by result()
+            self._error = error
+
+    def result(self) -> str:
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._value

@@ -1,0 +1,70 @@
+"""What a host says of itself, asked in one command."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+WORK = "/var/lib/fanrun"
+
+# One round trip a host: every line is "key value".  `timeout` keeps a stuck dockerd from
+# hanging the question.
+SCRIPT = f"""
+echo uid $(id -u)
+echo gid $(id -g)
+read load rest </proc/loadavg; echo load "$load"
+echo cpus $(nproc)
+while read key value unit; do case $key in MemTotal:) echo memory "$value";; esac; done </proc/meminfo
+set -- $(df -Pk {WORK} 2>/dev/null | tail -n 1); echo disk "${{2:-0}}" "${{4:-0}}"
+echo docker $(timeout 10 sudo -n docker version --format '{{{{.Server.Version}}}}' 2>/dev/null)
+timeout 10 sudo -n docker image ls --digests --no-trunc --format 'image {{{{.Repository}}}}@{{{{.Digest}}}}' 2>/dev/null
+exit 0
+"""
+
+
+def probe_argv() -> list[str]:
+    """The command whose output `parse` reads."""
+    return ["sh", "-c", SCRIPT]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A host's answer; sizes in bytes, `docker` its version or "" when it doesn't answer."""
+
+    uid: int
+    gid: int
+    load: float
+    cpus: int
+    memory: int
+    disk_total: int
+    disk_free: int
+    docker: str
+    images: tuple[str, ...]
+
+
+def parse(text: str) -> Probe:
+    """Read what probe_argv's command wrote; a missing line counts as 0 or ""."""
+    values: dict[str, list[str]] = {}
+    images = []
+    for line in text.splitlines():
+        key, *rest = line.split() or [""]
+        if key == "image":
+            images.extend(rest)
+        else:
+            values[key] = rest
+
+    def whole(key: str, place: int = 0) -> int:
+        rest = values.get(key, [])
+        return int(rest[place]) if len(rest) > place and rest[place].isdigit() else 0
+
+    load = values.get("load") or ["0"]
+    return Probe(
+        uid=whole("uid"),
+        gid=whole("gid"),
+        load=float(load[0]),
+        cpus=whole("cpus") or 1,
+        memory=whole("memory") * 1024,
+        disk_total=whole("disk") * 1024,
+        disk_free=whole("disk", 1) * 1024,
+        docker=" ".join(values.get("docker", [])),
+        images=tuple(images),
+    )

@@ -1,0 +1,1 @@
+"""Where hosts come from: one module a provider, found by its name."""

@@ -1,0 +1,87 @@
+"""The seam between Fanrun and whatever lends it hosts."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import provision.providers
+from provision.errors import UsageError
+from provision.fleet import Folder, Host, Role
+
+Say = Callable[[str, str], None]
+"""Tells a person of progress: say(host, what)."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A host that shall exist."""
+
+    name: str
+    role: Role
+
+
+State = Literal["running", "stopped", "broken"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A host that the provider has; "broken" is one that was never made to its end."""
+
+    host: Host
+    state: State
+
+
+class Provider(ABC):
+    """Launches, finds and terminates the hosts of one fleet.
+
+    The module's name in provision/providers/ is the provider's name, and the module
+    calls its subclass `PROVIDER`.  What a fleet has is read from the provider itself,
+    by tag or label, never from memory alone.
+    """
+
+    name: str
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise ToolMissing or ProviderError when this machine can't use the provider."""
+
+    @abstractmethod
+    def find(self) -> list[Found]:
+        """Every host of the fleet that exists, in no particular order."""
+
+    @abstractmethod
+    def launch(self, wanted: Sequence[Wanted], say: Say) -> list[Host]:
+        """Make these hosts exist and run, their host keys pinned and the fleet's key let in.
+
+        A host that exists but stands still is started.  Safe to repeat after any interruption.
+        """
+
+    @abstractmethod
+    def terminate(self, names: Sequence[str], say: Say) -> None:
+        """End these hosts and all that came with them; those already gone are no error."""
+
+    @abstractmethod
+    def clean(self, say: Say) -> None:
+        """Remove what belongs to the fleet and to no host, once no host is left."""
+
+
+def names() -> list[str]:
+    """The providers there are."""
+    found = (module.name for module in pkgutil.iter_modules(provision.providers.__path__))
+    return sorted(name for name in found if name != "base")
+
+
+def load(name: str, folder: Folder) -> Provider:
+    """The provider of that name for a fleet; UsageError names the ones there are."""
+    if name not in names():
+        raise UsageError(f"there is no provider {name!r}; choose one of: {', '.join(names())}")
+    provider: type[Provider] = importlib.import_module(f"provision.providers.{name}").PROVIDER
+    return provider(folder)

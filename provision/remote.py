@@ -1,0 +1,187 @@
+"""The one way into a host: a Fabric connection and an ssh argv, both from the fleet's ssh_config."""
+
+from __future__ import annotations
+
+import shlex
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import paramiko
+from fabric import Config, Connection
+from invoke.exceptions import CommandTimedOut, Failure, ThreadException
+
+from provision.errors import CommandFailed, FanrunError, HostUnreachable
+from provision.fleet import Folder, Host
+
+T = TypeVar("T")
+
+# Sixteen SSH starts at once stay clear of what one client's CPU and a NAT box take well.
+FAN_OUT = 16
+SSH_ERRORS = (paramiko.SSHException, OSError, EOFError, ThreadException)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command on a host left: its exit code and the text it wrote."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+class Remote:
+    """One host, reached through one Fabric connection that opens at the first command."""
+
+    def __init__(self, folder: Folder, host: Host) -> None:
+        self.host = host
+        config = Config(runtime_ssh_path=str(folder.ssh_config))
+        self._connection = Connection(
+            host.name, config=config, connect_kwargs={"allow_agent": False, "look_for_keys": False}
+        )
+        # Fabric's own client would accept any unknown host key.
+        self._connection.client.set_missing_host_key_policy(paramiko.RejectPolicy())
+        if folder.known_hosts.exists():
+            self._connection.client.load_host_keys(str(folder.known_hosts))
+
+    def run(self, argv: list[str], *, sudo: bool = False, check: bool = True, timeout: float | None = None) -> Result:
+        """Run argv on the host and wait for it, `timeout` seconds at the most.
+
+        Raises HostUnreachable when there is no session, CommandFailed on a non-zero exit
+        (unless `check` is off) and when the time is up.
+        """
+        return self.shell(shlex.join(["sudo", "-n", *argv] if sudo else argv), check=check, timeout=timeout)
+
+    def shell(self, command: str, *, check: bool = True, timeout: float | None = None) -> Result:
+        """Run a line of shell, as a person typed it; otherwise like `run`."""
+        try:
+            done = self._connection.run(command, hide=True, warn=True, in_stream=False, timeout=timeout)
+        except CommandTimedOut as error:
+            raise self._failed(command, 124, f"no end after {timeout:g} s") from error
+        except (*SSH_ERRORS, Failure) as error:
+            raise unreachable(self.host, error) from error
+        if check and done.exited != 0:
+            raise self._failed(command, done.exited, done.stderr or done.stdout)
+        return Result(done.exited, done.stdout, done.stderr)
+
+    def put(self, data: str, path: str, *, mode: str = "644", owner: str = "root:root") -> None:
+        """Write a text file on the host, whole or not at all, under root's hand."""
+        user, _, group = owner.partition(":")
+        try:
+            with self._connection.sftp().open(f".fanrun-{threading.get_ident()}", "w") as file:
+                file.chmod(0o600)
+                file.write(data.encode())
+        except SSH_ERRORS as error:
+            raise unreachable(self.host, error) from error
+        temporary = f".fanrun-{threading.get_ident()}"
+        self.run(["install", "-D", "-m", mode, "-o", user, "-g", group, temporary, path], sudo=True)
+        self.run(["rm", "-f", temporary])
+
+    def close(self) -> None:
+        """End the connection; harmless when there is none."""
+        self._connection.close()
+
+    def _failed(self, command: str, code: int, output: str) -> CommandFailed:
+        last = next((line for line in reversed(output.splitlines()) if line.strip()), "no output")
+        return CommandFailed(
+            f"`{shorten(command)}` ended with {code}: {last.strip()}",
+            host=self.host.name, command=command, exit_code=code, stderr=output,
+        )  # fmt: skip
+
+
+def shorten(text: str, most: int = 90) -> str:
+    """The text on one line, cut to `most` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def unreachable(host: Host, error: BaseException) -> HostUnreachable:
+    """The one message for "no SSH to this host", whatever library found out."""
+    reason = str(error) or type(error).__name__
+    if isinstance(error, paramiko.BadHostKeyException):
+        reason = "its host key is not the pinned one"
+    return HostUnreachable(f"no SSH to {host.address}:{host.port} ({shorten(reason)})", host=host.name)
+
+
+def ssh_argv(folder: Folder, host: str, argv: list[str]) -> list[str]:
+    """The ssh command that runs argv on the host named, over the shared connection."""
+    return ["ssh", "-F", str(folder.ssh_config), host, shlex.join(argv)]
+
+
+def rsync_shell(folder: Folder) -> str:
+    """The value of rsync's --rsh; rsync splits it at spaces and knows quotes."""
+    return shlex.join(["ssh", "-F", str(folder.ssh_config)])
+
+
+def fan_out(
+    names: Iterable[str], work: Callable[[str], T], *, most: int = FAN_OUT
+) -> tuple[dict[str, T], dict[str, FanrunError]]:
+    """Call work(name) for every name, `most` at once, and wait for all of them.
+
+    Returns (results, errors) by name; an error of ours is kept, any other is raised after
+    the rest ended.  Threads are daemons, so that Ctrl-C need not wait for a stuck host.
+    """
+    results: dict[str, T] = {}
+    errors: dict[str, FanrunError] = {}
+    crashes: list[BaseException] = []
+    slots = threading.BoundedSemaphore(most)
+
+    def call(name: str) -> None:
+        with slots:
+            try:
+                results[name] = work(name)
+            except FanrunError as error:
+                errors[name] = error
+            except BaseException as error:  # raised below, in the caller's thread
+                crashes.append(error)
+
+    threads = [threading.Thread(target=call, args=(name,), daemon=True) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if crashes:
+        raise crashes[0]
+    return results, errors
+
+
+def on_hosts(
+    folder: Folder, hosts: Iterable[Host], work: Callable[[Remote], T]
+) -> tuple[dict[str, T], dict[str, FanrunError]]:
+    """Call work(remote) for every host at the same time: (results, errors) by name."""
+    by_name = {host.name: host for host in hosts}
+
+    def one(name: str) -> T:
+        remote = Remote(folder, by_name[name])
+        try:
+            return work(remote)
+        finally:
+            remote.close()
+
+    return fan_out(by_name, one)
+
+
+def wait_for_ssh(folder: Folder, host: Host, *, timeout: float = 120) -> None:
+    """Wait until the host answers on its SSH port and lets the fleet's key in.
+
+    A refused or silent port is waited for; a wrong host key is not.  Raises
+    HostUnreachable after `timeout` seconds.
+    """
+    end = time.monotonic() + timeout
+    while True:
+        remote = Remote(folder, host)
+        try:
+            with socket.create_connection((host.address, host.port), timeout=5):
+                pass
+            remote.run(["true"], timeout=20)
+            return
+        except (OSError, FanrunError) as error:
+            wrong_key = isinstance(error.__cause__, paramiko.BadHostKeyException)
+            if wrong_key or time.monotonic() > end:
+                raise unreachable(host, error.__cause__ or error) from error
+            time.sleep(0.2)
+        finally:
+            remote.close()

@@ -1,0 +1,73 @@
+"""What a fleet is like right now."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from provision.errors import FanrunError
+from provision.fleet import Fleet, Folder, Host
+from provision.probe import Probe, parse, probe_argv
+from provision.remote import on_hosts
+
+
+@dataclass(frozen=True)
+class HostStatus:
+    """One host: `error` says why it can't be reached; sizes in bytes; `images` names the deployed ones it has."""
+
+    name: str
+    role: str
+    address: str
+    reachable: bool
+    error: str = ""
+    docker: str = ""
+    images: tuple[str, ...] = ()
+    load: float = 0.0
+    cpus: int = 0
+    disk_free: int = 0
+    disk_total: int = 0
+
+
+def status(folder: Folder, fleet: Fleet) -> list[HostStatus]:
+    """Ask every host at the same time; one that doesn't answer is a row like the others."""
+    answers, errors = on_hosts(folder, fleet.hosts, lambda remote: parse(remote.run(probe_argv(), timeout=40).stdout))
+    return [_row(fleet, host, answers.get(host.name), errors.get(host.name)) for host in fleet.hosts]
+
+
+def _row(fleet: Fleet, host: Host, probe: Probe | None, error: FanrunError | None) -> HostStatus:
+    address = host.address if host.port == 22 else f"{host.address}:{host.port}"
+    if probe is None:
+        return HostStatus(host.name, host.role, address, False, str(error))
+    had = tuple(
+        f"{image.name} {image.ref.rpartition('@')[2]}" for image in fleet.images.values() if image.ref in probe.images
+    )
+    return HostStatus(
+        host.name, host.role, address, True, "", probe.docker, had, probe.load, probe.cpus,
+        probe.disk_free, probe.disk_total,
+    )  # fmt: skip
+
+
+def to_json(fleet: Fleet, rows: Sequence[HostStatus]) -> str:
+    """The fleet and its hosts as JSON."""
+    data = {"fleet": fleet.name, "provider": fleet.provider, "hosts": [dataclasses.asdict(row) for row in rows]}
+    return json.dumps(data, indent=2)
+
+
+def table(rows: Sequence[HostStatus]) -> str:
+    """The rows for people, a line a host."""
+    head = ["HOST", "ROLE", "ADDRESS", "REACHABLE", "DOCKER", "LOAD", "DISK FREE", "IMAGE"]
+    lines = [head]
+    for row in rows:
+        images = ", ".join(text.replace("sha256:", "")[: text.find("sha256:") + 12] for text in row.images)
+        if not row.reachable:
+            lines.append([row.name, row.role, row.address, "no", "-", "-", "-", row.error])
+            continue
+        free = f"{row.disk_free / 1e9:.1f} of {row.disk_total / 1e9:.1f} GB"
+        load = f"{row.load:.2f} of {row.cpus}"
+        lines.append([row.name, row.role, row.address, "yes", row.docker or "no", load, free, images or "-"])
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head) - 1)]
+    return "\n".join(
+        "  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1]]) for line in lines
+    )

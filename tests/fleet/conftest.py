@@ -1,0 +1,69 @@
+"""A real fleet for the tests: containers with sshd and dockerd, made by `fab up` itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.fleet.harness import Fab, docker
+
+# A program of the contract, told by its first argument how to behave.  It knows nothing of
+# FANRUN_REPORT, but for "report".
+PROGRAM = r"""#!/bin/sh
+how=$1; shift
+case $how in
+  copy) cp -R "$1/." "$2" ;;
+  slow) seconds=$1; shift; sleep "$seconds"; cp -R "$1/." "$2" ;;
+  dies) # at the first input whose name has "bad" in it, before it does anything else after that
+    cd "$1" && find . -type f | sort | while read -r file; do
+      case $file in *bad*) echo "can't stand $file" >&2; echo half >"$2/$file"; exit 3 ;; esac
+      mkdir -p "$2/$(dirname "$file")" && cp "$file" "$2/$file" || exit 4
+    done ;;
+  rename) cd "$1" && for file in *; do cp "$file" "$2/${file%.*}.png"; cp "$file" "$2/${file%.*}_small.png"; done ;;
+  forgets) exit 0 ;;
+  report) cd "$1" && for file in *; do
+      echo "{\"path\": \"$file\", \"ok\": false, \"error\": \"not today\"}" >>"$FANRUN_REPORT"; done; exit 1 ;;
+  looks) cd / && { id -u; touch /etc/x 2>&1; touch "$1/x" 2>&1; ls /sys/class/net; grep CapEff /proc/self/status
+      grep NoNewPrivs /proc/self/status; } >"$2/$(cd "$1" && ls | head -n 1)" ;;
+esac
+"""
+DOCKERFILE = """FROM debian:trixie-slim
+COPY program /program
+ENTRYPOINT ["/program"]
+"""
+
+
+@pytest.fixture(scope="session")
+def fab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fab]:
+    """A fleet of two workers, for tests that leave it as they found it."""
+    fab = Fab(tmp_path_factory.mktemp("home"), "tests")
+    try:
+        fab("up", "--hosts=2")
+        yield fab
+    finally:
+        fab("down")
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The image of PROGRAM."""
+    context = tmp_path_factory.mktemp("program")
+    (context / "program").write_text(PROGRAM)
+    (context / "program").chmod(0o755)
+    (context / "Dockerfile").write_text(DOCKERFILE)
+    docker("build", "--quiet", "--tag=fanrun-test-program", str(context))
+    yield "fanrun-test-program"
+    docker("rmi", "--force", "fanrun-test-program")
+
+
+@pytest.fixture
+def src(tmp_path: Path) -> Path:
+    """Twelve small images in two folders."""
+    for number in range(12):
+        path = tmp_path / "src" / f"folder {number % 2}" / f"plate ({number}).jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((60, 40), number * 5).save(path)
+    return tmp_path / "src"

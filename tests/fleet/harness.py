@@ -1,0 +1,92 @@
+"""Running `fab` as a person would, and looking past it at what it did."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+FAB = Path(sys.executable).with_name("fab")
+
+
+@dataclass
+class Fab:
+    """Runs `fab` as a person would, for one fleet of its own home."""
+
+    home: Path
+    fleet: str
+    root: Path = ROOT
+
+    def start(self, *argv: str, **more: str) -> subprocess.Popen[str]:
+        """Start a task; its output is piped."""
+        environment = {**os.environ, "FANRUN_HOME": str(self.home), **more}
+        return subprocess.Popen(
+            [str(FAB), *argv, "--fleet", self.fleet], cwd=self.root, env=environment, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, errors="surrogateescape",
+        )  # fmt: skip
+
+    def __call__(self, *argv: str, code: int | None = 0, **more: str) -> subprocess.CompletedProcess[str]:
+        """Run a task to its end; fails unless it ends with `code` (None: whatever it is)."""
+        process = self.start(*argv, **more)
+        out, err = process.communicate(timeout=400)
+        assert "Traceback" not in err, err
+        if code is not None:
+            assert process.returncode == code, f"exit {process.returncode}\n{out}\n{err}"
+        return subprocess.CompletedProcess(argv, process.returncode, out, err)
+
+    def status(self, code: int | None = 0) -> dict[str, Any]:
+        """The hosts of `fab status --json` by name."""
+        rows = json.loads(self("status", "--json", code=code).stdout)["hosts"]
+        return {row["name"]: row for row in rows}
+
+    def containers(self, *filters: str) -> dict[str, str]:
+        """The fleet's containers on this machine: {host: id}, running or not unless filtered."""
+        out = docker(
+            "ps", "--all", "--no-trunc", "--format={{.Label \"fanrun.name\"}} {{.ID}}",
+            f"--filter=label=fanrun.folder={self.home / self.fleet}", *(f"--filter={item}" for item in filters),
+        )  # fmt: skip
+        return dict(line.split() for line in out.splitlines())
+
+    def on(self, host: str, script: str) -> str:
+        """Run a shell script as root on a host, past SSH: for faults, and for looking."""
+        return docker("exec", self.containers()[host], "sh", "-c", script)
+
+
+def docker(*argv: str) -> str:
+    done = subprocess.run(["docker", *argv], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"docker {argv}: {done.stderr}"
+    return done.stdout
+
+
+def wait_until(true: Callable[[], bool], timeout: float = 60) -> None:
+    """Poll until it is so; fails after `timeout` seconds."""
+    end = time.monotonic() + timeout
+    while not true():
+        assert time.monotonic() < end, "waited in vain"
+        threading.Event().wait(0.05)
+
+
+def tree(top: Path) -> dict[bytes, bytes]:
+    """{path relative to top, as bytes: content} of all files, without Fanrun's own folder."""
+    found = {}
+    for folder, folders, files in os.walk(os.fsencode(top)):
+        folders[:] = [name for name in folders if name != b".fanrun"]
+        for name in files:
+            path = os.path.join(folder, name)
+            found[os.path.relpath(path, os.fsencode(top))] = Path(os.fsdecode(path)).read_bytes()
+    return found
+
+
+def report(dst: Path) -> dict[str, Any]:
+    """The report.json of the latest run into DST."""
+    latest = max((dst / ".fanrun" / "runs").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    data: dict[str, Any] = json.loads((latest / "report.json").read_text())
+    return data
