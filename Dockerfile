@@ -70,7 +70,6 @@ ARG CREATED=
 ARG REVISION=
 LABEL org.opencontainers.image.title="fanrun process" \
       org.opencontainers.image.description="Rotates every image of one folder into another: [ARGS] INPUT OUTPUT" \
-      org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.created="${CREATED}" \
       org.opencontainers.image.revision="${REVISION}"

@@ -30,8 +30,10 @@ FLEET = "the fleet's name (default: default)"
 
 
 def _settings(context: Connection, **flags: str | None) -> config.Settings:
-    found = context.config.get("fanrun", {})
-    return config.settings(ROOT, found if isinstance(found, dict) else dict(found), os.environ, flags)
+    found = context.config.get("fanrun")
+    if found is not None and not hasattr(found, "items"):
+        raise UsageError("fabric.yaml: `fanrun:` holds settings, a line `name: value` each")
+    return config.settings(ROOT, dict(found or {}), os.environ, flags)
 
 
 def _paint(text: str, colour: int) -> str:
@@ -70,7 +72,7 @@ def _advice(code: int) -> Iterator[None]:
 
 @task(
     help={
-        "hosts": "how many workers, 1 or more (default: 2); a hub comes with them",
+        "hosts": "how many workers, 1 or more (default: as many as it has, 2 for a new one); a hub comes with them",
         "provider": f"where hosts come from: {', '.join(providers.names())} (default: local)",
         "fleet": FLEET,
     }
@@ -81,7 +83,7 @@ def up(context: Connection, hosts: str | None = None, provider: str | None = Non
         settings = _settings(context, hosts=hosts, provider=provider, fleet=fleet)
         folder = Folder(settings.home, settings.fleet)
         chosen = _provider(folder, settings, provider)
-        _say(f"fleet {settings.fleet}: {settings.hosts} workers and a hub by provider {chosen.name}")
+        _say(f"fleet {settings.fleet}, by provider {chosen.name}")
         board = Board()
         try:
             done, changes = lifecycle.up(folder, chosen, settings.hosts, ROOT, board.say, board.step)
@@ -126,8 +128,8 @@ def run(
     dst: str | None = None,
     image: str | None = None,
     args: str = "",
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
+    include: Sequence[str] | None = None,
+    exclude: Sequence[str] | None = None,
     dry_run: bool = False,
     json_: bool = False,
     fleet: str | None = None,
@@ -139,7 +141,9 @@ def run(
         settings = _settings(context, fleet=fleet)
         folder = Folder(settings.home, settings.fleet)
         known = folder.load()
-        request = runs.Request(os.path.abspath(src), os.path.abspath(dst), _words(args), tuple(include), tuple(exclude))
+        request = runs.Request(
+            os.path.abspath(src), os.path.abspath(dst), _words(args), tuple(include or ()), tuple(exclude or ())
+        )
         if dry_run:
             _print_plan(runs.dry_run(request, known), image or lifecycle.OWN, json_)
             return
@@ -175,6 +179,7 @@ def ssh(context: Connection, host: str = "worker-1", fleet: str | None = None) -
         settings = _settings(context, fleet=fleet)
         folder = Folder(settings.home, settings.fleet)
         name = folder.load().host(host).name
+        runs.check_tools()
         os.execvp("ssh", ["ssh", "-F", str(folder.ssh_config), name])
 
 

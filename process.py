@@ -11,19 +11,16 @@ is a lone surrogate (0xff is "\\udcff"), so that os.fsencode of the loaded name 
 
 from __future__ import annotations
 
-import argparse
-import json
-import logging
 import os
 import signal
 import sys
 import time
 from contextlib import closing, suppress
-from itertools import chain, islice
+from itertools import islice, takewhile
 from os.path import dirname, isfile, join, realpath, splitext
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # at run time Pillow and others are imported where needed: batches are many and small
+if TYPE_CHECKING:  # other modules are imported where needed: batches are many and small, Ctrl-C may be early
     from collections.abc import Callable, Generator, Iterable, Iterator
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
@@ -33,7 +30,7 @@ if TYPE_CHECKING:  # at run time Pillow and others are imported where needed: ba
     Task = tuple[str, str, str, str]  # relative path, input file, final and temporary name of the result
     Result = tuple[str, str | None, float]  # relative path, None or why it failed, seconds
 
-STOPS = [each for each in signal.Signals if each.name in ("SIGHUP", "SIGINT", "SIGTERM")]
+stopped: list[int] = []  # the signals that told this program to stop
 
 
 def rotate(image: Image.Image) -> Image.Image:
@@ -60,10 +57,8 @@ def process(key: str, source: str, target: str, partial: str) -> Result:
             with open(shown, "xb+", opener=lambda _, flags: os.open(partial, flags, 0o666)) as file:
                 result.save(file, format=image.format)
         os.replace(partial, target)
-    except BaseException as problem:
+    except Exception as problem:
         discard(partial)
-        if not isinstance(problem, Exception):
-            raise
         discard(target)
         error = reason(problem, source)
     return key, error, time.perf_counter() - started
@@ -93,17 +88,24 @@ def printable(text: str) -> str:
 def walk(root: str) -> Iterator[str]:
     """Yield each file's path relative to `root`; a folder that cannot be listed stands for its files."""
     folders = [""]
-    while folders:
+    while folders and not stopped:
         folder = folders.pop()
         try:
             with os.scandir(join(root, folder)) as entries:
-                for entry in entries:
+                for entry in takewhile(lambda _: not stopped, entries):
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(join(folder, entry.name))
                     elif isfile(entry.path):
                         yield join(folder, entry.name)
         except OSError:
             yield folder
+
+
+def list_tasks(source: str, output: str) -> Iterator[Task]:
+    """Yield a task for each file under `source`."""
+    for key in walk(source):
+        partial = join(output, dirname(key), f".{os.urandom(8).hex()}.tmp")
+        yield key, join(source, key), join(output, key), partial
 
 
 def serve(pipe: Connection, parents: Connection) -> None:
@@ -143,7 +145,7 @@ def run_pool(tasks: Iterator[Task], limit: int) -> Generator[Result, None, None]
     idle: list[tuple[BaseProcess, Connection]] = []
     busy: dict[Any, tuple[BaseProcess, Connection, Task]] = {}
     try:
-        while True:
+        while not stopped:
             for task in islice(tasks, limit - len(busy)):
                 try:
                     child, pipe = idle.pop() if idle else start()
@@ -152,9 +154,10 @@ def run_pool(tasks: Iterator[Task], limit: int) -> Generator[Result, None, None]
                     yield process(*task)
                     break
                 busy[pipe] = child, pipe, task
-            if not busy:
-                return
-            for ready in wait(list(busy)):
+            else:
+                if not busy:
+                    return
+            for ready in wait(list(busy), 0.1):
                 child, pipe, task = busy[ready]
                 try:
                     result = pipe.recv()
@@ -165,35 +168,33 @@ def run_pool(tasks: Iterator[Task], limit: int) -> Generator[Result, None, None]
                 del busy[ready]
                 yield result
     finally:
+        for child, _ in idle:
+            child.kill()
         for child, _, task in busy.values():
             end(child, task)
 
 
 def record(results: Iterable[Result], report: int, tell: Callable[..., None]) -> int:
     """Tell what became of each input, on stderr and in the report; returns the exit code."""
+    import json
+
     tally = [0, 0]
     for key, error, seconds in results:
         line = json.dumps({"path": key, "ok": error is None, "seconds": round(seconds, 6), "error": error})
         tally[error is not None] += 1
-        with suppress(OSError):  # the disk may be full, but the results count
-            os.write(report, f"{line}\n".encode())
-        with suppress(OSError):  # and perhaps nobody listens
+        with suppress(OSError):  # nobody may be listening, the disk may be full: it is the results that count
             if error is not None:
                 tell(f"process.py: {printable(key)}: {error}", file=sys.stderr)
+            os.write(report, f"{line}\n".encode())
     if tally[1]:
         tell(f"process.py: {tally[0]} done, {tally[1]} failed", file=sys.stderr)
-    return min(1, tally[1])
-
-
-def stop(number: int, _: object) -> None:
-    """End the program on a signal; a second one must not disturb the tidying up."""
-    for each in STOPS:
-        signal.signal(each, signal.SIG_IGN)
-    raise SystemExit(128 + number)
+    return 128 + stopped[0] if stopped else min(1, tally[1])
 
 
 def parse() -> tuple[str, str, int, int]:
     """Return INPUT, OUTPUT (which is made), the workers and the open report; raises SystemExit."""
+    import argparse
+
     parser = argparse.ArgumentParser("process.py", description="Rotate the images under INPUT into OUTPUT.")
     parser.add_argument("input", metavar="INPUT", help="the folder to read")
     parser.add_argument("output", metavar="OUTPUT", help="the folder to fill, made when missing")
@@ -218,25 +219,24 @@ def parse() -> tuple[str, str, int, int]:
 
 def main() -> int:
     """Run the program; returns its exit code."""
-    for number in (each for each in STOPS if signal.getsignal(each) != signal.SIG_IGN):  # as under nohup
-        signal.signal(number, stop)
+    for number in (each for each in signal.Signals if each.name in ("SIGHUP", "SIGINT", "SIGTERM")):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, lambda number, _: stopped.append(number))
     source, output, workers, report = parse()
-    tasks: Iterator[Task] = (
-        (key, join(source, key), join(output, key), join(output, dirname(key), f".{os.urandom(8).hex()}.tmp"))
-        for key in walk(source)
-    )
-    if not (first := list(islice(tasks, 2))):
+    if not (files := sum(1 for _ in islice(walk(source), 2))) and not stopped:
         print(f"process.py: nothing to do: no file under {printable(source)}", file=sys.stderr)
         return 0
+    import logging
+
     from PIL import Image
 
     Image.preinit()  # once, before children are forked
     logging.captureWarnings(True)
     logging.disable()  # a line on stderr is a failed file
-    tasks = chain(first, tasks)
-    pool = len(first) > 1 and workers > 1
-    with closing(run_pool(tasks, workers) if pool else (process(*task) for task in tasks)) as results:
-        if not sys.stderr.isatty():
+    tasks = list_tasks(source, output)
+    serial = (process(*task) for task in tasks)
+    with closing(run_pool(tasks, workers) if min(files, workers) > 1 else serial) as results:
+        if not os.isatty(2):
             return record(results, report, print)
         from tqdm import tqdm
 

@@ -52,7 +52,11 @@ mkdir -p "$2" || exit 1
 
 STOP = r"""
 sudo -n docker ps --quiet --filter "label=fanrun.run=$1" | xargs -r sudo -n docker rm --force >/dev/null
-rm -rf "$2"
+tries=0 # a batch whose container was ended here may yet write its last files
+until rm -rf "$2" 2>/dev/null; do
+  tries=$((tries + 1)); [ $tries -lt 50 ] || exit 1
+  sleep 0.1
+done
 """
 
 

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+GRACE = 3.0
+
 
 @dataclass(frozen=True)
 class Done:
@@ -57,8 +59,7 @@ class Executor:
             try:
                 code = process.wait(timeout)
             except subprocess.TimeoutExpired:
-                process.terminate()
-                process.wait()
+                _end(process)
                 code = 124
             finally:
                 with self._lock:
@@ -73,5 +74,18 @@ class Executor:
         """End every running command and start no more."""
         with self._lock:
             self._stopped = True
-            for process in self._running:
-                process.terminate()
+            running = list(self._running)
+        for process in running:
+            process.terminate()
+        for process in running:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ask a command to end, and make it after GRACE seconds."""
+    process.terminate()
+    try:
+        process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

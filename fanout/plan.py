@@ -42,36 +42,50 @@ class Batch:
     def split(self) -> tuple[Batch, Batch]:
         """Its two halves, for finding the input that spoils it; needs two inputs at least."""
         middle = len(self.inputs) // 2
-        return Batch(f"{self.name}a", self.inputs[:middle]), Batch(f"{self.name}b", self.inputs[middle:])
+        stem = self.name.replace("~", "-")
+        return Batch(f"{stem}a", self.inputs[:middle]), Batch(f"{stem}b", self.inputs[middle:])
 
 
-def chooser(include: Sequence[str], exclude: Sequence[str]) -> Callable[[bytes], bool]:
-    """A test for keys: some `include` matches (or there is none) and no `exclude` does.
+Test = Callable[[bytes], bool]
 
-    Patterns are globs; one with a "/" is matched against the whole key, one without against
-    the file's name.
+
+@dataclass(frozen=True)
+class Choice:
+    """Which keys are inputs: those that are `included` and not `excluded`."""
+
+    included: Test = lambda key: True
+    excluded: Test = lambda key: False
+
+    def takes(self, key: bytes) -> bool:
+        """Whether the file of that key is an input."""
+        return self.included(key) and not self.excluded(key)
+
+
+def chooser(include: Sequence[str], exclude: Sequence[str]) -> Choice:
+    """The choice that globs make: some `include` matches (or there is none), no `exclude` does.
+
+    A glob with a "/" is matched against the whole key, one without against the file's name.
     """
 
-    def matcher(patterns: Sequence[str]) -> Callable[[str, str], bool]:
+    def matcher(patterns: Sequence[str]) -> Test:
         whole = [re.compile(fnmatch.translate(p.lstrip("/"))).match for p in patterns if "/" in p]
         last = [re.compile(fnmatch.translate(p)).match for p in patterns if "/" not in p]
-        return lambda key, name: any(test(key) for test in whole) or any(test(name) for test in last)
 
-    wanted, unwanted = matcher(include), matcher(exclude)
+        def matches(key: bytes) -> bool:
+            text = os.fsdecode(key)
+            name = text.rpartition("/")[2]
+            return any(test(text) for test in whole) or any(test(name) for test in last)
 
-    def chosen(key: bytes) -> bool:
-        text = os.fsdecode(key)
-        name = text.rpartition("/")[2]
-        return (not include or wanted(text, name)) and not unwanted(text, name)
+        return matches
 
-    return chosen
+    return Choice(matcher(include) if include else Choice.included, matcher(exclude))
 
 
-def walk(src: str, chosen: Callable[[bytes], bool] = lambda key: True) -> tuple[list[Input], int]:
+def walk(src: str, choice: Choice = Choice()) -> tuple[list[Input], int]:
     """The chosen inputs under SRC, sorted by key, and how many links to folders were not followed.
 
-    A link to a file counts as the file; folders are entered, links to folders are not.
-    Raises UsageError naming a folder that can't be read.
+    A link to a file counts as the file; folders are entered, links to folders are not, broken
+    links are nothing.  Raises UsageError naming a folder that can't be read.
     """
     top = os.fsencode(src)
     inputs: list[Input] = []
@@ -83,19 +97,33 @@ def walk(src: str, chosen: Callable[[bytes], bool] = lambda key: True) -> tuple[
             with os.scandir(os.path.join(top, prefix)) as entries:
                 for entry in entries:
                     key = prefix + entry.name
-                    if entry.is_dir(follow_symlinks=False):
-                        if key != STATE:
-                            waiting.append(key + b"/")
-                    elif entry.is_file():
-                        if chosen(key):
-                            inputs.append(Input(key, entry.stat().st_size))
-                    elif entry.is_dir():
-                        links += 1
+                    kind, size = _look(entry)
+                    if key == STATE:
+                        continue
+                    if kind == "folder":
+                        waiting.append(key + b"/")
+                    elif kind == "file" and choice.takes(key):
+                        inputs.append(Input(key, size))
+                    links += kind == "link"
         except OSError as error:
+            if prefix and choice.excluded(prefix + b"*"):
+                continue
             name = os.path.join(src, os.fsdecode(prefix))
-            raise UsageError(f"{name!r} can't be read ({error.strerror}); mend it or --exclude it") from error
+            raise UsageError(f"{name!r} can't be read ({error.strerror}); mend it or --exclude '…/*'") from error
     inputs.sort()
     return inputs, links
+
+
+def _look(entry: os.DirEntry[bytes]) -> tuple[str, int]:
+    """What an entry of a folder is ("file", "folder", "link" to a folder, "" for the rest), and its size in bytes."""
+    if entry.is_dir(follow_symlinks=False):
+        return "folder", 0
+    try:
+        if entry.is_file():
+            return "file", entry.stat().st_size
+        return ("link" if entry.is_dir() else ""), 0
+    except OSError:  # a link that leads to itself, or a file that has just gone
+        return "", 0
 
 
 def deal(inputs: Sequence[Input], workers: Sequence[str]) -> dict[str, list[Input]]:

@@ -95,7 +95,7 @@ def summary(report: Report) -> str:
     for worker in report.workers:
         busy = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in worker.seconds.items())
         failed = f", {worker.failed} failed" if worker.failed else ""
-        lost = f", lost: {worker.lost}" if worker.lost else ""
+        lost = f", lost: {shown(worker.lost)}" if worker.lost else ""
         rate = worker.done / report.seconds if report.seconds else 0.0
         lines.append(f"  {worker.name:<10} {worker.done} done{failed} ({rate:.1f}/s): {busy}{lost}")
     if report.extra:

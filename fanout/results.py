@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fanout.plan import STATE, Input
+
+HASH = re.compile(rb"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ def parse_manifest(data: bytes) -> dict[bytes, str]:
     manifest = {}
     for record in data.split(b"\0"):
         digest, separator, path = record.partition(b"  ./")
-        if separator:
+        if separator and HASH.fullmatch(digest):
             manifest[path] = digest.decode("ascii")
     return manifest
 
@@ -53,7 +56,7 @@ def _parse_line(text: bytes) -> tuple[bytes, Line] | None:
     try:
         line = json.loads(text)
         return os.fsencode(line["path"]), Line(line["ok"] is True, str(line.get("error") or ""))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -65,7 +68,7 @@ def match(inputs: Sequence[Input], paths: Iterable[bytes]) -> tuple[dict[bytes, 
     """
     keys = {item.key for item in inputs}
     stems: dict[tuple[bytes, bytes], bytes] = {}
-    for key in keys:
+    for key in (item.key for item in inputs):
         folder, name = os.path.split(key)
         stems.setdefault((folder, os.path.splitext(name)[0]), key)
     found: dict[bytes, list[bytes]] = {}
@@ -118,7 +121,7 @@ def explain(code: int) -> str:
 def safe(path: bytes) -> bool:
     """Whether a result's path stays inside DST and out of Fanrun's own folder there."""
     parts = path.split(b"/")
-    return bool(path) and not path.startswith(b"/") and b".." not in parts and parts[0] != STATE
+    return not {b"", b".", b".."} & set(parts) and parts[0] != STATE
 
 
 def hash_file(path: bytes) -> str:

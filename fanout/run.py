@@ -64,6 +64,11 @@ def check_paths(src: str, dst: str) -> None:
     real_src, real_dst = os.path.realpath(src), os.path.realpath(dst)
     if real_src == real_dst or real_dst.startswith(real_src.rstrip("/") + "/"):
         raise UsageError(f"--dst {dst!r} is inside --src; give a folder elsewhere, or results would become inputs")
+    below = os.path.relpath(real_src, real_dst)
+    if not below.startswith("..") and os.path.lexists(os.path.join(real_src, below)):
+        raise UsageError(
+            f"--dst {dst!r} holds --src, and results would replace inputs in {below}; give a folder elsewhere"
+        )
     if os.path.exists(dst) and not os.path.isdir(dst):
         raise UsageError(f"--dst {dst!r} is a file; give a folder")
 

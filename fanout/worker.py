@@ -18,6 +18,7 @@ from fanout.commands import Place
 from fanout.deck import Deck
 from fanout.execute import Done, Executor, Stopped
 from fanout.plan import Batch, Input
+from fanout.report import shown
 from provision.errors import HostError
 from provision.fleet import Folder
 from provision.probe import Probe
@@ -111,7 +112,7 @@ class Worker:
             self.tally.lost = reason
             count = self.job.deck.lose(self.name)
             logger.warning("{} is lost: {}; {} batches go to the others", self.name, reason, count)
-            self.job.board.say(self.name, f"lost: {reason}")
+            self.job.board.say(self.name, f"lost: {shown(reason)}")
 
     def _push_all(self) -> None:
         while True:
@@ -243,5 +244,7 @@ def regroup(batch: Batch, unknown: Sequence[Input]) -> list[Batch]:
     """The batches in which inputs of unknown fate are tried again: fewer at a time, never the same lot."""
     if not unknown:
         return []
-    rest = Batch(f"{batch.name}r", tuple(unknown))
-    return [rest] if len(unknown) < len(batch.inputs) else list(batch.split())
+    if len(unknown) == len(batch.inputs):
+        return list(batch.split())
+    stem, _, turn = batch.name.partition("~")  # a name is a folder's on the worker: it may not grow without end
+    return [Batch(f"{stem}~{int(turn or 0) + 1}", tuple(unknown))]

@@ -22,6 +22,7 @@ from provision.errors import ImageError, ToolMissing, UsageError
 
 SOURCES: tuple[str, ...] = ("Dockerfile", "process.py", "requirements/image.txt")
 BASE = "debian:trixie-slim"
+INSTALL_DOCKER = "install it (script/setup does it on Debian and Ubuntu; on macOS install Docker Desktop)"
 START_DOCKER = "start Docker (script/setup does it on Debian and Ubuntu; on macOS start Docker Desktop)"
 
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
@@ -35,6 +36,7 @@ ANSI = re.compile(r"\x1b\[[0-9;]*m")
 STEP = re.compile(r"^#\d+ (\d+\.\d+ )?")  # how BuildKit begins its lines
 # The builders' last words only repeat the whole command that failed; what it said stands before them.
 EPITAPH = re.compile(r"returned a non-zero code|did not complete successfully|executor failed running")
+UNTRUSTED = re.compile(r"(?i)certificate.verify.failed")  # pip goes on to say that it found no such package
 TROUBLE = re.compile(r"(?i)\berror\b|^E: |\b(cannot|can't|could not|denied|failed|no such|not found)\b")
 
 
@@ -124,13 +126,15 @@ def stream(argv: Sequence[str], tag: str, log: Callable[[str], None]) -> None:
             docker.terminate()
             raise
     if docker.returncode != 0:
-        raise ImageError(f"{tag} could not be built: {meaning(recent)}: mend that and try again", image=tag)
+        raise ImageError(f"{tag} could not be built: {meaning(recent)}; mend that and try again", image=tag)
 
 
 def meaning(lines: Sequence[str]) -> str:
     """Pick the line that tells what went wrong from docker's output; at most 300 characters."""
     told = [STEP.sub("", ANSI.sub("", line)).strip() for line in lines]
     told = [line for line in told if line and not EPITAPH.search(line)]
+    if any(map(UNTRUSTED.search, told)):
+        return "a package index showed a certificate that is not trusted: name your network's CA file in SSL_CERT_FILE"
     trouble = [line for line in told if TROUBLE.search(line)]
     return (trouble or told or ["docker said nothing"])[-1][:300].rstrip(":. ")
 
@@ -158,23 +162,14 @@ def docker_run(*arguments: str, timeout: float = 60) -> subprocess.CompletedProc
 def ensure_client_docker() -> None:
     """Raise ToolMissing unless this machine has a docker whose daemon answers."""
     if shutil.which("docker") is None:
-        raise ToolMissing(
-            "docker is not in PATH: install it (script/setup does it on Debian and Ubuntu; on macOS install Docker"
-            " Desktop)",
-            tool="docker",
-        )
+        raise ToolMissing(f"docker is not in PATH: {INSTALL_DOCKER}", tool="docker")
     answer = docker_run("version", "--format", "{{.Server.Version}}", timeout=20)
     if answer.returncode == 0:
         return
+    problem = f"the docker daemon does not answer ({meaning(answer.stderr.splitlines())}): {START_DOCKER}"
     if "permission denied" in answer.stderr.lower():
-        raise ToolMissing(
-            "docker runs, but not for this user: add yourself to the group docker (sudo usermod -aG docker $USER)"
-            " and log in again",
-            tool="docker",
-        )
-    raise ToolMissing(
-        f"the docker daemon does not answer ({meaning(answer.stderr.splitlines())}): {START_DOCKER}", tool="docker"
-    )
+        problem = "docker runs, but not for this user: sudo usermod -aG docker $USER, then log out and in again"
+    raise ToolMissing(problem, tool="docker")
 
 
 def ensure_base() -> None:

@@ -39,6 +39,7 @@ def authority(fleet: str) -> tuple[str, str]:
         _builder(name, name, key.public_key())
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
     return _pem(key), certificate.public_bytes(serialization.Encoding.PEM).decode()
@@ -57,6 +58,8 @@ def server(ca_key: str, ca_cert: str, addresses: list[str]) -> tuple[str, str]:
         .add_extension(x509.SubjectAlternativeName([_name(item) for item in addresses]), critical=False)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
         .sign(signer, hashes.SHA256())
     )
     return _pem(key), certificate.public_bytes(serialization.Encoding.PEM).decode()
@@ -67,9 +70,9 @@ def serves(certificate: str, addresses: list[str], ca_cert: str) -> bool:
     try:
         found = x509.load_pem_x509_certificate(certificate.encode())
         found.verify_directly_issued_by(x509.load_pem_x509_certificate(ca_cert.encode()))
-    except (ValueError, TypeError, InvalidSignature):
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
         return False
-    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     month = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=30)
     return set(names) == {_name(item) for item in addresses} and found.not_valid_after_utc > month
 

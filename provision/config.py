@@ -13,12 +13,15 @@ MOST_HOSTS = 1000
 
 @dataclass(frozen=True)
 class Settings:
-    """What a task works with; `home` is the folder that holds one folder a fleet."""
+    """What a task works with; `home` is the folder that holds one folder a fleet.
+
+    `hosts` is None where nobody named a number: a fleet keeps the one it has.
+    """
 
     home: Path
     provider: str = "local"
     fleet: str = "default"
-    hosts: int = 2
+    hosts: int | None = None
 
 
 def settings(
@@ -41,7 +44,7 @@ def settings(
         home=home if home.is_absolute() else root / home,
         provider=merged.get("provider", "local"),
         fleet=merged.get("fleet", "default"),
-        hosts=whole("hosts", merged.get("hosts", "2"), 1, MOST_HOSTS),
+        hosts=whole("hosts", merged["hosts"], 1, MOST_HOSTS) if "hosts" in merged else None,
     )
 
 
@@ -52,5 +55,6 @@ def whole(name: str, text: str, least: int, most: int) -> int:
     except ValueError:
         value = least - 1
     if not least <= value <= most:
-        raise UsageError(f"--{name}={text}: give a whole number from {least} to {most}")
+        given = text if text.isprintable() else repr(text)
+        raise UsageError(f"--{name}={given}: give a whole number from {least} to {most}")
     return value

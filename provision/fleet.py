@@ -57,12 +57,16 @@ class Image:
 
 @dataclass(frozen=True)
 class Fleet:
-    """One hub and N workers under a name, and the images that were deployed to them."""
+    """One hub and N workers under a name, and the images that were deployed to them.
+
+    `size` is the number of workers last asked for, whether or not they exist yet.
+    """
 
     name: str
     provider: str
     hosts: tuple[Host, ...] = ()
     images: dict[str, Image] = field(default_factory=dict)
+    size: int = 2
 
     @property
     def hub(self) -> Host:
@@ -113,7 +117,8 @@ def control_folder() -> Path:
     Not inside the fleet's folder: a socket's path may have about 104 characters only.
     """
     path = Path(f"/tmp/fanrun-{os.getuid()}")  # noqa: S108 - checked below, and $TMPDIR is too long on macOS
-    path.mkdir(mode=0o700, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=0o700)
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise FleetError(f"{path} is not a private folder of yours; remove it and try again", fleet="")
@@ -151,7 +156,7 @@ class Folder:
             return from_json(json.loads(self.fleet_json.read_text("utf-8")))
         except FileNotFoundError as error:
             raise FleetError(f"there is no fleet {self.name}; `fab up` starts one", fleet=self.name) from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise FleetError(
                 f"{self.fleet_json} can't be read ({error}); `fab down` removes the fleet", fleet=self.name
             ) from error
@@ -205,6 +210,7 @@ def from_json(data: dict[str, Any]) -> Fleet:
         provider=data["provider"],
         hosts=tuple(Host(**host) for host in data["hosts"]),
         images={name: Image(**image) for name, image in data["images"].items()},
+        size=data.get("size", Fleet.size),
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import platform
 import re
 import socket
 import subprocess
@@ -10,9 +12,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 
-from provision.errors import CommandFailed, HostUnreachable, ImageError
+from provision.errors import CommandFailed, HostUnreachable, ImageError, ToolMissing
 from provision.fleet import Folder, Host, Image
-from provision.remote import Remote, shorten
+from provision.remote import Remote, shorten, ssh_argv
 from provision.setup import REGISTRY_PORT
 
 REPOSITORY = "fanrun/image"
@@ -36,24 +38,59 @@ def inspect(name: str) -> str:
         ) from error
 
 
-def push(folder: Folder, hub: Host, image_id: str) -> str:
+def push(folder: Folder, hub: Host, image_id: str, *, direct: bool | None = None) -> str:
     """Bring an image of the client to the hub's registry; returns its digest, "sha256:…".
 
-    Only layers that the registry lacks travel.  The registry's port is reached through SSH,
-    so it needs to be open to nobody but the fleet; the client's daemon talks to a loopback
-    address, for which Docker does not ask for a CA.
+    `direct` pushes from the client's daemon through a tunnel, so that only layers that the
+    registry lacks travel.  Where the daemon lives in a VM of its own (macOS) it doesn't see the
+    client's loopback; then the whole image goes by SSH, and the hub pushes it to itself.
     """
-    with tunnel(folder, hub, REGISTRY_PORT) as port:
-        target = f"127.0.0.1:{port}/{REPOSITORY}:{image_id.removeprefix('sha256:')[:12]}"
-        _docker("tag", image_id, target, image=image_id)
-        try:
-            said = _docker("push", target, image=image_id)
-        finally:
-            _docker("rmi", "--no-prune", target, image=image_id)
+    if direct is None:
+        direct = _daemon_is_here()
+    said = _push_direct(folder, hub, image_id) if direct else _push_by_ssh(folder, hub, image_id)
     found = DIGEST.findall(said)
     if not found:
         raise ImageError(f"docker push named no digest: {shorten(said[-200:])}", image=image_id)
     return str(found[-1])
+
+
+def _push_direct(folder: Folder, hub: Host, image_id: str) -> str:
+    """Push to a loopback port that leads to the registry: for such an address Docker asks for no CA."""
+    with tunnel(folder, hub, REGISTRY_PORT) as port:
+        target = f"127.0.0.1:{port}/{REPOSITORY}:{image_id.removeprefix('sha256:')[:12]}"
+        _docker("tag", image_id, target, image=image_id)
+        try:
+            return _docker("push", target, image=image_id)
+        finally:
+            _docker("rmi", "--no-prune", target, image=image_id)
+
+
+def _push_by_ssh(folder: Folder, hub: Host, image_id: str) -> str:
+    """Load the image into the hub's Docker, and push it from there; returns what that printed."""
+    tag = f"{hub.inner}:{REGISTRY_PORT}/{REPOSITORY}:{image_id.removeprefix('sha256:')[:12]}"
+    _docker("tag", image_id, tag, image=image_id)
+    load = ssh_argv(folder, hub.name, ["sudo", "-n", "docker", "load", "--quiet"])
+    with tempfile.TemporaryFile() as log:
+        with subprocess.Popen(["docker", "save", tag], stdout=subprocess.PIPE, stderr=log) as save:
+            loaded = subprocess.run(load, stdin=save.stdout, stdout=subprocess.DEVNULL, stderr=log, check=False)
+        _docker("rmi", "--no-prune", tag, image=image_id)
+        if save.returncode or loaded.returncode:
+            log.seek(0)
+            last = (log.read().decode(errors="replace").splitlines() or ["no output"])[-1]
+            raise ImageError(f"the image can't be sent to the hub: {shorten(last)}", image=image_id)
+    remote = Remote(folder, hub)
+    try:
+        return remote.run(["docker", "push", tag], sudo=True, timeout=1800).stdout
+    finally:
+        remote.run(["docker", "rmi", "--force", tag], sudo=True, check=False)
+        remote.close()
+
+
+def _daemon_is_here() -> bool:
+    """Whether the client's Docker daemon shares its loopback interface."""
+    elsewhere = os.environ.get("DOCKER_HOST", "unix:").partition(":")[0] != "unix"
+    system = _docker("info", "--format={{.OperatingSystem}}", image="")
+    return platform.system() == "Linux" and "Docker Desktop" not in system and not elsewhere
 
 
 def ref(hub: Host, digest: str) -> str:
@@ -106,7 +143,12 @@ def _wait_for_port(process: subprocess.Popen[bytes], port: int, host: Host, time
 
 def _docker(*argv: str, image: str) -> str:
     """Run the client's docker; ImageError with its last line when it fails."""
-    done = subprocess.run(["docker", *argv], capture_output=True, text=True, errors="replace", check=False)
+    try:
+        done = subprocess.run(["docker", *argv], capture_output=True, text=True, errors="replace", check=False)
+    except FileNotFoundError as error:
+        raise ToolMissing(
+            "docker is not in PATH; script/setup installs it on Debian and Ubuntu", tool="docker"
+        ) from error
     if done.returncode != 0:
         lines = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
         raise ImageError(f"docker {argv[0]}: {shorten(lines[-1], 300)}", image=image)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
@@ -38,8 +39,8 @@ def change(found: Sequence[Found], workers: int) -> Change:
     )
 
 
-def begin(folder: Folder, provider: str) -> Fleet:
-    """The fleet in this folder, made with its key and CA if it isn't there yet."""
+def begin(folder: Folder, provider: str, workers: int | None) -> Fleet:
+    """The fleet in this folder, made with its key and CA if it isn't there yet, and of the size now asked for."""
     folder.create()
     if not folder.key.exists() or not folder.key.with_suffix(".pub").exists():
         private, public = ca.ssh_key()
@@ -49,16 +50,18 @@ def begin(folder: Folder, provider: str) -> Fleet:
         key, certificate = ca.authority(folder.name)
         write_private(folder.ca_cert, certificate.encode())
         write_private(folder.ca_key, key.encode())
-    if folder.exists():
-        return folder.load()
-    fleet = Fleet(folder.name, provider)
+    fleet = folder.load() if folder.exists() else Fleet(folder.name, provider)
+    fleet = dataclasses.replace(fleet, size=workers or fleet.size)
     folder.save(fleet)
     return fleet
 
 
-def up(folder: Folder, provider: Provider, workers: int, root: Path, say: Say, step: Say) -> tuple[Fleet, list[str]]:
+def up(
+    folder: Folder, provider: Provider, workers: int | None, root: Path, say: Say, step: Say
+) -> tuple[Fleet, list[str]]:
     """Make the fleet be a hub and so many workers, ready to run; returns it and the changes made.
 
+    Without a number it stays at the one last asked for.
     `say` is told of each change, `step` of what is being done meanwhile.
     `root` is where the image's sources are.  Safe to repeat after any failure: what exists
     is found, kept and completed.  Raises HostsFailed naming each host that could not be set up.
@@ -72,11 +75,11 @@ def up(folder: Folder, provider: Provider, workers: int, root: Path, say: Say, s
     with folder.lock():
         provider.check()
         build.ensure_client_docker()
-        fleet = begin(folder, provider.name)
-        fleet = _match(folder, fleet, provider, workers, note)
+        fleet = begin(folder, provider.name, workers)
         source = build.source_hash(root)
-        # Building takes the client's time, setting up the hosts': so both at once.
+        # Building takes the client's time, launching and setting up the hosts': so both at once.
         built = _InBackground(lambda: build.build(root, f"fanrun/process:{folder.name}", log=lambda _: None))
+        fleet = _match(folder, fleet, provider, note)
         _, errors = on_hosts(folder, fleet.hosts, lambda remote: _set_up_host(remote, folder, fleet, note, step))
         if errors:
             raise HostsFailed(errors)
@@ -114,7 +117,7 @@ def down(folder: Folder, provider: Provider, say: Say) -> list[str]:
 
 def disconnect(folder: Folder) -> None:
     """End the shared SSH connections to the fleet's hosts; those that are not there are no error."""
-    if not folder.ssh_config.exists():
+    if not folder.ssh_config.exists() or shutil.which("ssh") is None:
         return
     for line in folder.ssh_config.read_text().splitlines():
         if line.startswith("Host ") and line != "Host *":
@@ -135,10 +138,18 @@ def execute(folder: Folder, fleet: Fleet, command: str) -> tuple[dict[str, Resul
     return on_hosts(folder, fleet.workers, lambda remote: remote.shell(command, check=False))
 
 
-def _match(folder: Folder, fleet: Fleet, provider: Provider, workers: int, say: Say) -> Fleet:
-    """Terminate what is too much, launch what is missing, and save who is there."""
-    found = provider.find()
-    todo = change(found, workers)
+def _match(folder: Folder, fleet: Fleet, provider: Provider, say: Say) -> Fleet:
+    """Terminate what is too much, launch what is missing, and save who is there.
+
+    A host whose key is not pinned (its folder was lost) is launched anew, never trusted.
+    """
+    found = [
+        item if folder.pinned(item.host.address, item.host.port) else Found(item.host, "broken")
+        for item in provider.find()
+    ]
+    todo = change(found, fleet.size)
+    if todo.launch or todo.terminate:
+        disconnect(folder)  # a shared connection would outlive the host at its end
     provider.terminate(todo.terminate, say)
     kept = {item.host.name: item.host for item in found if item.host.name in todo.keep}
     launched = provider.launch(todo.launch, say) if todo.launch else []

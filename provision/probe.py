@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 WORK = "/var/lib/fanrun"
+NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 # One round trip a host: every line is "key value".  `timeout` keeps a stuck dockerd from
 # hanging the question.
@@ -53,14 +55,16 @@ def parse(text: str) -> Probe:
             values[key] = rest
 
     def whole(key: str, place: int = 0) -> int:
-        rest = values.get(key, [])
-        return int(rest[place]) if len(rest) > place and rest[place].isdigit() else 0
+        return int(number(key, place))
 
-    load = values.get("load") or ["0"]
+    def number(key: str, place: int = 0) -> float:
+        rest = values.get(key, [])
+        return float(rest[place]) if len(rest) > place and NUMBER.fullmatch(rest[place]) else 0.0
+
     return Probe(
         uid=whole("uid"),
         gid=whole("gid"),
-        load=float(load[0]),
+        load=number("load"),
         cpus=whole("cpus") or 1,
         memory=whole("memory") * 1024,
         disk_total=whole("disk") * 1024,

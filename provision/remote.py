@@ -42,6 +42,8 @@ class Remote:
         self._connection = Connection(
             host.name, config=config, connect_kwargs={"allow_agent": False, "look_for_keys": False}
         )
+        # ssh wants a % doubled in an IdentityFile, paramiko doesn't.
+        self._connection.connect_kwargs["key_filename"] = str(folder.key)
         # Fabric's own client would accept any unknown host key.
         self._connection.client.set_missing_host_key_policy(paramiko.RejectPolicy())
         if folder.known_hosts.exists():

@@ -35,8 +35,8 @@ http:
 """
 PORT_OPEN = f"(: </dev/tcp/127.0.0.1/{REGISTRY_PORT}) 2>/dev/null"
 # A VM's first minutes belong to unattended-upgrades, so locks are waited for; an install that an
-# earlier `up` left halfway is ended first; and a file of /etc that was there before its package
-# is kept, not asked about.
+# earlier `up` left halfway is ended first; a package whose program has gone is installed again;
+# and a file of /etc that was there before its package is kept, not asked about.
 UPDATE = """
 export DEBIAN_FRONTEND=noninteractive
 tries=1
@@ -48,7 +48,8 @@ done
 INSTALL = """
 export DEBIAN_FRONTEND=noninteractive
 install() {
-  apt-get -q -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold install -y --no-install-recommends "$@"
+  apt-get -q -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold \\
+    install -y --reinstall --no-install-recommends "$@"
 }
 install "$@" || { dpkg --configure -a && install "$@"; }
 """

@@ -1,0 +1,198 @@
+"""Measures `fab run` against a shell script and GNU parallel on a fleet of its own: see script/bench."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from benchmarks import breakdown, contest, machine
+from benchmarks.contest import BenchError, Job, Ratio, Rival
+from fanout.plan import deal, walk
+from provision import config, lifecycle
+from provision.fleet import Folder
+from provision.remote import ssh_argv
+
+ROOT = Path(__file__).resolve().parents[1]
+HERE = ROOT / "benchmarks"
+FAB = (str(Path(sys.executable).with_name("fab")), "--search-root", str(ROOT))
+FLEET = "bench"
+WORKERS = 2
+PLATES = 59
+TIMES = 40
+STOPS = (signal.SIGHUP, signal.SIGTERM)
+FANRUN, SHELL, PARALLEL, SHARED = "fab run", "shell script", "GNU parallel", "GNU parallel, shared connections"
+
+
+def say(text: str) -> None:
+    """Tell how it goes."""
+    print(f"==> {text}", file=sys.stderr, flush=True)
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """What was typed; ends with 2 where it can't be meant."""
+    parser = argparse.ArgumentParser(prog="script/bench", description=__doc__)
+    parser.add_argument("src", nargs="?", type=Path, help=f"a folder of images (default: {PLATES} that are drawn)")
+    parser.add_argument("--pairs", type=int, help="rounds of each job (default: 5 of the small, 3 of the large)")
+    parser.add_argument("--write", action="store_true", help="write benchmarks/results.md")
+    parser.add_argument("--profile", action="store_true", help="tell where the time of `fab run` goes")
+    found = parser.parse_args(argv)
+    if found.pairs is not None and found.pairs < 1:
+        parser.error("--pairs: give 1 or more")
+    if found.src is not None and not found.src.is_dir():
+        parser.error(f"{found.src} is not a folder")
+    return found
+
+
+def fab(*argv: str) -> None:
+    """Run a task, its output shown; BenchError if it fails."""
+    done = subprocess.run([*FAB, *argv], stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False)
+    if done.returncode != 0:
+        raise BenchError(f"fab {argv[0]} ended with {done.returncode}")
+
+
+@contextlib.contextmanager
+def fleet() -> Iterator[Folder]:
+    """A fleet of two workers, gone afterwards whatever happens."""
+    home = config.settings(ROOT, {}, os.environ, {}).home
+    os.environ["FANRUN_HOME"] = str(home)  # fabric.yaml may name another
+    try:
+        fab("up", f"--hosts={WORKERS}", "--fleet", FLEET)
+        yield Folder(home, FLEET)
+    finally:
+        # A second Ctrl-C would leave hosts behind.
+        for number in (signal.SIGINT, *STOPS):
+            signal.signal(number, signal.SIG_IGN)
+        fab("down", "--fleet", FLEET)
+
+
+def copy(src: Path, dst: Path) -> None:
+    """A copy of a folder's regular files, by hard links where that can be."""
+
+    def link(source: str, target: str) -> None:
+        try:
+            os.link(source, target)
+        except OSError:
+            shutil.copy2(source, target)
+
+    shutil.copytree(src, dst, copy_function=link)
+
+
+def lists(src: Path, folder: Path, names: Sequence[str]) -> Path:
+    """Write the files under SRC, ended by NULs: all of them to `all`, each worker's share to its name."""
+    folder.mkdir()
+    inputs, _ = walk(str(src))
+    for name, share in {"all": inputs, **deal(inputs, names)}.items():
+        (folder / name).write_bytes(b"".join(item.key + b"\0" for item in share))
+    return folder
+
+
+def rivals(folder: Folder, src: Path) -> dict[str, Rival]:
+    """The ways to do the job of SRC on the fleet; their lists of files are made beforehand."""
+    names = [host.name for host in folder.load().workers]
+    files = lists(src, src.parent / "lists", names)
+    count = -(-len((files / "all").read_bytes().split(b"\0")[1:]) // len(names))
+
+    def image() -> str:
+        return folder.load().images[lifecycle.OWN].ref
+
+    def clean() -> None:
+        argv = ["sudo", "-n", "rm", "-rf", "/var/lib/fanrun/bench.in", "/var/lib/fanrun/bench.out"]
+        for name in names:
+            subprocess.run(ssh_argv(folder, name, argv), check=True)
+
+    def run(dst: Path) -> list[str]:
+        return [*FAB, "run", "--src", str(src), "--dst", str(dst), "--fleet", FLEET]
+
+    def shell(dst: Path) -> list[str]:
+        place = [str(folder.ssh_config), image(), str(files), str(src), str(dst)]
+        return [str(HERE / "shell.sh"), *place, *names]
+
+    def parallel(dst: Path, *options: str) -> list[str]:
+        ssh = shlex.join(["ssh", "-F", str(folder.ssh_config), *options])
+        place = [ssh, image(), str(files / "all"), str(src), str(dst), str(count)]
+        return [str(HERE / "parallel.sh"), *place, *names]
+
+    def alone(dst: Path) -> list[str]:
+        return parallel(dst, "-o", "ControlPath=none")
+
+    found = [
+        Rival(FANRUN, run), Rival(SHELL, shell, before=clean), Rival(PARALLEL, alone, "out"),
+        Rival(SHARED, parallel, "out"),
+    ]  # fmt: skip
+    return {rival.name: rival for rival in found}
+
+
+def jobs(folder: Folder, scratch: Path, src: Path, pairs: int | None) -> list[Job]:
+    """The two jobs: the folder as it is, and 40 times over."""
+    small, large = scratch / "small" / "in", scratch / "large" / "in"
+    copy(src, small)
+    for turn in range(TIMES):
+        copy(small, large / f"{turn:02}")
+    of_small, of_large = rivals(folder, small), rivals(folder, large)
+    count = len(walk(str(small))[0])
+    return [
+        Job(
+            f"{count} images", small, pairs or 5, tuple(of_small.values()),
+            (Ratio(FANRUN, SHELL, most=1.5), Ratio(PARALLEL, FANRUN, least=8), Ratio(SHARED, FANRUN)),
+        ),
+        Job(
+            f"{count * TIMES:,} images in {TIMES} folders", large, pairs or 3, (of_large[FANRUN], of_large[SHELL]),
+            (Ratio(FANRUN, SHELL, most=1.15),),
+        ),
+    ]  # fmt: skip
+
+
+def bench(options: argparse.Namespace, scratch: Path) -> int:
+    """Measure, print, and write what was asked for; 1 when a goal is missed."""
+    src = options.src
+    if src is None:
+        src = scratch / "sample"
+        fab("sample", "--dst", str(src), f"--count={PLATES}")
+    with fleet() as folder:
+        todo = jobs(folder, scratch, src.resolve(), options.pairs)
+        today = datetime.datetime.now(datetime.timezone.utc).date()
+        lines = ["# Results", "", f"Made by script/bench on {today}:", "", *machine.lines(folder), ""]
+        # Nobody is measured cold: a first run fills the caches of everybody's disk.
+        for rival in todo[0].rivals[:2]:
+            contest.run_rival(rival, scratch / f"warm-{rival.name}")
+        missed = False
+        for job in todo:
+            seconds = contest.run_job(job, scratch, say)
+            lines += contest.to_markdown(job, seconds)
+            missed = missed or not all(ratio.met(seconds) for ratio in job.ratios)
+        if options.profile:
+            lines += breakdown.measure(FAB, todo[0].src, scratch, todo[0].rounds)
+    print("\n".join(lines))
+    if options.write:
+        (HERE / "results.md").write_text("\n".join(lines))
+    return int(missed)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Everything, and the exit code."""
+    options = arguments(argv)
+    for number in STOPS:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        with tempfile.TemporaryDirectory(prefix="fanrun-bench-") as scratch:
+            return bench(options, Path(scratch))
+    except BenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""What a user may get wrong with a fleet that is there: one line, exit 2, nothing half-written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.fleet.harness import Fab, docker, tree, wait_until
+
+
+def told(fab: Fab, *argv: str, **more: str) -> str:
+    """The one line of a task that must end with 2."""
+    done = fab(*argv, code=2, **more)
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert done.stdout == ""
+    return lines[0]
+
+
+def test_an_unknown_image(fab: Fab, src: Path, tmp_path: Path) -> None:
+    dst = tmp_path / "dst"
+    line = told(fab, "run", "--src", str(src), "--dst", str(dst), "--image", "no-such-image:1")
+    assert "there is no image 'no-such-image:1'" in line
+    assert tree(dst) == {}
+
+
+def test_an_image_whose_program_is_missing(fab: Fab, src: Path, tmp_path: Path) -> None:
+    docker("build", "--quiet", "--tag=fanrun-test-empty", str(_context(tmp_path)))
+    done = fab(
+        "run", "--src", str(src), "--dst", str(tmp_path / "dst"), "--image", "fanrun-test-empty", code=1
+    )  # fmt: skip
+    assert "no such" in done.stdout.lower()
+    assert tree(tmp_path / "dst") == {}
+    docker("rmi", "--force", "fanrun-test-empty")
+
+
+def _context(tmp_path: Path) -> Path:
+    (tmp_path / "context").mkdir()
+    (tmp_path / "context" / "Dockerfile").write_text('FROM debian:trixie-slim\nENTRYPOINT ["/no/such/program"]\n')
+    return tmp_path / "context"
+
+
+def test_docker_not_running_on_the_client(fab: Fab) -> None:
+    line = told(fab, "up", DOCKER_HOST="unix:///nowhere/docker.sock")
+    assert "Docker" in line
+    assert "script/setup" in line
+
+
+def test_a_dst_that_cannot_be_written(fab: Fab, src: Path) -> None:
+    assert "can't be written" in told(fab, "run", "--src", str(src), "--dst", "/proc/no/such")
+
+
+def test_workers_without_space(fab: Fab, program: str, src: Path, tmp_path: Path) -> None:
+    mount = "mount -t tmpfs -o size=2m,mode=700,uid=1000 none /var/lib/fanrun"
+    argv = ["run", "--src", str(src), "--dst", str(tmp_path / "dst"), "--image", program, "--args", "copy"]
+    try:
+        fab.on("worker-1", mount)
+        done = fab(*argv)
+        assert "worker-1 can't take part: 2 MB free" in done.stderr
+        assert tree(tmp_path / "dst") == tree(src)
+        fab.on("worker-2", mount)
+        assert "no worker has" in told(fab, *argv[:4], str(tmp_path / "dst2"), *argv[5:])
+        assert tree(tmp_path / "dst2") == {}
+    finally:
+        for host in ("worker-1", "worker-2"):
+            fab.on(host, "umount /var/lib/fanrun || :")
+
+
+def test_a_dead_fleet(fab: Fab, src: Path, tmp_path: Path) -> None:
+    for host in ("worker-1", "worker-2"):
+        docker("kill", fab.containers()[host])
+    try:
+        line = told(fab, "run", "--src", str(src), "--dst", str(tmp_path / "dst"))
+        assert "no worker of fleet tests can take part" in line
+        assert "`fab up` repairs them" in line
+        assert tree(tmp_path / "dst") == {}
+        rows = fab.status(code=1)
+        assert [rows[name]["reachable"] for name in ("hub", "worker-1", "worker-2")] == [True, False, False]
+        assert "worker-2: error" in fab("exec", "--command", "true", code=1).stderr
+    finally:
+        fab("up", "--hosts=2")
+
+
+def test_all_workers_lost_in_mid_run(fab: Fab, program: str, src: Path, tmp_path: Path) -> None:
+    dst = tmp_path / "dst"
+    run = fab.start("run", "--src", str(src), "--dst", str(dst), "--image", program, "--args", "slow 60")
+    wait_until(lambda: all("fanrun-" in fab.on(host, "docker ps") for host in ("worker-1", "worker-2")))
+    try:
+        for host in ("worker-1", "worker-2"):
+            docker("kill", fab.containers()[host])
+        out, err = run.communicate(timeout=90)
+        assert run.returncode == 3, out + err
+        assert "12 of 12 inputs left" in err
+        assert "run the same command again" in err
+        assert tree(dst) == {}
+    finally:
+        fab("up", "--hosts=2")

@@ -1,0 +1,187 @@
+"""A fleet from nothing to ready, repaired, scaled, and gone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from provision import image
+from provision.fleet import Folder
+from tests.fleet.harness import Fab, docker, tree, wait_until
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[Fab]:
+    """A fleet that a test may break; it is gone after it."""
+    fab = Fab(tmp_path / "home", "other")
+    try:
+        yield fab
+    finally:
+        fab("down")
+        assert fab.containers() == {}
+
+
+def ssh(fab: Fab, host: str, command: str) -> subprocess.CompletedProcess[str]:
+    config = fab.home / fab.fleet / "ssh_config"
+    return subprocess.run(
+        ["ssh", "-F", str(config), "-o", "ControlPath=none", host, command], capture_output=True, text=True, check=False
+    )
+
+
+def test_a_second_up_changes_nothing(fab: Fab) -> None:
+    before = fab.containers()
+    done = fab("up", "--hosts=2")
+    assert "nothing to change" in done.stderr
+    assert "provider local" in done.stderr
+    assert fab.containers() == before
+
+
+def test_status_shows_every_host(fab: Fab) -> None:
+    rows = fab.status()
+    assert list(rows) == ["hub", "worker-1", "worker-2"]
+    assert all(row["reachable"] and row["docker"] and row["cpus"] and row["disk_free"] for row in rows.values())
+    image = json.loads((fab.home / fab.fleet / "fleet.json").read_text())["images"]["process.py"]
+    for name in ("worker-1", "worker-2"):
+        assert f"process.py {image['ref'].rpartition('@')[2]}" in rows[name]["images"]
+    table = fab("status").stdout
+    assert all(name in table for name in rows)
+
+
+def test_hosts_are_plain_and_keys_are_private(fab: Fab) -> None:
+    assert len({row["address"] for row in fab.status().values()}) == 3
+    for path in (fab.home / fab.fleet).iterdir():
+        if path.name != "lock":
+            assert path.stat().st_mode & 0o077 == 0, path
+    known = (fab.home / fab.fleet / "known_hosts").read_text().splitlines()
+    assert len(known) == 3
+    assert all(line.split(" ")[1] == "ssh-ed25519" for line in known)
+
+
+def test_the_registry_speaks_tls_under_the_fleets_ca(fab: Fab) -> None:
+    hub = fab.status()["hub"]["address"]
+    authority = str(fab.home / fab.fleet / "ca.crt")
+    argv = ["openssl", "s_client", "-connect", f"{hub}:5000", "-verify_return_error", "-verify_ip", hub]
+    good = subprocess.run([*argv, "-CAfile", authority], input="", capture_output=True, text=True, check=False)
+    assert "Verify return code: 0 (ok)" in good.stdout
+    assert subprocess.run(argv, input="", capture_output=True, text=True, check=False).returncode != 0
+
+
+def test_exec_shows_every_result(fab: Fab) -> None:
+    done = fab("exec", "--command", "hostname; echo 'a  b' >&2")
+    assert done.stdout.splitlines() == ["worker-1: worker-1", "worker-2: worker-2"]
+    assert done.stderr.splitlines().count("worker-1: a  b") == 1
+    bad = fab("exec", "--command", '[ "$(hostname)" = worker-2 ]', code=1)
+    assert "worker-1: error: exit 1" in bad.stderr
+    assert "worker-2: error" not in bad.stderr
+
+
+def test_ssh_reaches_the_host_named(fab: Fab) -> None:
+    fab("ssh", "--host", "hub")  # its standard input is empty: the shell ends at once
+    assert "worker-1, worker-2" in fab("ssh", "--host", "worker-9", code=2).stderr
+
+
+def test_a_host_with_another_key_is_not_trusted(fab: Fab) -> None:
+    key = "/etc/ssh/ssh_host_ed25519_key"
+    fab.on("worker-1", f"cp -p {key} /root/kept && rm {key} && ssh-keygen -q -t ed25519 -N '' -f {key}")
+    try:
+        fab.on("worker-1", "kill -HUP 1")
+        wait_until(lambda: "Host key verification failed" in ssh(fab, "worker-1", "true").stderr)
+        row = fab.status(code=1)["worker-1"]
+        assert not row["reachable"]
+        assert "host key is not the pinned one" in row["error"]
+        assert "worker-2: worker-2" in fab("exec", "--command", "hostname", code=1).stdout
+    finally:
+        fab.on("worker-1", f"rm {key}.pub; mv /root/kept {key} && kill -HUP 1")
+        wait_until(lambda: ssh(fab, "worker-1", "true").returncode == 0)
+
+
+def test_up_repairs_what_a_host_lost(fab: Fab) -> None:
+    fab.on("worker-1", "service docker stop; rm -rf /etc/docker/certs.d /var/lib/fanrun /usr/bin/rsync")
+    fab.on("hub", "service docker-registry stop; rm -rf /var/lib/docker-registry/* /etc/docker/registry/fanrun.crt")
+    fab.on("worker-2", "docker image prune --all --force")
+    docker("stop", "--time=1", fab.containers()["worker-2"])
+    wait_until(lambda: "docker" not in fab.on("worker-1", "ps -eo comm"))
+    done = fab("up", "--hosts=2").stderr
+    for what in (
+        "worker-1   work folder made", "worker-1   installed rsync", "worker-1   docker started",
+        "worker-1   trusts the hub's registry", "hub        registry set up", "worker-2   started again",
+        "worker-2   pulled process.py",
+    ):  # fmt: skip
+        assert what in done
+    assert "nothing to change" in fab("up", "--hosts=2").stderr
+
+
+def test_scales_up_and_down(fab: Fab, program: str, src: Path, tmp_path: Path) -> None:
+    fab("up", "--hosts=3")
+    assert list(fab.status()) == ["hub", "worker-1", "worker-2", "worker-3"]
+    fab("run", "--src", str(src), "--dst", str(tmp_path / "dst"), "--image", program, "--args", "copy")
+    assert tree(tmp_path / "dst") == tree(src)
+    done = fab("up", "--hosts=2").stderr
+    assert "worker-3   removed" in done
+    assert list(fab.status()) == list(fab.containers()) or set(fab.status()) == set(fab.containers())
+
+
+@pytest.mark.parametrize(("sign", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_up_goes_on_after_it_was_cut_short(other: Fab, sign: signal.Signals, code: int) -> None:
+    up = other.start("up", "--hosts=1")
+    wait_until(lambda: set(other.containers("status=running")) == {"hub", "worker-1"}, timeout=120)
+    up.send_signal(sign)
+    _, err = up.communicate(timeout=30)
+    assert up.returncode == code
+    assert "Traceback" not in err
+    if sign == signal.SIGINT:
+        assert "what exists: hub (running), worker-1 (running); `fab up` goes on from here" in err
+        other("up", "--hosts=1")
+        assert all(row["reachable"] and row["docker"] for row in other.status().values())
+
+
+def test_down_leaves_nothing(other: Fab) -> None:
+    up = other.start("up", "--hosts=1")
+    wait_until(lambda: len(other.containers()) > 0, timeout=120)
+    up.kill()
+    up.communicate()
+    volumes = docker("inspect", "--format={{range .Mounts}}{{.Name}} {{end}}", *other.containers().values()).split()
+    assert volumes
+    (other.home / other.fleet / "fleet.json").unlink(missing_ok=True)  # found by label all the same
+    other("down")
+    assert other.containers() == {}
+    assert not (other.home / other.fleet).exists()
+    assert not set(volumes) & set(docker("volume", "ls", "--quiet").split())
+    assert "other" not in docker("network", "ls", f"--filter=name=fanrun-{other.fleet}-", "--format={{.Name}}")
+    assert "there were no hosts" in other("down").stderr
+
+
+def test_a_fleet_in_change_is_not_changed_by_another(other: Fab) -> None:
+    up = other.start("up", "--hosts=1")
+    wait_until(lambda: (other.home / other.fleet / "fleet.json").exists())
+    assert f"is being changed by process {up.pid}" in other("up", code=2).stderr
+    up.send_signal(signal.SIGINT)
+    up.communicate(timeout=30)
+
+
+def test_an_image_reaches_the_hub_from_a_daemon_in_a_vm_too(fab: Fab, program: str) -> None:
+    folder = Folder(fab.home, fab.fleet)
+    hub = folder.load().hub
+    image_id = image.inspect(program)
+    digest = image.push(folder, hub, image_id, direct=False)
+    fab.on("worker-1", f"docker pull --quiet {image.ref(hub, digest)}")
+    assert program not in fab.on("hub", "docker image ls")
+    assert "fanrun/image" not in docker("image", "ls")
+
+
+def test_hosts_whose_keys_were_lost_are_made_anew(other: Fab) -> None:
+    up = other.start("up", "--hosts=1")
+    wait_until(lambda: set(other.containers("status=running")) == {"hub", "worker-1"}, timeout=120)
+    up.kill()
+    up.communicate()
+    before = other.containers()
+    shutil.rmtree(other.home)
+    other("up", "--hosts=1")
+    assert not set(before.values()) & set(other.containers().values())
+    assert set(other.status()) == {"hub", "worker-1"}

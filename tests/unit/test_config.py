@@ -1,0 +1,71 @@
+"""Settings: three sources, the later one winning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from provision.config import MOST_HOSTS, Settings, settings, whole
+from provision.errors import UsageError
+
+ROOT = Path("/checkout")
+
+
+def test_defaults() -> None:
+    assert settings(ROOT, {}, {}, {}) == Settings(ROOT / ".fanrun", "local", "default", None)
+    assert settings(ROOT, {}, {"FANRUN_HOSTS": "", "HOSTS": "9"}, {"hosts": None}).hosts is None
+
+
+@pytest.mark.parametrize(
+    ("file", "environment", "flags", "hosts"),
+    [
+        ({"hosts": 3}, {}, {}, 3),
+        ({"hosts": 3}, {"FANRUN_HOSTS": "4"}, {}, 4),
+        ({"hosts": 3}, {"FANRUN_HOSTS": "4"}, {"hosts": "5"}, 5),
+        ({"hosts": 3}, {"FANRUN_HOSTS": "4"}, {"hosts": None}, 4),
+        ({"hosts": "junk"}, {}, {"hosts": "5"}, 5),
+    ],
+)
+def test_the_later_source_wins(
+    file: dict[str, object], environment: dict[str, str], flags: dict[str, str | None], hosts: int
+) -> None:
+    assert settings(ROOT, file, environment, flags).hosts == hosts
+
+
+@pytest.mark.parametrize(
+    ("home", "expected"),
+    [("fleets", ROOT / "fleets"), ("/var/fleets", Path("/var/fleets")), ("~/fleets", Path.home() / "fleets")],
+)
+def test_home_is_beside_the_checkout_or_absolute(home: str, expected: Path) -> None:
+    assert settings(ROOT, {}, {"FANRUN_HOME": home}, {}).home == expected
+
+
+def test_every_setting_can_come_from_everywhere() -> None:
+    given_settings = {"provider": "static", "fleet": "blue", "home": "/h", "hosts": "7"}
+    expected = Settings(Path("/h"), "static", "blue", 7)
+    assert settings(ROOT, dict(given_settings), {}, {}) == expected
+    assert settings(ROOT, {}, {f"FANRUN_{key.upper()}": value for key, value in given_settings.items()}, {}) == expected
+    assert settings(ROOT, {}, {}, dict(given_settings)) == expected
+
+
+def test_an_unknown_setting_is_named() -> None:
+    with pytest.raises(UsageError, match=r"'host'.*home, provider, fleet, hosts"):
+        settings(ROOT, {"host": 3}, {}, {})
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "abc", "", "1.5", "1e3", "1001", "0x10", "9" * 5000])
+def test_a_number_of_hosts_that_can_not_be_meant(text: str) -> None:
+    with pytest.raises(UsageError, match=f"--hosts='?{text}'?: give a whole number from 1 to {MOST_HOSTS}"):
+        settings(ROOT, {}, {}, {"hosts": text})
+
+
+@given(st.text(st.characters()))
+@example("2\n3")
+def test_any_text_is_a_whole_number_or_an_error_of_one_line(text: str) -> None:
+    try:
+        assert 1 <= whole("hosts", text, 1, 9) <= 9
+    except UsageError as error:
+        assert "\n" not in str(error)  # noqa: PT017 - most texts are no number

@@ -1,0 +1,195 @@
+"""The real `fab`, given what can't be meant: exit code 2, one line that says why, no traceback.
+
+Docker is out of reach of every command here, and the fleet's hosts are dead: they stand at port 1 of this machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from provision import build, lifecycle
+from provision.fleet import Fleet, Folder, Host, Image
+from tests.unit.samples import write_tree
+
+ROOT = Path(__file__).resolve().parents[2]
+FAB = str(Path(sys.executable).with_name("fab"))
+DEAD = tuple(
+    Host(name, "hub" if name == "hub" else "worker", "127.0.0.1", "127.0.0.1", "admin", 1)
+    for name in ("hub", "worker-1", "worker-2")
+)
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
+
+Done = subprocess.CompletedProcess[str]
+
+
+class World:
+    """Folders for fab to stumble over: `homes` with and without a fleet, sources, and PATHs that lack a program."""
+
+    def __init__(self, top: Path) -> None:
+        self.top = top
+        write_tree(top / "src", (b"a.jpg", b"d/b\xff.jpg", b"d/new\nline.jpg"))
+        write_tree(top, (b"file",))
+        (top / "empty" / "folder").mkdir(parents=True)
+        for name in ("fleet", "locked", "damaged"):
+            self.make_fleet(name)
+        self.folder("damaged").fleet_json.write_text("{")
+        for lacking in ("docker", "rsync", "ssh"):
+            self.make_path(lacking)
+        (top / "empty.yaml").write_text("fanrun:\n")
+
+    def folder(self, home: str) -> Folder:
+        return Folder(self.top / "homes" / home, "default")
+
+    def make_fleet(self, home: str) -> None:
+        folder = self.folder(home)
+        lifecycle.begin(folder, "local", None)
+        image = Image(lifecycle.OWN, "sha256:00", "127.0.0.1:5000/fanrun/image@sha256:00", build.source_hash(ROOT))
+        folder.save(Fleet("default", "local", DEAD, {lifecycle.OWN: image}))
+        folder.pin("127.0.0.1", 1, KEY)
+
+    def make_path(self, lacking: str) -> None:
+        """A folder of programs without docker, and without the one named."""
+        (self.top / lacking).mkdir()
+        for program in {"sh", "env", "ssh", "rsync", "ps", "git", "uname"} - {lacking}:
+            found = shutil.which(program)
+            if found:
+                (self.top / lacking / program).symlink_to(found)
+
+    def fab(self, *argv: str, home: str = "fleet", lacking: str = "docker") -> Done:
+        """Run fab; {top} and {src} in its arguments stand for the folders here."""
+        mine = {key: value for key, value in os.environ.items() if not key.startswith("FANRUN_")}
+        mine |= {"FANRUN_HOME": str(self.top / "homes" / home), "PATH": str(self.top / lacking)}
+        filled = [part.replace("{top}", str(self.top)) for part in argv]
+        return subprocess.run(
+            [FAB, *filled], cwd=ROOT, env=mine, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            errors="replace", timeout=120, check=False,
+        )  # fmt: skip
+
+
+class Case(NamedTuple):
+    """A command, a text of the line that must come, and where it is given."""
+
+    argv: str
+    words: str
+    home: str = "fleet"
+    lacking: str = "docker"
+
+
+RUN = "run --src={top}/src --dst={top}/dst"
+CASES = {
+    "no hosts": Case("up --hosts=0", "--hosts=0: give a whole number from 1 to", "none"),
+    "fewer than no hosts": Case("up --hosts=-3", "--hosts=-3: give a whole number from 1 to", "none"),
+    "hosts in words": Case("up --hosts=abc", "--hosts=abc: give a whole number from 1 to", "none"),
+    "unknown provider": Case("up --provider=nope", "there is no provider 'nope'; choose one of:", "none"),
+    "another provider": Case("up --provider=nope", "was begun with provider local, not nope; `fab down` ends it"),
+    "bad fleet name": Case("status --fleet=../x", "'../x' is no name for a fleet; use", "none"),
+    "unknown fleet": Case("status --fleet=blue", "there is no fleet blue; `fab up` starts one"),
+    "no fleet: run": Case(RUN, "there is no fleet default; `fab up` starts one", "none"),
+    "no fleet: status": Case("status", "there is no fleet default; `fab up` starts one", "none"),
+    "no fleet: exec": Case("exec --command=true", "there is no fleet default; `fab up` starts one", "none"),
+    "no fleet: ssh": Case("ssh", "there is no fleet default; `fab up` starts one", "none"),
+    "no fleet: deploy": Case("deploy", "there is no fleet default; `fab up` starts one", "none"),
+    "fleet in use": Case("deploy", f"is being changed by process {os.getpid()}; wait for it and try again", "locked"),
+    "empty setting": Case("--config={top}/empty.yaml status --fleet=blue", "there is no fleet blue"),
+    "no dst for the sample": Case("sample", "fab sample needs --dst"),
+    "no command": Case("exec", "fab exec needs --command"),
+    "unknown host": Case("ssh --host=worker-9", "has no host 'worker-9'; its hosts: hub, worker-1, worker-2"),
+    "no src": Case("run --dst={top}/dst", "fab run needs --src and --dst; `fab --help run` shows"),
+    "no dst": Case("run --src={top}/src", "fab run needs --src and --dst; `fab --help run` shows"),
+    "src is not there": Case("run --src={top}/nowhere --dst={top}/dst", "does not exist; give the folder"),
+    "src is empty": Case("run --src={top}/empty --dst={top}/dst", "there are no files in it"),
+    "src is a file": Case("run --src={top}/file --dst={top}/dst", "is a file; give the folder that holds it"),
+    "dst in src": Case("run --src={top}/src --dst={top}/src/dst", "is inside --src; give a folder elsewhere"),
+    "dst is src": Case("run --src={top}/src --dst={top}/src/../src/", "is inside --src; give a folder elsewhere"),
+    "dst is a file": Case("run --src={top}/src --dst={top}/file", "is a file; give a folder"),
+    "nothing is included": Case(f"{RUN} --include=*.tiff", "no file matches; nothing to do"),
+    "bad quote": Case(f"{RUN} --args=--op='x", "No closing quotation"),
+    "no rsync": Case(RUN, "rsync is not installed here; script/setup installs it", lacking="rsync"),
+    "no ssh": Case(RUN, "ssh is not installed here; script/setup installs it", lacking="ssh"),
+    "no ssh to open": Case("ssh", "ssh is not installed", lacking="ssh"),
+    "no docker: up": Case("up", "script/setup", "none"),
+    "no docker: down": Case("down", "script/setup", "damaged"),
+    "no docker: an image": Case(f"{RUN} --image=another:1", "script/setup"),
+    "dead fleet": Case(f"{RUN} --json", "no worker of fleet default can take part (worker-1: "),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return World(tmp_path_factory.mktemp("fab"))
+
+
+@pytest.fixture(scope="module")
+def asked(world: World) -> Iterator[dict[str, Future[Done]]]:
+    """Every case's command, as many at once as there are processors: half a second each is Python's start."""
+    with world.folder("locked").lock(), ThreadPoolExecutor(os.cpu_count()) as pool:
+
+        def ask(case: Case) -> Done:
+            return world.fab(*case.argv.split(" "), home=case.home, lacking=case.lacking)
+
+        yield {name: pool.submit(ask, case) for name, case in CASES.items()}
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_can_not_be_meant_is_told_in_one_line(asked: dict[str, Future[Done]], name: str) -> None:
+    done = asked[name].result(300)
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert "Traceback" not in done.stderr + done.stdout
+    assert len(errors) == 1, done.stderr
+    assert CASES[name].words in errors[0]
+    assert done.returncode == 2
+    assert done.stdout == ""
+
+
+def test_nothing_was_left_behind(asked: dict[str, Future[Done]], world: World) -> None:
+    for future in asked.values():
+        future.result(300)
+    assert os.listdir(world.top / "dst") == [".fanrun"], "the dead fleet's run has its log there"
+    assert sorted(os.listdir(world.top / "src")) == ["a.jpg", "d"]
+    assert world.folder("fleet").load().hosts == DEAD
+    assert world.folder("damaged").fleet_json.exists(), "a fleet that could not be ended is not forgotten"
+
+
+def test_a_dry_run_prints_the_plan_and_does_nothing(world: World) -> None:
+    done = world.fab("run", "--src={top}/src", "--dst={top}/planned", "--dry-run", "--args=--op rotate")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0].startswith("3 inputs, ")
+    assert [line.split()[:3] for line in done.stdout.splitlines()[1:]] == [
+        ["worker-1", "2", "inputs"], ["worker-2", "1", "inputs"],
+    ]  # fmt: skip
+    assert not (world.top / "planned").exists()
+
+
+def test_a_dry_run_as_json(world: World) -> None:
+    wanted = ["--include=a*", "--include=new*", "--include=b*", "--exclude=d/b*"]
+    done = world.fab("run", "--src={top}/src", "--dst={top}/planned", "--dry-run", "--json", *wanted)
+    assert (done.returncode, done.stderr) == (0, "")
+    plan = json.loads(done.stdout)
+    assert (plan["image"], plan["inputs"]) == ("process.py", 2)
+    assert {name: share["inputs"] for name, share in plan["workers"].items()} == {"worker-1": 1, "worker-2": 1}
+    assert not (world.top / "planned").exists()
+
+
+def test_the_status_of_a_dead_fleet_has_a_row_for_every_host(world: World) -> None:
+    done = world.fab("status", "--json")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert [(row["name"], row["reachable"]) for row in json.loads(done.stdout)["hosts"]] == [
+        (host.name, False) for host in DEAD
+    ]
+
+
+def test_a_command_on_a_dead_fleet_fails_on_every_worker(world: World) -> None:
+    done = world.fab("exec", "--command=true")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert [line.split(" no SSH")[0] for line in done.stderr.splitlines()] == ["worker-1: error:", "worker-2: error:"]

@@ -1,0 +1,267 @@
+"""A fleet's folder: what is kept there, who may read it, and what ssh makes of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from provision.errors import FleetError, UsageError
+from provision.fleet import Fleet, Folder, Host, Image, control_folder, number, write_private
+from tests.unit.samples import FLEET
+
+ROOT = Path(__file__).resolve().parents[2]
+
+names = st.text("abc-0123456789", min_size=1, max_size=10)
+hosts = st.builds(Host, names, st.sampled_from(["hub", "worker"]), names, names, names, st.integers(1, 65535))
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
+images = st.dictionaries(texts, st.builds(Image, texts, texts, texts, texts), max_size=3)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@given(st.builds(Fleet, names, names, st.lists(hosts, max_size=4).map(tuple), images))
+def test_a_fleet_is_loaded_as_it_was_saved(tmp_path_factory: pytest.TempPathFactory, fleet: Fleet) -> None:
+    folder = Folder(tmp_path_factory.getbasetemp() / "roundtrip", "default")
+    folder.create()
+    folder.save(fleet)
+    assert folder.load() == fleet
+
+
+def test_what_is_saved_is_the_owners_alone(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        folder = Folder(tmp_path / "home", "default")
+        assert not folder.exists()
+        folder.create()
+        folder.save(FLEET)
+        folder.pin("10.0.0.10", 22, "ssh-ed25519 AAAA")
+    finally:
+        os.umask(old)
+    assert folder.exists()
+    assert mode(folder.path) == 0o700
+    assert {path.name: mode(path) for path in folder.path.iterdir()} == {
+        "fleet.json": 0o600, "ssh_config": 0o600, "known_hosts": 0o600,
+    }  # fmt: skip
+    folder.remove()
+    assert not folder.path.exists()
+    folder.remove()
+
+
+def test_a_private_file_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    path.chmod(0o644)
+    with path.open("rb") as reader:
+        write_private(path, b"new")
+        assert reader.read() == b"old"
+    assert (path.read_bytes(), mode(path)) == (b"new", 0o600)
+
+
+def test_a_private_file_that_can_not_be_written_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "folder" / "in the way").mkdir(parents=True)
+    with pytest.raises(OSError, match="folder"):
+        write_private(tmp_path / "folder", b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+GOOD = {"name": "default", "provider": "local", "hosts": [], "images": {}}
+
+
+DAMAGED: list[dict[str, object]] = [
+    {"hosts": None}, {"hosts": [{"name": "hub"}]}, {"hosts": {"a": 1}}, {"hosts": [{"colour": "red"}]},
+    {"images": None}, {"images": []}, {"images": {"a": {}}}, {"images": {"a": 1}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "null", '"text"', "{}", "7", json.dumps(GOOD)[:-5], b"\xff\xfe",
+     *(json.dumps(GOOD | change) for change in DAMAGED)],
+)  # fmt: skip
+def test_a_damaged_fleet_json_is_a_fleet_error(folder: Folder, text: str | bytes) -> None:
+    folder.fleet_json.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(FleetError, match=r"fleet.json can't be read .*; `fab down` removes the fleet"):
+        folder.load()
+
+
+def test_a_fleet_that_is_not_there_says_how_to_start_one(folder: Folder) -> None:
+    with pytest.raises(FleetError, match="there is no fleet default; `fab up` starts one") as caught:
+        folder.load()
+    assert caught.value.fleet == "default"
+
+
+def test_a_fleet_knows_its_hosts() -> None:
+    assert FLEET.hub.name == "hub"
+    assert [host.name for host in FLEET.workers] == ["worker-1", "worker-2"]
+    assert FLEET.host("worker-2").inner == "10.0.0.12"
+    with pytest.raises(UsageError, match="has no host 'worker-3'; its hosts: worker-2, hub, worker-1"):
+        FLEET.host("worker-3")
+    with pytest.raises(UsageError, match="its hosts: none"):
+        Fleet("empty", "local").host("hub")
+    with pytest.raises(FleetError, match="`fab up` makes one"):
+        _ = Fleet("empty", "local").hub
+
+
+def test_workers_are_in_the_order_of_their_numbers() -> None:
+    made = tuple(Host(f"worker-{n}", "worker", "a", "a", "u") for n in (10, 9, 1, 100))
+    assert [number(host.name) for host in Fleet("f", "local", made).workers] == [1, 9, 10, 100]
+    assert number("hub") == 0
+
+
+@pytest.mark.parametrize("name", ["a", "0", "my-fleet-2", "a" * 31])
+def test_good_names(tmp_path: Path, name: str) -> None:
+    assert Folder(tmp_path, name).path == tmp_path / name
+
+
+@pytest.mark.parametrize("name", ["", "-a", "A", "a b", "a/b", "..", ".", "a\n", "a" * 32, "ä", "a_b", "a%h", "*"])
+def test_bad_names(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="is no name for a fleet; use"):
+        Folder(tmp_path, name)
+
+
+# ---- host keys
+
+
+def test_one_key_is_pinned_for_each_address(folder: Folder) -> None:
+    assert not folder.pinned("10.0.0.1")
+    folder.pin("10.0.0.1", 22, "ssh-ed25519 OLD")
+    folder.pin("10.0.0.1", 2201, "ssh-ed25519 OTHER")
+    folder.pin("10.0.0.11", 22, "ssh-ed25519 NEAR")
+    folder.pin("10.0.0.1", 22, "ssh-ed25519 NEW")
+    assert sorted(folder.known_hosts.read_text().splitlines()) == [
+        "10.0.0.1 ssh-ed25519 NEW", "10.0.0.11 ssh-ed25519 NEAR", "[10.0.0.1]:2201 ssh-ed25519 OTHER",
+    ]  # fmt: skip
+    assert folder.pinned("10.0.0.1")
+    assert folder.pinned("10.0.0.1", 2201)
+    assert not folder.pinned("10.0.0.1", 2202)
+    assert not folder.pinned("10.0.0")
+
+
+@pytest.mark.parametrize(("port", "place"), [(22, "10.0.0.1"), (2201, "[10.0.0.1]:2201")])
+def test_ssh_keygen_finds_the_pinned_key(folder: Folder, port: int, place: str) -> None:
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
+    folder.pin("10.0.0.1", port, key)
+    argv = ["ssh-keygen", "-F", place, "-f", str(folder.known_hosts)]
+    assert key in subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+
+
+# ---- ssh_config
+
+
+@pytest.mark.parametrize("name", ["plain", "two  words", "100%h %% %", "it's", "a#b", "=x", "ü"])
+def test_ssh_reads_the_ssh_config(tmp_path: Path, name: str) -> None:
+    folder = Folder(tmp_path / name, "default")
+    folder.create()
+    folder.save(FLEET)
+    done = subprocess.run(
+        ["ssh", "-G", "-F", str(folder.ssh_config), "worker-1"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    found = dict(line.split(" ", 1) for line in done.stdout.splitlines())
+    expected = {
+        "hostname": "127.0.0.1", "port": "2201", "user": "admin", "stricthostkeychecking": "true", "batchmode": "yes",
+        "identitiesonly": "yes", "globalknownhostsfile": "/dev/null", "userknownhostsfile": str(folder.known_hosts),
+        "hostkeyalgorithms": "ssh-ed25519", "controlmaster": "auto", "controlpersist": "60",
+    }  # fmt: skip
+    assert {key: found[key] for key in expected} == expected
+    assert found["identityfile"].replace("%%", "%") == str(folder.key)  # ssh -G shows it as it was written
+    assert found["controlpath"].startswith(f"{control_folder()}/")
+    assert len(found["controlpath"]) < 80, "with what ssh adds to it, a socket's path has 104 characters at most"
+
+
+def test_fleets_of_one_name_in_two_places_have_connections_of_their_own(tmp_path: Path) -> None:
+    paths = set()
+    for home in ("one", "two"):
+        folder = Folder(tmp_path / home, "default")
+        folder.create()
+        folder.save(FLEET)
+        paths |= {line for line in folder.ssh_config.read_text().splitlines() if "ControlPath" in line}
+    assert len(paths) == 2
+
+
+@pytest.fixture
+def control_path(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The control folder of a user that nobody is."""
+    uid = 4_000_000 + os.getpid()
+    path = Path(f"/tmp/fanrun-{uid}")
+    monkeypatch.setattr(os, "getuid", lambda: uid)
+    yield path
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        path.rmdir()
+
+
+@pytest.mark.parametrize("what", ["someone else's", "link", "broken link", "file"])
+def test_a_control_folder_that_is_not_ones_own_is_refused(control_path: Path, what: str) -> None:
+    if what == "link":
+        control_path.symlink_to("/tmp")
+    elif what == "broken link":
+        control_path.symlink_to("/nowhere/at/all")
+    elif what == "file":
+        control_path.touch()
+    with pytest.raises(FleetError, match="is not a private folder of yours; remove it and try again"):
+        control_folder()
+
+
+def test_the_control_folder_is_private() -> None:
+    assert mode(control_folder()) == 0o700
+    assert control_folder().stat().st_uid == os.getuid()
+
+
+# ---- the lock, between two processes
+
+HOLDER = """
+import sys
+from pathlib import Path
+from provision.errors import FleetError
+from provision.fleet import Folder
+try:
+    with Folder(Path(sys.argv[1]), "default").lock():
+        print("held", flush=True)
+        sys.stdin.read()
+except FleetError as error:
+    print(error)
+"""
+
+
+def holder(folder: Folder) -> subprocess.Popen[str]:
+    argv = [sys.executable, "-c", HOLDER, str(folder.path.parent)]
+    return subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def test_one_process_at_a_time_changes_a_fleet(folder: Folder) -> None:
+    with folder.lock():
+        said, _ = holder(folder).communicate(timeout=20)
+    assert said == f"fleet default is being changed by process {os.getpid()}; wait for it and try again\n"
+    said, _ = holder(folder).communicate(timeout=20)
+    assert said == "held\n"
+
+
+def test_a_killed_process_holds_nothing(folder: Folder) -> None:
+    with holder(folder) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(FleetError, match=f"changed by process {other.pid};"), folder.lock():
+            pass
+        other.kill()
+    with folder.lock():
+        pass
+
+
+def test_a_lock_is_given_back_after_an_error(folder: Folder) -> None:
+    with pytest.raises(ZeroDivisionError), folder.lock():
+        raise ZeroDivisionError
+    with folder.lock():
+        pass

@@ -1,0 +1,101 @@
+"""The plan of the house: imports run downwards only, and some texts stand nowhere."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+OURS = ("fabfile", "fanout", "process", "provision", "service")
+FANOUT_MAY = {f"provision.{name}" for name in ("errors", "fleet", "remote", "probe", "progress")}
+FORBIDDEN = re.compile(
+    r"shell\s*=\s*True|AutoAddPolicy|WarningPolicy|StrictHostKeyChecking[\s=\"',]*(no|off|accept-new)\b", re.IGNORECASE
+)
+
+
+def listed() -> list[Path]:
+    """What git tracks or would track."""
+    argv = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True)
+    return [ROOT / name for name in sorted(set(done.stdout.split("\0"))) if name and (ROOT / name).is_file()]
+
+
+FILES = listed()
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in FILES
+    if path.suffix == ".py" and path.relative_to(ROOT).parts[0].removesuffix(".py") in OURS
+}
+
+
+def imports(name: str) -> set[str]:
+    """The modules of ours that a module imports, anywhere in it."""
+    tree = ast.parse(MODULES[name].read_text("utf-8"))
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}: imports are written in full"
+            full = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {item if item in MODULES else str(node.module) for item in full}
+    return {item for item in found if item.split(".")[0] in OURS}
+
+
+def test_the_walk_sees_the_house() -> None:
+    assert {"fabfile", "process", "fanout.run", "provision.fleet", "provision.providers.local"} <= set(MODULES)
+    assert "provision.lifecycle" in imports("fabfile")
+    assert "provision.providers.base" in imports("provision.lifecycle")
+    assert imports("fanout.deck") == {"fanout.plan"}
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_imports_run_downwards(name: str) -> None:
+    found, room = imports(name), name.split(".")[0]
+    assert "fabfile" not in found
+    if name in ("process", "provision.errors"):
+        assert found == set()
+    if room == "provision":
+        assert {item for item in found if item.split(".")[0] != "provision"} == set()
+    if room == "fanout":
+        assert {item for item in found if item.split(".")[0] not in ("fanout", "provision")} == set()
+        assert {item for item in found if item.startswith("provision")} <= FANOUT_MAY
+    if name.startswith("provision.providers.") and name != "provision.providers.base":
+        others = {item for item in found if item.startswith("provision.providers.")}
+        assert others <= {"provision.providers.base"}
+
+
+def test_no_import_goes_in_a_circle() -> None:
+    """Packages themselves (`import provision.providers`) hold nothing but their docstring."""
+    edges = {name: imports(name) & set(MODULES) - {name} for name in MODULES}
+    while leaves := [name for name, found in edges.items() if not found]:
+        edges = {name: found - set(leaves) for name, found in edges.items() if name not in leaves}
+    assert edges == {}
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if path.suffix != ".md"], ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_forbidden_texts_stand_nowhere(path: Path) -> None:
+    if path == Path(__file__).resolve():
+        return
+    found = FORBIDDEN.search(path.read_text("utf-8", "replace"))
+    assert found is None, found
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["run(x, shell=True)", "shell = True", "paramiko.AutoAddPolicy()", "-o StrictHostKeyChecking=no",
+     "StrictHostKeyChecking accept-new", "stricthostkeychecking  No", '"StrictHostKeyChecking", "no"'],
+)  # fmt: skip
+def test_forbidden_texts_are_recognized(text: str) -> None:
+    assert FORBIDDEN.search(text)
+
+
+@pytest.mark.parametrize("text", ["StrictHostKeyChecking yes", "remote.shell(True)", "shell=false", "RejectPolicy"])
+def test_other_texts_are_not(text: str) -> None:
+    assert not FORBIDDEN.search(text)

@@ -1,0 +1,100 @@
+"""What `up` has to do, and the beginning of a fleet."""
+
+from __future__ import annotations
+
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from provision import build
+from provision.fleet import Fleet, Folder, Host, Image, Role, number
+from provision.lifecycle import OWN, _InBackground, begin, change, current, disconnect
+from provision.providers.base import Found, State, Wanted
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def found(name: str, state: State) -> Found:
+    role: Role = "hub" if name == "hub" else "worker"
+    return Found(Host(name, role, "10.0.0.1", "10.0.0.1", "admin"), state)
+
+
+states: st.SearchStrategy[State] = st.sampled_from(["running", "stopped", "broken"])
+names = st.sampled_from(["hub", *(f"worker-{n}" for n in range(1, 15))])
+existing = st.dictionaries(names, states).map(lambda have: [found(name, state) for name, state in have.items()])
+
+
+@given(existing, st.integers(1, 13))
+def test_a_change_makes_the_fleet_that_was_asked_for(have: list[Found], workers: int) -> None:
+    wanted = ["hub", *(f"worker-{n}" for n in range(1, workers + 1))]
+    todo = change(have, workers)
+    launched = [item.name for item in todo.launch]
+    running = {item.host.name for item in have if item.state == "running"}
+    assert sorted([*launched, *todo.keep], key=number) == wanted
+    assert set(todo.keep) == running & set(wanted), "what runs stays"
+    assert set(todo.terminate) == {item.host.name for item in have} - set(wanted)
+    assert all(item.role == ("hub" if item.name == "hub" else "worker") for item in todo.launch)
+    for order in (launched, todo.keep, todo.terminate):
+        assert list(order) == sorted(order, key=number)
+
+
+@given(existing, st.integers(1, 13))
+def test_a_second_change_has_nothing_to_do(have: list[Found], workers: int) -> None:
+    todo = change(have, workers)
+    after = [found(name, "running") for name in (*todo.keep, *(item.name for item in todo.launch))]
+    again = change(after, workers)
+    assert (again.launch, again.terminate) == ((), ())
+
+
+def test_a_fleet_of_two() -> None:
+    assert change([], 2).launch == (Wanted("hub", "hub"), Wanted("worker-1", "worker"), Wanted("worker-2", "worker"))
+
+
+def test_a_fleet_begins_with_its_key_and_its_ca_and_keeps_them(folder: Folder) -> None:
+    assert begin(folder, "local", None) == Fleet("default", "local")
+    private = {path.name: path.read_bytes() for path in folder.path.iterdir()}
+    assert set(private) == {"key", "key.pub", "ca.key", "ca.crt", "fleet.json", "ssh_config"}
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in folder.path.iterdir())
+    assert begin(folder, "another", None) == Fleet("default", "local"), "the provider it began with stays"
+    assert {path.name: path.read_bytes() for path in folder.path.iterdir()} == private
+
+
+@pytest.mark.parametrize(("first", "second"), [("key", "key.pub"), ("ca.key", "ca.crt")])
+@pytest.mark.parametrize("lost", [0, 1])
+def test_half_a_pair_of_keys_is_made_anew(folder: Folder, first: str, second: str, lost: int) -> None:
+    begin(folder, "local", None)
+    pair = [folder.path / first, folder.path / second]
+    old = [path.read_bytes() for path in pair]
+    pair[lost].unlink()
+    begin(folder, "local", None)
+    assert all(path.read_bytes() != before for path, before in zip(pair, old, strict=True))
+
+
+def test_an_image_is_current_while_its_sources_are_the_same() -> None:
+    images = {OWN: Image(OWN, "sha256:1", "hub:5000/i@sha256:00", build.source_hash(ROOT))}
+    assert current(Fleet("f", "local", images=images), None, ROOT)
+    changed = {OWN: Image(OWN, "sha256:1", "hub:5000/i@sha256:00", "another")}
+    assert not current(Fleet("f", "local", images=changed), None, ROOT)
+    assert not current(Fleet("f", "local"), None, ROOT)
+    assert not current(Fleet("f", "local"), "another:1", ROOT)
+
+
+def test_nothing_to_disconnect_is_no_error(folder: Folder) -> None:
+    disconnect(folder)
+
+
+def test_background_work_goes_on_meanwhile_and_its_result_is_waited_for() -> None:
+    go_on = threading.Event()
+    work = _InBackground(lambda: "done" if go_on.wait(20) else "late")
+    go_on.set()
+    assert work.result() == "done"
+
+
+def test_background_work_raises_where_its_result_is_asked_for() -> None:
+    work = _InBackground(lambda: str(1 / 0))
+    with pytest.raises(ZeroDivisionError):
+        work.result()

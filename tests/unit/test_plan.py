@@ -1,0 +1,234 @@
+"""Inputs, the deal and the batches."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fanout.plan import LEAST_INPUTS, MOST_BYTES, MOST_INPUTS, SHARES, Batch, Input, batches, chooser, deal, walk
+from provision.errors import UsageError
+from tests.unit.samples import HOSTILE, write_tree
+
+ROOT = Path(__file__).resolve().parents[2]
+MANY = 100_000
+
+sizes = st.one_of(st.integers(0, 1000), st.integers(0, 2 * MOST_BYTES))
+shares = st.lists(sizes, max_size=40).map(lambda found: [Input(b"%06d" % n, size) for n, size in enumerate(found)])
+# Long shares too, cheaply: all inputs of one size; over 40,000 a batch has MOST_INPUTS.
+long_shares = st.tuples(
+    st.sampled_from([0, 1, LEAST_INPUTS, LEAST_INPUTS + 1, 5001, 45_000]),
+    st.sampled_from([0, 10**6, MOST_BYTES, MOST_BYTES + 1]),
+).map(lambda pair: [Input(b"%06d" % n, pair[1]) for n in range(pair[0])])
+workers = st.integers(1, 20).map(lambda count: [f"worker-{n}" for n in range(1, count + 1)])
+
+
+@given(shares, workers)
+def test_inputs_are_dealt_as_cards(inputs: list[Input], names: list[str]) -> None:
+    dealt = deal(inputs, names)
+    assert list(dealt) == names
+    for place, item in enumerate(inputs):
+        assert dealt[names[place % len(names)]][place // len(names)] == item
+    assert sum(map(len, dealt.values())) == len(inputs)
+
+
+@given(st.one_of(shares, long_shares))
+def test_every_input_is_in_one_batch_and_in_order(share: list[Input]) -> None:
+    cut = batches("worker-1", share)
+    assert [item for batch in cut for item in batch.inputs] == share
+    assert len({batch.name for batch in cut}) == len(cut)
+    assert all(batch.name.startswith("worker-1.") for batch in cut)
+
+
+@given(st.one_of(shares, long_shares))
+def test_batches_keep_their_bounds(share: list[Input]) -> None:
+    most = min(MOST_INPUTS, max(LEAST_INPUTS, -(-len(share) // SHARES)))
+    cut = batches("worker-1", share)
+    for batch in cut:
+        assert 1 <= len(batch.inputs) <= most
+        assert batch.size <= MOST_BYTES or len(batch.inputs) == 1
+    for batch, following in itertools.pairwise(cut):  # none is cut short without a reason
+        assert len(batch.inputs) == most or batch.size + following.inputs[0].size > MOST_BYTES
+
+
+@given(st.lists(sizes, min_size=2, max_size=9))
+def test_a_split_batch_is_two_smaller_ones(found: list[int]) -> None:
+    batch = Batch("b", tuple(Input(b"%d" % n, size) for n, size in enumerate(found)))
+    left, right = batch.split()
+    assert left.inputs + right.inputs == batch.inputs
+    assert left.inputs
+    assert right.inputs
+    assert len({batch.name, left.name, right.name}) == 3
+
+
+def test_walk_finds_hostile_names_sorted_and_sized(tmp_path: Path) -> None:
+    written = write_tree(tmp_path)
+    inputs, links = walk(str(tmp_path))
+    assert inputs == [Input(key, len(content)) for key, content in sorted(written.items())]
+    assert links == 0
+
+
+names = st.binary(min_size=1, max_size=12).filter(
+    lambda n: not set(n) & {0, 0x2F} and n not in (b".", b"..", b".fanrun")
+)
+
+
+@given(st.sets(names, min_size=1, max_size=8), st.sets(names, max_size=4))
+def test_walk_finds_any_name_in_any_folder(files: set[bytes], folders: set[bytes]) -> None:
+    folders -= files
+    keys = {*files, *(folder + b"/" + name for folder in folders for name in files)}
+    with tempfile.TemporaryDirectory() as top:
+        write_tree(Path(top), tuple(keys))
+        inputs, _ = walk(top)
+    assert [item.key for item in inputs] == sorted(keys)
+
+
+def test_walk_of_a_source_with_a_hostile_name(tmp_path: Path) -> None:
+    for name in ("-x", "a b", "new\nline", os.fsdecode(b"\xff")):
+        write_tree(tmp_path / name, (b"a",))
+        assert [item.key for item in walk(str(tmp_path / name))[0]] == [b"a"]
+
+
+def test_walk_takes_regular_files_and_links_to_files(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "big").write_bytes(b"12345")
+    src = tmp_path / "src"
+    (src / "empty" / "er").mkdir(parents=True)
+    (src / "file").write_bytes(b"1")
+    (src / "link").symlink_to(tmp_path / "elsewhere" / "big")
+    (src / "broken").symlink_to("nowhere")
+    (src / "folder").symlink_to(tmp_path / "elsewhere")
+    (src / "up").symlink_to("..")
+    os.mkfifo(src / "fifo")
+    assert walk(str(src)) == ([Input(b"file", 1), Input(b"link", 5)], 2)
+
+
+def test_walk_passes_over_a_link_to_itself(tmp_path: Path) -> None:
+    write_tree(tmp_path, (b"a",))
+    (tmp_path / "loop").symlink_to("loop")
+    assert [item.key for item in walk(str(tmp_path))[0]] == [b"a"]
+
+
+def test_walk_leaves_out_the_state_folder_at_the_top_only(tmp_path: Path) -> None:
+    write_tree(tmp_path, (b".fanrun/runs/report.json", b"a/.fanrun/kept", b".fanrun2/kept"))
+    assert [item.key for item in walk(str(tmp_path))[0]] == [b".fanrun2/kept", b"a/.fanrun/kept"]
+
+
+def test_a_file_with_the_state_folders_name_is_no_input(tmp_path: Path) -> None:
+    """Its result could never be written: STATE is "never an input, never a result"."""
+    write_tree(tmp_path, (b".fanrun", b"a"))
+    assert [item.key for item in walk(str(tmp_path))[0]] == [b"a"]
+
+
+@pytest.mark.parametrize("name", ["missing", "file"])
+def test_walk_of_what_is_no_folder_is_a_usage_error(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=name):
+        walk(str(tmp_path / name))
+
+
+# Root reads everything, so the walk runs as somebody else; from inside the folder, as tmp_path's parents are private.
+AS_NOBODY = """
+import os, sys
+from fanout.plan import chooser, walk
+os.chdir(sys.argv[1])
+if os.geteuid() == 0:
+    os.setegid(65534), os.seteuid(65534)
+try:
+    os.listdir("locked")
+except PermissionError:
+    print([item.key for item in walk(".", chooser((), sys.argv[2:]))[0]])
+"""
+
+
+def walk_as_nobody(src: Path, *exclude: str) -> subprocess.CompletedProcess[str]:
+    src.chmod(0o755)
+    write_tree(src, (b"a", b"locked/b"))
+    (src / "locked").chmod(0)
+    try:
+        argv = [sys.executable, "-c", AS_NOBODY, str(src), *exclude]
+        return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    finally:
+        (src / "locked").chmod(0o755)
+
+
+def test_an_unreadable_folder_is_named(tmp_path: Path) -> None:
+    done = walk_as_nobody(tmp_path)
+    assert "UsageError: './locked/' can't be read (Permission denied)" in done.stderr.splitlines()[-1]
+
+
+def test_an_unreadable_folder_can_be_excluded(tmp_path: Path) -> None:
+    """It is the next step that the error names."""
+    done = walk_as_nobody(tmp_path, "locked/*")
+    assert done.stdout == "[b'a']\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "expected"),
+    [
+        ((), (), ["A.JPG", "a.jpg", "b.png", "d/a.jpg", "d/e/b.png", "n\n.jpg"]),
+        (("*.jpg",), (), ["a.jpg", "d/a.jpg", "n\n.jpg"]),
+        (("*.jpg", "b.*"), (), ["a.jpg", "b.png", "d/a.jpg", "d/e/b.png", "n\n.jpg"]),
+        (("*.jpg",), ("a*",), ["n\n.jpg"]),
+        ((), ("*.png", "*.JPG"), ["a.jpg", "d/a.jpg", "n\n.jpg"]),
+        (("d/*",), (), ["d/a.jpg", "d/e/b.png"]),
+        (("/a.jpg",), (), ["a.jpg"]),
+        (("*/b.png",), (), ["d/e/b.png"]),
+        (("[ab].*",), ("d/*",), ["a.jpg", "b.png"]),
+        (("nothing",), (), []),
+        (("*",), ("*",), []),
+        ((), ("jpg",), ["A.JPG", "a.jpg", "b.png", "d/a.jpg", "d/e/b.png", "n\n.jpg"]),
+    ],
+)
+def test_include_and_exclude(include: tuple[str, ...], exclude: tuple[str, ...], expected: list[str]) -> None:
+    keys = ["A.JPG", "a.jpg", "b.png", "d/a.jpg", "d/e/b.png", "n\n.jpg"]
+    chosen = chooser(include, exclude)
+    assert [key for key in keys if chosen.takes(key.encode())] == expected
+
+
+def test_patterns_match_names_that_are_no_utf8() -> None:
+    assert chooser(("*.jpg",), ()).takes(b"\xff\xfe.jpg")
+    assert chooser((os.fsdecode(b"\xff*"),), ()).takes(b"\xff\xfe.jpg")
+    assert all(chooser(("*",), ()).takes(key) for key in HOSTILE)
+
+
+@pytest.fixture(scope="module")
+def many() -> Iterator[str]:
+    """100,000 empty files in 100 folders; deleted at once, not kept as tmp_path's are."""
+    memory = "/dev/shm"  # ten times as quick as a disk, where there is one
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as top:
+        for place in range(100):
+            os.mkdir(f"{top}/{place:02}")
+            for name in range(MANY // 100):
+                os.mknod(f"{top}/{place:02}/{name:06}.jpg")
+        yield top
+
+
+PLAN = """
+import resource, sys, time
+from fanout import plan, run
+begun = time.process_time()
+inputs, links = plan.walk(sys.argv[1], plan.chooser(("*.jpg",), ("*.png",)))
+todo = run.make_plan(inputs, links, ["worker-1", "worker-2"])
+assert sum(len(batch.inputs) for cut in todo.batches.values() for batch in cut) == len(inputs) == int(sys.argv[2])
+print(time.process_time() - begun, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_planning_100_000_inputs_is_quick_and_small(many: str) -> None:
+    """Under 5 s of a processor and 150 MB: a bound, not a benchmark."""
+    # By way of sh: a process begins with the peak of the one that started it, and pytest's own is large.
+    argv = ["sh", "-c", '"$@"; exit $?', "sh", sys.executable, "-c", PLAN, many, str(MANY)]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True)
+    seconds, peak = done.stdout.split()
+    unit = 1 if sys.platform == "darwin" else 1024
+    assert float(seconds) < 5
+    assert int(peak) * unit < 150e6

@@ -1,0 +1,89 @@
+"""Where hosts come from: the seam, and the commands of provider local."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from provision.errors import UsageError
+from provision.fleet import Folder, Host
+from provision.providers import base, local
+from provision.providers.base import Provider
+
+PROVIDERS = Path(base.__file__).parent
+
+
+def test_every_file_is_a_provider() -> None:
+    files = {path.stem for path in PROVIDERS.glob("*.py")} - {"__init__", "base"}
+    assert base.names() == sorted(files)
+    assert "local" in files
+
+
+@pytest.mark.parametrize("name", base.names())
+def test_a_provider_is_loaded_by_its_name(folder: Folder, name: str) -> None:
+    provider = base.load(name, folder)
+    assert isinstance(provider, Provider)
+    assert (provider.name, provider.folder) == (name, folder)
+
+
+@pytest.mark.parametrize("name", ["nope", "", "base", "__init__", "Local", "../local", "local ", "os"])
+def test_an_unknown_provider_names_the_known_ones(folder: Folder, name: str) -> None:
+    with pytest.raises(UsageError, match=f"there is no provider {name!r}; choose one of: .*local"):
+        base.load(name, folder)
+
+
+HUB = Host("hub", "hub", "10.0.0.10", "10.0.0.10", "admin")
+OUTSIDE = Host("worker-1", "worker", "127.0.0.1", "10.0.0.11", "admin", 2201)
+NESTED = [
+    "--cap-add=ALL", "--cap-drop=SYS_RESOURCE", "--security-opt=seccomp=unconfined",
+    "--security-opt=apparmor=unconfined", "--security-opt=systempaths=unconfined",
+]  # fmt: skip
+
+
+def test_create_argv_of_a_host_with_an_address_of_its_own() -> None:
+    assert local.create_argv("blue", "/home/a b/.fanrun/blue", "net", HUB, privileged=False) == [
+        "docker", "create", "--name=fanrun-blue-26c0f250-hub", "--hostname=hub",
+        "--label=fanrun.fleet=blue", "--label=fanrun.folder=/home/a b/.fanrun/blue", "--label=fanrun.name=hub",
+        "--label=fanrun.role=hub", "--label=fanrun.address=10.0.0.10", "--label=fanrun.port=22",
+        "--label=fanrun.inner=10.0.0.10", "--network=net", "--ip=10.0.0.10",
+        "--tmpfs=/run:exec", "--volume=/var/lib/docker", *NESTED,
+        "--cgroupns=host", "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw", local.IMAGE,
+    ]  # fmt: skip
+
+
+def test_create_argv_of_a_host_behind_a_port() -> None:
+    argv = local.create_argv("blue", "/f", "net", OUTSIDE, privileged=True)
+    assert "--publish=127.0.0.1:2201:22" in argv, "the client alone reaches it"
+    assert "--ip=10.0.0.11" in argv
+    assert "--label=fanrun.port=2201" in argv
+    assert "--privileged" in argv
+    assert not set(NESTED) & set(argv)
+
+
+def test_two_folders_have_containers_of_their_own() -> None:
+    assert local.container("/a", "default", "hub") != local.container("/b", "default", "hub")
+    assert local.container("/a", "default", "hub").startswith("fanrun-default-")
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [("running", "running"), ("created", "broken"), ("dead", "broken"), ("exited", "stopped"), ("paused", "stopped")],
+)
+def test_a_host_is_read_back_from_its_labels(status: str, state: str) -> None:
+    argv = local.create_argv("blue", "/f", "net", OUTSIDE, privileged=False)
+    labels = dict(part.removeprefix("--label=").split("=", 1) for part in argv if part.startswith("--label="))
+    found = local._found({"Config": {"Labels": labels}, "State": {"Status": status}})
+    assert found == base.Found(OUTSIDE, state)  # type: ignore[arg-type]
+
+
+def test_planted_files_are_roots() -> None:
+    planted = local._tar({"etc/ssh/key": ("private", 0o600), "home/a/keys": ("ü", 0o644)})
+    with tarfile.open(fileobj=io.BytesIO(planted)) as archive:
+        found = {item.name: (item.mode, item.uid, item.gid) for item in archive}
+        assert found == {"etc/ssh/key": (0o600, 0, 0), "home/a/keys": (0o644, 0, 0)}
+        content = archive.extractfile("home/a/keys")
+        assert content is not None
+        assert content.read().decode() == "ü"

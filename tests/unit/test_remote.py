@@ -1,0 +1,156 @@
+"""The way into a host, as far as it needs no host; and the fan-out."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import threading
+from pathlib import Path
+
+import paramiko
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from provision.errors import FanrunError, HostError, HostsFailed, HostUnreachable
+from provision.fleet import Folder
+from provision.remote import FAN_OUT, Remote, fan_out, rsync_shell, shorten, ssh_argv, unreachable
+from tests.unit.samples import FLEET
+
+PATIENCE = 20
+
+
+def test_ssh_argv(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "a b", "default")
+    assert ssh_argv(folder, "worker-1", ["sh", "-c", "echo '$HOME'", ""]) == [
+        "ssh", "-F", f"{tmp_path}/a b/default/ssh_config", "worker-1", "sh -c 'echo '\"'\"'$HOME'\"'\"'' ''",
+    ]  # fmt: skip
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8")), max_size=4))
+def test_a_shell_on_the_host_gets_the_argv(argv: list[str]) -> None:
+    line = ssh_argv(Folder(Path("/f"), "default"), "hub", ["printf", "%s\\0", *argv, "end"])[-1]
+    done = subprocess.run(["sh", "-c", line], capture_output=True, check=True)
+    assert done.stdout.decode().split("\0")[:-1] == [*argv, "end"]
+
+
+@pytest.mark.parametrize("name", ["plain", "two  words", "it's", 'a "quote"', "100%", "back\\slash", "$HOME", "''"])
+def test_rsync_takes_the_shell_apart_as_it_was_meant(tmp_path: Path, name: str) -> None:
+    folder = Folder(tmp_path / name, "default")
+    program = tmp_path / "stand-in"
+    program.write_text(f'#!/bin/sh\nprintf "%s\\0" "$@" >{tmp_path}/argv\n')
+    program.chmod(0o755)
+    shell = str(program) + rsync_shell(folder).removeprefix("ssh")
+    subprocess.run(["rsync", f"--rsh={shell}", "worker-1:/x", str(tmp_path)], capture_output=True, check=False)
+    assert (tmp_path / "argv").read_text().split("\0")[:3] == ["-F", str(folder.ssh_config), "worker-1"]
+
+
+@pytest.mark.parametrize("name", ["plain", "two words", "100%h %%", "it's"])
+def test_fabric_finds_the_host_and_the_fleets_key(tmp_path: Path, name: str) -> None:
+    folder = Folder(tmp_path / name, "default")
+    folder.create()
+    folder.save(FLEET)
+    folder.pin("127.0.0.1", 2201, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f")
+    connection = Remote(folder, FLEET.host("worker-1"))._connection
+    assert (connection.host, connection.port, connection.user) == ("127.0.0.1", 2201, "admin")
+    keys = connection.connect_kwargs["key_filename"]
+    assert ([keys] if isinstance(keys, str) else keys) == [str(folder.key)]
+    assert not connection.connect_kwargs["allow_agent"]
+    assert not connection.connect_kwargs["look_for_keys"]
+    assert isinstance(connection.client._policy, paramiko.RejectPolicy)
+    assert "[127.0.0.1]:2201" in connection.client.get_host_keys()
+
+
+def test_an_unreachable_host_is_named_with_its_address() -> None:
+    host = FLEET.host("worker-1")
+    error = unreachable(host, OSError("Connection\nrefused"))
+    assert str(error) == "no SSH to 127.0.0.1:2201 (Connection refused)"
+    assert error.host == "worker-1"
+    assert str(unreachable(host, EOFError())) == "no SSH to 127.0.0.1:2201 (EOFError)"
+    wrong = paramiko.BadHostKeyException("h", paramiko.RSAKey.generate(1024), paramiko.RSAKey.generate(1024))
+    assert "its host key is not the pinned one" in str(unreachable(host, wrong))
+
+
+@given(st.text(), st.integers(1, 100))
+def test_shorten_is_one_line_of_that_length(text: str, most: int) -> None:
+    short = shorten(text, most)
+    assert len(short) <= most
+    assert len(short.splitlines()) <= 1
+    whole = " ".join(text.split())
+    assert short == whole or short == whole[: most - 1] + "…"
+
+
+# ---- the fan-out
+
+
+def test_a_fan_out_keeps_every_result_and_every_error() -> None:
+    def work(name: str) -> str:
+        if name == "b":
+            raise HostUnreachable("gone", host=name)
+        return name.upper()
+
+    results, errors = fan_out(["a", "b", "c"], work)
+    assert results == {"a": "A", "c": "C"}
+    assert {name: str(error) for name, error in errors.items()} == {"b": "gone"}
+    assert fan_out([], work) == ({}, {})
+
+
+@pytest.mark.parametrize("error", [ValueError("ours to see"), KeyboardInterrupt(), SystemExit(3)])
+def test_a_foreign_error_is_raised_after_the_rest_ended(error: BaseException) -> None:
+    go_on, ended = threading.Event(), list[str]()
+
+    def work(name: str) -> None:
+        if name == "a":
+            threading.Timer(0.1, go_on.set).start()
+            raise error
+        assert go_on.wait(PATIENCE)
+        ended.append(name)
+
+    with pytest.raises(type(error)) as caught:
+        fan_out(["a", "b", "c"], work)
+    assert caught.value is error
+    assert sorted(ended) == ["b", "c"]
+
+
+def test_an_error_of_ours_lets_the_others_finish() -> None:
+    go_on = threading.Event()
+
+    def work(name: str) -> bool:
+        if name == "a":
+            threading.Timer(0.1, go_on.set).start()
+            raise HostError("failed at once", host=name)
+        return go_on.wait(PATIENCE)
+
+    results, errors = fan_out(["a", "b", "c"], work)
+    assert results == {"b": True, "c": True}
+    assert list(errors) == ["a"]
+
+
+@pytest.mark.parametrize(("count", "most"), [(12, 3), (3, 3), (2, 1), (2 * FAN_OUT, FAN_OUT)])
+def test_so_many_run_at_once_and_no_more(count: int, most: int) -> None:
+    """All stand still until `most` of them run, and a moment more in which others could begin."""
+    lock, go_on, running, peak = threading.Lock(), threading.Event(), 0, 0
+
+    def work(name: str) -> None:
+        nonlocal running, peak
+        with lock:
+            running += 1
+            peak = max(peak, running)
+            if running == most:
+                threading.Timer(0.1, go_on.set).start()
+        assert go_on.wait(PATIENCE)
+        with lock:
+            running -= 1
+
+    fan_out([str(n) for n in range(count)], work, most=most)
+    assert peak == most
+
+
+def test_hosts_that_failed_are_named_in_one_line() -> None:
+    errors: dict[str, FanrunError] = {name: HostError(f"no {name}", host=name) for name in ("worker-2", "hub")}
+    assert str(HostsFailed(errors)) == "hub: no hub; worker-2: no worker-2"
+
+
+def test_the_line_for_a_host_is_quoted_once() -> None:
+    argv = ["sh", "-c", "exit $1", "sh", "3"]
+    assert shlex.split(ssh_argv(Folder(Path("/f"), "default"), "hub", argv)[-1]) == argv

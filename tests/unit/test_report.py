@@ -1,0 +1,105 @@
+"""What a person and a program are told of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fanout.report import SHOWN, Failure, Report, WorkerReport, amount, shown, summary, to_json, write
+from tests.unit.samples import HOSTILE
+
+REPORT = Report(
+    run="r", fleet="default", src="/src", dst="/dst", image="hub:5000/i@sha256:00", args=["--op", "rotate"],
+    started="2026-01-01T00:00:00+00:00", seconds=2.0, inputs=3, done=3, left=0, results=3, extra=0,
+    bytes_in=3_800_000, bytes_out=1500,
+    workers=[WorkerReport("worker-1", 3, 0, 3_800_000, 1500, {"push": 0.1, "process": 1.5, "pull": 0.2})],
+)  # fmt: skip
+
+
+def test_json_holds_everything_and_names_that_are_no_utf8() -> None:
+    failed = [Failure(os.fsdecode(key), "dark", "worker-1") for key in HOSTILE]
+    text = to_json(dataclasses.replace(REPORT, failed=failed))
+    assert text.isascii()
+    read = json.loads(text)
+    assert [os.fsencode(item["path"]) for item in read["failed"]] == list(HOSTILE)
+    assert read["workers"][0]["seconds"]["process"] == 1.5
+    assert set(read) == {field.name for field in dataclasses.fields(Report)}
+
+
+def test_a_report_is_written_whole(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    path.write_text("old")
+    with path.open() as reader:
+        write(REPORT, path)
+        assert reader.read() == "old"
+    assert json.loads(path.read_text()) == dataclasses.asdict(REPORT)
+    assert [item.name for item in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_the_summary_of_a_good_run() -> None:
+    assert summary(REPORT).splitlines() == [
+        "3 of 3 inputs done in 2.0 s (1.5 images/s), 3.8 MB in, 1.5 kB out",
+        "  worker-1   3 done (1.5/s): push 0.1 s, process 1.5 s, pull 0.2 s",
+    ]
+
+
+def test_the_summary_names_what_went_wrong() -> None:
+    lost = WorkerReport("worker-2", 0, 1, 0, 0, {"push": 0.0}, "no SSH")
+    report = dataclasses.replace(
+        REPORT, inputs=9, left=5, extra=2, failed=[Failure("d/\x1b[2J.jpg", "cut\nshort", "worker-2")], workers=[lost]
+    )
+    assert summary(report).splitlines()[1:] == [
+        "  worker-2   0 done, 1 failed (0.0/s): push 0.0 s, lost: no SSH",
+        "2 results belong to no input; they are in DST too",
+        "1 failed:",
+        "  d/\\x1b[2J.jpg: cut\\nshort (worker-2)",
+        "5 inputs are left; run the same command again",
+    ]
+
+
+@pytest.mark.parametrize(("count", "more"), [(SHOWN, 0), (SHOWN + 1, 1), (1000, 1000 - SHOWN)])
+def test_the_summary_of_many_failures_is_short(count: int, more: int) -> None:
+    failed = [Failure(f"{n}.jpg", "dark", "worker-1") for n in range(count)]
+    lines = summary(dataclasses.replace(REPORT, failed=failed)).splitlines()
+    assert len(lines) == 2 + 1 + SHOWN + bool(more)
+    assert f"{count} failed:" in lines
+    assert not more or f"{more} more" in lines[-1]
+
+
+def test_a_run_of_no_time_has_no_rate() -> None:
+    nothing = dataclasses.replace(REPORT, seconds=0.0, done=0)
+    assert nothing.rate == 0
+    assert "(0.0 images/s)" in summary(nothing)
+
+
+texts = st.text(st.characters(), max_size=20)
+
+
+@given(texts, texts, texts)
+def test_a_terminal_gets_nothing_it_would_obey(path: str, reason: str, lost: str) -> None:
+    workers = [WorkerReport("worker-1", 0, 1, 0, 0, {}, lost)]
+    text = summary(dataclasses.replace(REPORT, failed=[Failure(path, reason, "worker-1")], workers=workers))
+    assert all(line.isprintable() for line in text.split("\n")), ascii(text)
+    assert len(text.split("\n")) == 4
+
+
+@given(texts)
+def test_shown_keeps_what_is_printable(path: str) -> None:
+    assert shown(path).isprintable()
+    assert not path.isprintable() or shown(path) == path
+    shown(path).encode()  # raises where a surrogate is left
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (3_800_000, "3.8 MB"), (2.5e9, "2.5 GB"), (7e12, "7.0 TB"),
+     (7e15, "7000.0 TB")],
+)  # fmt: skip
+def test_amount(count: float, text: str) -> None:
+    assert amount(count) == text

@@ -1,0 +1,364 @@
+"""What a batch came to, and the way of its results into DST."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fanout import commands
+from fanout.commands import Place
+from fanout.plan import Batch, Input
+from fanout.results import (
+    Line,
+    Outcome,
+    explain,
+    judge,
+    land,
+    match,
+    parse_manifest,
+    parse_report,
+    safe,
+)
+from fanout.worker import regroup
+from tests.unit.samples import HOSTILE, PROBE, read_tree, write_tree
+
+ROOT = Path(__file__).resolve().parents[2]
+DIGEST = "0123456789abcdef" * 4
+
+# Few names in few folders, so that results often are somebody's.
+stems = st.sampled_from([b"a", b"ab", b"a.b", b".a", b"1", b"10", b"\xff"])
+keys = st.builds(
+    lambda folder, stem, end: folder + stem + end,
+    st.sampled_from([b"", b"d/", b"d/e/"]), stems, st.sampled_from([b"", b".jpg", b".png", b"-2.jpg", b".tar.gz"]),
+)  # fmt: skip
+inputs = st.lists(keys, unique=True, min_size=1, max_size=8).map(lambda found: [Input(key, 1) for key in sorted(found)])
+paths = st.lists(keys, unique=True, max_size=8)
+reports = st.dictionaries(keys, st.builds(Line, st.booleans(), st.sampled_from(["", "too dark"])), max_size=8)
+
+
+# ---- what comes from the worker may be anything
+
+
+@given(st.binary(max_size=200))
+def test_a_garbled_manifest_is_read(data: bytes) -> None:
+    parse_manifest(data)
+    parse_manifest(data + b"  ./" + data)
+
+
+@given(st.dictionaries(st.binary(min_size=1, max_size=20).filter(lambda path: 0 not in path), st.just(DIGEST)))
+def test_a_manifest_is_what_sha256sum_wrote(manifest: dict[bytes, str]) -> None:
+    data = b"".join(b"%s  ./%s\0" % (digest.encode(), path) for path, digest in manifest.items())
+    assert parse_manifest(data) == manifest
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(st.characters(), max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["path", "ok", "error", ""]), inner),
+    max_leaves=8,
+)
+
+
+@given(st.one_of(st.binary(max_size=200), json_values.map(lambda value: json.dumps(value).encode())))
+def test_a_garbled_report_is_read(data: bytes) -> None:
+    good = b'\n{"path": "good", "ok": true}\n'
+    found = parse_report(data + good + data)
+    assert b"good" in found
+    assert {(type(line.ok), type(line.error)) for line in found.values()} == {(bool, str)}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"[" * 200_000, b'{"path":' * 200_000, b'{"path": "\\ud800", "ok": true}',
+     b'{"path": "a", "ok": %s}' % (b"9" * 9999)],
+    ids=["deep list", "deep object", "lone surrogate", "long number"],
+)  # fmt: skip
+def test_a_malicious_report_is_passed_over(data: bytes) -> None:
+    assert set(parse_report(data + b'\n{"path": "good", "ok": true}')) <= {b"good", b"a"}
+
+
+def test_a_report_is_read_line_by_line_and_the_last_one_wins() -> None:
+    lines = [
+        b'{"path": "a", "ok": false, "error": "first try"}', b"Warning: not JSON", b"", b'{"path": "a", "ok": true}',
+        b'{"path": "caf\\u00e9\\udcff", "ok": false}', b'{"path": "n\\nl", "ok": "yes", "error": 7}', b'{"path": "cut',
+    ]  # fmt: skip
+    assert parse_report(b"\n".join(lines)) == {
+        b"a": Line(True, ""), b"caf\xc3\xa9\xff": Line(False, ""), b"n\nl": Line(False, "7"),
+    }  # fmt: skip
+
+
+# ---- whose a result is
+
+
+@given(inputs, paths)
+def test_every_result_is_given_away_once(given_inputs: list[Input], given_paths: list[bytes]) -> None:
+    found, nobody = match(given_inputs, given_paths)
+    assert sorted([path for mine in found.values() for path in mine] + nobody) == sorted(given_paths)
+    assert set(found) <= {item.key for item in given_inputs}
+    for key, mine in found.items():
+        assert all(os.path.dirname(path) == os.path.dirname(key) for path in mine)
+
+
+@pytest.mark.parametrize(
+    ("names", "path", "owner"),
+    [
+        (["a.jpg"], "a.jpg", "a.jpg"),
+        (["a.jpg"], "a.png", "a.jpg"),
+        (["a.jpg"], "a-small.webp", "a.jpg"),
+        (["a.jpg"], "d/a.jpg", None),
+        (["d/a.jpg"], "a.jpg", None),
+        (["a.jpg"], "b.jpg", None),
+        (["1.jpg", "10.jpg"], "10.png", "10.jpg"),
+        (["1.jpg", "10.jpg"], "1.png", "1.jpg"),
+        (["1.jpg", "10.jpg"], "100.png", "10.jpg"),
+        (["a.jpg", "a.png"], "a.png", "a.png"),
+        (["a", "ab"], "abc", "ab"),
+        ([".hidden"], ".hidden.jpg", ".hidden"),
+        (["a.tar.gz"], "a.tar.png", "a.tar.gz"),
+    ],
+)
+def test_whose_a_result_is(names: list[str], path: str, owner: str | None) -> None:
+    found, nobody = match([Input(name.encode(), 1) for name in names], [path.encode()])
+    assert found == ({owner.encode(): [path.encode()]} if owner else {})
+    assert nobody == ([] if owner else [path.encode()])
+
+
+def test_a_result_that_could_be_of_two_inputs_is_the_first_ones_in_every_process() -> None:
+    """The hash of bytes differs from process to process; the fate of an input must not."""
+    code = (
+        "from fanout.plan import Input; from fanout.results import match;"
+        "print(match([Input(b'a.%d' % n, 1) for n in range(9)], [b'a.tiff'])[0])"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for seed in "123"
+    }  # fmt: skip
+    assert said == {"{b'a.0': [b'a.tiff']}\n"}
+
+
+@given(inputs, st.sampled_from([0, 1, 137]), reports, paths)
+def test_every_input_has_one_fate(
+    given_inputs: list[Input], code: int, report: dict[bytes, Line], given_paths: list[bytes]
+) -> None:
+    outcome = judge(given_inputs, code, report, given_paths, "last words")
+    fates = [*outcome.results, *outcome.failed, *(item.key for item in outcome.open)]
+    assert sorted(fates) == sorted(item.key for item in given_inputs)
+    assert all(outcome.failed.values()), "a reason for each"
+    assert all(outcome.results.values()), "a result for each"
+    assert not (outcome.open and code == 0)
+    assert set(outcome.extra) <= set(given_paths)
+    for key, line in report.items():
+        assert line.ok or key not in outcome.results
+
+
+GONE = "the program ended well but left no result for it"
+MUTE = "the program reported a failure and gave no reason"
+
+
+@pytest.mark.parametrize(
+    ("names", "code", "report", "results", "expected"),
+    [
+        ([b"a", b"b"], 0, {}, [b"a", b"b"], Outcome({b"a": [b"a"], b"b": [b"b"]})),
+        ([b"a", b"b"], 0, {}, [b"a"], Outcome({b"a": [b"a"]}, {b"b": GONE})),
+        ([b"a", b"b"], 1, {}, [b"a"], Outcome(open=[Input(b"a", 1), Input(b"b", 1)])),
+        ([b"a"], 137, {}, [], Outcome(failed={b"a": f"the program ended with {explain(137)}: last words"})),
+        ([b"a", b"b"], 1, {b"a": Line(True, "")}, [b"a"], Outcome({b"a": [b"a"]}, open=[Input(b"b", 1)])),
+        ([b"a", b"b"], 1, {b"a": Line(True, ""), b"b": Line(False, "dark")}, [b"a"],
+         Outcome({b"a": [b"a"]}, {b"b": "dark"})),
+        ([b"a"], 0, {b"a": Line(False, "")}, [b"a"], Outcome(failed={b"a": MUTE})),
+        ([b"a"], 1, {b"a": Line(True, "")}, [], Outcome(failed={b"a": GONE})),
+        ([b"a.jpg"], 0, {}, [b"a.png", b"a-2.png", b"index.html"],
+         Outcome({b"a.jpg": [b"a.png", b"a-2.png"]}, extra=[b"index.html"])),
+    ],
+)  # fmt: skip
+def test_judge(
+    names: list[bytes], code: int, report: dict[bytes, Line], results: list[bytes], expected: Outcome
+) -> None:
+    assert judge([Input(name, 1) for name in names], code, report, results, "last words") == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "words"), [(0, "exit 0"), (1, "exit 1"), (126, "can't be run"), (127, "no such program"), (137, "killed"),
+                        (139, "segmentation fault"), (255, "exit 255")],
+)  # fmt: skip
+def test_explain(code: int, words: str) -> None:
+    assert explain(code).startswith(f"exit {code}")
+    assert words in explain(code)
+
+
+# ---- the hunt for the inputs that spoil a batch
+
+
+def hunt(batch: Batch, program: Callable[[Batch], tuple[int, dict[bytes, Line], list[bytes]]]) -> tuple[Outcome, int]:
+    """Run a program over a batch and what becomes of it, as workers do; returns all fates and the number of starts."""
+    whole, todo, starts = Outcome(), [batch], 0
+    while todo:
+        part = todo.pop()
+        assert len(part.name) < 200, "its name is that of a folder on the worker"
+        starts += 1
+        assert starts < 100_000, "it never ends"
+        outcome = judge(part.inputs, *program(part), "last words")
+        assert not whole.results.keys() & outcome.results.keys(), "processed and counted once"
+        whole.results |= outcome.results
+        whole.failed |= outcome.failed
+        again = regroup(part, outcome.open)
+        assert sorted(item for piece in again for item in piece.inputs) == sorted(outcome.open)
+        assert all(len(piece.inputs) < len(part.inputs) for piece in again)
+        todo += again
+    return whole, starts
+
+
+def dies_at(bad: set[bytes], *, reports: bool) -> Callable[[Batch], tuple[int, dict[bytes, Line], list[bytes]]]:
+    """A program that ends at its first bad input; with `reports` it says which ones went well before."""
+
+    def program(batch: Batch) -> tuple[int, dict[bytes, Line], list[bytes]]:
+        found = [item.key for item in batch.inputs]
+        first = next((place for place, key in enumerate(found) if key in bad), len(found))
+        done = found[:first]
+        return int(first < len(found)), dict.fromkeys(done, Line(True, "")) if reports else {}, done
+
+    return program
+
+
+@given(st.integers(1, 300), st.sets(st.integers(0, 299), max_size=6), st.booleans())
+def test_bad_inputs_alone_fail_and_soon(count: int, places: set[int], reports: bool) -> None:
+    batch = Batch("worker-1.0001", tuple(Input(b"%04d" % n, 1) for n in range(count)))
+    bad = {b"%04d" % n for n in places if n < count}
+    whole, starts = hunt(batch, dies_at(bad, reports=reports))
+    assert set(whole.failed) == bad
+    assert set(whole.results) == {item.key for item in batch.inputs} - bad
+    # A batch that fails makes two; no more than one batch of each size fails for each bad input.
+    assert starts <= 1 + len(bad) * (2 * math.ceil(math.log2(count)) + 1)
+
+
+def test_a_program_that_manages_one_input_at_a_time_comes_through() -> None:
+    """It leaks, say, and is killed at its second; the names of what is left must not outgrow a file's name."""
+    batch = Batch("worker-1.0001", tuple(Input(b"%04d" % n, 1) for n in range(250)))
+
+    def program(part: Batch) -> tuple[int, dict[bytes, Line], list[bytes]]:
+        first = part.inputs[0].key
+        return int(len(part.inputs) > 1) * 137, {first: Line(True, "")}, [first]
+
+    whole, starts = hunt(batch, program)
+    assert set(whole.results) == {item.key for item in batch.inputs}
+    assert starts == 250
+
+
+def test_an_all_bad_batch_is_failed_one_by_one() -> None:
+    batch = Batch("b", tuple(Input(b"%04d" % n, 1) for n in range(100)))
+    whole, starts = hunt(batch, lambda part: (1, {}, []))
+    assert len(whole.failed) == 100
+    assert starts == 199
+
+
+# ---- into DST
+
+
+@pytest.mark.parametrize("path", [b"a", b"a/b", b"...", b"a..b", b"..a", b"a/.fanrun/b", b".fanrun2", *HOSTILE])
+def test_safe_paths(path: bytes) -> None:
+    assert safe(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [b"", b"/", b"/etc/passwd", b"..", b"../a", b"a/../../b", b"a/..", b".fanrun", b".fanrun/runs", b"./.fanrun/runs",
+     b"././.fanrun", b".//.fanrun/a"],
+)  # fmt: skip
+def test_unsafe_paths(path: bytes) -> None:
+    assert not safe(path)
+
+
+def landed(tmp_path: Path, path: bytes, digest: str | None = None) -> str | None:
+    """Land staging/PATH in tmp_path/dst."""
+    staging, dst = os.fsencode(tmp_path / "staging"), os.fsencode(tmp_path / "dst")
+    return land(staging, dst, path, digest or hashlib.sha256(b"new").hexdigest())
+
+
+@pytest.fixture
+def staged(tmp_path: Path) -> Path:
+    (tmp_path / "staging" / "d").mkdir(parents=True)
+    (tmp_path / "dst").mkdir()
+    for name in ("a", "d/b"):
+        (tmp_path / "staging" / name).write_bytes(b"new")
+    return tmp_path
+
+
+def test_a_result_lands_in_its_folder(staged: Path) -> None:
+    assert landed(staged, b"d/b") is None
+    assert read_tree(staged / "dst") == {b"d/b": b"new"}
+    assert not (staged / "staging" / "d" / "b").exists()
+
+
+def test_a_reader_never_sees_half_a_file(staged: Path) -> None:
+    """The old file is replaced, not written to: who has it open keeps it."""
+    (staged / "dst" / "a").write_bytes(b"old")
+    with (staged / "dst" / "a").open("rb") as reader:
+        assert landed(staged, b"a") is None
+        assert reader.read() == b"old"
+    assert (staged / "dst" / "a").read_bytes() == b"new"
+
+
+def test_a_link_in_the_way_is_replaced_not_followed(staged: Path) -> None:
+    (staged / "outside").write_bytes(b"precious")
+    (staged / "dst" / "a").symlink_to(staged / "outside")
+    assert landed(staged, b"a") is None
+    assert (staged / "outside").read_bytes() == b"precious"
+    assert not (staged / "dst" / "a").is_symlink()
+
+
+@pytest.mark.parametrize("digest", ["0" * 64, "", "not a hash"])
+def test_a_damaged_result_does_not_land(staged: Path, digest: str) -> None:
+    reason = land(os.fsencode(staged / "staging"), os.fsencode(staged / "dst"), b"a", digest)
+    assert reason is not None
+    assert "damaged on the way" in reason
+    assert read_tree(staged / "dst") == {}
+
+
+@pytest.mark.parametrize("path", [b"../escaped", b"/tmp/escaped", b"d/../../escaped", b".fanrun/report.json", b""])
+def test_a_path_that_leads_elsewhere_does_not_land(staged: Path, path: bytes) -> None:
+    (staged / "escaped").write_bytes(b"new")
+    reason = landed(staged, path)
+    assert reason is not None
+    assert "may be written" in reason
+    assert read_tree(staged / "dst") == {}
+
+
+def test_what_stands_in_dst_gives_a_reason(staged: Path) -> None:
+    (staged / "dst" / "a").mkdir()
+    (staged / "dst" / "d").write_bytes(b"a file where a folder is needed")
+    for path, words in ((b"a", "directory"), (b"d/b", "exists|directory"), (b"gone", "No such file")):
+        reason = landed(staged, path)
+        assert reason is not None
+        assert any(word in reason for word in words.split("|")), reason
+    assert read_tree(staged / "dst") == {b"d": b"a file where a folder is needed"}
+
+
+def test_from_a_program_to_dst(tmp_path: Path) -> None:
+    """BATCH, the pull and the landing together, on names that could mean something else."""
+    written = write_tree(tmp_path / "made")
+    place = Place("r", "b")
+    target, staging, dst = tmp_path / "out", tmp_path / "staging", tmp_path / "dst"
+    program = ["cp", "-r", f"{tmp_path}/made/.", f"{target}/data/"]
+    subprocess.run([*commands.batch_argv(place, "i", (), PROBE)[:4], str(target), *program], check=True)
+    argv = [part for part in commands.pull_argv("ssh", "h", place, str(staging)) if not part.startswith("--rsh=")]
+    subprocess.run([*argv[:-2], f"{target}/", argv[-1]], check=True)
+    manifest = parse_manifest((staging / "manifest").read_bytes())
+    found = [Input(key, 0) for key in written]
+    outcome = judge(found, int((staging / "exit").read_text()), {}, manifest, "")
+    assert set(outcome.results) == set(written)
+    data = os.fsencode(staging / "data")
+    reasons = [land(data, os.fsencode(dst), path, manifest[path]) for mine in outcome.results.values() for path in mine]
+    assert set(reasons) == {None}
+    assert read_tree(dst) == written

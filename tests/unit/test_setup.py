@@ -1,0 +1,108 @@
+"""The steps of setting a host up, as far as they need no host."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from provision import setup
+from provision.errors import FleetError
+from provision.fleet import Fleet, Folder
+from tests.unit.samples import FLEET
+
+COMMON = [
+    "looking at the system",
+    "making the work folder",
+    "installing packages",
+    "starting Docker",
+    "trusting the registry",
+]
+
+
+def titles(folder: Folder, name: str) -> list[str]:
+    return [title for title, _ in setup.steps(folder, FLEET, FLEET.host(name))]
+
+
+def test_a_worker_is_made_in_this_order(folder: Folder) -> None:
+    assert titles(folder, "worker-1")[: len(COMMON)] == COMMON
+    assert titles(folder, "worker-1") == titles(folder, "worker-2")
+
+
+def test_a_hub_has_the_registry_as_well_and_after_docker(folder: Folder) -> None:
+    found = titles(folder, "hub")
+    assert [title for title in found if title in COMMON] == COMMON
+    assert found.index("starting the registry") > found.index("starting Docker")
+    assert "starting the registry" not in titles(folder, "worker-1")
+
+
+def test_a_fleet_without_a_hub_can_not_be_set_up(folder: Folder) -> None:
+    with pytest.raises(FleetError, match="has no hub"):
+        setup.steps(folder, Fleet("default", "local", FLEET.workers), FLEET.workers[0])
+
+
+def test_the_script_names_the_programs_that_are_missing() -> None:
+    argv = ["sh", "-c", setup.MISSING, "sh", "sh", "no-such-program", "cat", "neither this"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("no-such-program\nneither this\n", "")
+
+
+APT = "apt-get -q -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold install -y --no-install-recommends"
+
+
+@pytest.fixture
+def apt(tmp_path: Path) -> Callable[..., tuple[int, list[str]]]:
+    """Run a script with stand-ins for apt and dpkg: (exit code, what was called)."""
+
+    def run(script: str, *arguments: str, failures: int = 0) -> tuple[int, list[str]]:
+        for name in ("apt-get", "dpkg", "sleep"):
+            fails = f"[ $(grep -c ^apt-get {tmp_path}/log) -gt {failures} ]" if name == "apt-get" else ":"
+            text = f'#!/bin/sh\necho "{name} $*" >>{tmp_path}/log\n[ "$DEBIAN_FRONTEND" = noninteractive ] && {fails}\n'
+            (tmp_path / name).write_text(text)
+            (tmp_path / name).chmod(0o755)
+        environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        done = subprocess.run(["sh", "-c", script, "sh", *arguments], env=environment, check=False)
+        return done.returncode, (tmp_path / "log").read_text().splitlines()
+
+    return run
+
+
+def test_packages_are_installed_without_a_question(apt: Callable[..., tuple[int, list[str]]]) -> None:
+    assert apt(setup.INSTALL, "docker.io", "rsync") == (0, [f"{APT} docker.io rsync"])
+
+
+@pytest.mark.parametrize(("failures", "code"), [(1, 0), (9, 1)])
+def test_an_install_left_halfway_is_ended_first(
+    apt: Callable[..., tuple[int, list[str]]], failures: int, code: int
+) -> None:
+    assert apt(setup.INSTALL, "a", failures=failures) == (code, [f"{APT} a", "dpkg --configure -a", f"{APT} a"])
+
+
+@pytest.mark.parametrize(("failures", "code", "tries"), [(0, 0, 1), (2, 0, 3), (99, 100, 5)])
+def test_apts_lists_are_fetched_in_five_tries(
+    apt: Callable[..., tuple[int, list[str]]], failures: int, code: int, tries: int
+) -> None:
+    done, log = apt(setup.UPDATE, failures=failures)
+    assert (done, log.count("apt-get -q update")) == (code, tries)
+
+
+def test_bash_can_tell_whether_the_port_is_open() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+        argv = ["bash", "-c", setup.PORT_OPEN.replace(str(setup.REGISTRY_PORT), port)]
+        assert subprocess.run(argv, capture_output=True, check=False).returncode == 0
+    done = subprocess.run(argv, capture_output=True, check=False)
+    assert done.returncode != 0
+    assert done.stderr == b""
+
+
+def test_the_registry_speaks_tls_alone() -> None:
+    assert f"addr: :{setup.REGISTRY_PORT}\n  tls:\n" in setup.REGISTRY_CONFIG
+    assert (
+        "certificate: /etc/docker/registry/fanrun.crt\n    key: /etc/docker/registry/fanrun.key"
+        in setup.REGISTRY_CONFIG
+    )
