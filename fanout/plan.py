@@ -14,7 +14,7 @@ from provision.errors import UsageError
 STATE = b".fanrun"
 """The folder in DST where a run keeps its own things; never an input, never a result."""
 
-LEAST_INPUTS = 250
+LEAST_INPUTS = 600
 MOST_INPUTS = 2000
 MOST_BYTES = 512 * 1024 * 1024
 SHARES = 20

@@ -107,6 +107,17 @@ def judge(
     return outcome
 
 
+def last_words(log: str) -> str:
+    """The last line that a program wrote, without docker's hint at its own help."""
+    lines = [line.strip() for line in log.splitlines() if line.strip() and "docker run --help" not in line]
+    return lines[-1] if lines else "it said nothing"
+
+
+def cannot_start(code: int, log: str) -> bool:
+    """Whether it was docker that found no program to run in the image: then no input will do better."""
+    return code in (126, 127) and "docker: Error response from daemon" in log
+
+
 def explain(code: int) -> str:
     """An exit code in words where it has a meaning of its own."""
     meanings = {
@@ -141,8 +152,11 @@ def land(staging: bytes, dst: bytes, path: bytes, digest: str) -> str | None:
     try:
         if hash_file(source) != digest:
             return "its result is not what the worker computed (damaged on the way)"
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        os.replace(source, target)
+        try:
+            os.replace(source, target)
+        except FileNotFoundError:  # the folder is new, once for many files
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            os.replace(source, target)
     except OSError as error:
         return f"its result can't be written to DST ({error.strerror})"
     return None

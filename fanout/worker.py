@@ -70,6 +70,7 @@ class Worker:
         self.crash: BaseException | None = None
         self._pushed: queue.Queue[Batch | None] = queue.Queue()
         self._processed: queue.Queue[Batch | None] = queue.Queue()
+        self._warned = False
         self._ahead = threading.Semaphore(AHEAD)
         self._now: dict[str, int] = {"push": 0, "process": 0, "pull": 0}
         stages: list[tuple[Callable[[], None], queue.Queue[Batch | None] | None]] = [
@@ -182,14 +183,25 @@ class Worker:
 
         code = int(read("exit"))
         log = read("log").decode(errors="replace")
-        said = next((line.strip() for line in reversed(log.splitlines()) if line.strip()), "it said nothing")
+        said = results.last_words(log)
         if code == 125:  # docker's own: the container did not start
             raise HostError(f"could not start a container ({said})", host=self.name)
         if code != 0:
             logger.debug("{}: batch {} ended with {}:\n{}", self.name, batch.name, code, log)
         manifest = results.parse_manifest(read("manifest"))
         report = results.parse_report(read("report.jsonl"))
-        return results.judge(batch.inputs, code, report, manifest, said), manifest
+        if results.cannot_start(code, log):
+            reason = f"the program can't be started: {said}"
+            return results.Outcome(failed={item.key: reason for item in batch.inputs}), manifest
+        outcome = results.judge(batch.inputs, code, report, manifest, said)
+        if outcome.open and not self._warned:
+            # Wrong arguments fail every batch, and halving them all takes long: time to press Ctrl-C.
+            self._warned = True
+            logger.warning(
+                "{}: the program failed on a batch ({}: {}); trying its {} inputs in smaller ones",
+                self.name, results.explain(code), said, len(outcome.open),
+            )  # fmt: skip
+        return outcome, manifest
 
     def _land(self, batch: Batch, outcome: results.Outcome, manifest: dict[bytes, str], staging: str) -> None:
         """Rename verified results into DST, and count each input once."""

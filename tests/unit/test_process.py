@@ -13,6 +13,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -416,11 +417,16 @@ class Running:
         return errors
 
 
-def alive(pid: int) -> bool:
+def state(pid: int) -> str:
+    """Tell a process's state as ps does; Z is dead."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
     except OSError:
-        return False
+        return "Z"
+
+
+def alive(pid: int) -> bool:
+    return state(pid) != "Z"
 
 
 @pytest.fixture
@@ -442,7 +448,7 @@ def launch(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     yield launch
     for process in started:
         if process.poll() is None:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
 
 
@@ -478,6 +484,14 @@ def test_a_signal_does_not_wait_for_the_children(launch: Callable[..., Running])
     children = running.children()
     for pid in children:
         os.kill(pid, signal.SIGSTOP)
+    naps: list[str] = []
+
+    def sleeps() -> bool:
+        """Tell whether the program has nothing to do but to wait for its children."""
+        naps.append(state(running.process.pid))
+        return len(naps) > 25 and set(naps[-25:]) == {"S"}
+
+    poll(sleeps)
     running.process.send_signal(signal.SIGTERM)
     assert running.wait() == ""
     assert running.process.returncode == 128 + signal.SIGTERM
@@ -503,7 +517,8 @@ def test_a_killed_child_costs_only_its_file(launch: Callable[..., Running], tmp_
     before = running.done()
     poll(lambda: running.done() >= before + 3)
     for name in {f"{number}.png" for number in range(30)} - files(running.output):
-        (running.output / name).write_bytes(b"stale")
+        with suppress(FileExistsError), (running.output / name).open("xb") as file:
+            file.write(b"stale")
     os.kill(victim, signal.SIGKILL)
     lines = running.wait().splitlines()
     assert running.process.returncode == 1
