@@ -51,7 +51,10 @@ def test_the_script_names_the_programs_that_are_missing() -> None:
     assert (done.stdout, done.stderr) == ("no-such-program\nneither this\n", "")
 
 
-APT = "apt-get -q -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold install -y --no-install-recommends"
+APT = (
+    "apt-get -q -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold"
+    " install -y --reinstall --no-install-recommends"
+)
 
 
 @pytest.fixture
