@@ -50,14 +50,22 @@ find "$1" -mindepth 1 -maxdepth 1 -mmin +1440 -exec rm -rf {} + 2>/dev/null
 mkdir -p "$2" || exit 1
 """
 
-STOP = r"""
-sudo -n docker ps --quiet --filter "label=fanrun.run=$1" | xargs -r sudo -n docker rm --force >/dev/null
-tries=0 # a batch whose container was ended here may yet write its last files
-until rm -rf "$2" 2>/dev/null; do
-  tries=$((tries + 1)); [ $tries -lt 50 ] || exit 1
-  sleep 0.1
+# Deleting some thousand files may take seconds that nobody need wait for: out of the way at
+# once, gone a little later.
+DISCARD = r"""
+for path; do
+  gone=${path%/*}/.gone-${path##*/}
+  if mv "$path" "$gone" 2>/dev/null; then setsid nice rm -rf "$gone" </dev/null >/dev/null 2>&1 & fi
 done
 """
+
+STOP = (
+    r"""
+sudo -n docker ps --quiet --filter "label=fanrun.run=$1" | xargs -r sudo -n docker rm --force >/dev/null
+shift
+"""
+    + DISCARD
+)
 
 
 def run_folder(run: str) -> str:
@@ -77,7 +85,7 @@ def stop_argv(run: str) -> list[str]:
 
 def forget_argv(place: Place) -> list[str]:
     """Delete what a batch left, once its results are home."""
-    return ["rm", "-rf", place.source, place.target]
+    return ["sh", "-c", DISCARD, "sh", place.source, place.target]
 
 
 def push_argv(shell: str, src: str, host: str, place: Place) -> list[str]:

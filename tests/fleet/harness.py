@@ -6,9 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,14 +61,6 @@ def docker(*argv: str) -> str:
     done = subprocess.run(["docker", *argv], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"docker {argv}: {done.stderr}"
     return done.stdout
-
-
-def wait_until(true: Callable[[], bool], timeout: float = 60) -> None:
-    """Poll until it is so; fails after `timeout` seconds."""
-    end = time.monotonic() + timeout
-    while not true():
-        assert time.monotonic() < end, "waited in vain"
-        threading.Event().wait(0.05)
 
 
 def tree(top: Path) -> dict[bytes, bytes]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.fleet.harness import Fab, docker, tree, wait_until
+from tests.fleet.harness import Fab, docker, tree
+from tests.waiting import wait_until
 
 
 def told(fab: Fab, *argv: str, **more: str) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.fleet.harness import Fab, docker, report, tree, wait_until
+from tests.fleet.harness import Fab, docker, report, tree
+from tests.waiting import wait_until
 
 HOSTILE = [
     b"plain.jpg", b"with space.jpg", b"it's \"quoted\".jpg", b"[a]{b}*?$x`y`.jpg", b"new\nline.jpg", b"\xff\xfe.jpg",

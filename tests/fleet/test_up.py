@@ -13,7 +13,8 @@ import pytest
 
 from provision import image
 from provision.fleet import Folder
-from tests.fleet.harness import Fab, docker, tree, wait_until
+from tests.fleet.harness import Fab, docker, tree
+from tests.waiting import wait_until
 
 
 @pytest.fixture

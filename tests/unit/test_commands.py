@@ -14,6 +14,7 @@ from fanout import commands
 from fanout.commands import Place
 from fanout.worker import VANISHED
 from tests.unit.samples import HOSTILE, PROBE, read_tree, write_tree
+from tests.waiting import wait_until
 
 PLACE = Place("20260101-000000-abcd", "worker-1.0001")
 HOME = "/var/lib/fanrun/runs/20260101-000000-abcd"
@@ -59,7 +60,8 @@ def test_open_stop_and_forget_argv() -> None:
     run = "20260101-000000-abcd"
     assert commands.open_argv(run) == ["sh", "-c", commands.OPEN, "sh", "/var/lib/fanrun/runs", HOME]
     assert commands.stop_argv(run) == ["sh", "-c", commands.STOP, "sh", run, HOME]
-    assert commands.forget_argv(PLACE) == ["rm", "-rf", f"{HOME}/worker-1.0001.in", f"{HOME}/worker-1.0001.out"]
+    places = [f"{HOME}/worker-1.0001.in", f"{HOME}/worker-1.0001.out"]
+    assert commands.forget_argv(PLACE) == ["sh", "-c", commands.DISCARD, "sh", *places]
 
 
 def test_names() -> None:
@@ -177,21 +179,33 @@ def stand_in(folder: Path, name: str, script: str) -> None:
     (folder / name).chmod(0o755)
 
 
-@pytest.mark.parametrize(("containers", "failures"), [("", 0), ("c1\nc2\n", 0), ("c1\nc2\n", 3)])
-def test_stop_ends_the_runs_containers_and_deletes_its_folder(
-    shell: str, tmp_path: Path, containers: str, failures: int
-) -> None:
-    """Even where a batch writes its last files meanwhile, and rm fails some times."""
+@pytest.mark.parametrize("containers", ["", "c1\nc2\n"])
+def test_stop_ends_the_runs_containers_and_deletes_its_folder(shell: str, tmp_path: Path, containers: str) -> None:
     tools, run = tmp_path / "bin", tmp_path / "my run"
     stand_in(tools, "sudo", '[ "$1" = -n ] && shift && exec "$@"')
     stand_in(tools, "docker", f'echo "$*" >>"{tools}/log"; [ $1 = ps ] && printf "{containers}"; :')
-    stand_in(tools, "rm", f'echo >>"{tools}/tries"; [ $(wc -l <"{tools}/tries") -gt {failures} ] && exec /bin/rm "$@"')
     write_tree(run, (b"b.in/a",))
     done = run_script(shell, commands.stop_argv("r"), "r", run, path=f"{tools}:{os.environ['PATH']}")
     assert (done.returncode, done.stderr) == (0, b"")
     expected = ["ps --quiet --filter label=fanrun.run=r", *(["rm --force c1 c2"] if containers else [])]
     assert (tools / "log").read_text().splitlines() == expected
     assert not run.exists()
+    wait_until(lambda: [path.name for path in tmp_path.iterdir()] == ["bin"])
+
+
+def test_discard_doesnt_wait_for_the_deletion(shell: str, tmp_path: Path) -> None:
+    """Names are taken as they are; what isn't there is no error."""
+    for name in ("-f x", "it's", "kept"):
+        write_tree(tmp_path / name, (b"a/b",))
+    tools = tmp_path / "bin"
+    stand_in(tools, "nice", f'until [ -e "{tmp_path}/go" ]; do sleep 0.05; done; exec "$@"')
+    path = f"{tools}:{os.environ['PATH']}"
+    paths = [tmp_path / "-f x", tmp_path / "it's", tmp_path / "none"]
+    assert run_script(shell, ["sh", "-c", commands.DISCARD, "sh", *map(str, paths)], *paths, path=path).returncode == 0
+    assert not any(path.exists() for path in paths)
+    assert (tmp_path / ".gone-it's" / "a" / "b").exists()
+    (tmp_path / "go").touch()
+    wait_until(lambda: {path.name for path in tmp_path.iterdir()} == {"bin", "go", "kept"})
 
 
 # ---- rsync, from folder to folder
