@@ -89,7 +89,7 @@ def test_ssh_reaches_the_host_named(fab: Fab) -> None:
 
 def test_a_host_with_another_key_is_not_trusted(fab: Fab) -> None:
     key = "/etc/ssh/ssh_host_ed25519_key"
-    fab.on("worker-1", f"cp -p {key} /root/kept && rm {key} && ssh-keygen -q -t ed25519 -N '' -f {key}")
+    fab.on("worker-1", f"cp -p {key} /var/tmp/kept && rm {key} && ssh-keygen -q -t ed25519 -N '' -f {key}")
     try:
         fab.on("worker-1", "kill -HUP 1")
         wait_until(lambda: "Host key verification failed" in ssh(fab, "worker-1", "true").stderr)
@@ -98,7 +98,7 @@ def test_a_host_with_another_key_is_not_trusted(fab: Fab) -> None:
         assert "host key is not the pinned one" in row["error"]
         assert "worker-2: worker-2" in fab("exec", "--command", "hostname", code=1).stdout
     finally:
-        fab.on("worker-1", f"rm {key}.pub; mv /root/kept {key} && kill -HUP 1")
+        fab.on("worker-1", f"rm {key}.pub; mv /var/tmp/kept {key} && kill -HUP 1")
         wait_until(lambda: ssh(fab, "worker-1", "true").returncode == 0)
 
 

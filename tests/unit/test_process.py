@@ -10,7 +10,6 @@ import struct
 import subprocess
 import sys
 import tempfile
-import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -22,6 +21,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
+
+from tests.waiting import wait_until
 
 PROGRAM = Path(__file__).resolve().parents[2] / "process.py"
 Finished = subprocess.CompletedProcess[str]
@@ -38,14 +39,6 @@ def run(*arguments: str | Path, prefix: list[str] | None = None, **variables: st
     environment = {**os.environ, **{name: str(value) for name, value in variables.items()}}
     argv = command(*arguments, prefix=prefix)
     return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60, check=False)
-
-
-def poll(what: Callable[[], object], seconds: float = 20) -> None:
-    """Wait until something is so."""
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it never came to be"
-        time.sleep(0.002)
 
 
 def files(folder: Path) -> set[str]:
@@ -459,7 +452,7 @@ STOPS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 @pytest.mark.parametrize("number", STOPS)
 def test_a_signal_ends_it(launch: Callable[..., Running], number: signal.Signals, workers: str) -> None:
     running = launch(2000, "--workers", workers)
-    poll(lambda: running.done() > 1)
+    wait_until(lambda: running.done() > 1)
     children = running.children()
     assert len(children) == (0 if workers == "1" else 2)
     running.process.send_signal(number)
@@ -472,7 +465,7 @@ def test_a_signal_ends_it(launch: Callable[..., Running], number: signal.Signals
 @pytest.mark.parametrize("number", STOPS)
 def test_a_signal_to_the_whole_group_ends_it(launch: Callable[..., Running], number: signal.Signals) -> None:
     running = launch(2000, "--workers", "3")
-    poll(lambda: running.done() > 1)
+    wait_until(lambda: running.done() > 1)
     os.killpg(running.process.pid, number)
     assert running.wait() == ""
     assert running.process.returncode == 128 + number
@@ -480,7 +473,7 @@ def test_a_signal_to_the_whole_group_ends_it(launch: Callable[..., Running], num
 
 def test_a_signal_does_not_wait_for_the_children(launch: Callable[..., Running]) -> None:
     running = launch(2000, "--workers", "2")
-    poll(lambda: running.done() > 1)
+    wait_until(lambda: running.done() > 1)
     children = running.children()
     for pid in children:
         os.kill(pid, signal.SIGSTOP)
@@ -491,7 +484,7 @@ def test_a_signal_does_not_wait_for_the_children(launch: Callable[..., Running])
         naps.append(state(running.process.pid))
         return len(naps) > 25 and set(naps[-25:]) == {"S"}
 
-    poll(sleeps)
+    wait_until(sleeps)
     running.process.send_signal(signal.SIGTERM)
     assert running.wait() == ""
     assert running.process.returncode == 128 + signal.SIGTERM
@@ -501,7 +494,7 @@ def test_a_signal_does_not_wait_for_the_children(launch: Callable[..., Running])
 
 def test_many_signals_at_once_end_it(launch: Callable[..., Running]) -> None:
     running = launch(2000)
-    poll(lambda: running.done() > 1)
+    wait_until(lambda: running.done() > 1)
     for number in STOPS * 3:
         running.process.send_signal(number)
     assert running.wait() == ""
@@ -510,12 +503,12 @@ def test_many_signals_at_once_end_it(launch: Callable[..., Running]) -> None:
 
 def test_a_killed_child_costs_only_its_file(launch: Callable[..., Running], tmp_path: Path) -> None:
     running = launch(30, "--workers", "2", FANRUN_REPORT=tmp_path / "report")
-    poll(running.children)
+    wait_until(running.children)
     victim = running.children()[0]
     # Stopped, it keeps whatever it is at or will be given next: once others go on, it does have a file in its hands.
     os.kill(victim, signal.SIGSTOP)
     before = running.done()
-    poll(lambda: running.done() >= before + 3)
+    wait_until(lambda: running.done() >= before + 3)
     for name in {f"{number}.png" for number in range(30)} - files(running.output):
         with suppress(FileExistsError), (running.output / name).open("xb") as file:
             file.write(b"stale")
@@ -534,15 +527,15 @@ def test_a_killed_child_costs_only_its_file(launch: Callable[..., Running], tmp_
 
 def test_children_do_not_outlive_it(launch: Callable[..., Running]) -> None:
     running = launch(2000, "--workers", "3")
-    poll(lambda: len(running.children()) == 3 and running.done() > 2)
+    wait_until(lambda: len(running.children()) == 3 and running.done() > 2)
     children = running.children()
     running.process.kill()
-    poll(lambda: not any(alive(pid) for pid in children))
+    wait_until(lambda: not any(alive(pid) for pid in children))
 
 
 def test_every_core_it_may_use_is_used(launch: Callable[..., Running]) -> None:
     running = launch(2000)
-    poll(lambda: running.done() > 2)
+    wait_until(lambda: running.done() > 2)
     cores = len(os.sched_getaffinity(0))
     assert len(running.children()) == (cores if cores > 1 else 0)
 
@@ -550,7 +543,7 @@ def test_every_core_it_may_use_is_used(launch: Callable[..., Running]) -> None:
 def test_only_cores_it_may_use_are_used(launch: Callable[..., Running]) -> None:
     core = min(os.sched_getaffinity(0))
     running = launch(2000, prefix=["taskset", "--cpu-list", str(core)])
-    poll(lambda: running.done() > 2)
+    wait_until(lambda: running.done() > 2)
     assert not running.children()
 
 
@@ -580,7 +573,7 @@ def peak(folder: Path, count: int) -> int:
         peaks.extend(map(int, re.findall(r"VmHWM:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())))
         return process.poll() is not None
 
-    poll(ended, 60)
+    wait_until(ended, 60)
     assert process.returncode == 0
     return max(peaks)
 
