@@ -96,6 +96,7 @@ def deploy(folder: Folder, root: Path, say: Say, name: str = OWN) -> Image:
             image_id = build.build(root, f"fanrun/process:{folder.name}", log=lambda _: None)
             source = build.source_hash(root)
         else:
+            build.ensure_client_docker()
             image_id, source = image.inspect(name), ""
         return _deploy(folder, fleet, name, image_id, source, say).images[name]
 
@@ -130,7 +131,10 @@ def current(fleet: Fleet, name: str | None, root: Path) -> bool:
     known = fleet.images.get(name or OWN)
     if known is None:
         return False
-    return known.id == image.inspect(name) if name else known.source == build.source_hash(root)
+    if name is None:
+        return known.source == build.source_hash(root)
+    build.ensure_client_docker()
+    return known.id == image.inspect(name)
 
 
 def execute(folder: Folder, fleet: Fleet, command: str) -> tuple[dict[str, Result], dict[str, FanrunError]]:

@@ -40,10 +40,13 @@ def _context(tmp_path: Path) -> Path:
     return tmp_path / "context"
 
 
-def test_docker_not_running_on_the_client(fab: Fab) -> None:
-    line = told(fab, "up", DOCKER_HOST="unix:///nowhere/docker.sock")
-    assert "Docker" in line
-    assert "script/setup" in line
+def test_docker_not_running_on_the_client(fab: Fab, src: Path, tmp_path: Path) -> None:
+    run = ["run", "--src", str(src), "--dst", str(tmp_path / "dst"), "--image", "some-image"]
+    for argv in (["up"], run):
+        line = told(fab, *argv, DOCKER_HOST="unix:///nowhere/docker.sock")
+        assert "ocker" in line
+        assert "script/setup" in line
+    assert tree(tmp_path / "dst") == {}
 
 
 def test_a_dst_that_cannot_be_written(fab: Fab, src: Path) -> None:
