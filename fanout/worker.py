@@ -140,7 +140,7 @@ class Worker:
     def _push(self, batch: Batch) -> None:
         place = Place(self.job.run, batch.name)
         argv = commands.push_argv(rsync_shell(self.job.folder), self.job.src, self.name, place)
-        self._retried("push", argv, commands.names([item.key for item in batch.inputs]), VANISHED)
+        self._retried("push", argv, commands.names([item.key for item in batch.inputs]), sent_what_there_is)
 
     def _process(self, batch: Batch) -> None:
         place = Place(self.job.run, batch.name)
@@ -153,7 +153,7 @@ class Worker:
         place = Place(self.job.run, batch.name)
         staging = os.path.join(self.job.staging, f"{self.name}-{batch.name}")
         argv = commands.pull_argv(rsync_shell(self.job.folder), self.name, place, staging)
-        self._retried("pull", argv, b"", ())
+        self._retried("pull", argv, b"", lambda done: done.exit_code == 0)
         outcome, manifest = self._judge(batch, staging)
         again = regroup(batch, outcome.open)
         if self.job.deck.settle(self.name, batch, again):
@@ -161,15 +161,14 @@ class Worker:
         shutil.rmtree(staging, ignore_errors=True)
         self.job.executor.call(ssh_argv(self.job.folder, self.name, commands.forget_argv(place)))
 
-    def _retried(self, what: str, argv: Sequence[str], stdin: bytes, fine: Sequence[int]) -> Done:
+    def _retried(self, what: str, argv: Sequence[str], stdin: bytes, fine: Callable[[Done], bool]) -> None:
         """Run an rsync, once more if it failed; what arrived the first time doesn't travel again."""
         done = self.job.executor.call(argv, stdin=stdin)
-        if done.exit_code not in (0, *fine):
+        if not fine(done):
             logger.debug("{}: {} failed ({}), trying once more", self.name, what, done.reason)
             done = self.job.executor.call(argv, stdin=stdin)
-        if done.exit_code not in (0, *fine):
+        if not fine(done):
             raise HostError(f"could not {what} a batch ({done.reason})", host=self.name)
-        return done
 
     def _judge(self, batch: Batch, staging: str) -> tuple[results.Outcome, dict[bytes, str]]:
         """Read what the batch left in staging: its outcome and its manifest."""
@@ -250,6 +249,13 @@ class Worker:
         failed = f", {len(self.tally.failed)} failed" if self.tally.failed else ""
         busy = "".join(f", {stage} {count}" for stage, count in self._now.items() if count)
         self.job.board.step(self.name, f"{self.tally.done} done{failed}{busy}")
+
+
+def sent_what_there_is(done: Done) -> bool:
+    """Whether a push brought every input that could be read here; the worker's own troubles are labelled otherwise."""
+    if done.exit_code in VANISHED:
+        return "[receiver]" not in done.error and "[generator]" not in done.error
+    return done.exit_code == 0
 
 
 def regroup(batch: Batch, unknown: Sequence[Input]) -> list[Batch]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,9 +55,10 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (context / "program").write_text(PROGRAM)
     (context / "program").chmod(0o755)
     (context / "Dockerfile").write_text(DOCKERFILE)
-    docker("build", "--quiet", "--tag=fanrun-test-program", str(context))
-    yield "fanrun-test-program"
-    docker("rmi", "--force", "fanrun-test-program")
+    name = f"fanrun-test-program-{os.getpid()}"  # another run of the tests on this machine keeps its own
+    docker("build", "--quiet", f"--tag={name}", str(context))
+    yield name
+    docker("rmi", "--force", name)
 
 
 @pytest.fixture
