@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -105,7 +106,9 @@ def test_it_works_under_the_contract_and_writes_what_pillow_writes_here(image: s
     written = {path.relative_to(output) for path in output.rglob("*") if path.is_file()}
     assert written == {path.relative_to(source) for path in source.rglob("*") if path.is_file()}
     if python(image, "-c", "import PIL; print(PIL.__version__)").strip() != PIL.__version__:
-        pytest.skip("this machine has another Pillow than the image")
+        # The locks name one Pillow for both, but on Python 3.10, for which Pillow 13 is not made.
+        assert sys.version_info < (3, 11)
+        pytest.skip("Python 3.10 has another Pillow than the image")
     for key in written:
         with Image.open(source / key) as before:
             expected = io.BytesIO()

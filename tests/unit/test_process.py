@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -64,7 +65,7 @@ PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 CAMERA = Image.Exif()
 CAMERA.update({0x010F: "Maker", 0x0112: 6})
 
-SAMPLES: dict[str, tuple[str, dict[str, object]]] = {
+SAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
     "rgb.jpg": ("RGB", {"exif": CAMERA, "icc_profile": PROFILE, "dpi": (300, 150), "comment": b"note"}),
     "progressive.JPEG": ("RGB", {"progressive": True, "quality": 30, "subsampling": 2}),
     "grey.jpg": ("L", {}),
@@ -111,7 +112,7 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("gallery")
     for name, (mode, options) in SAMPLES.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        picture(mode).save(folder / name, **options)  # type: ignore[arg-type]
+        picture(mode).save(folder / name, **options)
     patch_tag(folder / "colour.tiff", 296, count=2)
     with pytest.warns(UserWarning, match="too many entries"):
         Image.open(folder / "colour.tiff").close()

@@ -72,11 +72,11 @@ def test_two_folders_have_containers_of_their_own() -> None:
     ("status", "state"),
     [("running", "running"), ("created", "broken"), ("dead", "broken"), ("exited", "stopped"), ("paused", "stopped")],
 )
-def test_a_host_is_read_back_from_its_labels(status: str, state: str) -> None:
+def test_a_host_is_read_back_from_its_labels(status: str, state: base.State) -> None:
     argv = local.create_argv("blue", "/f", "net", OUTSIDE, privileged=False)
     labels = dict(part.removeprefix("--label=").split("=", 1) for part in argv if part.startswith("--label="))
     found = local._found({"Config": {"Labels": labels}, "State": {"Status": status}})
-    assert found == base.Found(OUTSIDE, state)  # type: ignore[arg-type]
+    assert found == base.Found(OUTSIDE, state)
 
 
 def test_planted_files_are_roots() -> None:
