@@ -107,7 +107,8 @@ def write_private(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        with contextlib.suppress(FileNotFoundError):  # Ctrl-C may come when the file has its name already
+            os.unlink(temporary)
         raise
 
 

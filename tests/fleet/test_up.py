@@ -134,7 +134,7 @@ def test_up_goes_on_after_it_was_cut_short(other: Fab, sign: signal.Signals, cod
     wait_until(lambda: set(other.containers("status=running")) == {"hub", "worker-1"}, timeout=120)
     up.send_signal(sign)
     _, err = up.communicate(timeout=30)
-    assert up.returncode == code
+    assert up.returncode == code, err
     assert "Traceback" not in err
     if sign == signal.SIGINT:
         assert "what exists: hub (running), worker-1 (running); `fab up` goes on from here" in err
