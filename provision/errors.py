@@ -5,6 +5,7 @@
     FanrunError
     ├── UsageError             flags, settings or paths that can't be meant
     │   └── ToolMissing        a program that this machine lacks, or that doesn't run
+    ├── Busy                   a lock that another process holds: `holder`
     ├── FleetError             a fleet that isn't there, is busy, or is broken
     ├── ProviderError          the provider could not launch, find or terminate
     ├── ImageError             an image that can't be built, found, pushed or pulled
@@ -38,6 +39,14 @@ class ToolMissing(UsageError):
     def __init__(self, message: str, *, tool: str) -> None:
         super().__init__(message)
         self.tool = tool
+
+
+class Busy(FanrunError):
+    """Another process holds the lock."""
+
+    def __init__(self, message: str, *, holder: str) -> None:
+        super().__init__(message)
+        self.holder = holder
 
 
 class FleetError(FanrunError):

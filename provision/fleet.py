@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import os
@@ -17,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from provision.errors import FleetError, UsageError
+from provision.errors import Busy, FleetError, UsageError
+from provision.lock import exclusive
 
 Role = Literal["hub", "worker"]
 HUB = "hub"
@@ -188,19 +188,13 @@ class Folder:
     def lock(self) -> Iterator[None]:
         """Hold the fleet for a change; FleetError at once if another process does."""
         self.create()
-        with (self.path / "lock").open("a+") as file:
+        with contextlib.ExitStack() as held:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                file.seek(0)
-                holder = file.read().strip() or "another process"
+                held.enter_context(exclusive(self.path / "lock", f"process {os.getpid()}"))
+            except Busy as error:
                 raise FleetError(
-                    f"fleet {self.name} is being changed by {holder}; wait for it and try again",
-                    fleet=self.name,
+                    f"fleet {self.name} is being changed by {error.holder}; wait for it and try again", fleet=self.name
                 ) from error
-            file.truncate(0)
-            file.write(f"process {os.getpid()}")
-            file.flush()
             yield
 
 

@@ -14,7 +14,7 @@ from provision import build, ca, image, setup
 from provision.errors import FanrunError, HostsFailed
 from provision.fleet import HUB, Fleet, Folder, Image, number, write_private
 from provision.providers.base import Found, Provider, Say, Wanted
-from provision.remote import Remote, Result, on_hosts, wait_for_ssh
+from provision.remote import Remote, Result, disconnect_argv, on_hosts, wait_for_ssh
 
 OWN = "process.py"
 
@@ -122,7 +122,7 @@ def disconnect(folder: Folder) -> None:
         return
     for line in folder.ssh_config.read_text().splitlines():
         if line.startswith("Host ") and line != "Host *":
-            argv = ["ssh", "-F", str(folder.ssh_config), "-O", "exit", line.removeprefix("Host ")]
+            argv = disconnect_argv(folder, line.removeprefix("Host "))
             subprocess.run(argv, capture_output=True, check=False)
 
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import paramiko
@@ -108,14 +109,23 @@ def unreachable(host: Host, error: BaseException) -> HostUnreachable:
     return HostUnreachable(f"no SSH to {host.address}:{host.port} ({shorten(reason)})", host=host.name)
 
 
-def ssh_argv(folder: Folder, host: str, argv: list[str]) -> list[str]:
-    """The ssh command that runs argv on the host named, over the shared connection."""
-    return ["ssh", "-F", str(folder.ssh_config), host, shlex.join(argv)]
+def ssh_argv(folder: Folder, host: str, argv: list[str], *, control: Path | None = None) -> list[str]:
+    """The ssh command that runs argv on the host named, over the shared connection (`control`: one of the caller's)."""
+    return [*_ssh(folder, control), host, shlex.join(argv)]
 
 
-def rsync_shell(folder: Folder) -> str:
+def rsync_shell(folder: Folder, *, control: Path | None = None) -> str:
     """The value of rsync's --rsh; rsync splits it at spaces and knows quotes."""
-    return shlex.join(["ssh", "-F", str(folder.ssh_config)])
+    return shlex.join(_ssh(folder, control))
+
+
+def disconnect_argv(folder: Folder, host: str, *, control: Path | None = None) -> list[str]:
+    """The ssh command that ends the shared connection to the host named."""
+    return [*_ssh(folder, control), "-O", "exit", host]
+
+
+def _ssh(folder: Folder, control: Path | None) -> list[str]:
+    return ["ssh", "-F", str(folder.ssh_config), *(["-S", str(control)] if control else [])]
 
 
 def fan_out(

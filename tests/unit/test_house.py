@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("fabfile", "fanout", "process", "provision", "service")
-FANOUT_MAY = {f"provision.{name}" for name in ("errors", "fleet", "remote", "probe", "progress")}
+FANOUT_MAY = {f"provision.{name}" for name in ("errors", "fleet", "lock", "remote", "probe", "progress")}
 FORBIDDEN = re.compile(
     r"shell\s*=\s*True|AutoAddPolicy|WarningPolicy|StrictHostKeyChecking[\s=\"',]*(no|off|accept-new)\b", re.IGNORECASE
 )
