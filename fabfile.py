@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shlex
 import signal
@@ -18,15 +17,22 @@ from loguru import logger
 from fanout import report as reports
 from fanout import run as runs
 from fanout import sample as samples
+from fanout import verify as verdicts
 from provision import config, lifecycle
 from provision import status as statuses
-from provision.errors import FanrunError, FleetError, RunUnfinished, UsageError
-from provision.fleet import Fleet, Folder
+from provision.errors import FanrunError, FleetError, HostsFailed, RunUnfinished, UsageError
+from provision.fleet import Fleet, Folder, Image
 from provision.progress import Board
 from provision.providers import base as providers
 
 ROOT = Path(__file__).resolve().parent
 FLEET = "the fleet's name (default: default)"
+LEAST_MEMORY = 6 * 1024**2  # Docker's own
+LIMITS = {
+    "retries": f"how often a failed input is tried again, elsewhere if it can be (default: {runs.Limits.retries})",
+    "timeout": f"seconds without anything finished that end a program, 0: none (default: {runs.Limits.timeout})",
+    "memory": "most memory for the program on a worker, as 512m or 4g (default: nine tenths of it)",
+}
 
 
 def _settings(context: Connection, **flags: str | None) -> config.Settings:
@@ -117,6 +123,8 @@ def deploy(context: Connection, fleet: str | None = None) -> None:
         "args": "arguments for the program, in one string, quoted as for a shell",
         "include": "take only inputs that match this glob (of the name; of the path if it has a /); repeatable",
         "exclude": "leave out inputs that match this glob; repeatable",
+        "force": "do again what is done already",
+        **LIMITS,
         "dry-run": "print the plan and do nothing",
         "json_": "print the report (or the plan) as JSON",
         "fleet": FLEET,
@@ -130,32 +138,76 @@ def run(
     args: str = "",
     include: Sequence[str] | None = None,
     exclude: Sequence[str] | None = None,
+    force: bool = False,
+    retries: str | None = None,
+    timeout: str | None = None,
+    memory: str | None = None,
     dry_run: bool = False,
     json_: bool = False,
     fleet: str | None = None,
 ) -> None:
-    """Bring every input under SRC through the image on all workers, and the results to DST."""
+    """Bring every input under SRC through the image on all workers, and the results to DST.
+
+    The same command again does only what is missing.
+    """
     with _advice(2):
         if not src or not dst:
             raise UsageError("fab run needs --src and --dst; `fab --help run` shows all it takes")
         settings = _settings(context, fleet=fleet)
         folder = Folder(settings.home, settings.fleet)
-        known = folder.load()
         request = runs.Request(
-            os.path.abspath(src), os.path.abspath(dst), _words(args), tuple(include or ()), tuple(exclude or ())
-        )
+            os.path.abspath(src), os.path.abspath(dst), _words(args), tuple(include or ()), tuple(exclude or ()),
+            _limits(retries, timeout, memory), force,
+        )  # fmt: skip
+        name = image or lifecycle.OWN
         if dry_run:
-            _print_plan(runs.dry_run(request, known), image or lifecycle.OWN, json_)
+            known = folder.load()
+            planned = runs.dry_run(request, known, known.images.get(name))
+            print(reports.plan_json(planned, name) if json_ else reports.plan_text(planned, name))
             return
-        found = runs.check(request)
-        board = Board(total=len(found[0]), unit="images")
+        _run(folder, request, name, json_)
+
+
+@task(
+    help={
+        "dst": "the folder with the results of a run",
+        **LIMITS,
+        "json_": "print the report as JSON",
+        "fleet": FLEET,
+    }
+)
+def retry(
+    context: Connection,
+    dst: str | None = None,
+    retries: str | None = None,
+    timeout: str | None = None,
+    memory: str | None = None,
+    json_: bool = False,
+    fleet: str | None = None,
+) -> None:
+    """Try again the inputs that failed in the last run into DST, with its image and arguments."""
+    with _advice(2):
+        if not dst:
+            raise UsageError("fab retry needs --dst; `fab --help retry` shows all it takes")
+        settings = _settings(context, fleet=fleet)
+        request, name = runs.again(os.path.abspath(dst), _limits(retries, timeout, memory))
+        if not request.only:
+            _say(f"nothing failed in the last run into {dst}")
+            return
+        _run(Folder(settings.home, settings.fleet), request, name, json_)
+
+
+@task(help={"dst": "the folder with the results of a run", "json_": "print the verdict as JSON"})
+def verify(context: Connection, dst: str | None = None, json_: bool = False) -> None:
+    """Prove that every input has its result, and that each is as it was made; asks no host."""
+    with _advice(2):
+        if not dst:
+            raise UsageError("fab verify needs --dst; `fab --help verify` shows all it takes")
+        board = Board(unit="inputs")
         with contextlib.closing(board):
-            logger.remove()
-            logger.add(board.write, level="WARNING", format="{level}: {message}")
-            ref = _deployed(folder, known, image, board)
-            done = runs.run(request, found, known, folder, ref, board)
-        print(reports.to_json(done) if json_ else reports.summary(done))
-        if done.failed:
+            verdict = verdicts.verify(os.path.abspath(dst), board.count)
+        print(verdicts.to_json(verdict) if json_ else "\n".join(verdicts.lines(verdict)))
+        if verdict.faults:
             raise SystemExit(1)
 
 
@@ -264,23 +316,38 @@ def _words(args: str) -> tuple[str, ...]:
         raise UsageError(f"--args {args!r}: {error}") from error
 
 
-def _deployed(folder: Folder, known: Fleet, image: str | None, board: Board) -> str:
-    """What the workers pull: deployed now, if it changed since it last was."""
-    if lifecycle.current(known, image, ROOT):
-        return known.images[image or lifecycle.OWN].ref
-    board.say("deploy", f"{image or lifecycle.OWN} is new or has changed")
-    return lifecycle.deploy(folder, ROOT, board.say, image or lifecycle.OWN).ref
+def _limits(retries: str | None, timeout: str | None, memory: str | None) -> runs.Limits:
+    usual = runs.Limits()
+    return runs.Limits(
+        retries=usual.retries if retries is None else config.whole("retries", retries, 0, 100),
+        timeout=usual.timeout if timeout is None else config.whole("timeout", timeout, 0, 10**7),
+        memory=usual.memory if memory is None else config.size("memory", memory, LEAST_MEMORY),
+    )
 
 
-def _print_plan(todo: runs.Plan, image: str, as_json: bool) -> None:
-    shares = {
-        name: {"batches": len(cut), "inputs": sum(len(b.inputs) for b in cut), "bytes": sum(b.size for b in cut)}
-        for name, cut in todo.batches.items()
-    }
-    if as_json:
-        plan = {"image": image, "inputs": len(todo.inputs), "bytes": todo.size, "workers": shares}
-        print(json.dumps(plan, indent=2))
-        return
-    print(f"{len(todo.inputs)} inputs, {reports.amount(todo.size)}, image {image}; nothing was done")
-    for name, share in shares.items():
-        print(f"  {name:<10} {share['inputs']} inputs in {share['batches']} batches, {reports.amount(share['bytes'])}")
+def _run(folder: Folder, request: runs.Request, name: str, as_json: bool) -> None:
+    """Do what is asked for with the image of that name, and tell what came of it."""
+    known = folder.load()
+    found = runs.check(request)
+    board = Board(total=len(found[0]), unit="images")
+    with contextlib.closing(board):
+        logger.remove()
+        logger.add(board.write, level="WARNING", format="{level}: {message}")
+        image = _deployed(folder, known, name, board)
+        done = runs.run(request, found, known, folder, image, board)
+    print(reports.to_json(done) if as_json else reports.summary(done))
+    if done.failed:
+        raise SystemExit(1)
+
+
+def _deployed(folder: Folder, known: Fleet, name: str, board: Board) -> Image:
+    """The image as the workers have it: deployed now, if it changed since it last was."""
+    if lifecycle.current(known, name, ROOT):
+        return known.images[name]
+    board.say("deploy", f"{name} is new or has changed")
+    try:
+        return lifecycle.deploy(folder, ROOT, board.say, name)
+    except HostsFailed as error:  # the hub has it; whoever can't pull it now is looked at by the run itself
+        for host, why in error.errors.items():
+            logger.warning("{}: {}", host, why)
+        return folder.load().images[name]

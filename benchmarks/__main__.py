@@ -17,6 +17,7 @@ from pathlib import Path
 
 from benchmarks import breakdown, contest, machine
 from benchmarks.contest import BenchError, Job, Ratio, Rival
+from benchmarks.handicap import little_cpu, slow_links
 from fanout.plan import deal, walk
 from provision import config, lifecycle
 from provision.fleet import Folder
@@ -28,7 +29,9 @@ FAB = (str(Path(sys.executable).with_name("fab")), "--search-root", str(ROOT))
 FLEET = "bench"
 WORKERS = 2
 PLATES = 59
-TIMES = 40
+TIMES, FEWER = 40, 12
+MBIT = 20
+HEAVY = "fanrun-bench-heavy"
 STOPS = (signal.SIGHUP, signal.SIGTERM)
 FANRUN, SHELL, PARALLEL, SHARED = "fab run", "shell script", "GNU parallel", "GNU parallel, shared connections"
 
@@ -43,6 +46,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="script/bench", description=__doc__)
     parser.add_argument("src", nargs="?", type=Path, help=f"a folder of images (default: {PLATES} that are drawn)")
     parser.add_argument("--pairs", type=int, help="rounds of each job (default: 5 of the small, 3 of the large)")
+    parser.add_argument("--only", help="measure the jobs whose name contains this")
     parser.add_argument("--write", action="store_true", help="write benchmarks/results.md")
     parser.add_argument("--profile", action="store_true", help="tell where the time of `fab run` goes")
     found = parser.parse_args(argv)
@@ -96,14 +100,14 @@ def lists(src: Path, folder: Path, names: Sequence[str]) -> Path:
     return folder
 
 
-def rivals(folder: Folder, src: Path) -> dict[str, Rival]:
-    """The ways to do the job of SRC on the fleet; their lists of files are made beforehand."""
+def rivals(folder: Folder, src: Path, image_name: str = lifecycle.OWN) -> dict[str, Rival]:
+    """The ways to do the job of SRC on the fleet with an image; their lists of files are made beforehand."""
     names = [host.name for host in folder.load().workers]
     files = lists(src, src.parent / "lists", names)
     count = -(-len((files / "all").read_bytes().split(b"\0")[1:]) // len(names))
 
     def image() -> str:
-        return folder.load().images[lifecycle.OWN].ref
+        return folder.load().images[image_name].ref
 
     def clean() -> None:
         argv = ["sudo", "-n", "rm", "-rf", "/var/lib/fanrun/bench.in", "/var/lib/fanrun/bench.out"]
@@ -111,7 +115,8 @@ def rivals(folder: Folder, src: Path) -> dict[str, Rival]:
             subprocess.run(ssh_argv(folder, name, argv), check=True)
 
     def run(dst: Path) -> list[str]:
-        return [*FAB, "run", "--src", str(src), "--dst", str(dst), "--fleet", FLEET]
+        chosen = [] if image_name == lifecycle.OWN else ["--image", image_name]
+        return [*FAB, "run", "--src", str(src), "--dst", str(dst), "--fleet", FLEET, *chosen]
 
     def shell(dst: Path) -> list[str]:
         place = [str(folder.ssh_config), image(), str(files), str(src), str(dst)]
@@ -133,23 +138,47 @@ def rivals(folder: Folder, src: Path) -> dict[str, Rival]:
 
 
 def jobs(folder: Folder, scratch: Path, src: Path, pairs: int | None) -> list[Job]:
-    """The two jobs: the folder as it is, and 40 times over."""
-    small, large = scratch / "small" / "in", scratch / "large" / "in"
+    """The folder as it is; 40 times over, on links as they are and on slow ones; and heavy work for unequal workers."""
+    small, large, middle = scratch / "small" / "in", scratch / "large" / "in", scratch / "middle" / "in"
     copy(src, small)
     for turn in range(TIMES):
         copy(small, large / f"{turn:02}")
-    of_small, of_large = rivals(folder, small), rivals(folder, large)
+    for turn in range(FEWER):
+        copy(small, middle / f"{turn:02}")
+    of_small, of_large, of_middle = rivals(folder, small), rivals(folder, large), rivals(folder, middle, heavy(folder))
     count = len(walk(str(small))[0])
+    names = [host.name for host in folder.load().workers]
+
+    def pair(found: dict[str, Rival], most: float) -> tuple[tuple[Rival, ...], tuple[Ratio, ...]]:
+        return (found[FANRUN], found[SHELL]), (Ratio(FANRUN, SHELL, most=most),)
+
     return [
         Job(
             f"{count} images", small, pairs or 5, tuple(of_small.values()),
             (Ratio(FANRUN, SHELL, most=1.5), Ratio(PARALLEL, FANRUN, least=8), Ratio(SHARED, FANRUN)),
         ),
+        Job(f"{count * TIMES:,} images", large, pairs or 3, *pair(of_large, 1.1)),
         Job(
-            f"{count * TIMES:,} images in {TIMES} folders", large, pairs or 3, (of_large[FANRUN], of_large[SHELL]),
-            (Ratio(FANRUN, SHELL, most=1.15),),
+            f"{count * TIMES:,} images, links of {MBIT} Mbit/s each way", large, pairs or 3, *pair(of_large, 0.6),
+            handicap=lambda: slow_links(folder, MBIT),
+        ),
+        Job(
+            f"{count * FEWER:,} images, a heavier operation, {names[1]} with a quarter of {names[0]}'s processor",
+            middle, pairs or 3, *pair(of_middle, 0.6),
+            handicap=lambda: little_cpu(folder, {names[0]: 1.0, names[1]: 0.25}),
         ),
     ]  # fmt: skip
+
+
+def heavy(folder: Folder) -> str:
+    """Build the image with the heavier operation, and bring it to the workers; returns its name."""
+    base = folder.load().images[lifecycle.OWN].id
+    argv = ["docker", "build", "--quiet", f"--build-arg=BASE={base}", f"--tag={HEAVY}", str(HERE / "heavy")]
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise BenchError(f"docker build ended with {done.returncode}: {done.stderr.strip()}")
+    lifecycle.deploy(folder, ROOT, lambda name, text: say(f"{name}: {text}"), HEAVY)
+    return HEAVY
 
 
 def bench(options: argparse.Namespace, scratch: Path) -> int:
@@ -159,7 +188,9 @@ def bench(options: argparse.Namespace, scratch: Path) -> int:
         src = scratch / "sample"
         fab("sample", "--dst", str(src), f"--count={PLATES}")
     with fleet() as folder:
-        todo = jobs(folder, scratch, src.resolve(), options.pairs)
+        todo = [job for job in jobs(folder, scratch, src.resolve(), options.pairs) if (options.only or "") in job.name]
+        if not todo:
+            raise BenchError(f"no job has {options.only!r} in its name")
         today = datetime.datetime.now(datetime.timezone.utc).date()
         lines = ["# Results", "", f"Made by script/bench on {today}:", "", *machine.lines(folder), ""]
         # Nobody is measured cold: a first run fills the caches of everybody's disk.
@@ -167,7 +198,8 @@ def bench(options: argparse.Namespace, scratch: Path) -> int:
             contest.run_rival(rival, scratch / f"warm-{rival.name}")
         missed = False
         for job in todo:
-            seconds = contest.run_job(job, scratch, say)
+            with job.handicap():
+                seconds = contest.run_job(job, scratch, say)
             lines += contest.to_markdown(job, seconds)
             missed = missed or not all(ratio.met(seconds) for ratio in job.ratios)
         if options.profile:

@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,13 +60,14 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Job:
-    """What the rivals are measured by: the files under `src`, in so many rounds."""
+    """What the rivals are measured by: the files under `src`, in so many rounds, on a fleet with a `handicap`."""
 
     name: str
     src: Path
     rounds: int
     rivals: tuple[Rival, ...]
     ratios: tuple[Ratio, ...]
+    handicap: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 def run_job(job: Job, scratch: Path, say: Callable[[str], None]) -> dict[str, list[float]]:
@@ -79,7 +81,7 @@ def run_job(job: Job, scratch: Path, say: Callable[[str], None]) -> dict[str, li
     for turn in range(job.rounds):
         first = turn % len(job.rivals)
         for rival in (*job.rivals[first:], *job.rivals[:first]):
-            dst = scratch / f"{job.src.parent.name}-{rival.name.replace(' ', '-')}-{turn}"
+            dst = scratch / f"{job.src.parent.name}-{len(os.listdir(scratch))}"
             seconds[rival.name].append(run_rival(rival, dst))
             found = tree(dst / rival.results)
             expected = expected or found

@@ -14,6 +14,19 @@ SILENCE = 60
 
 
 @dataclass(frozen=True)
+class Program:
+    """What is run over every batch; `ref` is what workers pull.
+
+    It has hung when it finishes nothing for `timeout` seconds (0: however long); `memory` in bytes (0: the usual).
+    """
+
+    ref: str
+    args: tuple[str, ...] = ()
+    timeout: int = 0
+    memory: int = 0
+
+
+@dataclass(frozen=True)
 class Place:
     """Where a batch lies on a worker: `source` holds its inputs, `target` all that comes of them."""
 
@@ -32,60 +45,104 @@ class Place:
     def target(self) -> str:
         return f"{self.home}/{self.batch}.out"
 
+    @property
+    def container(self) -> str:
+        return f"fanrun-{self.run}-{self.batch}"
 
-# The container's last 64 KiB of output are kept, however much it writes.  `exit` comes last:
-# where it is, the batch ran to its end.
-BATCH = r"""
-target=$1; shift
-mkdir -p "$target/data" && : >"$target/report.jsonl" || exit 1
-{ "$@" </dev/null 2>&1; echo $? >"$target/code"; } | tail -c 65536 >"$target/log"
-chmod -R u+rwX "$target/data" && cd "$target/data" || exit 1
-find . -type f -print0 | xargs -0 -r sha256sum -z -- >"$target/manifest" || exit 1
-mv "$target/code" "$target/exit"
-"""
-
-# A run that was killed leaves its folder; a day later nobody comes back for it.
-OPEN = r"""
-find "$1" -mindepth 1 -maxdepth 1 -mmin +1440 -exec rm -rf {} + 2>/dev/null
-mkdir -p "$2" || exit 1
-"""
 
 # Deleting some thousand files may take seconds that nobody need wait for: out of the way at
 # once, gone a little later.
 DISCARD = r"""
-for path; do
-  gone=${path%/*}/.gone-${path##*/}
-  if mv "$path" "$gone" 2>/dev/null; then setsid nice rm -rf "$gone" </dev/null >/dev/null 2>&1 & fi
+discard() {
+  gone=${1%/*}/.gone-${1##*/}
+  if mv "$1" "$gone" 2>/dev/null; then setsid nice rm -rf "$gone" </dev/null >/dev/null 2>&1 & fi
+}
+"""
+
+# The container's last 64 KiB of output are kept, however much it writes.  One that leaves nothing new in /out
+# and in its report for so many seconds is ended: `code` says 124 then, as timeout(1) does.  `exit` comes last:
+# where it is, the batch ran to its end; the room that is left tells a full disk from a bad input.
+BATCH = (
+    DISCARD
+    + r"""
+target=$1 name=$2 timeout=$3 spent=$4; shift 4
+while [ "$spent" -gt 0 ]; do discard "$1"; shift; spent=$((spent - 1)); done
+fail() { echo "it can't keep its results ($(df -Ph "$target" | tail -n 1))" >&2; exit 1; }
+mkdir -p "$target/data" && : >"$target/report.jsonl" || fail
+watch() {
+  while sleep $((timeout < 300 ? 1 : 30)); do
+    [ -z "$(find "$target/data" "$target/report.jsonl" -newerct "-$timeout seconds" -print -quit)" ] || continue
+    echo 124 >"$target/code"; sudo -n docker kill "$name"; return
+  done
+}
+if [ "$timeout" -gt 0 ]; then watch </dev/null >/dev/null 2>&1 & fi
+{ "$@" </dev/null 2>&1; code=$?; [ -e "$target/code" ] || echo $code >"$target/code"; } | tail -c 65536 >"$target/log"
+[ "$timeout" -eq 0 ] || kill $! 2>/dev/null
+chmod -R u+rwX "$target/data" && cd "$target/data" || fail
+find . -type f -print0 | xargs -0 -r sha256sum -z -- >"$target/manifest" || fail
+stat -f -c '%a %S %c %d' . >>"$target/code" && mv "$target/code" "$target/exit" || fail
+"""
+)
+
+# A sign of life every few seconds: Docker's answer (0 is good), and how many blocks of what size are free.
+BEAT = r"""
+while :; do
+  timeout 5 sudo -n docker version >/dev/null 2>&1
+  echo "$? $(stat -f -c '%a %S' "$1")" || exit
+  sleep "$2"
 done
 """
 
-STOP = (
-    r"""
-sudo -n docker ps --quiet --filter "label=fanrun.run=$1" | xargs -r sudo -n docker rm --force >/dev/null
-shift
+HALT = r"""
+sudo -n docker ps --quiet --filter "label=fanrun.run=$1" | xargs -r sudo -n docker stop -t "$2" >/dev/null
 """
-    + DISCARD
+
+END = (
+    DISCARD
+    + r"""
+end() {
+  sudo -n docker ps --quiet --filter "label=fanrun.run=$2" | xargs -r sudo -n docker rm --force >/dev/null
+  discard "$1/$2"
+}
+"""
 )
+# Runs that are dead are ended for good: that they left something is known, or they are a day old.
+OPEN = (
+    END
+    + r"""
+runs=$1 own=$2; shift 2
+find "$runs" -mindepth 1 -maxdepth 1 -mmin +1440 -exec rm -rf {} + 2>/dev/null
+for run; do end "$runs" "$run"; done
+mkdir -p "$runs/$own" || exit 1
+"""
+)
+STOP = END + 'end "$1" "$2"'
+RUNS = f"{WORK}/runs"
 
 
 def run_folder(run: str) -> str:
     """The folder of one run on a worker."""
-    return f"{WORK}/runs/{run}"
+    return f"{RUNS}/{run}"
 
 
-def open_argv(run: str) -> list[str]:
-    """Make the run's folder, and clear away those that died more than a day ago."""
-    return ["sh", "-c", OPEN, "sh", f"{WORK}/runs", run_folder(run)]
+def open_argv(run: str, dead: Sequence[str] = ()) -> list[str]:
+    """Make the run's folder, and end what `dead` runs left behind."""
+    return ["sh", "-c", OPEN, "sh", RUNS, run, *dead]
 
 
 def stop_argv(run: str) -> list[str]:
     """End the run's containers and delete its folder."""
-    return ["sh", "-c", STOP, "sh", run, run_folder(run)]
+    return ["sh", "-c", STOP, "sh", RUNS, run]
 
 
-def forget_argv(place: Place) -> list[str]:
-    """Delete what a batch left, once its results are home."""
-    return ["sh", "-c", DISCARD, "sh", place.source, place.target]
+def halt_argv(run: str, grace: int) -> list[str]:
+    """Ask the run's containers to end, and make them after `grace` seconds; what they did stays."""
+    return ["sh", "-c", HALT, "sh", run, str(grace)]
+
+
+def beat_argv(seconds: int) -> list[str]:
+    """Write a line every so many seconds: the exit code of a question to Docker, and the room left."""
+    return ["sh", "-c", BEAT, "sh", WORK, str(seconds)]
 
 
 def push_argv(shell: str, src: str, host: str, place: Place) -> list[str]:
@@ -110,24 +167,34 @@ def pull_argv(shell: str, host: str, place: Place, staging: str) -> list[str]:
     ]  # fmt: skip
 
 
-def batch_argv(place: Place, image: str, args: Sequence[str], probe: Probe) -> list[str]:
-    """Run the image over a batch, keep its last words, and hash every result where it was made."""
-    return ["sh", "-c", BATCH, "sh", place.target, *docker_argv(place, image, args, probe)]
+def batch_argv(place: Place, program: Program, probe: Probe, spent: Sequence[Place] = ()) -> list[str]:
+    """Run the program over a batch, keep its last words, and hash every result where it was made.
 
-
-def docker_argv(place: Place, image: str, args: Sequence[str], probe: Probe) -> list[str]:
-    """The container of the contract: no network, nothing writable but /out, no more than its share.
-
-    Nine tenths of the host's memory: a program that eats it all is ended by the kernel, the
-    host's sshd and dockerd live on.
+    What the batches at the `spent` places left is deleted before.
     """
+    old = [path for each in spent for path in (each.source, each.target)]
+    head = ["sh", "-c", BATCH, "sh", place.target, place.container, str(program.timeout), str(len(old)), *old]
+    return [*head, *docker_argv(place, program, probe)]
+
+
+def memory_limit(program: Program, probe: Probe) -> int:
+    """Bytes of memory for a container: what was asked for, else nine tenths of the host's.
+
+    A program that eats it all is ended by the kernel, the host's sshd and dockerd live on.
+    """
+    return program.memory or probe.memory * 9 // 10
+
+
+def docker_argv(place: Place, program: Program, probe: Probe) -> list[str]:
+    """The container of the contract: no network, nothing writable but /out, no more than its share."""
+    memory = str(memory_limit(program, probe))
     return [
-        "sudo", "-n", "docker", "run", "--rm", "--name", f"fanrun-{place.run}-{place.batch}",
+        "sudo", "-n", "docker", "run", "--rm", "--name", place.container,
         "--label", f"fanrun.run={place.run}", "--network", "none", "--read-only", "--cap-drop", "ALL",
         "--security-opt", "no-new-privileges", "--user", f"{probe.uid}:{probe.gid}",
-        "--memory", str(probe.memory * 9 // 10), "--pids-limit", str(PIDS),
+        "--memory", memory, "--memory-swap", memory, "--pids-limit", str(PIDS),
         "--tmpfs", SCRATCH, "--log-driver", "none",
         "--env", "FANRUN_REPORT=/report.jsonl", "--volume", f"{place.source}:/in:ro",
         "--volume", f"{place.target}/data:/out", "--volume", f"{place.target}/report.jsonl:/report.jsonl",
-        image, *args, "/in", "/out",
+        program.ref, *program.args, "/in", "/out",
     ]  # fmt: skip

@@ -1,66 +1,180 @@
-"""The batches of a run that are not settled: whose they are, and whose they become."""
+"""The deck: every input of a run that is not settled yet, where it is, and who gets it next."""
 
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Mapping, Sequence
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from fanout.plan import Batch
+from fanout.plan import MOST_BYTES, MOST_INPUTS, Batch, Input, weight, within_bounds
+
+LOOK_AGAIN = 0.5
+"""Seconds after which an idle worker asks anew whether a copy would be worth it."""
+
+
+@dataclass
+class Flight:
+    """A batch that is with a worker since a time of the monotonic clock, `processing` since another (0: not yet)."""
+
+    worker: str
+    batch: Batch
+    since: float
+    processing: float = 0.0
+    copy: bool = False
+
+
+@dataclass
+class _Group:
+    """Inputs that are tried once more, by another than `avoid` if there is one; `alone`: with nothing else beside."""
+
+    inputs: list[Input]
+    avoid: frozenset[str]
+    alone: bool
 
 
 class Deck:
-    """Hands out batches to workers until every one is settled; safe to use from many threads.
+    """Hands out inputs in batches until every one is settled; safe to use from many threads.
 
-    A worker gets its own batches first, then the last one of whoever has most waiting.  What
-    a lost worker had, waiting or in hand, is dealt to the others.
+    A worker gets what others failed at first, then its own share, then from whoever has most left, at last a copy
+    of a batch that is still with another.  The first result of an input counts; a failure counts as
+    one of its 1 + `retries` tries.
     """
 
-    def __init__(self, dealt: Mapping[str, Sequence[Batch]]) -> None:
-        self._waiting = {name: deque(batches) for name, batches in dealt.items()}
-        self._in_hand: dict[str, list[Batch]] = {name: [] for name in dealt}
+    def __init__(self, *, retries: int = 0) -> None:
+        self._shares: dict[str, deque[Input]] = {}
+        self._weights: dict[str, int] = {}
+        self._groups: list[_Group] = []
+        self._flights: dict[str, Flight] = {}
+        self._aloft: Counter[bytes] = Counter()
+        self._tries: Counter[bytes] = Counter()
+        self._failed_at: dict[bytes, set[str]] = {}
+        self._settled: set[bytes] = set()
+        self._left = 0
+        self._live: set[str] = set()
+        self._numbers: Counter[str] = Counter()
+        self._retries = retries
         self._change = threading.Condition()
         self._stopped = False
 
-    def take(self, worker: str) -> Batch | None:
-        """The worker's next batch; waits while others might yet give some back.
+    def deal(self, dealt: Mapping[str, Sequence[Input]]) -> None:
+        """Take these workers in, each with its share of the inputs."""
+        with self._change:
+            for name, share in dealt.items():
+                self._shares[name] = deque(share)
+                self._weights[name] = sum(map(weight, share))
+                self._left += len(share)
+                self._live.add(name)
 
-        None when there is nothing left to wait for, or the worker is out.
+    @property
+    def left(self) -> int:
+        """How many inputs are not settled."""
+        return self._left
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing more is handed out."""
+        return self._stopped
+
+    def waiting(self) -> int:
+        """The weight of all inputs that are with no worker."""
+        return sum(self._weights.values()) + sum(weight(item) for group in self._groups for item in group.inputs)
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until every input is settled, `timeout` seconds at the most; whether it is so."""
+        with self._change:
+            return self._change.wait_for(lambda: not self._left, timeout)
+
+    def take(
+        self, worker: str, most: Callable[[int], int], worth: Callable[[Flight, list[Flight]], bool]
+    ) -> Batch | None:
+        """The worker's next batch; waits while there might yet be one.
+
+        most(waiting) is the weight it can take of what waits in all; worth(flight, the flights of its worker) tells
+        whether a copy of it would be home sooner.  None when nothing is left, or the worker is out.
         """
         with self._change:
-            while True:
-                if self._stopped or worker not in self._waiting:
-                    return None
-                batch = self._next(worker)
-                if batch is not None:
-                    self._in_hand[worker].append(batch)
-                    return batch
-                if not any(self._in_hand.values()):
-                    return None
-                self._change.wait()
+            while not self._stopped and self._left and worker in self._live:
+                room = max(most(self.waiting()), 1)
+                if inputs := self._retry(worker, room) or self._fresh(worker, room):
+                    return self._start(worker, inputs)
+                if inputs := self._copy(worker, worth):
+                    return self._start(worker, inputs, copy=True)
+                self._change.wait(LOOK_AGAIN)
+            return None
 
-    def settle(self, worker: str, batch: Batch, again: Sequence[Batch] = ()) -> bool:
-        """The worker is done with a batch, of which parts may be to do `again`.
+    def processing(self, batch: Batch) -> None:
+        """The worker begins to process the batch."""
+        with self._change:
+            if batch.name in self._flights:
+                self._flights[batch.name].processing = time.monotonic()
 
-        False if the batch had been taken from it: whatever came of it does not count.
+    def wanted(self, batch: Batch) -> bool:
+        """Whether any of its inputs is still without a fate; False for one that a copy overtook."""
+        with self._change:
+            return any(item.key not in self._settled for item in batch.inputs)
+
+    def claim(self, keys: Iterable[bytes]) -> list[bytes]:
+        """Settle inputs as done; returns those that were not yet, and that are the caller's to count."""
+        with self._change:
+            won = [key for key in keys if key not in self._settled]
+            self._settle(won)
+            return won
+
+    def settle(
+        self, batch: Batch, failed: Collection[bytes] = (), *, final: Collection[bytes] = ()
+    ) -> dict[bytes, int]:
+        """The batch is over: inputs `failed` for themselves; what was not claimed either is of unknown fate.
+
+        Both are tried again: failed ones elsewhere, unknown ones fewer at a time.  Returns {key: tries} of those
+        that are given up: after their last try, or those for which this try is `final`.
         """
         with self._change:
-            if batch not in self._in_hand.get(worker, ()):
-                return False
-            self._in_hand[worker].remove(batch)
-            self._waiting[worker].extendleft(reversed(again))
+            flight = self._end(batch)
+            if flight is None:  # its worker was lost, and all it had has gone to the others
+                return {}
+            open_ = [item for item in batch.inputs if item.key not in self._settled]
+            bad = [item for item in open_ if item.key in failed]
+            for item in bad:
+                self._tries[item.key] += 1
+                self._failed_at.setdefault(item.key, set()).add(flight.worker)
+            tries = {item.key: self._tries[item.key] for item in bad}
+            gone = {key: count for key, count in tries.items() if key in final or count > self._retries}
+            self._settle(gone)
+            for item in self._idle(bad):
+                self._groups.append(_Group([item], self._avoid([item]), alone=len(batch.inputs) == 1))
+            self._regroup(batch, [item for item in open_ if item.key not in failed])
             self._change.notify_all()
-            return True
+            return gone
+
+    def tries(self, key: bytes) -> int:
+        """How often an input has failed."""
+        return self._tries[key]
 
     def lose(self, worker: str) -> int:
-        """Take a worker out and deal what it had to the others; returns how many batches that were."""
+        """Take a worker out; what it had in hand goes to others.  Returns how many batches that were.
+
+        Its share stays where it is: it is the first that others take from.
+        """
         with self._change:
-            left = [*self._in_hand.pop(worker, ()), *self._waiting.pop(worker, ())]
-            others = list(self._waiting.values())
-            for place, batch in enumerate(left if others else ()):
-                others[place % len(others)].append(batch)
+            self._live.discard(worker)
+            flights = [flight for flight in self._flights.values() if flight.worker == worker]
+            for flight in flights:
+                self._end(flight.batch)
+                inputs = self._idle(flight.batch.inputs)
+                if inputs:
+                    self._groups.append(_Group(inputs, self._avoid(inputs) | {worker}, alone=False))
             self._change.notify_all()
-            return len(left)
+            return len(flights)
+
+    def join(self, worker: str) -> None:
+        """Take a worker in that was lost before, or is new."""
+        with self._change:
+            self._shares.setdefault(worker, deque())
+            self._weights.setdefault(worker, 0)
+            self._live.add(worker)
+            self._change.notify_all()
 
     def stop(self) -> None:
         """Hand out nothing more."""
@@ -68,8 +182,100 @@ class Deck:
             self._stopped = True
             self._change.notify_all()
 
-    def _next(self, worker: str) -> Batch | None:
-        if self._waiting[worker]:
-            return self._waiting[worker].popleft()
-        richest = max(self._waiting.values(), key=len)
-        return richest.pop() if richest else None
+    def _settle(self, keys: Iterable[bytes]) -> None:
+        for key in keys:
+            self._settled.add(key)
+            self._left -= 1
+        if not self._left:
+            self._change.notify_all()
+
+    def _start(self, worker: str, inputs: Sequence[Input], *, copy: bool = False) -> Batch:
+        self._numbers[worker] += 1
+        batch = Batch(f"{worker}.{self._numbers[worker]:04}", tuple(inputs))
+        self._flights[batch.name] = Flight(worker, batch, time.monotonic(), copy=copy)
+        self._aloft.update(item.key for item in inputs)
+        return batch
+
+    def _end(self, batch: Batch) -> Flight | None:
+        flight = self._flights.pop(batch.name, None)
+        if flight is not None:
+            self._aloft.subtract(item.key for item in batch.inputs)
+        return flight
+
+    def _idle(self, inputs: Iterable[Input]) -> list[Input]:
+        """Those that are neither settled nor with a worker."""
+        return [item for item in inputs if item.key not in self._settled and not self._aloft[item.key]]
+
+    def _regroup(self, batch: Batch, unknown: Sequence[Input]) -> None:
+        """Try inputs of unknown fate again: fewer at a time, never the same lot."""
+        inputs = self._idle(unknown)
+        middle = len(inputs) // 2 if len(unknown) == len(batch.inputs) else 0
+        for part in (inputs[:middle], inputs[middle:]):
+            if part:
+                self._groups.append(_Group(part, self._avoid(part), alone=True))
+
+    def _avoid(self, inputs: Iterable[Input]) -> frozenset[str]:
+        """Where any of them has failed."""
+        return frozenset().union(*(self._failed_at.get(item.key, ()) for item in inputs))
+
+    def _retry(self, worker: str, most: int) -> list[Input]:
+        """Inputs that were tried before: a lot that must stand alone, or others, and fresh ones beside them."""
+        for group in self._groups:
+            group.inputs = self._idle(group.inputs)  # a copy may have settled some
+        self._groups = [group for group in self._groups if group.inputs]
+        mine = [group for group in self._groups if worker not in group.avoid or self._live <= group.avoid]
+        chosen = [group for group in mine if group.alone][:1] or mine[:1]
+        if not chosen:
+            return []
+        inputs = list(chosen[0].inputs)
+        for group in mine if not chosen[0].alone else ():
+            both = [*inputs, *group.inputs]
+            if group is not chosen[0] and sum(map(weight, both)) <= most and within_bounds(both):
+                chosen.append(group)
+                inputs = both
+        self._groups = [group for group in self._groups if not any(group is each for each in chosen)]
+        room = most - sum(map(weight, inputs))
+        if room > 0 and not chosen[0].alone:
+            more = self._fresh(worker, room)
+            if within_bounds([*inputs, *more]):
+                return [*inputs, *more]
+            self._groups.append(_Group(more, frozenset(), alone=False))
+        return inputs
+
+    def _fresh(self, worker: str, most: int) -> list[Input]:
+        """From its own share, else from the end of the one with most left."""
+        owner = worker if self._shares[worker] else max(self._weights, key=lambda name: self._weights[name])
+        share = self._shares[owner]
+        if owner != worker and self._weights[owner] < 1.5 * most and owner in self._live:
+            most = max(self._weights[owner] // 2, 1)  # leave its owner some
+        # A rest that is hardly worth a container of its own goes along.
+        if self._weights[owner] <= 1.5 * most:
+            most = self._weights[owner]
+        taken: list[Input] = []
+        total = size = 0
+        while share and len(taken) < MOST_INPUTS and total < most:
+            item = share[0] if owner == worker else share[-1]
+            if taken and size + item.size > MOST_BYTES:
+                break
+            share.popleft() if owner == worker else share.pop()
+            taken.append(item)
+            total, size = total + weight(item), size + item.size
+        self._weights[owner] -= total
+        return taken
+
+    def _copy(self, worker: str, worth: Callable[[Flight, list[Flight]], bool]) -> list[Input]:
+        """What is unsettled of another's batch, if nobody runs a copy of it yet and one is worth it.
+
+        Only for a worker with nothing else in hand: a copy must not keep it from what is its own.
+        """
+        if any(flight.worker == worker for flight in self._flights.values()):
+            return []
+        for flight in sorted(self._flights.values(), key=lambda each: -each.since):
+            inputs = [item for item in flight.batch.inputs if item.key not in self._settled]
+            if not inputs or any(self._aloft[item.key] > 1 for item in inputs):
+                continue
+            if not any(worker in self._failed_at.get(item.key, ()) for item in inputs) and worth(
+                flight, [each for each in self._flights.values() if each.worker == flight.worker]
+            ):
+                return inputs
+        return []

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 GRACE = 3.0
+SSH_FAILED = 255
+"""The exit code by which ssh tells that it was not the remote command that failed."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +23,10 @@ class Done:
 
     @property
     def reason(self) -> str:
-        """The last line it wrote to standard error, or its exit code."""
+        """The last line it wrote to standard error, or what its exit code says."""
         lines = [line for line in self.error.splitlines() if line.strip()]
+        if not lines and self.exit_code == SSH_FAILED:
+            return "the SSH connection was lost"
         return lines[-1].strip() if lines else f"exit {self.exit_code}"
 
 
@@ -39,23 +43,25 @@ class Executor:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._running: set[subprocess.Popen[bytes]] = set()
-        self._stopped = False
+        self._running: dict[subprocess.Popen[bytes], str] = {}
+        self._stopped: set[str] = set()
 
-    def call(self, argv: Sequence[str | bytes], *, stdin: bytes = b"", timeout: float | None = None) -> Done:
+    def call(
+        self, argv: Sequence[str | bytes], *, stdin: bytes = b"", timeout: float | None = None, group: str = ""
+    ) -> Done:
         """Run a command to its end; one that lasts over `timeout` seconds is ended with code 124.
 
-        Raises Stopped when the run is being stopped.
+        Raises Stopped when its group, or everything, is being stopped.
         """
         with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             given.write(stdin)
             given.seek(0)
             with self._lock:
-                if self._stopped:
+                if self._is_stopped(group):
                     raise Stopped
                 # A session of its own: Ctrl-C reaches Fanrun, which decides what to end.
                 process = subprocess.Popen(argv, stdin=given, stdout=out, stderr=err, start_new_session=True)
-                self._running.add(process)
+                self._running[process] = group
             try:
                 code = process.wait(timeout)
             except subprocess.TimeoutExpired:
@@ -63,22 +69,25 @@ class Executor:
                 code = 124
             finally:
                 with self._lock:
-                    self._running.discard(process)
-            if self._stopped:
+                    del self._running[process]
+            if self._is_stopped(group):
                 raise Stopped
             out.seek(0)
             err.seek(0)
             return Done(code, out.read(), err.read().decode(errors="replace"))
 
-    def stop(self) -> None:
-        """End every running command and start no more."""
+    def stop(self, group: str = "") -> None:
+        """End every running command, or those of a group, and start no more of them."""
         with self._lock:
-            self._stopped = True
-            running = list(self._running)
+            self._stopped.add(group)
+            running = [process for process, its in self._running.items() if group in ("", its)]
         for process in running:
             process.terminate()
         for process in running:
             _end(process)
+
+    def _is_stopped(self, group: str) -> bool:
+        return not self._stopped.isdisjoint({"", group})
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

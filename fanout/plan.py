@@ -1,4 +1,4 @@
-"""What a run is to do: the inputs under SRC, dealt round robin to the workers, cut into batches."""
+"""What a run is to do: the inputs under SRC, dealt round robin to the workers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from provision.errors import UsageError
 STATE = b".fanrun"
 """The folder in DST where a run keeps its own things; never an input, never a result."""
 
-LEAST_INPUTS = 600
 MOST_INPUTS = 2000
 MOST_BYTES = 512 * 1024 * 1024
-SHARES = 20
+"""A batch's limits: what is pushed ahead of time takes the worker's disk."""
+HANDLING = 64 * 1024
+"""What an input costs besides its bytes, in bytes: a rough equal of its handling, so that small ones count too."""
 
 
 class Input(NamedTuple):
@@ -39,11 +40,15 @@ class Batch:
         """Bytes of all its inputs."""
         return sum(item.size for item in self.inputs)
 
-    def split(self) -> tuple[Batch, Batch]:
-        """Its two halves, for finding the input that spoils it; needs two inputs at least."""
-        middle = len(self.inputs) // 2
-        stem = self.name.replace("~", "-")
-        return Batch(f"{stem}a", self.inputs[:middle]), Batch(f"{stem}b", self.inputs[middle:])
+
+def weight(item: Input) -> int:
+    """What an input costs, in bytes: its own, and for its handling."""
+    return item.size + HANDLING
+
+
+def within_bounds(inputs: Sequence[Input]) -> bool:
+    """Whether so many inputs may be one batch."""
+    return len(inputs) <= MOST_INPUTS and sum(item.size for item in inputs) <= MOST_BYTES
 
 
 Test = Callable[[bytes], bool]
@@ -129,25 +134,3 @@ def _look(entry: os.DirEntry[bytes]) -> tuple[str, int]:
 def deal(inputs: Sequence[Input], workers: Sequence[str]) -> dict[str, list[Input]]:
     """Round robin, as cards: input i goes to worker i modulo their number."""
     return {name: list(inputs[place :: len(workers)]) for place, name in enumerate(workers)}
-
-
-def batches(worker: str, share: Sequence[Input]) -> list[Batch]:
-    """Cut a worker's share into batches, in its order.
-
-    A batch costs a container's start (some tenths of a second), so a share is cut into about
-    twenty; and what is pushed ahead of time takes the worker's disk, so none has more than
-    MOST_BYTES, unless it is one input alone.
-    """
-    most = min(MOST_INPUTS, max(LEAST_INPUTS, -(-len(share) // SHARES)))
-    cut: list[Batch] = []
-    current: list[Input] = []
-    size = 0
-    for item in share:
-        if current and (len(current) >= most or size + item.size > MOST_BYTES):
-            cut.append(Batch(f"{worker}.{len(cut) + 1:04}", tuple(current)))
-            current, size = [], 0
-        current.append(item)
-        size += item.size
-    if current:
-        cut.append(Batch(f"{worker}.{len(cut) + 1:04}", tuple(current)))
-    return cut

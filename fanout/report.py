@@ -5,24 +5,49 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from fanout.plan import Input
 
 SHOWN = 20
 
 
 @dataclass(frozen=True)
+class Plan:
+    """What a run would do: how many inputs there are, of which `kept` are done, and each worker's share by name."""
+
+    inputs: int
+    kept: int
+    shares: dict[str, list[Input]]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the inputs that are to do."""
+        return sum(item.size for share in self.shares.values() for item in share)
+
+
+@dataclass(frozen=True)
 class Failure:
-    """An input without a result: its key as text (os.fsdecode), the reason, the worker that found it."""
+    """An input without a result: its key as text (os.fsdecode), the reason, the worker that tried it last.
+
+    `tries` is how often it was tried, `words` the last lines that the program wrote then.
+    """
 
     path: str
     reason: str
     worker: str
+    tries: int = 1
+    words: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class WorkerReport:
-    """One worker's part; `seconds` are those its push, process and pull were busy, `lost` says why it was given up."""
+    """One worker's part; `seconds` are those its push, process and pull were busy, `lost` says why it was given up.
+
+    A worker that came back may have been given up more than once.
+    """
 
     name: str
     done: int
@@ -30,12 +55,15 @@ class WorkerReport:
     bytes_in: int
     bytes_out: int
     seconds: dict[str, float]
-    lost: str = ""
+    lost: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Report:
-    """A run; bytes are those of inputs that are done and of their results, `left` counts inputs without a fate."""
+    """A run; bytes are those of inputs that are done and of their results, `left` counts inputs without a fate.
+
+    `kept` are inputs whose results were there before it.
+    """
 
     run: str
     fleet: str
@@ -47,6 +75,7 @@ class Report:
     seconds: float
     inputs: int
     done: int
+    kept: int
     left: int
     results: int
     extra: int
@@ -91,20 +120,50 @@ def summary(report: Report) -> str:
     """The lines that a person reads at the end of a run."""
     speed = f"{report.seconds:.1f} s ({report.rate:.1f} images/s)"
     data = f"{amount(report.bytes_in)} in, {amount(report.bytes_out)} out"
-    lines = [f"{report.done} of {report.inputs} inputs done in {speed}, {data}"]
+    kept = f"; {report.kept} were done before" if report.kept else ""
+    lines = [f"{report.done} of {report.inputs} inputs done in {speed}, {data}{kept}"]
     for worker in report.workers:
         busy = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in worker.seconds.items())
         failed = f", {worker.failed} failed" if worker.failed else ""
-        lost = f", lost: {shown(worker.lost)}" if worker.lost else ""
+        lost = f", lost: {'; '.join(map(shown, worker.lost))}" if worker.lost else ""
         rate = worker.done / report.seconds if report.seconds else 0.0
         lines.append(f"  {worker.name:<10} {worker.done} done{failed} ({rate:.1f}/s): {busy}{lost}")
     if report.extra:
         lines.append(f"{report.extra} results belong to no input; they are in DST too")
     if report.failed:
-        lines.append(f"{len(report.failed)} failed:")
-        lines += [f"  {shown(item.path)}: {shown(item.reason)} ({item.worker})" for item in report.failed[:SHOWN]]
-        if len(report.failed) > SHOWN:
-            lines.append(f"  … and {len(report.failed) - SHOWN} more, all in report.json")
+        again = f"fab retry --dst {shlex.quote(shown(report.dst))}"
+        lines.append(f"{len(report.failed)} failed; `{again}` tries them again:")
+        for item in report.failed[:SHOWN]:
+            times = f"{item.tries} tries, the last on {item.worker}" if item.tries > 1 else item.worker
+            lines.append(f"  {shown(item.path)}: {shown(item.reason)} ({times})")
+            lines += [f"    | {shown(line)}" for line in item.words if line not in item.reason]
+        lines += more(len(report.failed))
     if report.left:
         lines.append(f"{report.left} inputs are left; run the same command again")
     return "\n".join(lines)
+
+
+def more(count: int) -> list[str]:
+    """What follows a list of which SHOWN items were shown."""
+    return [f"  … and {count - SHOWN} more, all in report.json and --json"] if count > SHOWN else []
+
+
+def plan_json(todo: Plan, image: str) -> str:
+    """A plan as JSON."""
+    data = {"image": image, "inputs": todo.inputs, "kept": todo.kept, "bytes": todo.size, "workers": _shares(todo)}
+    return json.dumps(data, indent=2)
+
+
+def plan_text(todo: Plan, image: str) -> str:
+    """A plan for people."""
+    kept = f" ({todo.kept} are done already)" if todo.kept else ""
+    lines = [f"{todo.inputs - todo.kept} inputs{kept}, {amount(todo.size)}, image {image}; nothing was done"]
+    for name, share in _shares(todo).items():
+        lines.append(f"  {name:<10} {share['inputs']} inputs, {amount(share['bytes'])}")
+    return "\n".join(lines)
+
+
+def _shares(todo: Plan) -> dict[str, dict[str, int]]:
+    return {
+        name: {"inputs": len(share), "bytes": sum(item.size for item in share)} for name, share in todo.shares.items()
+    }

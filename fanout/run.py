@@ -2,57 +2,77 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import secrets
 import shutil
+import socket
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from loguru import logger
 
-from fanout import commands, plan
+from fanout import ledger as ledgers
+from fanout import plan
+from fanout.commands import Program
+from fanout.crew import Crew
 from fanout.deck import Deck
-from fanout.execute import Executor
-from fanout.plan import Batch, Input
-from fanout.report import Failure, Report, WorkerReport, write
-from fanout.worker import Job, Worker
-from provision.errors import HostUnreachable, RunUnfinished, ToolMissing, UsageError
-from provision.fleet import Fleet, Folder
-from provision.probe import Probe, parse, probe_argv
+from fanout.joblog import Joblog
+from fanout.landing import Shore
+from fanout.ledger import Ledger
+from fanout.missing import Places, Sorted, sort_out
+from fanout.plan import Input
+from fanout.report import Plan, Report, WorkerReport, write
+from fanout.verify import ledger_path, open_ledger
+from fanout.worker import Job
+from provision.errors import Busy, RunUnfinished, ToolMissing, UsageError
+from provision.fleet import Fleet, Folder, Image, number
+from provision.lock import exclusive
+from provision.probe import Probe
 from provision.progress import Board
-from provision.remote import fan_out, ssh_argv
 
-PATIENCE = 0.2
 SPARE = 64 * 1024 * 1024
+UNFINISHED = "unfinished"
+"""A file in a run's folder until it has cleaned up: where it still is, the run was killed."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How often a failed input is tried again, the seconds in which a program has to finish something, its bytes.
+
+    0 means: never tried again; however long it takes; the worker's own limit.
+    """
+
+    retries: int = 2
+    timeout: int = 3600
+    memory: int = 0
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a person asked for; `src` and `dst` are absolute paths."""
+    """What a person asked for; `src` and `dst` are absolute paths.
+
+    `force` does again what is done; `only` are the keys to do, None for all that are chosen.
+    """
 
     src: str
     dst: str
     args: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    limits: Limits = Limits()
+    force: bool = False
+    only: frozenset[bytes] | None = None
 
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run would do: its inputs and, for each worker by name, its batches."""
-
-    inputs: list[Input]
-    links: int
-    batches: dict[str, list[Batch]]
-
-    @property
-    def size(self) -> int:
-        """Bytes of all inputs."""
-        return sum(item.size for item in self.inputs)
+    def remembered(self, image: str) -> dict[str, Any]:
+        """What `fab retry` and `fab verify` need of it later, fit for JSON."""
+        kept = {"src": self.src, "image": image, "args": list(self.args)}
+        return {**kept, "include": list(self.include), "exclude": list(self.exclude)}
 
 
 def check_paths(src: str, dst: str) -> None:
@@ -89,16 +109,12 @@ def check_writable(dst: str) -> None:
 def find_inputs(request: Request) -> tuple[list[Input], int]:
     """Walk SRC: its inputs and the number of links not followed; UsageError if there are no inputs."""
     inputs, links = plan.walk(request.src, plan.chooser(request.include, request.exclude))
+    if request.only is not None:
+        return [item for item in inputs if item.key in request.only], links
     if not inputs:
         why = "no file matches" if request.include or request.exclude else "there are no files in it"
         raise UsageError(f"--src {request.src!r}: {why}; nothing to do")
     return inputs, links
-
-
-def make_plan(inputs: list[Input], links: int, workers: Sequence[str]) -> Plan:
-    """Deal the inputs to the workers named, and cut each share into batches."""
-    dealt = plan.deal(inputs, workers)
-    return Plan(inputs, links, {name: plan.batches(name, share) for name, share in dealt.items()})
 
 
 def check_tools() -> None:
@@ -111,128 +127,132 @@ def check_tools() -> None:
 
 
 class Run:
-    """One run, from the first connection to the report."""
+    """One run, from the first connection to the report; `image` is what the workers pull."""
 
-    def __init__(self, request: Request, fleet: Fleet, folder: Folder, image: str, board: Board) -> None:
+    def __init__(self, request: Request, fleet: Fleet, folder: Folder, image: Image, board: Board) -> None:
         now = datetime.datetime.now(datetime.timezone.utc)
         self.name = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         self.request, self.fleet, self.folder, self.image, self.board = request, fleet, folder, image, board
-        self.home = os.path.join(request.dst, os.fsdecode(plan.STATE), "runs", self.name)
-        self._staging = os.path.join(self.home, "staging")
-        self._executor = Executor()
+        self.state = os.path.join(request.dst, os.fsdecode(plan.STATE))
+        self.home = os.path.join(self.state, "runs", self.name)
+        self._staging = os.path.join(self.state, "staging")
+        self._program = ledgers.program(image.id, request.args)
         self._begun = time.monotonic()
         self._started = now
+        self._dead: list[Path] = []
 
-    def open(self) -> dict[str, Probe]:
-        """Open the shared connection to every worker and make room for the run there.
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        """Hold DST for this run; UsageError naming the run that holds it already."""
+        with contextlib.ExitStack() as held:
+            me = f"run {self.name} (process {os.getpid()} on {socket.gethostname()})"
+            try:
+                held.enter_context(exclusive(Path(self.state) / "lock", me))
+            except Busy as error:
+                raise UsageError(
+                    f"--dst {self.request.dst!r} is in use by {error.holder}; wait for it, or give another"
+                ) from error
+            self._dead = [path.parent for path in Path(self.state).glob(f"runs/*/{UNFINISHED}")]
+            shutil.rmtree(self._staging, ignore_errors=True)
+            os.makedirs(self._staging)
+            os.makedirs(self.home)
+            (Path(self.home) / UNFINISHED).touch()
+            try:
+                yield
+            finally:
+                shutil.rmtree(self._staging, ignore_errors=True)
+                (Path(self.home) / UNFINISHED).unlink()
 
-        Returns the workers that can take part.  One that can't is named in a warning; UsageError
-        if none can.
+    def sort_out(self, ledger: Ledger, inputs: Sequence[Input]) -> Sorted:
+        """Find out what is done, and bring results of renamed inputs under their new names."""
+        if self.request.force:
+            return Sorted(list(inputs))
+        places = Places(os.fsencode(self.request.src), os.fsencode(self.request.dst))
+
+        def step(count: int) -> None:
+            if count % 1000 == 999:
+                self.board.step("ledger", f"{count + 1} of {len(inputs)} inputs compared")
+
+        found = sort_out(ledger, places, self._program, inputs, step, self._staging)
+        if found.kept or found.copied:
+            copied = f", {len(found.copied)} under another name" if found.copied else ""
+            self.board.say("ledger", f"{len(found.kept) + len(found.copied)} of {len(inputs)} done before{copied}")
+            self.board.advance(len(found.kept) + len(found.copied))
+        return found
+
+    def execute(self, ledger: Ledger, found: Sorted) -> Report:
+        """Do what is to do; always leaves a report, and nothing on the workers that can be reached.
+
+        Raises UsageError when no worker can take part, RunUnfinished, after the report is written, when
+        inputs are left.
         """
+        request = self.request
+        joblog = Joblog(Path(self.home) / "joblog.tsv")
+        largest = max((item.size for item in found.todo), default=0)
+        deck = Deck(retries=request.limits.retries)
+        shore = Shore(request.dst, self._staging, self._program, ledger, joblog)
+        program = Program(self.image.ref, request.args, request.limits.timeout, request.limits.memory)
+        job = Job(self.name, request.src, program, deck, shore, self.board, {})
+        dead = [path.name for path in self._dead]
+        crew = Crew(job, self.folder, lambda probe: unfit(probe, largest), dead)
+        stopped = ""
+        try:
+            if found.todo:
+                probes = self._open(crew)
+                for path in self._dead:
+                    (path / UNFINISHED).unlink()
+                deck.deal(plan.deal(found.todo, list(probes)))
+                stopped = self._work(crew, probes)
+        finally:
+            crew.close()
+            joblog.close()
+        report = self._report(found, crew)
+        if report.left:
+            lost = "; ".join(f"{name}: {tally.lost[-1]}" for name, tally in crew.tallies.items() if tally.lost)
+            why = f" ({lost})" if lost and not stopped else ""
+            raise RunUnfinished(
+                f"{stopped or 'the workers were lost'} with {report.left} of {report.inputs} inputs left{why}; "
+                f"{'' if stopped else '`fab up` repairs the fleet, then '}the same command again goes on from here"
+            )
+        return report
 
-        def one(name: str) -> Probe:
-            argv = ["sh", "-c", '"$@" && exec sh -c "$0"', probe_argv()[2], *commands.open_argv(self.name)]
-            done = self._executor.call(ssh_argv(self.folder, name, argv), timeout=40)
-            if done.exit_code != 0:
-                raise HostUnreachable(done.reason, host=name)
-            return parse(done.output.decode(errors="replace"))
-
+    def _open(self, crew: Crew) -> Mapping[str, Probe]:
+        """The workers that can take part.  One that can't is named in a warning; UsageError if none can."""
         names = [host.name for host in self.fleet.workers]
-        answers, errors = fan_out(names, one)
-        for name, probe in list(answers.items()):
-            if not probe.docker:
-                errors[name] = HostUnreachable("its Docker does not answer; `fab up` repairs it", host=name)
-                del answers[name]
+        probes, errors = crew.open(names)
         for name, error in sorted(errors.items()):
             logger.warning("{} can't take part: {}", name, error)
-        if not answers:
+        if not probes:
             reasons = "; ".join(f"{name}: {error}" for name, error in sorted(errors.items()))
             raise UsageError(
                 f"no worker of fleet {self.fleet.name} can take part ({reasons or 'it has none'}); "
                 "`fab status` shows them, `fab up` repairs them"
             )
-        return {name: answers[name] for name in names if name in answers}
+        return {name: probes[name] for name in names if name in probes}
 
-    def check_space(self, probes: Mapping[str, Probe], todo: Plan) -> dict[str, Probe]:
-        """The workers with room for what they hold at once; UsageError if none has it."""
-        largest = max(batch.size for batches in todo.batches.values() for batch in batches)
-        needed = 4 * largest + SPARE
-        roomy = {name: probe for name, probe in probes.items() if probe.disk_free >= needed}
-        for name in sorted(set(probes) - set(roomy)):
-            logger.warning(
-                "{} can't take part: {:.0f} MB free, {:.0f} MB needed", name, probes[name].disk_free / 1e6, needed / 1e6
-            )
-        if not roomy:
-            raise UsageError(
-                f"no worker has {needed / 1e6:.0f} MB free for its batches; free some with `fab ssh`, "
-                "or `fab down` and `fab up` for new ones"
-            )
-        return roomy
-
-    def execute(self, probes: Mapping[str, Probe], todo: Plan) -> Report:
-        """Work through the plan; always leaves a report, and nothing on the workers.
-
-        Raises RunUnfinished, after the report is written, when inputs are left.
-        """
-        os.makedirs(self._staging)
-        deck = Deck(todo.batches)
-        job = Job(
-            self.name, self.folder, self.request.src, self.request.dst, self._staging, self.image,
-            self.request.args, deck, self._executor, self.board,
-        )  # fmt: skip
-        workers = [Worker(job, name, probe) for name, probe in probes.items()]
-        stopped = ""
+    def _work(self, crew: Crew, probes: Mapping[str, Probe]) -> str:
+        """Work until all is done or nobody is left; returns "interrupted" if Ctrl-C was pressed."""
         try:
-            for worker in workers:
-                worker.start()
-            while any(worker.alive() for worker in workers):
-                for worker in workers:
-                    worker.join(PATIENCE)
+            crew.work(probes)
         except KeyboardInterrupt:
-            stopped = "interrupted"
-        finally:
-            deck.stop()
-            self._executor.stop()
-            for worker in workers:
-                worker.join(None)
-            self._clean(list(probes))
-        report = self._report(todo, workers)
-        for worker in workers:
-            if worker.crash is not None:
-                raise worker.crash
-        if report.left:
-            lost = "; ".join(f"{w.name}: {w.tally.lost}" for w in workers if w.tally.lost)
-            raise RunUnfinished(
-                f"{stopped or 'the workers were lost'} with {report.left} of {report.inputs} inputs left"
-                f"{f' ({lost})' if lost else ''}; `fab up` repairs the fleet, then run the same command again"
-            )
-        return report
+            logger.warning("interrupted: what is done is brought home; Ctrl-C again stops at once")
+            try:
+                crew.wind_down()
+            except KeyboardInterrupt:
+                logger.warning("stopped at once")
+            return "interrupted"
+        return ""
 
-    def _clean(self, names: Sequence[str]) -> None:
-        """End what runs on the workers and delete the run's folders there; a host that is gone is passed over."""
-        executor = Executor()
-
-        def one(name: str) -> None:
-            done = executor.call(ssh_argv(self.folder, name, commands.stop_argv(self.name)), timeout=20)
-            if done.exit_code != 0:
-                logger.debug("{}: could not be cleaned ({})", name, done.reason)
-
-        fan_out(names, one)
-        shutil.rmtree(self._staging, ignore_errors=True)
-
-    def _report(self, todo: Plan, workers: Sequence[Worker]) -> Report:
-        tallies = {worker.name: worker.tally for worker in workers}
-        failed = [
-            Failure(os.fsdecode(key), reason, name)
-            for name, tally in tallies.items()
-            for key, reason in tally.failed.items()
-        ]
+    def _report(self, found: Sorted, crew: Crew) -> Report:
+        tallies = crew.tallies
+        failed = [failure for tally in tallies.values() for failure in tally.failed.values()]
         done = sum(tally.done for tally in tallies.values())
+        kept = len(found.kept) + len(found.copied)
         report = Report(
             run=self.name, fleet=self.fleet.name, src=self.request.src, dst=self.request.dst,
-            image=self.image, args=list(self.request.args), started=self._started.isoformat(timespec="seconds"),
-            seconds=round(time.monotonic() - self._begun, 3), inputs=len(todo.inputs), done=done,
-            left=len(todo.inputs) - done - len(failed),
+            image=self.image.ref, args=list(self.request.args), started=self._started.isoformat(timespec="seconds"),
+            seconds=round(time.monotonic() - self._begun, 3), inputs=len(found.todo) + kept, done=done, kept=kept,
+            left=len(found.todo) - done - len(failed),
             results=sum(tally.results for tally in tallies.values()),
             extra=sum(tally.extra for tally in tallies.values()),
             bytes_in=sum(tally.bytes_in for tally in tallies.values()),
@@ -243,11 +263,21 @@ class Run:
                     name, tally.done, len(tally.failed), tally.bytes_in, tally.bytes_out,
                     {stage: round(seconds, 3) for stage, seconds in tally.seconds.items()}, tally.lost,
                 )
-                for name, tally in tallies.items()
+                for name, tally in sorted(tallies.items(), key=lambda item: number(item[0]))
             ],
         )  # fmt: skip
         write(report, Path(self.home) / "report.json")
         return report
+
+
+def unfit(probe: Probe, largest: int) -> str:
+    """Why a host can't take part in a run whose largest input has so many bytes; "" if it can."""
+    if not probe.docker:
+        return "its Docker does not answer; `fab up` repairs it"
+    needed = 4 * largest + SPARE
+    if probe.disk_free < needed:
+        return f"{probe.disk_free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB needed; free some with `fab ssh`"
+    return ""
 
 
 def check(request: Request) -> tuple[list[Input], int]:
@@ -259,27 +289,53 @@ def check(request: Request) -> tuple[list[Input], int]:
     return found
 
 
-def dry_run(request: Request, fleet: Fleet) -> Plan:
+def dry_run(request: Request, fleet: Fleet, image: Image | None) -> Plan:
     """The plan that `run` would start with if every worker takes part; changes nothing."""
     check_paths(request.src, request.dst)
-    return make_plan(*find_inputs(request), [host.name for host in fleet.workers])
+    inputs, _ = find_inputs(request)
+    found = Sorted(inputs)
+    if image is not None and not request.force:
+        places = Places(os.fsencode(request.src), os.fsencode(request.dst))
+        ledger = Ledger(ledger_path(request.dst), write=False)
+        found = sort_out(ledger, places, ledgers.program(image.id, request.args), inputs, lambda count: None)
+    kept = len(found.kept) + len(found.copied)
+    return Plan(len(inputs), kept, plan.deal(found.todo, [host.name for host in fleet.workers]))
 
 
 def run(
-    request: Request, found: tuple[list[Input], int], fleet: Fleet, folder: Folder, image: str, board: Board
+    request: Request, found: tuple[list[Input], int], fleet: Fleet, folder: Folder, image: Image, board: Board
 ) -> Report:
     """Bring the inputs that `check` found from SRC to DST; the report says what became of every one.
 
     Raises UsageError before anything has begun, RunUnfinished when inputs are left.
     """
     current = Run(request, fleet, folder, image, board)
-    log = logger.add(os.path.join(current.home, "run.log"), level="DEBUG")
-    try:
-        probes = current.open()
-        probes = current.check_space(probes, make_plan(*found, list(probes)))
-        todo = make_plan(*found, list(probes))
-        if todo.links:
-            logger.warning("{} links to folders in SRC were not followed", todo.links)
-        return current.execute(probes, todo)
-    finally:
-        logger.remove(log)
+    inputs, links = found
+    with current.hold():
+        log = logger.add(os.path.join(current.home, "run.log"), level="DEBUG")
+        ledger = Ledger(ledger_path(request.dst))
+        try:
+            if links:
+                logger.warning("{} links to folders in SRC were not followed", links)
+            ledger.begin(current.name, ledgers.program(image.id, request.args), request.remembered(image.name))
+            return current.execute(ledger, current.sort_out(ledger, inputs))
+        finally:
+            ledger.close()
+            logger.remove(log)
+
+
+def again(dst: str, limits: Limits) -> tuple[Request, str]:
+    """The request that does once more what failed in DST, and its image's name.
+
+    UsageError when DST has no ledger.
+    """
+    with contextlib.closing(open_ledger(dst)) as ledger:
+        last = ledger.last_run()
+        if last is None:
+            raise UsageError(f"--dst {dst!r}: no run has begun there yet; start one with `fab run`")
+        kept = last[2]
+        request = Request(
+            kept["src"], dst, tuple(kept["args"]), tuple(kept["include"]), tuple(kept["exclude"]),
+            limits, only=frozenset(ledger.failures()),
+        )  # fmt: skip
+        return request, kept["image"]

@@ -58,3 +58,14 @@ def whole(name: str, text: str, least: int, most: int) -> int:
         given = text if text.isprintable() else repr(text)
         raise UsageError(f"--{name}={given}: give a whole number from {least} to {most}")
     return value
+
+
+def size(name: str, text: str, least: int) -> int:
+    """The bytes that `text` names (a whole number, and k, m or g after it); UsageError unless it is `least` or more."""
+    number, unit = (text[:-1], text[-1:].lower()) if text[-1:].isalpha() else (text, "")
+    scale = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}.get(unit, 0)
+    value = int(number) * scale if number.isascii() and number.isdigit() else 0
+    if value < least:
+        given = text if text.isprintable() else repr(text)
+        raise UsageError(f"--{name}={given}: give a size of {least // 1024**2}m or more, as 512m or 4g")
+    return value

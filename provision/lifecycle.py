@@ -126,12 +126,12 @@ def disconnect(folder: Folder) -> None:
             subprocess.run(argv, capture_output=True, check=False)
 
 
-def current(fleet: Fleet, name: str | None, root: Path) -> bool:
-    """Whether the image (None: process.py's) is deployed as it stands here now."""
-    known = fleet.images.get(name or OWN)
+def current(fleet: Fleet, name: str, root: Path) -> bool:
+    """Whether the image of that name is deployed as it stands here now."""
+    known = fleet.images.get(name)
     if known is None:
         return False
-    if name is None:
+    if name == OWN:
         return known.source == build.source_hash(root)
     build.ensure_client_docker()
     return known.id == image.inspect(name)

@@ -15,10 +15,12 @@ echo uid $(id -u)
 echo gid $(id -g)
 read load rest </proc/loadavg; echo load "$load"
 echo cpus $(nproc)
-while read key value unit; do case $key in MemTotal:) echo memory "$value";; esac; done </proc/meminfo
-set -- $(df -Pk {WORK} 2>/dev/null | tail -n 1); echo disk "${{2:-0}}" "${{4:-0}}"
-echo docker $(timeout 10 sudo -n docker version --format '{{{{.Server.Version}}}}' 2>/dev/null)
-timeout 10 sudo -n docker image ls --digests --no-trunc --format 'image {{{{.Repository}}}}@{{{{.Digest}}}}' 2>/dev/null
+while read key value unit; do case $key in MemTotal:) echo memory "$value"; break;; esac; done </proc/meminfo
+stat -f -c 'disk %b %a %S' {WORK} 2>/dev/null
+timeout 10 sudo -n sh -c '
+  echo docker $(docker version --format {{{{.Server.Version}}}} 2>/dev/null)
+  docker image ls --digests --no-trunc --format "image {{{{.Repository}}}}@{{{{.Digest}}}}" 2>/dev/null
+'
 exit 0
 """
 
@@ -67,8 +69,8 @@ def parse(text: str) -> Probe:
         load=number("load"),
         cpus=whole("cpus") or 1,
         memory=whole("memory") * 1024,
-        disk_total=whole("disk") * 1024,
-        disk_free=whole("disk", 1) * 1024,
+        disk_total=whole("disk") * whole("disk", 2),
+        disk_free=whole("disk", 1) * whole("disk", 2),
         docker=" ".join(values.get("docker", [])),
         images=tuple(images),
     )

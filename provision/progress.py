@@ -58,6 +58,13 @@ class Board:
             text = f"{self._done}/{self._total} {self._unit}, {self._done / max(seconds, 0.001):.1f}/s"
             self.say("total", text, passing=self._done < self._total)
 
+    def count(self, done: int, total: int) -> None:
+        """So many of the whole are done by now, and this is the whole."""
+        self._total = total
+        if self._terminal and self._whole is None:
+            self._whole = tqdm(total=total, unit=self._unit, file=self._stream, position=0, dynamic_ncols=True)
+        self.advance(done - self._done)
+
     def write(self, text: str) -> None:
         """Print a line of its own, above the bars where there are any."""
         with self._lock:

@@ -27,6 +27,25 @@ case $how in
   forgets) exit 0 ;;
   report) cd "$1" && for file in *; do
       echo "{\"path\": \"$file\", \"ok\": false, \"error\": \"not today\"}" >>"$FANRUN_REPORT"; done; exit 1 ;;
+  each) # one after the other, and tells of each; ends at once when it is asked to
+    seconds=$1; shift; trap 'exit 143' TERM
+    cd "$1" && for file in *; do
+      sleep "$seconds" & wait $!
+      cp "$file" "$2/.part" && mv "$2/.part" "$2/$file" || exit 4
+      echo "{\"path\": \"$file\", \"ok\": true, \"seconds\": $seconds}" >>"$FANRUN_REPORT"
+    done ;;
+  hangs) cd "$1" && for file in *; do
+      case $file in *bad*) echo "thinking about $file"; sleep 1000 ;; esac
+      cp "$file" "$2"
+    done ;;
+  eats) cd "$1" && for file in *; do case $file in *bad*) tail /dev/zero || exit $? ;; esac; cp "$file" "$2"; done ;;
+  picky) # can't stand bad files where /out is small
+    set -- "$1" "$2" $(df -Pk "$2" | tail -n 1)
+    cd "$1" && for file in *; do
+      case $file in *bad*) [ "$4" -gt 1000000 ] || { echo "no room for $file"
+        echo "{\"path\": \"$file\", \"ok\": false, \"error\": \"too small\"}" >>"$FANRUN_REPORT"; continue; } ;; esac
+      cp "$file" "$2"; echo "{\"path\": \"$file\", \"ok\": true}" >>"$FANRUN_REPORT"
+    done ;;
   looks) cd / && { id -u; touch /etc/x 2>&1; touch "$1/x" 2>&1; ls /sys/class/net; grep CapEff /proc/self/status
       grep NoNewPrivs /proc/self/status; } >"$2/$(cd "$1" && ls | head -n 1)" ;;
 esac

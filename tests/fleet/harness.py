@@ -25,8 +25,9 @@ class Fab:
     def start(self, *argv: str, **more: str) -> subprocess.Popen[str]:
         """Start a task; its output is piped."""
         environment = {**os.environ, "FANRUN_HOME": str(self.home), **more}
+        fleet = [] if argv[0] in ("sample", "verify") else ["--fleet", self.fleet]
         return subprocess.Popen(
-            [str(FAB), *argv, "--fleet", self.fleet], cwd=self.root, env=environment, text=True,
+            [str(FAB), *argv, *fleet], cwd=self.root, env=environment, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, errors="surrogateescape",
         )  # fmt: skip
 
@@ -76,6 +77,24 @@ def tree(top: Path) -> dict[bytes, bytes]:
 
 def report(dst: Path) -> dict[str, Any]:
     """The report.json of the latest run into DST."""
-    latest = max((dst / ".fanrun" / "runs").iterdir(), key=lambda path: path.stat().st_mtime_ns)
-    data: dict[str, Any] = json.loads((latest / "report.json").read_text())
+    data: dict[str, Any] = json.loads((run_folder(dst) / "report.json").read_text())
     return data
+
+
+def run_folder(dst: Path) -> Path:
+    """The folder of the latest run into DST."""
+    return max((dst / ".fanrun" / "runs").iterdir(), key=lambda path: path.name)
+
+
+def joblog(dst: Path) -> list[dict[str, str]]:
+    """The lines of the latest run's joblog."""
+    head, *lines = (run_folder(dst) / "joblog.tsv").read_text().splitlines()
+    return [dict(zip(head.split("\t"), line.split("\t"), strict=True)) for line in lines]
+
+
+def log(dst: Path) -> str:
+    """What the latest run into DST has logged; "" before it began."""
+    try:
+        return (run_folder(dst) / "run.log").read_text()
+    except (FileNotFoundError, ValueError):
+        return ""

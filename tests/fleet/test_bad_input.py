@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.fleet.harness import Fab, docker, tree
-from tests.waiting import wait_until
 
 
 def told(fab: Fab, *argv: str, **more: str) -> str:
@@ -91,21 +90,5 @@ def test_a_dead_fleet(fab: Fab, src: Path, tmp_path: Path) -> None:
         rows = fab.status(code=1)
         assert [rows[name]["reachable"] for name in ("hub", "worker-1", "worker-2")] == [True, False, False]
         assert "worker-2: error" in fab("exec", "--command", "true", code=1).stderr
-    finally:
-        fab("up", "--hosts=2")
-
-
-def test_all_workers_lost_in_mid_run(fab: Fab, program: str, src: Path, tmp_path: Path) -> None:
-    dst = tmp_path / "dst"
-    run = fab.start("run", "--src", str(src), "--dst", str(dst), "--image", program, "--args", "slow 60")
-    wait_until(lambda: all("fanrun-" in fab.on(host, "docker ps") for host in ("worker-1", "worker-2")))
-    try:
-        for host in ("worker-1", "worker-2"):
-            docker("kill", fab.containers()[host])
-        out, err = run.communicate(timeout=90)
-        assert run.returncode == 3, out + err
-        assert "12 of 12 inputs left" in err
-        assert "run the same command again" in err
-        assert tree(dst) == {}
     finally:
         fab("up", "--hosts=2")

@@ -6,12 +6,17 @@ import hashlib
 import os
 import stat
 import subprocess
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from fanout import commands
-from fanout.commands import Place
+from fanout.commands import Place, Program
+from fanout.results import parse_ending
+from fanout.watch import verdict
 from fanout.worker import VANISHED
 from tests.unit.samples import HOSTILE, PROBE, read_tree, write_tree
 from tests.waiting import wait_until
@@ -21,8 +26,8 @@ HOME = "/var/lib/fanrun/runs/20260101-000000-abcd"
 DOCKER = [
     "sudo", "-n", "docker", "run", "--rm", "--name", "fanrun-20260101-000000-abcd-worker-1.0001",
     "--label", "fanrun.run=20260101-000000-abcd", "--network", "none", "--read-only", "--cap-drop", "ALL",
-    "--security-opt", "no-new-privileges", "--user", "1000:1001",
-    "--memory", "900", "--pids-limit", "1024", "--tmpfs", "/tmp:rw,nosuid,nodev,size=256m", "--log-driver", "none",
+    "--security-opt", "no-new-privileges", "--user", "1000:1001", "--memory", "900", "--memory-swap", "900",
+    "--pids-limit", "1024", "--tmpfs", "/tmp:rw,nosuid,nodev,size=256m", "--log-driver", "none",
     "--env", "FANRUN_REPORT=/report.jsonl", "--volume", f"{HOME}/worker-1.0001.in:/in:ro",
     "--volume", f"{HOME}/worker-1.0001.out/data:/out",
     "--volume", f"{HOME}/worker-1.0001.out/report.jsonl:/report.jsonl",
@@ -49,19 +54,46 @@ def test_pull_argv() -> None:
 
 
 def test_batch_argv_and_docker_argv() -> None:
-    image, args = "hub:5000/fanrun/image@sha256:00", ("--op", "rotate 90")
-    assert commands.docker_argv(PLACE, image, args, PROBE) == DOCKER
-    assert commands.batch_argv(PLACE, image, args, PROBE) == [
-        "sh", "-c", commands.BATCH, "sh", f"{HOME}/worker-1.0001.out", *DOCKER,
+    program = Program("hub:5000/fanrun/image@sha256:00", ("--op", "rotate 90"), timeout=90)
+    assert commands.docker_argv(PLACE, program, PROBE) == DOCKER
+    assert commands.batch_argv(PLACE, program, PROBE) == [
+        "sh", "-c", commands.BATCH, "sh", f"{HOME}/worker-1.0001.out",
+        "fanrun-20260101-000000-abcd-worker-1.0001", "90", "0", *DOCKER,
+    ]  # fmt: skip
+    spent = [Place(PLACE.run, "worker-1.0007"), Place(PLACE.run, "worker-1.0008")]
+    argv = commands.batch_argv(PLACE, program, PROBE, spent)
+    assert argv[6:] == [
+        "90", "4", f"{HOME}/worker-1.0007.in", f"{HOME}/worker-1.0007.out", f"{HOME}/worker-1.0008.in",
+        f"{HOME}/worker-1.0008.out", *DOCKER,
     ]  # fmt: skip
 
 
-def test_open_stop_and_forget_argv() -> None:
+def test_memory_is_what_was_asked_for_or_nine_tenths_of_the_hosts() -> None:
+    asked = Program("image", memory=512 * 1024**2)
+    assert commands.memory_limit(Program("image"), PROBE) == 900
+    assert commands.memory_limit(asked, PROBE) == 536870912
+    argv = commands.docker_argv(PLACE, asked, PROBE)
+    assert argv[argv.index("--memory") : argv.index("--pids-limit")] == [
+        "--memory", "536870912", "--memory-swap", "536870912",
+    ]  # fmt: skip
+
+
+def test_the_other_argvs() -> None:
     run = "20260101-000000-abcd"
-    assert commands.open_argv(run) == ["sh", "-c", commands.OPEN, "sh", "/var/lib/fanrun/runs", HOME]
-    assert commands.stop_argv(run) == ["sh", "-c", commands.STOP, "sh", run, HOME]
-    places = [f"{HOME}/worker-1.0001.in", f"{HOME}/worker-1.0001.out"]
-    assert commands.forget_argv(PLACE) == ["sh", "-c", commands.DISCARD, "sh", *places]
+    assert commands.open_argv(run) == ["sh", "-c", commands.OPEN, "sh", "/var/lib/fanrun/runs", run]
+    assert commands.open_argv(run, ["r1", "r2"]) == [
+        "sh",
+        "-c",
+        commands.OPEN,
+        "sh",
+        "/var/lib/fanrun/runs",
+        run,
+        "r1",
+        "r2",
+    ]
+    assert commands.stop_argv(run) == ["sh", "-c", commands.STOP, "sh", "/var/lib/fanrun/runs", run]
+    assert commands.halt_argv(run, 2) == ["sh", "-c", commands.HALT, "sh", run, "2"]
+    assert commands.beat_argv(4) == ["sh", "-c", commands.BEAT, "sh", "/var/lib/fanrun", "4"]
 
 
 def test_names() -> None:
@@ -87,9 +119,17 @@ def run_script(
     return subprocess.run(real, stdin=subprocess.PIPE, capture_output=True, env=environment, check=False)
 
 
-def run_batch(shell: str, target: Path, *program: str) -> subprocess.CompletedProcess[bytes]:
-    """Run BATCH with a stand-in for docker."""
-    return run_script(shell, commands.batch_argv(PLACE, "image", (), PROBE), target, *program)
+def run_batch(
+    shell: str, target: Path, *program: str, timeout: int = 0, path: str | None = None, spent: Sequence[Path] = ()
+) -> subprocess.CompletedProcess[bytes]:
+    """Run BATCH over a program that stands in for docker."""
+    argv = commands.batch_argv(PLACE, Program("image"), PROBE)
+    return run_script(shell, argv, target, "a name", str(timeout), str(len(spent)), *spent, *program, path=path)
+
+
+def code_of(target: Path) -> int:
+    """The exit code that a batch kept, and with it a look at the rest of its end."""
+    return parse_ending((target / "exit").read_bytes(), b"").code
 
 
 @pytest.mark.parametrize(
@@ -108,9 +148,28 @@ def test_batch_keeps_the_exit_code(shell: str, tmp_path: Path, program: list[str
     target = tmp_path / "a batch's target"
     done = run_batch(shell, target, *program)
     assert done.returncode == 0, done.stderr
-    assert (target / "exit").read_text() == f"{code}\n"
+    assert code_of(target) == code
     assert sorted(path.name for path in target.iterdir()) == ["data", "exit", "log", "manifest", "report.jsonl"]
     assert (target / "manifest").read_bytes() == (target / "report.jsonl").read_bytes() == b""
+
+
+def test_batch_tells_what_is_free(shell: str, tmp_path: Path) -> None:
+    run_batch(shell, tmp_path, "true")
+    disk = os.statvfs(tmp_path)
+    ending = parse_ending((tmp_path / "exit").read_bytes(), b"")
+    assert ending.free == pytest.approx(disk.f_bavail * disk.f_frsize, rel=0.1)
+    assert ending.inodes == (pytest.approx(disk.f_ffree, rel=0.1) if disk.f_files else None)
+
+
+def test_batch_that_can_not_keep_its_results_says_so(shell: str, tmp_path: Path) -> None:
+    """A disk that is full, as sha256sum finds it."""
+    stand_in(tmp_path / "bin", "sha256sum", "exit 1")
+    path = f"{tmp_path}/bin:{os.environ['PATH']}"
+    done = run_batch(shell, tmp_path / "out", "touch", f"{tmp_path}/out/data/a", path=path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"it can't keep its results (")
+    assert done.stderr.count(b"\n") == 1
+    assert not (tmp_path / "out" / "exit").exists()
 
 
 def test_batch_keeps_the_last_64_kib_of_output(shell: str, tmp_path: Path) -> None:
@@ -144,7 +203,7 @@ def test_batch_opens_results_that_nobody_may_read(shell: str, tmp_path: Path) ->
 def test_batch_hashes_regular_files_alone(shell: str, tmp_path: Path) -> None:
     script = "cd $0; echo x >file; ln -s file link; ln -s /etc/passwd out; mkfifo fifo; mkdir empty"
     run_batch(shell, tmp_path, "sh", "-c", script, f"{tmp_path}/data")
-    assert (tmp_path / "exit").read_text() == "0\n"
+    assert code_of(tmp_path) == 0
     assert (tmp_path / "manifest").read_bytes().split(b"\0")[:-1] == manifest_of({b"file": b"x\n"})
 
 
@@ -156,21 +215,76 @@ def test_batch_that_can_not_end_leaves_no_exit(shell: str, tmp_path: Path) -> No
     assert not (tmp_path / "began").exists()
 
 
+@pytest.fixture
+def killer(tmp_path: Path) -> str:
+    """A PATH whose `sudo -n docker kill` ends the process group that stands in `group`, and tells what it was told."""
+    tools = tmp_path / "bin"
+    stand_in(tools, "sudo", '[ "$1" = -n ] && shift && exec "$@"')
+    stand_in(tools, "docker", f'echo "$*" >>"{tools}/log"; kill -9 -$(cat "{tmp_path}/group")')
+    return f"{tools}:{os.environ['PATH']}"
+
+
+def container(tmp_path: Path, script: str) -> list[str]:
+    """A program in a process group of its own, as a container's are."""
+    return ["setsid", "--wait", "sh", "-c", f'echo $$ >"{tmp_path}/group"; cd "{tmp_path}/out"; {script}']
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["exec sleep 100", "trap '' TERM; echo begun >data/a; sleep 100", "while :; do echo busy; sleep 0.1; done"],
+)
+def test_a_program_that_finishes_nothing_is_ended(tmp_path: Path, killer: str, script: str) -> None:
+    """Words are no results; what it did before is kept."""
+    begun = time.monotonic()
+    done = run_batch("sh", tmp_path / "out", *container(tmp_path, script), timeout=1, path=killer)
+    assert (done.returncode, code_of(tmp_path / "out")) == (0, 124), done.stderr
+    assert 1 <= time.monotonic() - begun < 50
+    assert (tmp_path / "bin" / "log").read_text() == "kill a name\n"
+    kept = {b"a": b"begun\n"} if "data/a" in script else {}
+    assert sorted((tmp_path / "out" / "manifest").read_bytes().split(b"\0")[:-1]) == manifest_of(kept)
+
+
+def test_a_program_that_goes_on_finishing_is_not_ended(tmp_path: Path) -> None:
+    """It takes twice as long as the timeout, but never so long for one; results and report lines count alike."""
+    stand_in(tmp_path / "bin", "sudo", f'echo "$*" >>"{tmp_path}/bin/log"')
+    path = f"{tmp_path}/bin:{os.environ['PATH']}"
+
+    def go_on(name: str, step: str) -> int:
+        script = f'cd "$1"; mkdir data/d; for n in 1 2 3 4 5 6 7 8; do {step}; sleep 0.5; done; exit 3'
+        run_batch("sh", tmp_path / name, "sh", "-c", script, "sh", str(tmp_path / name), timeout=2, path=path)
+        return code_of(tmp_path / name)
+
+    with ThreadPoolExecutor() as pool:
+        steps = {"results": "echo . >data/d/$n", "report": "echo {} >>report.jsonl"}
+        assert list(pool.map(go_on, steps.keys(), steps.values())) == [3, 3]
+    assert not (tmp_path / "bin" / "log").exists()
+
+
+def test_nobody_watches_a_program_that_has_ended(tmp_path: Path, killer: str) -> None:
+    """Its name may be another container's by then; and without a timeout nobody watches at all."""
+    for timeout in (0, 1):
+        run_batch("sh", tmp_path / "out", *container(tmp_path, "exit 0"), timeout=timeout, path=killer)
+        assert code_of(tmp_path / "out") == 0
+    argv = ["ps", "-eo", "args"]
+    out = os.fsencode(tmp_path / "out")
+    wait_until(lambda: out not in subprocess.run(argv, capture_output=True, check=True).stdout)
+
+
 def test_open_clears_what_is_over_a_day_old(shell: str, tmp_path: Path) -> None:
     for name, hours in (("old run", 25), ("young", 23)):
         write_tree(tmp_path / name, (b"-f/a",))
         at = (tmp_path / name).stat().st_mtime - hours * 3600
         os.utime(tmp_path / name, (at, at))
-    done = run_script(shell, commands.open_argv("r"), tmp_path, tmp_path / "new")
+    done = run_script(shell, commands.open_argv("r"), tmp_path, "new")
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "young"]
 
 
 def test_open_makes_the_first_run_and_says_when_it_can_not(shell: str, tmp_path: Path) -> None:
-    assert run_script(shell, commands.open_argv("r"), tmp_path / "runs", tmp_path / "runs" / "r").returncode == 0
+    assert run_script(shell, commands.open_argv("r"), tmp_path / "runs", "r").returncode == 0
     assert (tmp_path / "runs" / "r").is_dir()
     (tmp_path / "file").touch()
-    assert run_script(shell, commands.open_argv("r"), tmp_path / "file", tmp_path / "file" / "r").returncode == 1
+    assert run_script(shell, commands.open_argv("r"), tmp_path / "file", "r").returncode == 1
 
 
 def stand_in(folder: Path, name: str, script: str) -> None:
@@ -179,33 +293,86 @@ def stand_in(folder: Path, name: str, script: str) -> None:
     (folder / name).chmod(0o755)
 
 
-@pytest.mark.parametrize("containers", ["", "c1\nc2\n"])
-def test_stop_ends_the_runs_containers_and_deletes_its_folder(shell: str, tmp_path: Path, containers: str) -> None:
-    tools, run = tmp_path / "bin", tmp_path / "my run"
+def docker(tmp_path: Path, containers: str) -> str:
+    """A PATH with a docker that has these containers, and tells what it was told."""
+    tools = tmp_path / "bin"
     stand_in(tools, "sudo", '[ "$1" = -n ] && shift && exec "$@"')
     stand_in(tools, "docker", f'echo "$*" >>"{tools}/log"; [ $1 = ps ] && printf "{containers}"; :')
-    write_tree(run, (b"b.in/a",))
-    done = run_script(shell, commands.stop_argv("r"), "r", run, path=f"{tools}:{os.environ['PATH']}")
+    return f"{tools}:{os.environ['PATH']}"
+
+
+@pytest.mark.parametrize("containers", ["", "c1\nc2\n"])
+def test_stop_ends_the_runs_containers_and_deletes_its_folder(shell: str, tmp_path: Path, containers: str) -> None:
+    path, runs = docker(tmp_path, containers), tmp_path / "all runs"
+    write_tree(runs, (b"r/b.in/a", b"other/b.in/a"))
+    done = run_script(shell, commands.stop_argv("r"), runs, "r", path=path)
     assert (done.returncode, done.stderr) == (0, b"")
     expected = ["ps --quiet --filter label=fanrun.run=r", *(["rm --force c1 c2"] if containers else [])]
-    assert (tools / "log").read_text().splitlines() == expected
-    assert not run.exists()
-    wait_until(lambda: [path.name for path in tmp_path.iterdir()] == ["bin"])
+    assert (tmp_path / "bin" / "log").read_text().splitlines() == expected
+    assert not (runs / "r").exists()
+    wait_until(lambda: [item.name for item in runs.iterdir()] == ["other"])
 
 
-def test_discard_doesnt_wait_for_the_deletion(shell: str, tmp_path: Path) -> None:
-    """Names are taken as they are; what isn't there is no error."""
+def test_open_ends_what_dead_runs_left(shell: str, tmp_path: Path) -> None:
+    """Itself too, when it comes back to a worker that was lost."""
+    path, runs = docker(tmp_path, "c1\nc2\n"), tmp_path / "all runs"
+    write_tree(runs, (b"r/b.in/a", b"dead/b.in/a", b"other/b.in/a"))
+    for dead in (["r", "dead"], ["dead"], ["r"]):
+        done = run_script(shell, commands.open_argv("r", dead), runs, "r", *dead, path=path)
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+        assert list((runs / "r").iterdir()) == []
+    ended = [f"ps --quiet --filter label=fanrun.run={name}" for name in ("r", "dead", "dead", "r")]
+    told = (tmp_path / "bin" / "log").read_text().splitlines()
+    assert told == [line for asked in ended for line in (asked, "rm --force c1 c2")]
+    wait_until(lambda: {item.name for item in runs.iterdir()} == {"other", "r"})
+    assert (runs / "other" / "b.in" / "a").exists()
+
+
+@pytest.mark.parametrize("containers", ["", "c1\nc2\n"])
+def test_halt_gives_containers_time_to_end(shell: str, tmp_path: Path, containers: str) -> None:
+    done = run_script(shell, commands.halt_argv("r", 2), "r", "2", path=docker(tmp_path, containers))
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    expected = ["ps --quiet --filter label=fanrun.run=r", *(["stop -t 2 c1 c2"] if containers else [])]
+    assert (tmp_path / "bin" / "log").read_text().splitlines() == expected
+
+
+@pytest.mark.parametrize(("answers", "code"), [("exit 0", 0), ("echo gone >&2; exit 1", 1), ("kill -9 $$", 137)])
+def test_a_beat_tells_of_docker_and_the_disk_until_nobody_listens(
+    shell: str, tmp_path: Path, answers: str, code: int
+) -> None:
+    tools = tmp_path / "bin"
+    stand_in(tools, "sudo", '[ "$1" = -n ] && shift && exec "$@"')
+    stand_in(tools, "docker", f'[ "$*" = version ] || exit 99; {answers}')
+    argv = [shell, *commands.beat_argv(1)[1:4], str(tmp_path), "0.05"]
+    environment = os.environ | {"PATH": f"{tools}:{os.environ['PATH']}"}
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        lines = [process.stdout.readline() for _ in range(3)]
+        process.stdout.close()
+        assert process.wait(20) != 0
+    disk = os.statvfs(tmp_path)
+    for line in lines:
+        said, blocks, size = map(int, line.split())
+        assert said == code
+        assert blocks * size == pytest.approx(disk.f_bavail * disk.f_frsize, rel=0.1)
+        assert verdict(line) == ("its Docker does not answer" if code else "")
+
+
+def test_what_is_spent_is_gone_before_the_program_begins_and_nobody_waits(shell: str, tmp_path: Path) -> None:
+    """Names are taken as they are; what isn't there is no error; what is deleted is out of the way at once."""
     for name in ("-f x", "it's", "kept"):
         write_tree(tmp_path / name, (b"a/b",))
     tools = tmp_path / "bin"
     stand_in(tools, "nice", f'until [ -e "{tmp_path}/go" ]; do sleep 0.05; done; exec "$@"')
     path = f"{tools}:{os.environ['PATH']}"
-    paths = [tmp_path / "-f x", tmp_path / "it's", tmp_path / "none"]
-    assert run_script(shell, ["sh", "-c", commands.DISCARD, "sh", *map(str, paths)], *paths, path=path).returncode == 0
-    assert not any(path.exists() for path in paths)
+    spent = [tmp_path / "-f x", tmp_path / "it's", tmp_path / "none"]
+    script = 'cd "$1"; for path in "-f x" "it\'s" none; do [ ! -e "$path" ] || exit 7; done; [ -e kept ]'
+    run_batch(shell, tmp_path / "out", "sh", "-c", script, "sh", str(tmp_path), path=path, spent=spent)
+    assert code_of(tmp_path / "out") == 0
     assert (tmp_path / ".gone-it's" / "a" / "b").exists()
     (tmp_path / "go").touch()
-    wait_until(lambda: {path.name for path in tmp_path.iterdir()} == {"bin", "go", "kept"})
+    wait_until(lambda: {path.name for path in tmp_path.iterdir()} == {"bin", "go", "kept", "out"})
 
 
 # ---- rsync, from folder to folder

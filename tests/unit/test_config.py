@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from provision.config import MOST_HOSTS, Settings, settings, whole
+from provision.config import MOST_HOSTS, Settings, settings, size, whole
 from provision.errors import UsageError
 
 ROOT = Path("/checkout")
@@ -71,4 +71,32 @@ def test_any_text_is_a_whole_number_or_an_error_of_one_line(text: str) -> None:
     except UsageError as error:
         value, told = 1, str(error)
     assert 1 <= value <= 9
+    assert "\n" not in told
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("6291456", 6 * 1024**2), ("6291456b", 6 * 1024**2), ("6144k", 6 * 1024**2), ("512m", 512 * 1024**2),
+     ("4g", 4 * 1024**3), ("4G", 4 * 1024**3), ("0512M", 512 * 1024**2)],
+)  # fmt: skip
+def test_a_size(text: str, expected: int) -> None:
+    assert size("memory", text, 6 * 1024**2) == expected
+
+
+@pytest.mark.parametrize("text", ["", "m", "0", "-4g", "4.5g", "4 g", "4gb", "4t", "lots", "5m", "6291455", "²g", "٣g"])
+def test_a_size_that_can_not_be_meant(text: str) -> None:
+    with pytest.raises(UsageError, match=f"--memory='?{text}'?: give a size of 6m or more, as 512m or 4g"):
+        size("memory", text, 6 * 1024**2)
+
+
+@given(st.text(st.characters()))
+@example("2\n3")
+@example("4\ng")
+def test_any_text_is_a_size_or_an_error_of_one_line(text: str) -> None:
+    told = ""
+    try:
+        value = size("memory", text, 6)
+    except UsageError as error:
+        value, told = 6, str(error)
+    assert value >= 6
     assert "\n" not in told

@@ -1,112 +1,241 @@
-"""The deck: whatever workers do, no batch is lost and none counts twice."""
+"""The deck: whatever workers do, no input is lost and none counts twice."""
 
 from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from fanout.deck import Deck
-from fanout.plan import Batch, Input
+from fanout import deck as decks
+from fanout.deck import Deck, Flight
+from fanout.plan import HANDLING, MOST_BYTES, MOST_INPUTS, Batch, Input, weight
 
 WORKERS = ["worker-1", "worker-2", "worker-3"]
 PATIENCE = 20
-workers = st.sampled_from(WORKERS)
+ALL = 10**15
+ONE = 1
+"""The weight of a batch of one input: the next one would be too much."""
+workers = st.sampled_from([*WORKERS, "worker-4"])
 
 
-def make(worker: str, counts: list[int]) -> list[Batch]:
-    return [
-        Batch(f"{worker}.{n}", tuple(Input(b"%s.%d.%d" % (worker.encode(), n, i), 1) for i in range(count)))
-        for n, count in enumerate(counts)
-    ]
+class Waits(Exception):
+    """The worker found nothing, and would wait."""
 
 
-def in_thread(deck: Deck, worker: str) -> tuple[threading.Thread, list[Batch | None]]:
+@pytest.fixture(autouse=True, scope="module")
+def look_again_at_once() -> Iterator[None]:
+    """A waiting worker looks again at once; what wakes it otherwise has tests of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decks, "LOOK_AGAIN", 0)
+        yield
+
+
+def make(worker: str, count: int, size: int = 1) -> list[Input]:
+    return [Input(f"{worker}.{n}".encode(), size) for n in range(count)]
+
+
+def take(deck: Deck, worker: str, most: int = ALL, worth: Callable[[Flight], bool] = lambda flight: False) -> Batch:
+    """Take what must be there, at once; raises Waits, and AssertionError when it gets None."""
+    batch = ask(deck, worker, most, worth)
+    assert batch is not None
+    return batch
+
+
+def ask(
+    deck: Deck, worker: str, most: int = ALL, worth: Callable[[Flight], bool] = lambda flight: False, tries: int = 1
+) -> Batch | None:
+    """Take, but raise Waits after so many looks at the deck instead of waiting."""
+    looks = 0
+
+    def heaviest(waiting: int) -> int:
+        nonlocal looks
+        looks += 1
+        if looks > tries:
+            raise Waits
+        return most
+
+    return deck.take(worker, heaviest, lambda flight, flights: worth(flight))
+
+
+def keys(batch: Batch | None) -> list[str]:
+    assert batch is not None
+    return [item.key.decode() for item in batch.inputs]
+
+
+def in_thread(deck: Deck, worker: str, most: int = ALL) -> tuple[threading.Thread, list[Batch | None]]:
     """Take in a thread of its own; the list gets what it took."""
     taken: list[Batch | None] = []
-    thread = threading.Thread(target=lambda: taken.append(deck.take(worker)), daemon=True)
+    thread = threading.Thread(
+        target=lambda: taken.append(deck.take(worker, lambda waiting: most, lambda flight, flights: False)), daemon=True
+    )
     thread.start()
     return thread, taken
 
 
-def take(deck: Deck, worker: str) -> Batch | None:
-    """Take what must be there, or None, at once."""
-    thread, taken = in_thread(deck, worker)
-    thread.join(5)
-    assert taken, f"{worker} waits, and nobody can give it anything"
-    return taken[0]
-
-
 class DeckMachine(RuleBasedStateMachine):
-    """Takes, settles, loses and stops in any order, beside a model of what is where."""
+    """Everything that workers may do in any order, beside a model of what is where."""
 
-    @initialize(counts=st.lists(st.lists(st.integers(1, 5), max_size=4), min_size=3, max_size=3))
-    def deal(self, counts: list[list[int]]) -> None:
-        dealt = {worker: make(worker, found) for worker, found in zip(WORKERS, counts, strict=True)}
-        self.deck = Deck(dealt)
-        self.waiting = {batch.name for batches in dealt.values() for batch in batches}
-        self.in_hand: dict[str, list[Batch]] = {worker: [] for worker in WORKERS}
-        self.taken_away: list[tuple[str, Batch]] = []
-        self.counted: list[Input] = []
-        self.all = {item for batches in dealt.values() for batch in batches for item in batch.inputs}
-        self.open = {batch.name: batch.inputs for batches in dealt.values() for batch in batches}
+    @initialize(counts=st.lists(st.integers(0, 4), min_size=3, max_size=3), retries=st.integers(0, 2))
+    def deal(self, counts: list[int], retries: int) -> None:
+        dealt = {worker: make(worker, count) for worker, count in zip(WORKERS, counts, strict=True)}
+        self.deck, self.retries = Deck(retries=retries), retries
+        self.deck.deal(dealt)
+        self.all = {item.key: item for share in dealt.values() for item in share}
+        self.fresh = set(self.all)
+        self.live = set(WORKERS)
         self.stopped = False
+        self.in_hand: list[tuple[str, Batch]] = []
+        self.taken_away: list[tuple[str, Batch]] = []
+        self.names: set[str] = set()
+        self.counted: Counter[bytes] = Counter()
+        self.given_up: Counter[bytes] = Counter()
+        self.tries: Counter[bytes] = Counter()
+        self.failed_at: dict[bytes, set[str]] = {key: set() for key in self.all}
+        self.avoid: dict[bytes, set[str]] = {}
+        self.at_most: dict[bytes, int] = {}
 
-    def would_wait(self, worker: str) -> bool:
-        busy = any(self.in_hand.values())
-        return not self.stopped and worker in self.in_hand and not self.waiting and busy
+    # ---- the model
 
-    @rule(worker=workers)
-    def take(self, worker: str) -> None:
-        if self.would_wait(worker):
+    def settled(self, key: bytes) -> bool:
+        return bool(self.counted[key] or self.given_up[key])
+
+    def aloft(self, key: bytes) -> int:
+        return sum(key in (item.key for item in batch.inputs) for _, batch in self.in_hand)
+
+    def idle(self) -> set[bytes]:
+        """Inputs that were tried and are with nobody."""
+        return {key for key in self.all if not self.settled(key) and not self.aloft(key)} - self.fresh
+
+    def for_worker(self, worker: str) -> set[bytes]:
+        """Those of them that it may try."""
+        return {key for key in self.idle() if worker not in self.avoid[key] or self.live <= self.avoid[key]}
+
+    def copies(self, worker: str) -> list[set[bytes]]:
+        """What it may run a copy of."""
+        if any(name == worker for name, _ in self.in_hand):
+            return []
+        open_ = [{item.key for item in batch.inputs if not self.settled(item.key)} for _, batch in self.in_hand]
+        return [
+            found for found in open_
+            if found and all(self.aloft(key) == 1 and worker not in self.failed_at[key] for key in found)
+        ]  # fmt: skip
+
+    # ---- the rules
+
+    @rule(
+        worker=workers, most=st.sampled_from([ONE, 2 * (HANDLING + 1), ALL]), worth=st.sampled_from([True, True, False])
+    )
+    def take(self, worker: str, most: int, worth: bool) -> None:
+        mine, copies = self.for_worker(worker), self.copies(worker) if worth else []
+        try:
+            batch = ask(self.deck, worker, most, lambda flight: worth, tries=len(self.all) + 1)
+        except Waits:
+            assert not self.stopped
+            assert self.deck.left
+            assert worker in self.live
+            assert not [*self.fresh, *mine, *copies], "it waits, and there is something for it"
             return
-        batch = take(self.deck, worker)
-        if self.stopped or worker not in self.in_hand or not self.waiting:
+        if self.stopped or not self.deck.left or worker not in self.live:
             assert batch is None
+            return
+        assert batch is not None, "there is something left, and it is told that there is nothing"
+        found = {item.key for item in batch.inputs}
+        assert found
+        assert len(found) == len(batch.inputs), "once in a batch"
+        assert not any(map(self.settled, found))
+        if any(map(self.aloft, found)):
+            assert not self.fresh | mine, "a copy, and there is something else for it"
+            assert found in copies
         else:
-            assert batch is not None
-            self.waiting.remove(batch.name)
-            self.in_hand[worker].append(batch)
+            assert found <= self.fresh | mine, "a failed input goes elsewhere while there is an elsewhere"
+            assert all(len(found) <= self.at_most.get(key, len(found)) for key in found), "fewer at a time"
+        assert batch.name not in self.names
+        self.names.add(batch.name)
+        self.fresh -= found
+        self.in_hand.append((worker, batch))
 
-    @precondition(lambda self: any(self.in_hand.values()))
-    @rule(data=st.data(), halves=st.booleans())
-    def settle(self, data: st.DataObject, halves: bool) -> None:
-        worker = data.draw(st.sampled_from([name for name, held in self.in_hand.items() if held]))
-        batch = data.draw(st.sampled_from(self.in_hand[worker]))
-        again = batch.split() if halves and len(batch.inputs) > 1 else ()
-        assert self.deck.settle(worker, batch, again)
-        self.in_hand[worker].remove(batch)
-        self.waiting |= {part.name for part in again}
-        del self.open[batch.name]
-        self.open |= {part.name: part.inputs for part in again}
-        self.counted += () if again else batch.inputs
-        assert not self.deck.settle(worker, batch), "it was settled already"
+    @precondition(lambda self: self.in_hand)
+    @rule(data=st.data())
+    def process(self, data: st.DataObject) -> None:
+        _, batch = data.draw(st.sampled_from(self.in_hand))
+        self.deck.processing(batch)
+        assert self.deck.wanted(batch) == (not all(self.settled(item.key) for item in batch.inputs))
+
+    def claim(self, batch: Batch, done: set[bytes]) -> None:
+        """As `unload` does; what is claimed twice counts once."""
+        won = self.deck.claim([item.key for item in batch.inputs if item.key in done])
+        assert set(won) == {key for key in done if not self.settled(key)}
+        self.counted.update(won)
+
+    def draw_fates(self, data: st.DataObject, batch: Batch) -> dict[bytes, str]:
+        """Any, but an input that was alone is never of unknown fate."""
+        kinds = ["done", "failed", "final", *(["unknown"] if len(batch.inputs) > 1 else [])]
+        fate = st.sampled_from(kinds)
+        same = data.draw(st.none() | fate)
+        return {item.key: same or data.draw(fate) for item in batch.inputs}
+
+    @precondition(lambda self: self.in_hand)
+    @rule(data=st.data())
+    def settle(self, data: st.DataObject) -> None:
+        worker, batch = data.draw(st.sampled_from(self.in_hand))
+        fates = self.draw_fates(data, batch)
+        self.claim(batch, {key for key, fate in fates.items() if fate == "done"})
+        failed = {key for key, fate in fates.items() if fate in ("failed", "final")}
+        final = {key for key, fate in fates.items() if fate == "final"}
+        open_ = [key for key in fates if not self.settled(key)]
+        gone = self.deck.settle(batch, failed, final=final)
+        self.in_hand.remove((worker, batch))
+        for key in open_:
+            if key in failed:
+                self.tries[key] += 1
+                self.failed_at[key].add(worker)
+                self.avoid[key] = set(self.failed_at[key])
+                self.at_most[key] = 1 if len(batch.inputs) == 1 else len(self.all)
+        bad = failed.intersection(open_)
+        expected = {key: self.tries[key] for key in bad if key in final or self.tries[key] > self.retries}
+        assert gone == expected
+        self.given_up.update(gone.keys())
+        unknown = [key for key in open_ if key not in failed]
+        halved = (len(unknown) + 1) // 2 if len(unknown) == len(batch.inputs) else len(unknown)
+        for key in unknown:
+            if not self.aloft(key):
+                self.avoid[key], self.at_most[key] = set(), halved
+        assert not self.deck.claim(fates.keys() & self.counted.keys())
+        assert self.deck.settle(batch, failed) == {}, "it was settled already"
 
     @precondition(lambda self: self.taken_away)
     @rule(data=st.data())
-    def settle_what_was_taken_away(self, data: st.DataObject) -> None:
-        worker, batch = data.draw(st.sampled_from(self.taken_away))
-        assert not self.deck.settle(worker, batch, batch.split())
-
-    @rule(worker=workers)
-    def settle_what_is_not_there(self, worker: str) -> None:
-        assert not self.deck.settle(worker, Batch("nobody's", ()))
-        assert not self.deck.settle("nobody", Batch("nobody's", ()))
+    def come_late(self, data: st.DataObject) -> None:
+        """What a lost worker brings after all counts, what it failed at doesn't."""
+        _, batch = data.draw(st.sampled_from(self.taken_away))
+        fates = self.draw_fates(data, batch)
+        self.claim(batch, {key for key, fate in fates.items() if fate == "done"})
+        failed = {key for key, fate in fates.items() if fate in ("failed", "final")}
+        assert self.deck.settle(batch, failed, final=failed) == {}
 
     @rule(worker=workers)
     def lose(self, worker: str) -> None:
-        held = self.in_hand.pop(worker, [])
-        count = self.deck.lose(worker)
-        assert count >= len(held)
-        self.taken_away += [(worker, batch) for batch in held]
-        self.waiting |= {batch.name for batch in held}
-        if not self.in_hand:
-            self.waiting.clear()  # there is nobody to deal them to
+        self.live.discard(worker)
+        lost = [(name, batch) for name, batch in self.in_hand if name == worker]
+        assert self.deck.lose(worker) == len(lost)
+        assert self.deck.lose(worker) == 0
+        for flight in lost:
+            self.in_hand.remove(flight)
+            for item in flight[1].inputs:
+                if not self.settled(item.key) and not self.aloft(item.key):
+                    self.avoid[item.key], self.at_most[item.key] = {worker}, len(self.all)
+        self.taken_away += lost
+
+    @rule(worker=workers)
+    def join(self, worker: str) -> None:
+        self.deck.join(worker)
+        self.live.add(worker)
 
     @precondition(lambda self: not self.stopped)
     @rule(chance=st.integers(0, 9))
@@ -115,95 +244,277 @@ class DeckMachine(RuleBasedStateMachine):
             self.deck.stop()
             self.stopped = True
 
+    # ---- what is always so
+
     @invariant()
-    def every_input_is_settled_or_open_and_once(self) -> None:
-        still_open = [item for inputs in self.open.values() for item in inputs]
-        assert sorted([*self.counted, *still_open]) == sorted(self.all)
+    def an_input_is_counted_or_given_up_and_once(self) -> None:
+        assert all(self.counted[key] + self.given_up[key] <= 1 for key in self.all)
+        assert all(count <= 1 + self.retries for count in self.tries.values())
+
+    @invariant()
+    def the_deck_tells_what_is_so(self) -> None:
+        assert self.deck.left == sum(not self.settled(key) for key in self.all)
+        waiting = sum(weight(self.all[key]) for key in self.fresh | self.idle())
+        late = sum(weight(item) for key, item in self.all.items() if self.settled(key))
+        assert waiting <= self.deck.waiting() <= waiting + late
+        assert self.deck.stopped == self.stopped
+        assert self.deck.wait(0) == (not self.deck.left)
+        assert all(self.deck.tries(key) == self.tries[key] for key in self.all)
 
     def teardown(self) -> None:
-        """Those who are left come to an end, with every input counted."""
-        if self.stopped or not self.in_hand:
+        """Workers who do their work bring it to the end, with as many batches as inputs at the most."""
+        if not hasattr(self, "deck"):
             return
-        for worker in self.in_hand:
-            while not self.would_wait(worker) and (batch := take(self.deck, worker)) is not None:
-                self.waiting.remove(batch.name)
-                self.in_hand[worker].append(batch)
-            for batch in self.in_hand[worker]:
-                assert self.deck.settle(worker, batch)
-                self.counted += batch.inputs
-            self.in_hand[worker] = []
-        assert sorted(self.counted) == sorted(self.all)
-        assert [take(self.deck, worker) for worker in WORKERS] == [None] * 3
+        if self.stopped:
+            assert [ask(self.deck, worker) for worker in WORKERS] == [None] * 3
+            return
+        self.deck.join(WORKERS[0])
+        for _, batch in self.in_hand:
+            self.counted.update(self.deck.claim(item.key for item in batch.inputs))
+            assert self.deck.settle(batch) == {}
+        for _ in range(self.deck.left):
+            taken = None
+            for worker in sorted(self.live | {WORKERS[0]}):
+                try:
+                    taken = ask(self.deck, worker, worth=lambda flight: True, tries=len(self.all) + 1)
+                except Waits:
+                    continue
+                break
+            if taken is None:
+                break
+            self.counted.update(self.deck.claim(item.key for item in taken.inputs))
+            assert self.deck.settle(taken) == {}
+        assert self.deck.left == 0, "everybody waits for ever"
+        assert {key: self.counted[key] + self.given_up[key] for key in self.all} == dict.fromkeys(self.all, 1)
+        assert [ask(self.deck, worker) for worker in WORKERS] == [None] * 3
 
 
 TestDeck = DeckMachine.TestCase
-TestDeck.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestDeck.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 
-def test_own_batches_come_first_then_the_richest_ones_last() -> None:
-    own, rich, poor = make("worker-1", [1, 1]), make("worker-2", [1, 1, 1]), make("worker-3", [1])
-    deck = Deck({"worker-1": own, "worker-2": rich, "worker-3": poor})
-    assert [take(deck, "worker-1") for _ in range(4)] == [*own, rich[2], rich[1]]
+# ---- what a worker gets
 
 
-def test_parts_of_a_batch_are_done_before_the_next_batch() -> None:
-    first, second = make("worker-1", [2, 1])
-    deck = Deck({"worker-1": [first, second]})
-    taken = take(deck, "worker-1")
-    assert taken == first
-    assert deck.settle("worker-1", first, first.split())
-    assert [take(deck, "worker-1") for _ in range(3)] == [*first.split(), second]
+def dealt(counts: dict[str, int], *, retries: int = 0) -> Deck:
+    deck = Deck(retries=retries)
+    deck.deal({worker: make(worker, count) for worker, count in counts.items()})
+    return deck
 
 
-def test_what_a_lost_worker_had_is_shared_by_the_others() -> None:
-    lost = make("worker-1", [1] * 5)
-    deck = Deck({"worker-1": lost, "worker-2": [], "worker-3": []})
-    assert take(deck, "worker-1") == lost[0]
-    assert deck.lose("worker-1") == 5
-    assert deck.lose("worker-1") == 0
-    assert take(deck, "worker-1") is None
-    assert [take(deck, "worker-2"), take(deck, "worker-3")] == [lost[0], lost[1]]
-    assert sorted(b.name for w in ("worker-2", "worker-3", "worker-2") if (b := take(deck, w))) == [
-        batch.name for batch in lost[2:]
-    ]
+def test_its_own_come_first_then_the_richest_ones_last() -> None:
+    deck = dealt({"worker-1": 2, "worker-2": 4, "worker-3": 3})
+    assert [keys(take(deck, "worker-1", ONE)) for _ in range(4)] == [
+        ["worker-1.0"], ["worker-1.1"], ["worker-2.3"], ["worker-2.2"],
+    ]  # fmt: skip
 
 
-@pytest.mark.parametrize("how", ["settle", "settle again", "lose", "stop", "lose the waiting one"])
-def test_a_waiting_worker_goes_on(how: str) -> None:
-    (batch,) = make("worker-1", [2])
-    deck = Deck({"worker-1": [batch], "worker-2": []})
-    assert take(deck, "worker-1") == batch
+@pytest.mark.parametrize(
+    ("most", "expected"),
+    [(1, 1), (HANDLING + 1, 1), (HANDLING + 2, 2), (4 * (HANDLING + 1), 4), (6 * (HANDLING + 1), 6),
+     (7 * (HANDLING + 1), 10), (ALL, 10)],
+)  # fmt: skip
+def test_a_batch_is_as_heavy_as_asked_for_and_takes_a_small_rest_along(most: int, expected: int) -> None:
+    deck = dealt({"worker-1": 10})
+    assert len(take(deck, "worker-1", most).inputs) == expected
+
+
+def test_one_that_helps_out_leaves_the_owner_half() -> None:
+    deck = dealt({"worker-1": 0, "worker-2": 10})
+    assert keys(take(deck, "worker-1")) == [f"worker-2.{n}" for n in (9, 8, 7, 6, 5)]
+    deck.lose("worker-2")
+    assert keys(take(deck, "worker-1")) == [f"worker-2.{n}" for n in (4, 3, 2, 1, 0)], (
+        "one that is lost is left nothing"
+    )
+
+
+def test_a_batch_keeps_its_bounds() -> None:
+    deck = Deck()
+    deck.deal({"many": make("many", MOST_INPUTS + 1, 0), "large": make("large", 3, MOST_BYTES // 2 + 1)})
+    deck.deal({"huge": make("huge", 2, 3 * MOST_BYTES)})
+    assert [len(take(deck, worker).inputs) for worker in ("many", "large", "huge")] == [MOST_INPUTS, 1, 1]
+
+
+def test_what_others_failed_at_comes_before_what_is_fresh_and_takes_fresh_ones_along() -> None:
+    deck = dealt({"worker-1": 2, "worker-2": 3}, retries=1)
+    first = take(deck, "worker-1")
+    assert deck.claim([b"worker-1.0"]) == [b"worker-1.0"]
+    assert deck.settle(first, {b"worker-1.1"}) == {}
+    assert keys(take(deck, "worker-2", 2 * (HANDLING + 1))) == ["worker-1.1", "worker-2.0"]
+
+
+def test_inputs_of_unknown_fate_are_halved_and_stand_alone() -> None:
+    deck = dealt({"worker-1": 5, "worker-2": 5})
+    assert deck.settle(take(deck, "worker-1", 5 * (HANDLING + 1))) == {}
+    assert [keys(take(deck, "worker-1")) for _ in range(2)] == [
+        ["worker-1.0", "worker-1.1"], ["worker-1.2", "worker-1.3", "worker-1.4"],
+    ]  # fmt: skip
+
+
+def test_a_failed_input_is_given_up_after_its_last_try_and_goes_round() -> None:
+    deck = dealt({worker: int(worker == "worker-1") for worker in WORKERS}, retries=3)
+    took = []
+    for _ in range(4):
+        for worker in WORKERS:
+            try:
+                batch = ask(deck, worker)
+            except Waits:
+                continue
+            assert batch is not None
+            took.append(worker)
+            gone = deck.settle(batch, {b"worker-1.0"})
+            break
+    assert took == ["worker-1", "worker-2", "worker-3", "worker-1"], "each once before one has it twice"
+    assert gone == {b"worker-1.0": 4}
+    assert deck.left == 0
+
+
+def test_a_final_failure_is_not_tried_again() -> None:
+    deck = dealt({"worker-1": 2}, retries=9)
+    batch = take(deck, "worker-1")
+    assert deck.settle(batch, {b"worker-1.0", b"worker-1.1"}, final={b"worker-1.1"}) == {b"worker-1.1": 1}
+    assert deck.left == 1
+
+
+def test_a_copy_is_run_by_one_that_has_nothing_else_and_only_once() -> None:
+    deck = dealt({"worker-1": 3, "worker-2": 0, "worker-3": 0})
+    batch = take(deck, "worker-1", ONE)
+    second = take(deck, "worker-1")
+    deck.claim([second.inputs[0].key])
+    asked: list[tuple[Flight, list[Flight]]] = []
+
+    def worth(flight: Flight, flights: list[Flight]) -> bool:
+        asked.append((flight, flights))
+        return True
+
+    copy = deck.take("worker-2", lambda waiting: ALL, worth)
+    assert keys(copy) == ["worker-1.2"], "what is not done of the latest one"
+    ((flight, flights),) = asked
+    assert (flight.worker, flight.batch, [each.batch for each in flights]) == ("worker-1", second, [batch, second])
+    assert keys(take(deck, "worker-3", worth=lambda flight: True)) == ["worker-1.0"], "the other is copied already"
+    with pytest.raises(Waits):
+        ask(deck, "worker-3", worth=lambda flight: True)
+
+
+def test_a_copy_that_fails_leaves_the_first_its_chance() -> None:
+    deck = dealt({"worker-1": 1, "worker-2": 0, "worker-3": 0}, retries=1)
+    batch = take(deck, "worker-1")
+    copy = take(deck, "worker-2", worth=lambda flight: True)
+    assert deck.settle(copy, {b"worker-1.0"}) == {}
+    with pytest.raises(Waits):
+        ask(deck, "worker-2", worth=lambda flight: True)
+    with pytest.raises(Waits):
+        ask(deck, "worker-3", tries=3)
+    assert deck.claim([b"worker-1.0"])
+    assert deck.settle(batch) == {}
+    assert ask(deck, "worker-2") is None
+
+
+def test_a_batch_that_a_copy_overtook_is_not_wanted() -> None:
+    deck = dealt({"worker-1": 2, "worker-2": 0})
+    batch = take(deck, "worker-1")
+    copy = take(deck, "worker-2", worth=lambda flight: True)
+    deck.claim([b"worker-1.0"])
+    assert deck.wanted(batch)
+    deck.claim([b"worker-1.1"])
+    assert not deck.wanted(batch)
+    assert not deck.wanted(copy)
+
+
+def test_a_flight_knows_since_when_it_is_processed() -> None:
+    deck = dealt({"worker-1": 1, "worker-2": 0})
+    batch, seen = take(deck, "worker-1"), list[float]()
+
+    def worth(flight: Flight) -> bool:
+        assert not flight.copy
+        seen.append(flight.processing - flight.since)
+        return False
+
+    for _ in range(2):
+        with pytest.raises(Waits):
+            ask(deck, "worker-2", worth=worth)
+        deck.processing(batch)
+    assert seen[0] < 0 <= seen[1]
+    deck.processing(Batch("nobody's", ()))
+
+
+def test_what_a_lost_worker_had_goes_to_the_others_and_back_to_it_at_the_last() -> None:
+    deck = dealt({"worker-1": 3, "worker-2": 0})
+    batch = take(deck, "worker-1")
+    assert deck.lose("worker-1") == 1
+    assert ask(deck, "worker-1") is None
+    deck.join("worker-1")
+    with pytest.raises(Waits):
+        ask(deck, "worker-1")
+    deck.lose("worker-2")
+    again = take(deck, "worker-1")
+    assert (again.inputs, again.name == batch.name) == (batch.inputs, False)
+
+
+# ---- workers that wait
+
+
+@pytest.mark.parametrize("how", ["claim", "fail", "unknown", "lose", "stop", "lose the waiting one"])
+def test_a_waiting_worker_goes_on(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decks, "LOOK_AGAIN", 3600)
+    deck = dealt({"worker-1": 2, "worker-2": 0}, retries=1)
+    batch = take(deck, "worker-1")
     thread, taken = in_thread(deck, "worker-2")
     thread.join(0.05)
     assert thread.is_alive(), "it waits: the batch in hand may come back"
+    both = [item.key for item in batch.inputs]
     actions: dict[str, Callable[[], object]] = {
-        "settle": lambda: deck.settle("worker-1", batch),
-        "settle again": lambda: deck.settle("worker-1", batch, batch.split()),
+        "claim": lambda: deck.claim(both),
+        "fail": lambda: deck.settle(batch, both),
+        "unknown": lambda: deck.settle(batch),
         "lose": lambda: deck.lose("worker-1"),
         "stop": deck.stop,
         "lose the waiting one": lambda: deck.lose("worker-2"),
     }
     actions[how]()
     thread.join(PATIENCE)
-    expected = {"settle again": batch.split()[1], "lose": batch}
-    assert taken == [expected.get(how)]
+    expected = {"fail": batch.inputs, "unknown": batch.inputs[:1], "lose": batch.inputs}
+    assert [each.inputs if each else None for each in taken] == [expected.get(how)]
+
+
+def test_what_waits_for_another_is_its_own_again_when_that_one_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decks, "LOOK_AGAIN", 3600)
+    deck = dealt({"worker-1": 1, "worker-2": 0}, retries=1)
+    deck.settle(take(deck, "worker-1"), {b"worker-1.0"})
+    thread, taken = in_thread(deck, "worker-1")
+    thread.join(0.05)
+    assert thread.is_alive(), "it failed here, and worker-2 is there"
+    deck.lose("worker-2")
+    thread.join(PATIENCE)
+    assert keys(taken[0]) == ["worker-1.0"]
+
+
+def test_waiting_for_the_end() -> None:
+    deck = dealt({"worker-1": 1})
+    assert not deck.wait(0.01)
+    threading.Timer(0.05, lambda: deck.claim([b"worker-1.0"])).start()
+    assert deck.wait(PATIENCE)
 
 
 def test_many_workers_count_every_input_once() -> None:
-    """Eight workers with two hands each; three are lost on the way, and batches come back in parts."""
+    """Eight workers with two hands each; three are lost and come back, batches fail, come in parts, and are copied."""
     names = [f"worker-{n}" for n in range(8)]
-    dealt = {name: make(name, [random.Random(name).randint(1, 9) for _ in range(60)]) for name in names}
-    deck, lock, counted = Deck(dealt), threading.Lock(), list[Input]()
+    deck, lock, fates = dealt(dict.fromkeys(names, 200), retries=2), threading.Lock(), list[bytes]()
 
     def work(name: str, seed: int) -> None:
         chance = random.Random(seed)
-        while (batch := deck.take(name)) is not None:
-            if name in names[:3] and chance.random() < 0.05:
-                deck.lose(name)
-            again = batch.split() if len(batch.inputs) > 1 and chance.random() < 0.3 else ()
-            if deck.settle(name, batch, again) and not again:
+        while deck.left:
+            while batch := deck.take(
+                name, lambda waiting: chance.randint(1, 20) * (HANDLING + 1), lambda *_: chance.random() < 0.1
+            ):
+                if name in names[:3] and chance.random() < 0.05:
+                    deck.lose(name)
+                fate = {item.key: chance.random() for item in batch.inputs}
+                won = deck.claim(key for key, each in fate.items() if each < 0.8 or (len(fate) == 1 and each < 0.9))
+                gone = deck.settle(batch, {key for key, each in fate.items() if each > 0.9})
                 with lock:
-                    counted.extend(batch.inputs)
+                    fates.extend([*won, *gone])
+            deck.join(name)
 
     threads = [
         threading.Thread(target=work, args=(name, seed), daemon=True)
@@ -214,4 +525,33 @@ def test_many_workers_count_every_input_once() -> None:
     for thread in threads:
         thread.join(PATIENCE)
         assert not thread.is_alive(), "a worker waits for ever"
-    assert sorted(counted) == sorted(item for batches in dealt.values() for batch in batches for item in batch.inputs)
+    assert sorted(fates) == sorted(item.key for name in names for item in make(name, 200))
+
+
+def test_what_failed_at_a_worker_does_not_go_back_there_by_way_of_another() -> None:
+    deck = dealt({"worker-1": 2, "worker-2": 1}, retries=3)
+    first = take(deck, "worker-1")
+    deck.claim([b"worker-1.1"])
+    deck.settle(first, {b"worker-1.0"})
+    second = take(deck, "worker-2")
+    assert keys(second) == ["worker-1.0", "worker-2.0"]
+    deck.settle(second)
+    assert keys(ask(deck, "worker-1")) == ["worker-2.0"]
+    with pytest.raises(Waits):
+        ask(deck, "worker-1")
+
+
+def test_what_lost_workers_had_is_no_larger_together_than_a_batch_may_be() -> None:
+    deck = Deck()
+    deck.deal({"a": make("a", 4, MOST_BYTES), "b": []})
+    for _ in range(4):
+        take(deck, "a")
+    deck.lose("a")
+    assert take(deck, "b").size == MOST_BYTES
+
+
+def test_a_lot_that_was_settled_late_hides_no_other() -> None:
+    deck = dealt({"worker-1": 2, "worker-2": 0}, retries=1)
+    deck.settle(take(deck, "worker-1"))
+    deck.claim([b"worker-1.0"])
+    assert keys(take(deck, "worker-2")) == ["worker-1.1"]

@@ -100,6 +100,38 @@ def test_stop_ends_all_that_runs_and_nothing_new_begins() -> None:
     executor.stop()
 
 
+def test_a_group_is_stopped_alone() -> None:
+    executor, began, ends = Executor(), threading.Semaphore(0), dict[str, str]()
+
+    def work(name: str, group: str) -> None:
+        began.release()
+        try:
+            executor.call(["sleep", "60"], group=group)
+        except Stopped:
+            ends[name] = "stopped"
+
+    threads = {
+        name: threading.Thread(target=work, args=(name, group), daemon=True)
+        for name, group in (("one", "push"), ("two", "push"), ("other", "pull"), ("none", ""))
+    }
+    for thread in threads.values():
+        thread.start()
+        assert began.acquire(timeout=PATIENCE)
+    executor.stop("push")
+    for name in ("one", "two"):
+        threads[name].join(PATIENCE)
+    assert ends == {"one": "stopped", "two": "stopped"}
+    with pytest.raises(Stopped):
+        executor.call(["true"], group="push")
+    assert executor.call(["true"], group="pull").exit_code == executor.call(["true"]).exit_code == 0
+    executor.stop()
+    for thread in threads.values():
+        thread.join(PATIENCE)
+    assert ends.keys() == threads.keys()
+    with pytest.raises(Stopped):
+        executor.call(["true"], group="pull")
+
+
 def test_ctrl_c_does_not_reach_a_command() -> None:
     """It stands in a session of its own."""
     session, process = Executor().call(shell("ps -o sid= -p $$; echo $$")).output.split()

@@ -5,6 +5,7 @@ Docker is out of reach of every command here, and the fleet's hosts are dead: th
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -17,6 +18,9 @@ from typing import NamedTuple
 
 import pytest
 
+from fanout import ledger as ledgers
+from fanout import run as runs
+from fanout.ledger import Fact, Ledger
 from provision import build, lifecycle
 from provision.fleet import Fleet, Folder, Host, Image
 from tests.unit.samples import write_tree
@@ -28,6 +32,8 @@ DEAD = tuple(
     for name in ("hub", "worker-1", "worker-2")
 )
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
+
+PROGRAM = ledgers.program("sha256:00", ())
 
 Done = subprocess.CompletedProcess[str]
 
@@ -46,6 +52,25 @@ class World:
         for lacking in ("docker", "rsync", "ssh"):
             self.make_path(lacking)
         (top / "empty.yaml").write_text("fanrun:\n")
+        write_tree(top, (b"damaged/.fanrun/ledger.db",))
+        self.make_dst("begun").close()
+        for name, src in (("failed", "src"), ("srcless", "nowhere"), ("proven", "src"), ("tampered", "src")):
+            ledger = self.make_dst(name)
+            request = runs.Request(str(top / src), str(top / name), exclude=("d/*",))
+            ledger.begin("r1", PROGRAM, request.remembered(lifecycle.OWN))
+            ledger.fail([] if name == "proven" else [(b"a.jpg", "too dark")])
+            ledger.close()
+
+    def make_dst(self, name: str) -> Ledger:
+        """A DST in which a.jpg is done: its result is as it is."""
+        content = (self.top / "src" / "a.jpg").read_bytes()
+        (self.top / name / ".fanrun").mkdir(parents=True)
+        ledger = Ledger(self.top / name / ".fanrun" / "ledger.db")
+        if name in ("proven", "tampered"):
+            (self.top / name / "a.jpg").write_bytes(content if name == "proven" else b"tampered")
+            digest = hashlib.sha256(content).hexdigest()
+            ledger.record(PROGRAM, [Fact(b"a.jpg", digest, {b"=": digest})])
+        return ledger
 
     def folder(self, home: str) -> Folder:
         return Folder(self.top / "homes" / home, "default")
@@ -113,6 +138,20 @@ CASES = {
     "dst is src": Case("run --src={top}/src --dst={top}/src/../src/", "is inside --src; give a folder elsewhere"),
     "dst is a file": Case("run --src={top}/src --dst={top}/file", "is a file; give a folder"),
     "nothing is included": Case(f"{RUN} --include=*.tiff", "no file matches; nothing to do"),
+    "retries in words": Case(f"{RUN} --retries=some", "--retries=some: give a whole number from 0 to 100"),
+    "half a second": Case(f"{RUN} --timeout=0.5", "--timeout=0.5: give a whole number from 0 to 10000000"),
+    "damaged ledger": Case("verify --dst={top}/damaged", "ledger.db can't be read ("),
+    "memory in words": Case(f"{RUN} --memory=lots", "--memory=lots: give a size of 6m or more, as 512m or 4g"),
+    "too little memory": Case(f"{RUN} --memory=5m", "--memory=5m: give a size of 6m or more, as 512m or 4g"),
+    "retry without dst": Case("retry", "fab retry needs --dst; `fab --help retry` shows"),
+    "retry of nothing": Case("retry --dst={top}/empty", "has no ledger; give a folder that `fab run` brought"),
+    "retry of no run": Case("retry --dst={top}/begun", "no run has begun there yet; start one with `fab run`"),
+    "retry, no fleet": Case("retry --dst={top}/failed", "there is no fleet default; `fab up` starts one", "none"),
+    "retry, no src": Case("retry --dst={top}/srcless", "does not exist; give the folder that holds the inputs"),
+    "retry, dead fleet": Case("retry --dst={top}/failed", "no worker of fleet default can take part (worker-1: "),
+    "verify without dst": Case("verify", "fab verify needs --dst; `fab --help verify` shows"),
+    "verify of nothing": Case("verify --dst={top}/empty", "has no ledger; give a folder that `fab run` brought"),
+    "verify of no run": Case("verify --dst={top}/begun", "no run has begun there yet; start one with `fab run`"),
     "bad quote": Case(f"{RUN} --args=--op='x", "No closing quotation"),
     "no rsync": Case(RUN, "rsync is not installed here; script/setup installs it", lacking="rsync"),
     "no ssh": Case(RUN, "ssh is not installed here; script/setup installs it", lacking="ssh"),
@@ -166,7 +205,7 @@ def test_a_dry_run_prints_the_plan_and_does_nothing(world: World) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[0].startswith("3 inputs, ")
     assert [line.split()[:3] for line in done.stdout.splitlines()[1:]] == [
-        ["worker-1", "2", "inputs"], ["worker-2", "1", "inputs"],
+        ["worker-1", "2", "inputs,"], ["worker-2", "1", "inputs,"],
     ]  # fmt: skip
     assert not (world.top / "planned").exists()
 
@@ -179,6 +218,39 @@ def test_a_dry_run_as_json(world: World) -> None:
     assert (plan["image"], plan["inputs"]) == ("process.py", 2)
     assert {name: share["inputs"] for name, share in plan["workers"].items()} == {"worker-1": 1, "worker-2": 1}
     assert not (world.top / "planned").exists()
+
+
+def test_a_dry_run_knows_what_is_done_and_force_does_it_again(world: World) -> None:
+    argv = ["run", "--src={top}/src", "--dst={top}/proven", "--dry-run", "--json"]
+    kept = [json.loads(world.fab(*argv, *more).stdout)["kept"] for more in ([], ["--force"])]
+    assert kept == [1, 0]
+
+
+def test_limits_that_can_be_meant_are_taken(world: World) -> None:
+    limits = ["--retries=0", "--timeout=0", "--memory=6m"]
+    done = world.fab("run", "--src={top}/src", "--dst={top}/planned", "--dry-run", *limits)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_retry_of_a_run_without_failures_is_done_at_once(world: World) -> None:
+    done = world.fab("retry", "--dst={top}/proven")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == f"nothing failed in the last run into {world.top}/proven\n"
+
+
+def test_a_proof_without_any_host(world: World) -> None:
+    done = world.fab("verify", "--dst={top}/proven", home="none")
+    assert done.returncode == 0
+    assert done.stdout == f"1 of 1 inputs in {world.top}/src have their results: 1 files, as made\n"
+
+
+def test_a_proof_that_fails_ends_with_1(world: World) -> None:
+    done = world.fab("verify", "--dst={top}/tampered", "--json")
+    assert done.returncode == 1
+    told = json.loads(done.stdout)
+    assert told["faults"] == {"a.jpg": "its result a.jpg is not what was made"}
+    assert (told["inputs"], told["proven"]) == (1, 0)
+    assert "error" not in done.stderr
 
 
 def test_the_status_of_a_dead_fleet_has_a_row_for_every_host(world: World) -> None:

@@ -76,10 +76,10 @@ def test_half_a_pair_of_keys_is_made_anew(folder: Folder, first: str, second: st
 
 def test_an_image_is_current_while_its_sources_are_the_same() -> None:
     images = {OWN: Image(OWN, "sha256:1", "hub:5000/i@sha256:00", build.source_hash(ROOT))}
-    assert current(Fleet("f", "local", images=images), None, ROOT)
+    assert current(Fleet("f", "local", images=images), OWN, ROOT)
     changed = {OWN: Image(OWN, "sha256:1", "hub:5000/i@sha256:00", "another")}
-    assert not current(Fleet("f", "local", images=changed), None, ROOT)
-    assert not current(Fleet("f", "local"), None, ROOT)
+    assert not current(Fleet("f", "local", images=changed), OWN, ROOT)
+    assert not current(Fleet("f", "local"), OWN, ROOT)
     assert not current(Fleet("f", "local"), "another:1", ROOT)
 
 

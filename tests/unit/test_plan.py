@@ -1,8 +1,7 @@
-"""Inputs, the deal and the batches."""
+"""Inputs and the deal."""
 
 from __future__ import annotations
 
-import itertools
 import os
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanout.plan import LEAST_INPUTS, MOST_BYTES, MOST_INPUTS, SHARES, Batch, Input, batches, chooser, deal, walk
+from fanout.plan import HANDLING, MOST_BYTES, Batch, Input, chooser, deal, walk, weight
 from provision.errors import UsageError
 from tests.unit.samples import HOSTILE, write_tree
 
@@ -23,11 +22,6 @@ MANY = 100_000
 
 sizes = st.one_of(st.integers(0, 1000), st.integers(0, 2 * MOST_BYTES))
 shares = st.lists(sizes, max_size=40).map(lambda found: [Input(b"%06d" % n, size) for n, size in enumerate(found)])
-# Long shares too, cheaply: all inputs of one size; over 40,000 a batch has MOST_INPUTS.
-long_shares = st.tuples(
-    st.sampled_from([0, 1, LEAST_INPUTS, LEAST_INPUTS + 1, 5001, 45_000]),
-    st.sampled_from([0, 10**6, MOST_BYTES, MOST_BYTES + 1]),
-).map(lambda pair: [Input(b"%06d" % n, pair[1]) for n in range(pair[0])])
 workers = st.integers(1, 20).map(lambda count: [f"worker-{n}" for n in range(1, count + 1)])
 
 
@@ -40,33 +34,12 @@ def test_inputs_are_dealt_as_cards(inputs: list[Input], names: list[str]) -> Non
     assert sum(map(len, dealt.values())) == len(inputs)
 
 
-@given(st.one_of(shares, long_shares))
-def test_every_input_is_in_one_batch_and_in_order(share: list[Input]) -> None:
-    cut = batches("worker-1", share)
-    assert [item for batch in cut for item in batch.inputs] == share
-    assert len({batch.name for batch in cut}) == len(cut)
-    assert all(batch.name.startswith("worker-1.") for batch in cut)
-
-
-@given(st.one_of(shares, long_shares))
-def test_batches_keep_their_bounds(share: list[Input]) -> None:
-    most = min(MOST_INPUTS, max(LEAST_INPUTS, -(-len(share) // SHARES)))
-    cut = batches("worker-1", share)
-    for batch in cut:
-        assert 1 <= len(batch.inputs) <= most
-        assert batch.size <= MOST_BYTES or len(batch.inputs) == 1
-    for batch, following in itertools.pairwise(cut):  # none is cut short without a reason
-        assert len(batch.inputs) == most or batch.size + following.inputs[0].size > MOST_BYTES
-
-
-@given(st.lists(sizes, min_size=2, max_size=9))
-def test_a_split_batch_is_two_smaller_ones(found: list[int]) -> None:
-    batch = Batch("b", tuple(Input(b"%d" % n, size) for n, size in enumerate(found)))
-    left, right = batch.split()
-    assert left.inputs + right.inputs == batch.inputs
-    assert left.inputs
-    assert right.inputs
-    assert len({batch.name, left.name, right.name}) == 3
+@given(shares)
+def test_a_batch_has_the_size_of_its_inputs_and_every_input_weighs_something(inputs: list[Input]) -> None:
+    batch = Batch("b", tuple(inputs))
+    assert batch.size == sum(size for _, size in inputs)
+    assert sum(map(weight, inputs)) == batch.size + HANDLING * len(inputs)
+    assert HANDLING > 0
 
 
 def test_walk_finds_hostile_names_sorted_and_sized(tmp_path: Path) -> None:
@@ -214,11 +187,11 @@ def many() -> Iterator[str]:
 
 PLAN = """
 import resource, sys, time
-from fanout import plan, run
+from fanout import plan
 begun = time.process_time()
-inputs, links = plan.walk(sys.argv[1], plan.chooser(("*.jpg",), ("*.png",)))
-todo = run.make_plan(inputs, links, ["worker-1", "worker-2"])
-assert sum(len(batch.inputs) for cut in todo.batches.values() for batch in cut) == len(inputs) == int(sys.argv[2])
+inputs, _ = plan.walk(sys.argv[1], plan.chooser(("*.jpg",), ("*.png",)))
+dealt = plan.deal(inputs, ["worker-1", "worker-2"])
+assert sum(map(len, dealt.values())) == len(inputs) == int(sys.argv[2])
 print(time.process_time() - begun, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

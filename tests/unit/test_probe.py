@@ -19,7 +19,7 @@ gid 1001
 load 0.42
 cpus 4
 memory 2048
-disk 1000 600
+disk 1000 600 4096
 docker 20.10.24+dfsg1
 image hub:5000/fanrun/image@sha256:00
 image debian@<none>
@@ -29,7 +29,7 @@ NOTHING = Probe(0, 0, 0.0, 1, 0, 0, 0, "", ())
 
 def test_an_answer_is_read() -> None:
     assert parse(ANSWER) == Probe(
-        1000, 1001, 0.42, 4, 2048 * 1024, 1000 * 1024, 600 * 1024, "20.10.24+dfsg1",
+        1000, 1001, 0.42, 4, 2048 * 1024, 1000 * 4096, 600 * 4096, "20.10.24+dfsg1",
         ("hub:5000/fanrun/image@sha256:00", "debian@<none>"),
     )  # fmt: skip
 
@@ -54,9 +54,10 @@ def test_any_text_is_an_answer(text: str) -> None:
 @pytest.mark.parametrize("answers", [True, False])
 def test_the_question_is_one_that_a_shell_answers(tmp_path: Path, answers: bool) -> None:
     """With a stand-in for the host's docker, which answers or does not."""
-    docker = 'case $3 in version) echo 20.10.24;; image) echo "image a@sha256:00";; esac' if answers else "exit 1"
-    (tmp_path / "sudo").write_text(f"#!/bin/sh\n{docker}\n")
-    (tmp_path / "sudo").chmod(0o755)
+    docker = 'case $1 in version) echo 20.10.24;; image) echo "image a@sha256:00";; esac' if answers else "exit 1"
+    for name, script in (("sudo", '[ "$1" = -n ] && shift && exec "$@"'), ("docker", docker)):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
     environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = subprocess.run(probe_argv(), env=environment, capture_output=True, text=True, check=True)
     found = parse(done.stdout)

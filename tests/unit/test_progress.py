@@ -51,6 +51,17 @@ def test_without_a_total_nothing_is_counted() -> None:
     assert stream.getvalue() == ""
 
 
+def test_a_whole_that_is_known_late_is_counted_from_where_it_is() -> None:
+    stream = io.StringIO()
+    board = Board(unit="inputs", stream=stream, pause=0)
+    for done in (0, 3, 3, 4):
+        board.count(done, 4)
+    board.close()
+    lines = [line.split(",")[0] for line in stream.getvalue().splitlines()]
+    assert lines[0] == "total      0/4 inputs"
+    assert lines[-1] == "total      4/4 inputs"
+
+
 def test_a_written_line_has_one_end() -> None:
     stream = io.StringIO()
     board = Board(stream=stream)
@@ -115,6 +126,18 @@ def test_a_terminal_shows_a_line_a_host_and_a_bar() -> None:
         assert expected in text
     assert "\x1b[A" in text, "lines are drawn in place"
     assert "\r" in text
+
+
+def test_a_terminal_gets_its_bar_when_the_whole_is_known() -> None:
+    def work(board: Board) -> None:
+        board.say("hub", "ready")
+        for done in range(8):
+            board.count(done, 7)
+        board.close()
+
+    text = on_terminal(work)
+    assert "7/7" in text
+    assert "hub        ready" in text
 
 
 def test_a_terminal_without_a_total_has_no_bar() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from provision.errors import FanrunError, HostError, HostsFailed, HostUnreachable
 from provision.fleet import Folder
-from provision.remote import FAN_OUT, Remote, fan_out, rsync_shell, shorten, ssh_argv, unreachable
+from provision.remote import FAN_OUT, Remote, disconnect_argv, fan_out, rsync_shell, shorten, ssh_argv, unreachable
 from tests.unit.samples import FLEET
 
 PATIENCE = 20
@@ -25,6 +25,15 @@ def test_ssh_argv(tmp_path: Path) -> None:
     assert ssh_argv(folder, "worker-1", ["sh", "-c", "echo '$HOME'", ""]) == [
         "ssh", "-F", f"{tmp_path}/a b/default/ssh_config", "worker-1", "sh -c 'echo '\"'\"'$HOME'\"'\"'' ''",
     ]  # fmt: skip
+
+
+def test_a_connection_of_ones_own_is_named_by_its_control_path(tmp_path: Path) -> None:
+    folder, control = Folder(tmp_path / "f", "default"), tmp_path / "two words"
+    head = ["ssh", "-F", str(folder.ssh_config)]
+    assert ssh_argv(folder, "hub", ["true"], control=control) == [*head, "-S", str(control), "hub", "true"]
+    assert shlex.split(rsync_shell(folder, control=control)) == [*head, "-S", str(control)]
+    assert disconnect_argv(folder, "hub", control=control) == [*head, "-S", str(control), "-O", "exit", "hub"]
+    assert disconnect_argv(folder, "hub") == [*head, "-O", "exit", "hub"]
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8")), max_size=4))

@@ -11,12 +11,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanout.report import SHOWN, Failure, Report, WorkerReport, amount, shown, summary, to_json, write
+from fanout.plan import Input
+from fanout.report import (
+    SHOWN,
+    Failure,
+    Plan,
+    Report,
+    WorkerReport,
+    amount,
+    more,
+    plan_json,
+    plan_text,
+    shown,
+    summary,
+    to_json,
+    write,
+)
 from tests.unit.samples import HOSTILE
 
 REPORT = Report(
     run="r", fleet="default", src="/src", dst="/dst", image="hub:5000/i@sha256:00", args=["--op", "rotate"],
-    started="2026-01-01T00:00:00+00:00", seconds=2.0, inputs=3, done=3, left=0, results=3, extra=0,
+    started="2026-01-01T00:00:00+00:00", seconds=2.0, inputs=3, done=3, kept=0, left=0, results=3, extra=0,
     bytes_in=3_800_000, bytes_out=1500,
     workers=[WorkerReport("worker-1", 3, 0, 3_800_000, 1500, {"push": 0.1, "process": 1.5, "pull": 0.2})],
 )  # fmt: skip
@@ -50,26 +65,52 @@ def test_the_summary_of_a_good_run() -> None:
 
 
 def test_the_summary_names_what_went_wrong() -> None:
-    lost = WorkerReport("worker-2", 0, 1, 0, 0, {"push": 0.0}, "no SSH")
-    report = dataclasses.replace(
-        REPORT, inputs=9, left=5, extra=2, failed=[Failure("d/\x1b[2J.jpg", "cut\nshort", "worker-2")], workers=[lost]
-    )
-    assert summary(report).splitlines()[1:] == [
-        "  worker-2   0 done, 1 failed (0.0/s): push 0.0 s, lost: no SSH",
+    lost = WorkerReport("worker-2", 0, 1, 0, 0, {"push": 0.0}, ["no SSH", "its\nDocker"])
+    failed = [
+        Failure("d/\x1b[2J.jpg", "cut\nshort", "worker-2", 3, ["Traceback\x07", "short", "d: truncated"]),
+        Failure("e.jpg", "dark", "worker-1"),
+    ]
+    report = dataclasses.replace(REPORT, inputs=9, kept=4, left=5, extra=2, failed=failed, workers=[lost], dst="/a b")
+    assert summary(report).splitlines() == [
+        "3 of 9 inputs done in 2.0 s (1.5 images/s), 3.8 MB in, 1.5 kB out; 4 were done before",
+        "  worker-2   0 done, 1 failed (0.0/s): push 0.0 s, lost: no SSH; its\\nDocker",
         "2 results belong to no input; they are in DST too",
-        "1 failed:",
-        "  d/\\x1b[2J.jpg: cut\\nshort (worker-2)",
+        "2 failed; `fab retry --dst '/a b'` tries them again:",
+        "  d/\\x1b[2J.jpg: cut\\nshort (3 tries, the last on worker-2)",
+        "    | Traceback\\x07",
+        "    | d: truncated",
+        "  e.jpg: dark (worker-1)",
         "5 inputs are left; run the same command again",
     ]
 
 
-@pytest.mark.parametrize(("count", "more"), [(SHOWN, 0), (SHOWN + 1, 1), (1000, 1000 - SHOWN)])
-def test_the_summary_of_many_failures_is_short(count: int, more: int) -> None:
+@pytest.mark.parametrize(("count", "rest"), [(SHOWN, 0), (SHOWN + 1, 1), (1000, 1000 - SHOWN)])
+def test_the_summary_of_many_failures_is_short(count: int, rest: int) -> None:
     failed = [Failure(f"{n}.jpg", "dark", "worker-1") for n in range(count)]
     lines = summary(dataclasses.replace(REPORT, failed=failed)).splitlines()
-    assert len(lines) == 2 + 1 + SHOWN + bool(more)
-    assert f"{count} failed:" in lines
-    assert not more or f"{more} more" in lines[-1]
+    assert len(lines) == 2 + 1 + SHOWN + bool(rest)
+    assert any(line.startswith(f"{count} failed; ") for line in lines)
+    assert more(count) == ([f"  … and {rest} more, all in report.json and --json"] if rest else [])
+    assert lines[-1:] == (more(count) or [f"  {count - 1}.jpg: dark (worker-1)"])
+
+
+PLAN = Plan(7, 4, {"worker-1": [Input(b"a", 1500), Input(b"c", 500)], "worker-2": [Input(b"b", 2)]})
+
+
+def test_a_plan_for_people() -> None:
+    assert plan_text(PLAN, "process.py").splitlines() == [
+        "3 inputs (4 are done already), 2.0 kB, image process.py; nothing was done",
+        "  worker-1   2 inputs, 2.0 kB",
+        "  worker-2   1 inputs, 2 B",
+    ]
+    assert "done already" not in plan_text(dataclasses.replace(PLAN, inputs=3, kept=0), "i")
+
+
+def test_a_plan_for_programs() -> None:
+    assert json.loads(plan_json(PLAN, "another:1")) == {
+        "image": "another:1", "inputs": 7, "kept": 4, "bytes": 2002,
+        "workers": {"worker-1": {"inputs": 2, "bytes": 2000}, "worker-2": {"inputs": 1, "bytes": 2}},
+    }  # fmt: skip
 
 
 def test_a_run_of_no_time_has_no_rate() -> None:
@@ -81,12 +122,13 @@ def test_a_run_of_no_time_has_no_rate() -> None:
 texts = st.text(st.characters(), max_size=20)
 
 
-@given(texts, texts, texts)
-def test_a_terminal_gets_nothing_it_would_obey(path: str, reason: str, lost: str) -> None:
-    workers = [WorkerReport("worker-1", 0, 1, 0, 0, {}, lost)]
-    text = summary(dataclasses.replace(REPORT, failed=[Failure(path, reason, "worker-1")], workers=workers))
+@given(texts, texts, texts, texts, texts)
+def test_a_terminal_gets_nothing_it_would_obey(path: str, reason: str, lost: str, word: str, dst: str) -> None:
+    workers = [WorkerReport("worker-1", 0, 1, 0, 0, {}, [lost])]
+    failed = [Failure(path, reason, "worker-1", 2, [word])]
+    text = summary(dataclasses.replace(REPORT, failed=failed, workers=workers, dst=dst))
     assert all(line.isprintable() for line in text.split("\n")), ascii(text)
-    assert len(text.split("\n")) == 4
+    assert len(text.split("\n")) == 4 + (word not in reason)
 
 
 @given(texts)

@@ -6,9 +6,11 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,24 +18,37 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanout import commands
-from fanout.commands import Place
+from fanout.commands import Place, Program
+from fanout.deck import Deck
 from fanout.plan import Batch, Input
 from fanout.results import (
+    LONG,
+    WORDS,
+    Ending,
     Line,
     Outcome,
     explain,
+    hash_file,
     judge,
     land,
     match,
+    parse_ending,
     parse_manifest,
     parse_report,
     safe,
+    unfit,
+    words_about,
 )
-from fanout.worker import regroup
 from tests.unit.samples import HOSTILE, PROBE, read_tree, write_tree
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGEST = "0123456789abcdef" * 4
+
+
+def ended(code: int, log: str = "some words\nlast words\n") -> Ending:
+    """An end with room to spare."""
+    return Ending(code, log, 10**9, 10**6)
+
 
 # Few names in few folders, so that results often are somebody's.
 stems = st.sampled_from([b"a", b"ab", b"a.b", b".a", b"1", b"10", b"\xff"])
@@ -43,7 +58,8 @@ keys = st.builds(
 )  # fmt: skip
 inputs = st.lists(keys, unique=True, min_size=1, max_size=8).map(lambda found: [Input(key, 1) for key in sorted(found)])
 paths = st.lists(keys, unique=True, max_size=8)
-reports = st.dictionaries(keys, st.builds(Line, st.booleans(), st.sampled_from(["", "too dark"])), max_size=8)
+lines = st.builds(Line, st.booleans(), st.sampled_from(["", "too dark"]), st.sampled_from([None, 0.5]))
+reports = st.dictionaries(keys, lines, max_size=8)
 
 
 # ---- what comes from the worker may be anything
@@ -61,9 +77,12 @@ def test_a_manifest_is_what_sha256sum_wrote(manifest: dict[bytes, str]) -> None:
     assert parse_manifest(data) == manifest
 
 
+FIELDS = ["path", "ok", "error", "seconds", ""]
 json_values = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(st.characters(), max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["path", "ok", "error", ""]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["path", "ok", "error", "seconds", ""]), inner)
+    ),
     max_leaves=8,
 )
 
@@ -74,6 +93,7 @@ def test_a_garbled_report_is_read(data: bytes) -> None:
     found = parse_report(data + good + data)
     assert b"good" in found
     assert {(type(line.ok), type(line.error)) for line in found.values()} == {(bool, str)}
+    assert all(line.seconds is None or line.seconds >= 0 for line in found.values())
 
 
 @pytest.mark.parametrize(
@@ -90,9 +110,12 @@ def test_a_report_is_read_line_by_line_and_the_last_one_wins() -> None:
     lines = [
         b'{"path": "a", "ok": false, "error": "first try"}', b"Warning: not JSON", b"", b'{"path": "a", "ok": true}',
         b'{"path": "caf\\u00e9\\udcff", "ok": false}', b'{"path": "n\\nl", "ok": "yes", "error": 7}', b'{"path": "cut',
+        b'{"path": "b", "ok": true, "seconds": 1.5}', b'{"path": "c", "ok": true, "seconds": -1}',
+        b'{"path": "d", "ok": true, "seconds": "long"}', b'{"path": "e", "ok": true, "seconds": 0}',
     ]  # fmt: skip
     assert parse_report(b"\n".join(lines)) == {
         b"a": Line(True, ""), b"caf\xc3\xa9\xff": Line(False, ""), b"n\nl": Line(False, "7"),
+        b"b": Line(True, "", 1.5), b"c": Line(True, ""), b"d": Line(True, ""), b"e": Line(True, "", 0.0),
     }  # fmt: skip
 
 
@@ -152,7 +175,7 @@ def test_a_result_that_could_be_of_two_inputs_is_the_first_ones_in_every_process
 def test_every_input_has_one_fate(
     given_inputs: list[Input], code: int, report: dict[bytes, Line], given_paths: list[bytes]
 ) -> None:
-    outcome = judge(given_inputs, code, report, given_paths, "last words")
+    outcome = judge(given_inputs, ended(code), report, given_paths)
     fates = [*outcome.results, *outcome.failed, *(item.key for item in outcome.open)]
     assert sorted(fates) == sorted(item.key for item in given_inputs)
     assert all(outcome.failed.values()), "a reason for each"
@@ -186,7 +209,7 @@ MUTE = "the program reported a failure and gave no reason"
 def test_judge(
     names: list[bytes], code: int, report: dict[bytes, Line], results: list[bytes], expected: Outcome
 ) -> None:
-    assert judge([Input(name, 1) for name in names], code, report, results, "last words") == expected
+    assert judge([Input(name, 1) for name in names], ended(code), report, results) == expected
 
 
 @pytest.mark.parametrize(
@@ -198,32 +221,81 @@ def test_explain(code: int, words: str) -> None:
     assert words in explain(code)
 
 
+# ---- how a batch ended
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"0", b"0\n1", b"0\n1 2 3", b"0\n1 2 3 ", b"x\n1 2 3 4", b"0\n1 2 3 4 5", b"\xff\n1 2 3 4"]
+)
+def test_an_end_that_is_not_whole_is_no_end(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        parse_ending(data, b"")
+
+
+def test_an_end_is_a_code_and_what_is_free() -> None:
+    assert parse_ending(b"137\n5 4096 100 7\n", b"a\xff\n") == Ending(137, "a\ufffd\n", 20480, 7)
+    assert parse_ending(b"0\n5 4096 0 0\n", b"").inodes is None, "a file system that doesn't count them"
+    assert parse_ending(b"0\n5 4096 9 0\n", b"").inodes == 0
+
+
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [("", "it said nothing"), (" \n\n", "it said nothing"), ("a\n b \n\n", "b"),
+     ("docker: no such image.\nSee 'docker run --help'.\n", "docker: no such image.")],
+)  # fmt: skip
+def test_what_a_program_said_last(log: str, said: str) -> None:
+    assert ended(1, log).said == said
+
+
+def test_only_docker_can_say_that_there_is_no_program() -> None:
+    log = "docker: Error response from daemon: exec: \"x\": executable file not found\nSee 'docker run --help'.\n"
+    assert [code for code in (0, 1, 125, 126, 127, 137) if ended(code, log).cannot_start] == [126, 127]
+    assert not ended(127, "sh: convert: not found").cannot_start
+
+
+def test_words_are_those_that_name_the_input_or_the_last_ones() -> None:
+    log = "".join(f"line {n}\n\n" for n in range(20)) + "d/a.jpg: first\n a.jpg: second  \nb.jpg: third\n"
+    assert words_about(b"d/a.jpg", log) == ["d/a.jpg: first", " a.jpg: second"]
+    assert words_about(b"c.jpg", log) == ["line 18", "line 19", "d/a.jpg: first", " a.jpg: second", "b.jpg: third"]
+    assert words_about(b"c.jpg", "") == []
+    assert words_about(b"c.jpg", "x" * 999) == ["x" * LONG]
+    assert words_about(b"\xff.jpg", "1\n?.jpg: bad\n2\n") == ["?.jpg: bad"]
+
+
+@given(st.sampled_from(HOSTILE), st.text(max_size=300))
+def test_words_are_few_and_short(key: bytes, log: str) -> None:
+    found = words_about(key, log * 9)
+    assert len(found) <= WORDS
+    assert all(word.strip() and len(word) <= LONG for word in found)
+
+
 # ---- the hunt for the inputs that spoil a batch
 
+RunOf = tuple[int, dict[bytes, Line], list[bytes]]
 
-def hunt(batch: Batch, program: Callable[[Batch], tuple[int, dict[bytes, Line], list[bytes]]]) -> tuple[Outcome, int]:
-    """Run a program over a batch and what becomes of it, as workers do; returns all fates and the number of starts."""
-    whole, todo, starts = Outcome(), [batch], 0
-    while todo:
-        part = todo.pop()
+
+def hunt(inputs: Sequence[Input], program: Callable[[Batch], RunOf]) -> tuple[Outcome, int]:
+    """Run a program over inputs and what becomes of them, as workers do; returns all fates and the number of starts."""
+    whole, deck, starts = Outcome(), Deck(), 0
+    deck.deal({"worker-1": inputs})
+    while part := deck.take("worker-1", lambda waiting: 10**12, lambda flight, flights: False):
         assert len(part.name) < 200, "its name is that of a folder on the worker"
         starts += 1
         assert starts < 100_000, "it never ends"
-        outcome = judge(part.inputs, *program(part), "last words")
-        assert not whole.results.keys() & outcome.results.keys(), "processed and counted once"
+        code, report, paths = program(part)
+        outcome = judge(part.inputs, ended(code), report, paths)
+        assert deck.claim(outcome.results) == list(outcome.results), "processed and counted once"
         whole.results |= outcome.results
         whole.failed |= outcome.failed
-        again = regroup(part, outcome.open)
-        assert sorted(item for piece in again for item in piece.inputs) == sorted(outcome.open)
-        assert all(len(piece.inputs) < len(part.inputs) for piece in again)
-        todo += again
+        assert deck.settle(part, outcome.failed).keys() == outcome.failed.keys()
+    assert deck.left == 0
     return whole, starts
 
 
-def dies_at(bad: set[bytes], *, reports: bool) -> Callable[[Batch], tuple[int, dict[bytes, Line], list[bytes]]]:
+def dies_at(bad: set[bytes], *, reports: bool) -> Callable[[Batch], RunOf]:
     """A program that ends at its first bad input; with `reports` it says which ones went well before."""
 
-    def program(batch: Batch) -> tuple[int, dict[bytes, Line], list[bytes]]:
+    def program(batch: Batch) -> RunOf:
         found = [item.key for item in batch.inputs]
         first = next((place for place, key in enumerate(found) if key in bad), len(found))
         done = found[:first]
@@ -234,31 +306,30 @@ def dies_at(bad: set[bytes], *, reports: bool) -> Callable[[Batch], tuple[int, d
 
 @given(st.integers(1, 300), st.sets(st.integers(0, 299), max_size=6), st.booleans())
 def test_bad_inputs_alone_fail_and_soon(count: int, places: set[int], reports: bool) -> None:
-    batch = Batch("worker-1.0001", tuple(Input(b"%04d" % n, 1) for n in range(count)))
+    found = [Input(b"%04d" % n, 1) for n in range(count)]
     bad = {b"%04d" % n for n in places if n < count}
-    whole, starts = hunt(batch, dies_at(bad, reports=reports))
+    whole, starts = hunt(found, dies_at(bad, reports=reports))
     assert set(whole.failed) == bad
-    assert set(whole.results) == {item.key for item in batch.inputs} - bad
+    assert set(whole.results) == {item.key for item in found} - bad
     # A batch that fails makes two; no more than one batch of each size fails for each bad input.
     assert starts <= 1 + len(bad) * (2 * math.ceil(math.log2(count)) + 1)
 
 
 def test_a_program_that_manages_one_input_at_a_time_comes_through() -> None:
     """It leaks, say, and is killed at its second; the names of what is left must not outgrow a file's name."""
-    batch = Batch("worker-1.0001", tuple(Input(b"%04d" % n, 1) for n in range(250)))
+    found = [Input(b"%04d" % n, 1) for n in range(250)]
 
-    def program(part: Batch) -> tuple[int, dict[bytes, Line], list[bytes]]:
+    def program(part: Batch) -> RunOf:
         first = part.inputs[0].key
         return int(len(part.inputs) > 1) * 137, {first: Line(True, "")}, [first]
 
-    whole, starts = hunt(batch, program)
-    assert set(whole.results) == {item.key for item in batch.inputs}
+    whole, starts = hunt(found, program)
+    assert set(whole.results) == {item.key for item in found}
     assert starts == 250
 
 
 def test_an_all_bad_batch_is_failed_one_by_one() -> None:
-    batch = Batch("b", tuple(Input(b"%04d" % n, 1) for n in range(100)))
-    whole, starts = hunt(batch, lambda part: (1, {}, []))
+    whole, starts = hunt([Input(b"%04d" % n, 1) for n in range(100)], lambda part: (1, {}, []))
     assert len(whole.failed) == 100
     assert starts == 199
 
@@ -280,10 +351,9 @@ def test_unsafe_paths(path: bytes) -> None:
     assert not safe(path)
 
 
-def landed(tmp_path: Path, path: bytes, digest: str | None = None) -> str | None:
+def landed(tmp_path: Path, path: bytes) -> None:
     """Land staging/PATH in tmp_path/dst."""
-    staging, dst = os.fsencode(tmp_path / "staging"), os.fsencode(tmp_path / "dst")
-    return land(staging, dst, path, digest or hashlib.sha256(b"new").hexdigest())
+    land(os.fsencode(tmp_path / "staging"), os.fsencode(tmp_path / "dst"), path)
 
 
 @pytest.fixture
@@ -296,7 +366,7 @@ def staged(tmp_path: Path) -> Path:
 
 
 def test_a_result_lands_in_its_folder(staged: Path) -> None:
-    assert landed(staged, b"d/b") is None
+    landed(staged, b"d/b")
     assert read_tree(staged / "dst") == {b"d/b": b"new"}
     assert not (staged / "staging" / "d" / "b").exists()
 
@@ -305,7 +375,7 @@ def test_a_reader_never_sees_half_a_file(staged: Path) -> None:
     """The old file is replaced, not written to: who has it open keeps it."""
     (staged / "dst" / "a").write_bytes(b"old")
     with (staged / "dst" / "a").open("rb") as reader:
-        assert landed(staged, b"a") is None
+        landed(staged, b"a")
         assert reader.read() == b"old"
     assert (staged / "dst" / "a").read_bytes() == b"new"
 
@@ -313,36 +383,45 @@ def test_a_reader_never_sees_half_a_file(staged: Path) -> None:
 def test_a_link_in_the_way_is_replaced_not_followed(staged: Path) -> None:
     (staged / "outside").write_bytes(b"precious")
     (staged / "dst" / "a").symlink_to(staged / "outside")
-    assert landed(staged, b"a") is None
+    landed(staged, b"a")
     assert (staged / "outside").read_bytes() == b"precious"
     assert not (staged / "dst" / "a").is_symlink()
 
 
+def test_what_is_in_the_way_is_told_and_stays(staged: Path) -> None:
+    (staged / "dst" / "a").mkdir()
+    (staged / "dst" / "d").write_bytes(b"a file where a folder is needed")
+    for path in (b"a", b"d/b", b"gone"):
+        with pytest.raises(OSError, match=r"directory|exists|No such file"):
+            landed(staged, path)
+    assert read_tree(staged / "dst") == {b"d": b"a file where a folder is needed"}
+
+
 @pytest.mark.parametrize("digest", ["0" * 64, "", "not a hash"])
-def test_a_damaged_result_does_not_land(staged: Path, digest: str) -> None:
-    reason = land(os.fsencode(staged / "staging"), os.fsencode(staged / "dst"), b"a", digest)
-    assert reason is not None
-    assert "damaged on the way" in reason
-    assert read_tree(staged / "dst") == {}
+def test_a_damaged_result_is_unfit(staged: Path, digest: str) -> None:
+    staging = os.fsencode(staged / "staging")
+    assert unfit(staging, b"a", hash_file(staging + b"/a")) is None
+    assert unfit(staging, b"a", digest) == "its result is not what the worker computed (damaged on the way)"
 
 
 @pytest.mark.parametrize("path", [b"../escaped", b"/tmp/escaped", b"d/../../escaped", b".fanrun/report.json", b""])
-def test_a_path_that_leads_elsewhere_does_not_land(staged: Path, path: bytes) -> None:
+def test_a_path_that_leads_elsewhere_is_unfit(staged: Path, path: bytes) -> None:
     (staged / "escaped").write_bytes(b"new")
-    reason = landed(staged, path)
-    assert reason is not None
-    assert "may be written" in reason
-    assert read_tree(staged / "dst") == {}
+    reason = unfit(os.fsencode(staged / "staging"), path, hashlib.sha256(b"new").hexdigest())
+    assert reason == f"its result's path {os.fsdecode(path)!r} is not one that may be written"
 
 
-def test_what_stands_in_dst_gives_a_reason(staged: Path) -> None:
-    (staged / "dst" / "a").mkdir()
-    (staged / "dst" / "d").write_bytes(b"a file where a folder is needed")
-    for path, words in ((b"a", "directory"), (b"d/b", "exists|directory"), (b"gone", "No such file")):
-        reason = landed(staged, path)
-        assert reason is not None
-        assert any(word in reason for word in words.split("|")), reason
-    assert read_tree(staged / "dst") == {b"d": b"a file where a folder is needed"}
+def test_a_result_that_did_not_arrive_is_unfit(staged: Path) -> None:
+    reason = unfit(os.fsencode(staged / "staging"), b"gone", DIGEST)
+    assert reason == "its result did not arrive (No such file or directory)"
+
+
+@given(st.binary(max_size=3000))
+def test_a_files_hash_is_its_sha256(content: bytes) -> None:
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(content * 999)
+        file.flush()
+        assert hash_file(os.fsencode(file.name)) == hashlib.sha256(content * 999).hexdigest()
 
 
 def test_from_a_program_to_dst(tmp_path: Path) -> None:
@@ -351,14 +430,23 @@ def test_from_a_program_to_dst(tmp_path: Path) -> None:
     place = Place("r", "b")
     target, staging, dst = tmp_path / "out", tmp_path / "staging", tmp_path / "dst"
     program = ["cp", "-r", f"{tmp_path}/made/.", f"{target}/data/"]
-    subprocess.run([*commands.batch_argv(place, "i", (), PROBE)[:4], str(target), *program], check=True)
+    argv = commands.batch_argv(place, Program("i"), PROBE)
+    subprocess.run([*argv[:4], str(target), "name", "0", "0", *program], check=True)
     argv = [part for part in commands.pull_argv("ssh", "h", place, str(staging)) if not part.startswith("--rsh=")]
     subprocess.run([*argv[:-2], f"{target}/", argv[-1]], check=True)
     manifest = parse_manifest((staging / "manifest").read_bytes())
-    found = [Input(key, 0) for key in written]
-    outcome = judge(found, int((staging / "exit").read_text()), {}, manifest, "")
+    end = parse_ending((staging / "exit").read_bytes(), (staging / "log").read_bytes())
+    assert (end.code, end.log) == (0, "")
+    assert end.free == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.1)
+    outcome = judge([Input(key, 0) for key in written], end, {}, manifest)
     assert set(outcome.results) == set(written)
     data = os.fsencode(staging / "data")
-    reasons = [land(data, os.fsencode(dst), path, manifest[path]) for mine in outcome.results.values() for path in mine]
-    assert set(reasons) == {None}
+    for path in [path for mine in outcome.results.values() for path in mine]:
+        assert unfit(data, path, manifest[path]) is None
+        land(data, os.fsencode(dst), path)
     assert read_tree(dst) == written
+
+
+@pytest.mark.parametrize("seconds", [b"1" + b"0" * 400, b"Infinity", b"NaN", b"-1", b'"x"', b"null"])
+def test_seconds_that_no_program_takes_are_passed_over(seconds: bytes) -> None:
+    assert parse_report(b'{"path": "a", "ok": true, "seconds": %s}' % seconds) == {b"a": Line(True, "")}

@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from pathlib import Path
 
 import pytest
 
+from fanout import ledger as ledgers
 from fanout import run as runs
-from fanout.plan import Input
-from fanout.run import Request, Run, check_paths, check_tools, check_writable, find_inputs, make_plan
+from fanout.ledger import Fact, Ledger, look
+from fanout.run import (
+    Limits,
+    Request,
+    Run,
+    again,
+    check,
+    check_paths,
+    check_tools,
+    check_writable,
+    dry_run,
+    find_inputs,
+    unfit,
+)
+from fanout.verify import ledger_path
 from provision.errors import ToolMissing, UsageError
-from provision.fleet import Folder
+from provision.fleet import Folder, Image
 from provision.progress import Board
-from tests.unit.samples import FLEET, PROBE, write_tree
+from tests.unit.samples import FLEET, PROBE, read_tree, write_tree
+
+IMAGE = Image("process.py", "sha256:11", "hub:5000/i@sha256:00")
 
 
 @pytest.fixture
@@ -78,20 +95,128 @@ def test_a_tool_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     assert caught.value.tool == tool
 
 
-def test_a_plan_is_every_workers_batches() -> None:
-    inputs = [Input(b"%d" % n, n) for n in range(5)]
-    todo = make_plan(inputs, 1, ["worker-1", "worker-2"])
-    assert (todo.size, todo.links) == (10, 1)
-    assert {name: [batch.size for batch in cut] for name, cut in todo.batches.items()} == {
-        "worker-1": [0 + 2 + 4], "worker-2": [1 + 3],
-    }  # fmt: skip
+def test_only_some_inputs_are_found_and_it_may_be_none(top: Path) -> None:
+    write_tree(top, (b"src/b", b"src/c"))
+    wanted = Request(str(top / "src"), "/dst", exclude=("c",), only=frozenset([b"b", b"c", b"gone"]))
+    assert [item.key for item in find_inputs(wanted)[0]] == [b"b"]
+    assert find_inputs(dataclasses.replace(wanted, only=frozenset()))[0] == []
 
 
-def test_workers_without_room_take_no_part(tmp_path: Path, folder: Folder) -> None:
-    current = Run(Request("/src", str(tmp_path)), FLEET, folder, "image", Board())
-    todo = make_plan([Input(b"a", 1000)], 0, ["worker-1", "worker-2"])
+def test_a_check_makes_dst_and_tells_the_inputs(top: Path) -> None:
+    (top / "src" / "loop").symlink_to(".")
+    inputs, links = check(Request(str(top / "src"), str(top / "dst")))
+    assert ([item.key for item in inputs], links) == ([b"a"], 2)
+    assert (top / "dst" / ".fanrun").is_dir()
+
+
+def test_dst_may_hold_src_unless_results_would_replace_inputs(top: Path) -> None:
+    """A result of the input KEY goes to DST/KEY; that must not be an input's own path."""
+    write_tree(top, (b"inner/src/a",))
+    check_paths(str(top / "inner" / "src"), str(top / "inner"))
+    write_tree(top, (b"inner/src/src/a",))
+    with pytest.raises(UsageError, match="holds --src, and results would replace inputs in src"):
+        check_paths(str(top / "inner" / "src"), str(top / "inner"))
+
+
+def test_a_dst_is_held_by_one_run(top: Path, folder: Folder) -> None:
+    request = Request(str(top / "src"), str(top / "dst"))
+    check_writable(request.dst)
+    first, second = (Run(request, FLEET, folder, IMAGE, Board()) for _ in range(2))
+    assert first.name != second.name
+    with first.hold():
+        assert (top / "dst" / ".fanrun" / "staging").is_dir()
+        with (
+            pytest.raises(UsageError, match=f"is in use by run {first.name} .*; wait for it, or give another"),
+            second.hold(),
+        ):
+            pass
+    assert sorted(path.name for path in (top / "dst" / ".fanrun").iterdir()) == ["lock", "runs"]
+    with second.hold():
+        assert Path(second.home).is_dir()
+
+
+def test_what_a_killed_run_left_is_cleared(top: Path, folder: Folder) -> None:
+    write_tree(top, (b"dst/.fanrun/staging/worker-1-b/data/a",))
+    with Run(Request(str(top / "src"), str(top / "dst")), FLEET, folder, IMAGE, Board()).hold():
+        assert list((top / "dst" / ".fanrun" / "staging").iterdir()) == []
+
+
+def test_workers_without_room_or_docker_take_no_part() -> None:
     needed = 4 * 1000 + runs.SPARE
-    roomy, full = (dataclasses.replace(PROBE, disk_free=free) for free in (needed, needed - 1))
-    assert current.check_space({"worker-1": full, "worker-2": roomy}, todo) == {"worker-2": roomy}
-    with pytest.raises(UsageError, match="no worker has 67 MB free for its batches"):
-        current.check_space({"worker-1": full, "worker-2": full}, todo)
+    assert unfit(dataclasses.replace(PROBE, disk_free=needed), 1000) == ""
+    assert unfit(dataclasses.replace(PROBE, disk_free=needed - 1), 1000).startswith("67 MB free, 67 MB needed; ")
+    assert unfit(dataclasses.replace(PROBE, docker=""), 0).startswith("its Docker does not answer; ")
+
+
+# ---- what is done before
+
+
+def record(dst: Path, args: tuple[str, ...], *keys: bytes) -> Ledger:
+    """A DST in which these inputs (of write_tree) are done: their results are copies."""
+    check_writable(str(dst))
+    ledger = Ledger(ledger_path(str(dst)))
+    written = write_tree(dst, keys)
+    hashes = {key: ledger.hash_of(bytes(dst) + b"/" + key) for key in written}
+    program = ledgers.program(IMAGE.id, args)
+    ledger.record(program, [Fact(key, digest, {b"=": digest}) for key, digest in hashes.items()])
+    for key, digest in hashes.items():
+        ledger.saw(bytes(dst) + b"/" + key, look(bytes(dst) + b"/" + key), digest)
+    return ledger
+
+
+def test_a_dry_run_tells_what_is_done_and_deals_the_rest(top: Path) -> None:
+    write_tree(top / "src", (b"a", b"b", b"c", b"d"))
+    record(top / "dst", ("--op",), b"a", b"b").close()
+    request = Request(str(top / "src"), str(top / "dst"), ("--op",))
+    before = read_tree(top)
+    todo = dry_run(request, FLEET, IMAGE)
+    assert (todo.inputs, todo.kept) == (4, 2)
+    assert {name: [item.key for item in share] for name, share in todo.shares.items()} == {
+        "worker-1": [b"c"], "worker-2": [b"d"],
+    }  # fmt: skip
+    other = dataclasses.replace(IMAGE, id="sha256:22")
+    assert dry_run(dataclasses.replace(request, force=True), FLEET, IMAGE).kept == 0
+    assert dry_run(dataclasses.replace(request, args=()), FLEET, IMAGE).kept == 0
+    assert dry_run(request, FLEET, other).kept == 0
+    assert dry_run(request, FLEET, None).kept == 0
+    assert read_tree(top) == before
+
+
+def test_a_run_sorts_out_unless_it_is_forced(top: Path, folder: Folder) -> None:
+    write_tree(top / "src", (b"a", b"b"))
+    ledger = record(top / "dst", (), b"a")
+    (top / "src" / "a").rename(top / "src" / "renamed")
+    stream = io.StringIO()
+    request = Request(str(top / "src"), str(top / "dst"))
+    inputs, _ = find_inputs(request)
+    current = Run(request, FLEET, folder, IMAGE, Board(total=len(inputs), stream=stream, pause=0))
+    forced = Run(dataclasses.replace(request, force=True), FLEET, folder, IMAGE, Board())
+    with current.hold():
+        assert forced.sort_out(ledger, inputs).todo == inputs
+        found = current.sort_out(ledger, inputs)
+    assert [item.key for item in found.todo] == [b"b"]
+    assert [item.key for item in found.copied] == [b"renamed"]
+    assert found.kept == []
+    assert "1 of 2 done before, 1 under another name" in stream.getvalue()
+    assert (top / "dst" / "renamed").read_bytes() == (top / "src" / "renamed").read_bytes()
+    ledger.close()
+
+
+def test_a_retry_is_the_last_run_with_what_failed_in_it(tmp_path: Path) -> None:
+    dst = str(tmp_path)
+    with pytest.raises(UsageError, match="has no ledger; give a folder that `fab run` brought results to"):
+        again(dst, Limits())
+    check_writable(dst)
+    ledger = Ledger(ledger_path(dst))
+    with pytest.raises(UsageError, match="no run has begun there yet"):
+        again(dst, Limits())
+    for name, args in (("r1", ("--other",)), ("r2", ("--op", "rotate 90"))):
+        request = Request("/src", dst, args, ("*.jpg",), ("b*", "d/*"), Limits(9, 9, 9))
+        ledger.begin(name, "p", request.remembered("another:1"))
+    ledger.fail([(b"a\xff.jpg", "dark")])
+    assert again(dst, Limits(retries=0)) == (
+        Request("/src", dst, ("--op", "rotate 90"), ("*.jpg",), ("b*", "d/*"), Limits(retries=0), False,
+                frozenset([b"a\xff.jpg"])),
+        "another:1",
+    )  # fmt: skip
+    ledger.close()

@@ -1,0 +1,86 @@
+"""What makes a fleet of the provider `local` worse than it is: slow links, and little of a processor."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from benchmarks.contest import BenchError
+from provision.fleet import Folder
+from provision.remote import ssh_argv
+
+GROUP = "fanrun-bench"
+# 20 ms of the link's own rate, and no packet lost for want of a queue.
+SHAPE = "tc qdisc replace dev {link} root tbf rate {mbit}mbit burst {burst} limit 4mb"
+# A control group that the host's containers are put into, of either version.
+LIMIT = r"""
+set -e
+name=$1 quota=$2
+if [ -d /sys/fs/cgroup/cpu ]; then
+  mkdir -p "/sys/fs/cgroup/cpu/$name"
+  echo 100000 >"/sys/fs/cgroup/cpu/$name/cpu.cfs_period_us"
+  echo "$quota" >"/sys/fs/cgroup/cpu/$name/cpu.cfs_quota_us"
+else
+  mkdir -p "/sys/fs/cgroup/$name"
+  echo +cpu >/sys/fs/cgroup/cgroup.subtree_control
+  echo "$quota 100000" >"/sys/fs/cgroup/$name/cpu.max"
+fi
+echo "{\"cgroup-parent\": \"/$name\"}" >/etc/docker/daemon.json
+service docker restart >/dev/null
+"""
+FREE = "rm /etc/docker/daemon.json && service docker restart >/dev/null"
+
+
+def on(folder: Folder, host: str, script: str, *words: str) -> str:
+    """Run a shell script as root on a host; returns what it printed, BenchError if it fails."""
+    argv = ["sudo", "-n", "sh", "-c", script, "sh", *words]
+    return _checked(ssh_argv(folder, host, argv))
+
+
+def here(command: str) -> str:
+    """Run a command as root on this machine."""
+    return _checked([*(["sudo", "-n"] if os.getuid() else []), *command.split()])
+
+
+@contextlib.contextmanager
+def slow_links(folder: Folder, mbit: int) -> Iterator[None]:
+    """Give every worker a link of so many Mbit/s each way, by a token bucket filter at either end."""
+    undo = []
+    shape = SHAPE.format(link="{link}", mbit=mbit, burst=max(mbit * 1000 // 8 * 20, 16_000))
+    try:
+        for host in folder.load().workers:
+            index = on(folder, host.name, "cat /sys/class/net/eth0/iflink").strip()
+            links = Path("/sys/class/net").iterdir()
+            mine = [path.name for path in links if (path / "ifindex").read_text().strip() == index]
+            if len(mine) != 1:
+                raise BenchError(f"{host.name}'s link has no end on this machine; slow links need the provider local")
+            here(shape.format(link=mine[0]))
+            undo.append((host.name, mine[0]))
+            on(folder, host.name, shape.format(link="eth0"))
+        yield
+    finally:
+        for name, link in undo:
+            here(f"tc qdisc del dev {link} root")
+            on(folder, name, "tc qdisc del dev eth0 root")
+
+
+@contextlib.contextmanager
+def little_cpu(folder: Folder, shares: Mapping[str, float]) -> Iterator[None]:
+    """Give the programs on each worker named so much of one processor's time."""
+    try:
+        for name, share in shares.items():
+            on(folder, name, LIMIT, f"{GROUP}-{name}", str(int(share * 100_000)))
+        yield
+    finally:
+        for name in shares:
+            on(folder, name, FREE)
+
+
+def _checked(argv: list[str]) -> str:
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise BenchError(f"{' '.join(argv[:2])} … ended with {done.returncode}: {done.stderr.strip()}")
+    return done.stdout

@@ -1,0 +1,196 @@
+"""The workers of a run: who is at work, who is lost, who comes back."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from loguru import logger
+
+from fanout import commands
+from fanout.execute import Stopped
+from fanout.landing import Tally
+from fanout.link import Link
+from fanout.report import shown
+from fanout.watch import EVERY, Watch
+from fanout.worker import Job, Worker
+from provision.errors import FanrunError, HostUnreachable
+from provision.fleet import Folder
+from provision.probe import Probe, parse, probe_argv
+from provision.remote import FAN_OUT, fan_out
+
+PATIENCE = 0.2
+RETURN = 30.0
+"""Seconds that a run without any worker waits for one to come back."""
+STRIKES = 3
+"""A worker that was lost so many times in a row without settling an input stays out."""
+GRACE = 2
+"""Seconds that a container has to end by itself when the run is interrupted."""
+
+
+@dataclass
+class _Absence:
+    """A worker that is lost: `again` is when to look for it next, on the monotonic clock; `probe` once it is back."""
+
+    again: float
+    looking: bool = False
+    probe: Probe | None = None
+    strikes: int = 0
+
+
+class Crew:
+    """Starts a worker on every host, gives lost ones up and takes them back, and ends them all."""
+
+    def __init__(self, job: Job, folder: Folder, fit: Callable[[Probe], str], dead: Sequence[str] = ()) -> None:
+        """`fit` tells why a host can't take part, "" if it can; `dead` are runs that could not clean up."""
+        self._job, self._folder, self._fit, self._dead = job, folder, fit, dead
+        self._links: dict[str, Link] = {}
+        self._workers: dict[str, Worker] = {}
+        self._started: list[Worker] = []
+        self._absent: dict[str, _Absence] = {}
+        self._watch = Watch()
+        self._slots = threading.BoundedSemaphore(FAN_OUT)
+        self._turns = 0
+        self.tallies: dict[str, Tally] = {}
+
+    def open(self, names: Sequence[str]) -> tuple[dict[str, Probe], dict[str, FanrunError]]:
+        """Connect to every host and make room for the run there: (probes, errors) by name.
+
+        One that can't take part now is taken in later if it can.
+        """
+        probes, errors = fan_out(names, self._open)
+        for name in errors:
+            self._absent[name] = _Absence(time.monotonic() + EVERY)
+        return probes, errors
+
+    def work(self, probes: Mapping[str, Probe]) -> None:
+        """Let these hosts work until every input is settled, or nobody is left to do it.
+
+        Raises what a worker's own code raised: an error here, not on a host.
+        """
+        for name, probe in probes.items():
+            self._start(name, probe)
+        alone_since = 0.0
+        while not self._job.deck.wait(PATIENCE):
+            self._look_after()
+            if self._workers.keys() - self._absent.keys():
+                alone_since = 0.0
+            elif not alone_since:
+                alone_since = time.monotonic()
+                logger.warning("no worker is left; waiting {:.0f} s for one to come back", RETURN)
+            elif time.monotonic() - alone_since > RETURN or not self._awaited():
+                return
+
+    def wind_down(self) -> None:
+        """Begin nothing new, stop the containers, and bring home what is done."""
+        self._job.deck.stop()
+        working = {name: worker for name, worker in self._workers.items() if name not in self._absent}
+
+        def halt(name: str) -> None:
+            link = self._links[name]
+            link.end_pushes()
+            with contextlib.suppress(Stopped):  # it was lost meanwhile
+                link.run(commands.halt_argv(self._job.run, GRACE), timeout=20)
+
+        threading.Thread(target=lambda: fan_out(working, halt), daemon=True).start()
+        while any(worker.alive() for name, worker in working.items() if name not in self._absent):
+            self._job.deck.wait(PATIENCE)
+            self._look_after()
+
+    def close(self) -> None:
+        """End everything here and on the hosts, a host that is gone is passed over; what has arrived is landed.
+
+        Raises what a worker's own code raised: an error here, not on a host.
+        """
+        self._job.deck.stop()
+        self._watch.close()
+
+        def end(name: str) -> None:
+            link = self._links[name]
+            link.stop()
+            for worker in self._started:
+                if worker.name == name:
+                    worker.join()
+            if name not in self._absent or self._absent[name].strikes == STRIKES:
+                done = link.last(commands.stop_argv(self._job.run), timeout=20)
+                if done.exit_code != 0:
+                    logger.debug("{}: could not be cleaned ({})", name, done.reason)
+            link.disconnect()
+
+        fan_out(self._links, end)
+        for worker in self._started:
+            if worker.crash is not None:
+                raise worker.crash
+
+    def _open(self, name: str) -> Probe:
+        """Connect, end what an earlier connection left behind, and ask the host how it is."""
+        with self._slots:
+            self._turns += 1
+            link = Link(self._folder, name, f"{self._job.run}-{self._turns}")
+            # One that comes back may still be at what it was told before.
+            make = commands.open_argv(self._job.run, [self._job.run] if name in self._links else self._dead)
+            self._links[name] = link
+            done = link.run(["sh", "-c", '"$@" && exec sh -c "$0"', probe_argv()[2], *make], timeout=40)
+        if done.exit_code != 0:
+            raise HostUnreachable(done.reason, host=name)
+        probe = parse(done.output.decode(errors="replace"))
+        reason = self._fit(probe)
+        if reason:
+            raise HostUnreachable(reason, host=name)
+        return probe
+
+    def _start(self, name: str, probe: Probe) -> None:
+        tally = self.tallies.setdefault(name, Tally())
+        worker = self._workers[name] = Worker(self._job, self._links[name], probe, tally)
+        self._job.deck.join(name)
+        self._started.append(worker)
+        self._watch.add(self._links[name])
+        worker.start()
+
+    def _look_after(self) -> None:
+        """Give up who is lost, take back who is there again."""
+        for name, reason in self._watch.check().items():
+            self._workers[name].lost = self._workers[name].lost or reason
+        for name, worker in self._workers.items():
+            if worker.crash is not None:
+                raise worker.crash
+            if worker.lost and name not in self._absent:
+                self._lose(worker)
+        for name, absence in list(self._absent.items()):
+            if absence.probe is not None and not self._job.deck.stopped:
+                del self._absent[name]
+                logger.warning("{} is back", name)
+                self._start(name, absence.probe)
+                self._workers[name].strikes = absence.strikes
+            elif not absence.looking and absence.strikes < STRIKES and time.monotonic() > absence.again:
+                absence.looking = True
+                threading.Thread(target=self._look_for, args=(name, absence), daemon=True).start()
+
+    def _lose(self, worker: Worker) -> None:
+        name = worker.name
+        strikes = 0 if worker.settled else worker.strikes + 1
+        self._absent[name] = _Absence(time.monotonic() + EVERY * strikes, strikes=strikes)
+        self._watch.drop(name)
+        worker.tally.lost.append(worker.lost)
+        count = self._job.deck.lose(name)
+        logger.warning("{} is lost: {}; {} batches go to the others", name, worker.lost, count)
+        self._job.board.say(name, f"lost: {shown(worker.lost)}")
+        # Its commands may hang as the host does; nobody waits for their end.
+        threading.Thread(target=self._links[name].close, daemon=True).start()
+
+    def _awaited(self) -> bool:
+        """Whether a lost worker may still come back."""
+        return any(absence.strikes < STRIKES for absence in self._absent.values())
+
+    def _look_for(self, name: str, absence: _Absence) -> None:
+        """Try to reach a lost worker; it is taken back when it answers and is fit."""
+        try:
+            absence.probe = self._open(name)
+        except (FanrunError, Stopped) as error:
+            logger.debug("{} is not back yet: {}", name, error)
+        finally:
+            absence.again = time.monotonic() + EVERY
+            absence.looking = False

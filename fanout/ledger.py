@@ -1,0 +1,231 @@
+"""The ledger: input hash + image digest + arguments -> output hash, in SQLite, kept with DST."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fanout.results import hash_file
+from provision.errors import RunUnfinished, UsageError
+
+VERSION = 1
+SCHEMA = f"""
+-- What a program makes of an input, whatever that is called: place tells where the result lies beside it.
+CREATE TABLE outputs (input TEXT, program TEXT, place BLOB, hash TEXT, PRIMARY KEY (input, program, place))
+    WITHOUT ROWID;
+-- What stood under a key in SRC when a run last took it.
+CREATE TABLE inputs (key BLOB PRIMARY KEY, hash TEXT, program TEXT) WITHOUT ROWID;
+-- The hash that a file had when it looked like this: so it need not be read again.
+CREATE TABLE seen (path BLOB PRIMARY KEY, look TEXT, hash TEXT) WITHOUT ROWID;
+CREATE INDEX seen_by_hash ON seen (hash);
+CREATE TABLE failures (key BLOB PRIMARY KEY, reason TEXT) WITHOUT ROWID;
+CREATE TABLE runs (name TEXT PRIMARY KEY, program TEXT, request TEXT);
+PRAGMA user_version = {VERSION};
+"""
+RACY = 50_000_000
+"""Nanoseconds: a file that was changed so shortly before may change again and look the same."""
+Value = bytes | str
+
+
+class Look(NamedTuple):
+    """What tells a file from the one that stood there before without reading it."""
+
+    size: int
+    mtime: int
+    ctime: int
+    inode: int
+
+
+@dataclass(frozen=True)
+class Fact:
+    """An input that is done: its key, its hash, and {place: hash} of its results."""
+
+    key: bytes
+    hash: str
+    outputs: dict[bytes, str]
+
+
+def program(image_id: str, args: Sequence[str]) -> str:
+    """The name under which the ledger knows an image with its arguments."""
+    return hashlib.sha256(json.dumps([image_id, *args]).encode()).hexdigest()
+
+
+def look(path: bytes) -> Look:
+    """How a file looks now; OSError if it isn't there."""
+    found = os.stat(path)
+    return Look(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+
+
+def place_of(key: bytes, path: bytes) -> bytes:
+    """Where a result lies beside its input: b"=" under the same path, else b"+" and what follows its stem."""
+    return b"=" if path == key else b"+" + path[len(os.path.splitext(key)[0]) :]
+
+
+def path_of(key: bytes, place: bytes) -> bytes:
+    """The result's path for an input of that key: the inverse of place_of."""
+    return key if place == b"=" else os.path.splitext(key)[0] + place[1:]
+
+
+class Ledger:
+    """One DST's ledger, safe to use from many threads.
+
+    Without `write` it is only read, as it is there or empty; what is learnt is kept in memory.  Raises
+    UsageError for a file that is no ledger, or a newer one.
+    """
+
+    def __init__(self, path: Path, *, write: bool = True) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._write = write
+        try:
+            if not write and path.exists():
+                self._db, version = _connect(f"{path.absolute().as_uri()}?mode=ro")
+            else:
+                self._db, version = _connect(path.absolute().as_uri() if write else ":memory:")
+                if not version:
+                    self._db.executescript(f"BEGIN; {SCHEMA} COMMIT;")
+        except sqlite3.Error as error:
+            raise UsageError(f"{path} can't be read ({error}); move it away, and results are made anew") from error
+        if version > VERSION:
+            raise UsageError(f"{path} was written by a newer Fanrun; use that one, or move it away")
+
+    def close(self) -> None:
+        """Keep what was learnt, and let the file go."""
+        with self._change():
+            pass
+        self._db.close()
+
+    def hash_of(self, path: bytes, *, read: bool = False) -> str:
+        """The SHA-256 of a file, in hex; read only if it doesn't look as it did (or `read`).
+
+        Raises OSError if it can't be read.
+        """
+        now = look(path)
+        if not read:
+            row = self._one("SELECT hash FROM seen WHERE path = ? AND look = ?", path, json.dumps(now))
+            if row is not None:
+                return str(row[0])
+        digest = hash_file(path)
+        if time.time_ns() - now.ctime > RACY:
+            self.saw(path, now, digest)
+        return digest
+
+    def saw(self, path: bytes, then: Look, digest: str) -> None:
+        """Remember the hash of a file that looked so when it was read; kept with the next change."""
+        if self._write:
+            with self._change(commit=False) as db:
+                db.execute("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", (path, json.dumps(then), digest))
+
+    def outputs(self, digest: str, of_program: str) -> dict[bytes, str]:
+        """{place: hash} of what the program makes of the input with that hash; empty if it isn't known."""
+        rows = self._all("SELECT place, hash FROM outputs WHERE input = ? AND program = ?", digest, of_program)
+        return {bytes(place): str(found) for place, found in rows}
+
+    def knows(self, of_program: str) -> bool:
+        """Whether anything is known of that program."""
+        return self._one("SELECT 1 FROM outputs WHERE program = ? LIMIT 1", of_program) is not None
+
+    def places_of(self, digest: str) -> list[bytes]:
+        """The paths of files that had that hash when last seen."""
+        return [bytes(path) for (path,) in self._all("SELECT path FROM seen WHERE hash = ?", digest)]
+
+    def record(self, of_program: str, facts: Iterable[Fact]) -> None:
+        """Write down that inputs are done, all or none; on disk when it returns."""
+        found = list(facts)
+        with self._change() as db:
+            # A program may leave fewer results than it did before.
+            db.executemany(
+                "DELETE FROM outputs WHERE input = ? AND program = ?", [(fact.hash, of_program) for fact in found]
+            )
+            db.executemany(
+                "INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?)",
+                [(fact.hash, of_program, place, each) for fact in found for place, each in fact.outputs.items()],
+            )
+            _took(db, [(fact.key, fact.hash, of_program) for fact in found])
+
+    def took(self, of_program: str, inputs: Iterable[tuple[bytes, str]]) -> None:
+        """Write down what stands under each key in SRC: (key, hash), all done."""
+        with self._change() as db:
+            _took(db, [(key, digest, of_program) for key, digest in inputs])
+
+    def fail(self, failures: Iterable[tuple[bytes, str]]) -> None:
+        """Write down that inputs failed: (key, reason)."""
+        with self._change() as db:
+            db.executemany("INSERT OR REPLACE INTO failures VALUES (?, ?)", failures)
+
+    def failures(self) -> dict[bytes, str]:
+        """{key: reason} of the inputs that failed when they were last tried."""
+        return {bytes(key): str(reason) for key, reason in self._all("SELECT key, reason FROM failures")}
+
+    def inputs(self, of_program: str) -> Iterator[tuple[bytes, str]]:
+        """(key, hash) of every input that was last done by that program, sorted by key."""
+        for key, digest in self._all("SELECT key, hash FROM inputs WHERE program = ? ORDER BY key", of_program):
+            yield bytes(key), str(digest)
+
+    def input_hash(self, key: bytes) -> str | None:
+        """The hash of what stood under the key when it was last done; None if it never was."""
+        row = self._one("SELECT hash FROM inputs WHERE key = ?", key)
+        return None if row is None else str(row[0])
+
+    def begin(self, name: str, of_program: str, request: dict[str, Any]) -> None:
+        """Write down what a run was asked for."""
+        with self._change() as db:
+            db.execute("INSERT INTO runs VALUES (?, ?, ?)", (name, of_program, json.dumps(request)))
+
+    def last_run(self) -> tuple[str, str, dict[str, Any]] | None:
+        """Name, program and request of the latest run; None before the first."""
+        row = self._one("SELECT name, program, request FROM runs ORDER BY rowid DESC LIMIT 1")
+        return None if row is None else (row[0], row[1], json.loads(row[2]))
+
+    @contextlib.contextmanager
+    def _change(self, *, commit: bool = True) -> Iterator[sqlite3.Connection]:
+        """Change all or nothing; without `commit` the next change keeps it."""
+        try:
+            with self._lock, contextlib.ExitStack() as transaction:
+                if commit:
+                    transaction.enter_context(self._db)
+                yield self._db
+        except sqlite3.Error as error:
+            raise RunUnfinished(
+                f"{self.path} can't be written ({error}); make room there, then run the same command again"
+            ) from error
+
+    def _all(self, sql: str, *values: Value) -> list[tuple[Any, ...]]:
+        with self._lock:
+            try:
+                return self._db.execute(sql, values).fetchall()
+            except sqlite3.Error as error:
+                raise UsageError(f"{self.path} can't be read ({error}); move it away") from error
+
+    def _one(self, sql: str, *values: Value) -> tuple[Any, ...] | None:
+        rows = self._all(sql, *values)
+        return rows[0] if rows else None
+
+
+def _connect(uri: str) -> tuple[sqlite3.Connection, int]:
+    """A connection, and the version of what is there; a change that a crash left half done is undone first."""
+    found = sqlite3.connect(uri, uri=True, check_same_thread=False)
+    try:
+        return found, found.execute("PRAGMA user_version").fetchone()[0]
+    except sqlite3.OperationalError:
+        found.close()
+        if not uri.endswith("?mode=ro"):
+            raise
+        with contextlib.closing(sqlite3.connect(uri.replace("mode=ro", "mode=rw"), uri=True)) as healed:
+            healed.execute("PRAGMA user_version").fetchone()
+        found = sqlite3.connect(uri, uri=True, check_same_thread=False)
+        return found, found.execute("PRAGMA user_version").fetchone()[0]
+
+
+def _took(db: sqlite3.Connection, rows: list[tuple[bytes, str, str]]) -> None:
+    db.executemany("INSERT OR REPLACE INTO inputs VALUES (?, ?, ?)", rows)
+    db.executemany("DELETE FROM failures WHERE key = ?", [(key,) for key, _, _ in rows])

@@ -1,0 +1,92 @@
+"""What of a run is done already: inputs whose results stand in DST as the ledger knows them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from fanout.ledger import Ledger, look, path_of
+from fanout.plan import Input
+from fanout.results import land, unfit
+
+
+@dataclass
+class Sorted:
+    """Inputs by what there is of them: `todo`, `kept` whose results stand, `copied` whose results stood elsewhere."""
+
+    todo: list[Input] = field(default_factory=list)
+    kept: list[Input] = field(default_factory=list)
+    copied: list[Input] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where inputs come from and results go, as absolute paths in bytes."""
+
+    src: bytes
+    dst: bytes
+
+
+def sort_out(
+    ledger: Ledger, places: Places, program: str, inputs: Sequence[Input], step: Callable[[int], None],
+    staging: str | None = None,
+) -> Sorted:  # fmt: skip
+    """Part the inputs into those to do and those whose results are there; `step` is told how many are looked at.
+
+    An input that was renamed has its result under its old name: it is copied by way of `staging`, a folder
+    on DST's file system (None: nothing is changed, such inputs only count as copied).
+    """
+    found = Sorted()
+    if not ledger.knows(program):
+        found.todo = list(inputs)
+        return found
+    taken = []
+    for count, item in enumerate(inputs):
+        step(count)
+        digest = _digest(ledger, os.path.join(places.src, item.key))
+        wanted = ledger.outputs(digest, program) if digest else {}
+        missing = {
+            path_of(item.key, place): each
+            for place, each in wanted.items()
+            if _digest(ledger, os.path.join(places.dst, path_of(item.key, place))) != each
+        }
+        if not wanted or any(not _restore(ledger, places, *each, staging) for each in missing.items()):
+            found.todo.append(item)
+            continue
+        (found.copied if missing else found.kept).append(item)
+        taken.append((item.key, digest))
+    if staging is not None:
+        ledger.took(program, taken)
+    return found
+
+
+def _digest(ledger: Ledger, path: bytes) -> str:
+    """The file's hash, "" if it can't be read."""
+    try:
+        return ledger.hash_of(path)
+    except OSError:
+        return ""
+
+
+def _restore(ledger: Ledger, places: Places, path: bytes, digest: str, staging: str | None) -> bool:
+    """Bring a result under its path from another place in DST that holds the same bytes; False if none does."""
+    top = os.path.join(places.dst, b"")
+    for source in ledger.places_of(digest):
+        if not source.startswith(top) or _digest(ledger, source) != digest:
+            continue
+        if staging is None:
+            return True
+        with contextlib.suppress(OSError), tempfile.TemporaryDirectory(dir=staging) as folder:
+            copy = os.path.join(os.fsencode(folder), path)
+            os.makedirs(os.path.dirname(copy), exist_ok=True)
+            shutil.copy2(source, copy)
+            if unfit(os.fsencode(folder), path, digest) is None:
+                land(os.fsencode(folder), places.dst, path)
+                target = os.path.join(places.dst, path)
+                ledger.saw(target, look(target), digest)
+                return True
+    return False

@@ -1,0 +1,152 @@
+"""Hosts that fail in the middle of a run: noticed in time, and nothing is lost by it."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.fleet.harness import Fab, docker, joblog, log, report, tree
+from tests.waiting import wait_until
+
+NOTICED = 20
+"""Seconds within which a worker that fails is noticed."""
+COUNT = 120
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> Path:
+    """Files of which a first batch has some ten, all different."""
+    (tmp_path / "src").mkdir()
+    for number in range(COUNT):
+        (tmp_path / "src" / f"{number:03}.bin").write_bytes(random.Random(number).randbytes(150_000))
+    return tmp_path / "src"
+
+
+@pytest.fixture
+def small_disk(fab: Fab) -> Iterator[None]:
+    """Give worker-2 a disk for its batches that can be filled."""
+    fab.on("worker-2", "mount -t tmpfs -o size=200m,mode=700,uid=1000 none /var/lib/fanrun")
+    yield
+    fab.on("worker-2", "umount --lazy /var/lib/fanrun || :")  # a reboot has done it
+
+
+@pytest.fixture
+def repaired(fab: Fab) -> Iterator[None]:
+    """Bring the fleet to its full state afterwards."""
+    yield
+    fab("up", "--hosts=2")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What happens to worker-2, how it ends, and what is said of it."""
+
+    cause: Callable[[Fab], object]
+    mend: Callable[[Fab], object] | None
+    said: str
+    seconds: float = 0.15
+
+
+def on_worker(script: str) -> Callable[[Fab], str]:
+    return lambda fab: fab.on("worker-2", script)
+
+
+def on_container(*argv: str) -> Callable[[Fab], str]:
+    return lambda fab: docker(*argv, fab.containers()["worker-2"])
+
+
+FAULTS = {
+    "dies": Fault(on_container("kill"), None, "worker-2 is lost"),
+    "hangs": Fault(on_container("pause"), on_container("unpause"), "worker-2 is lost: no sign of life", 0.3),
+    "loses its network": Fault(
+        on_worker("ip route show default >/run/route; ip link set eth0 down"),
+        on_worker("ip link set eth0 up; ip route add $(cat /run/route)"),
+        "worker-2 is lost: no sign of life",
+        0.3,
+    ),
+    "fills its disk": Fault(
+        on_worker("cat /dev/zero >/var/lib/fanrun/fill 2>/dev/null || :"), on_worker("rm /var/lib/fanrun/fill"),
+        "worker-2 is lost",
+    ),
+    "has its dockerd killed": Fault(
+        on_worker("kill -9 $(pidof dockerd)"),
+        on_worker("rm -f /run/docker.pid; service docker start >/dev/null 2>&1"),
+        "worker-2 is lost",
+    ),
+    "has its dockerd stopped": Fault(
+        on_worker("kill -STOP $(pidof dockerd)"), on_worker("kill -CONT $(pidof dockerd)"),
+        "worker-2 is lost: its Docker does not answer",
+        0.3,
+    ),
+    "reboots": Fault(on_container("restart", "--time=0"), lambda fab: None, "worker-2 is lost"),
+}  # fmt: skip
+
+
+def check_all_done(src: Path, dst: Path) -> None:
+    """Every input has its result and is accounted for once."""
+    assert tree(dst) == tree(src)
+    found = report(dst)
+    assert (found["done"], found["left"], found["failed"]) == (COUNT, 0, [])
+    assert sorted(line["Input"] for line in joblog(dst)) == sorted(path.name for path in src.iterdir())
+    assert sum(worker["done"] for worker in found["workers"]) == COUNT
+
+
+@pytest.mark.usefixtures("small_disk", "repaired")
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_worker_that_fails_is_noticed_and_its_work_done_by_others(
+    fab: Fab, program: str, inputs: Path, tmp_path: Path, name: str
+) -> None:
+    fault, dst = FAULTS[name], tmp_path / "dst"
+    run = fab.start(
+        "run", "--src", str(inputs), "--dst", str(dst), "--image", program, "--args", f"each {fault.seconds}"
+    )
+    run_one(fab, dst)
+    fault.cause(fab)
+    begun = time.monotonic()
+    try:
+        wait_until(lambda: fault.said in log(dst), timeout=NOTICED + 10)
+        assert time.monotonic() - begun < NOTICED
+    finally:
+        if fault.mend is not None:
+            fault.mend(fab)
+    if fault.mend is not None:
+        wait_until(lambda: "worker-2 is back" in log(dst))
+    out, err = run.communicate(timeout=120)
+    assert run.returncode == 0, out + err
+    assert "Traceback" not in err
+    check_all_done(inputs, dst)
+    lost = {worker["name"]: worker["lost"] for worker in report(dst)["workers"]}
+    assert (len(lost["worker-1"]), len(lost["worker-2"])) == (0, 1)
+
+
+@pytest.mark.usefixtures("repaired")
+def test_all_lost_is_unfinished_and_the_same_command_goes_on(
+    fab: Fab, program: str, inputs: Path, tmp_path: Path
+) -> None:
+    dst = tmp_path / "dst"
+    argv = ["run", "--src", str(inputs), "--dst", str(dst), "--image", program, "--args", "each 0.2"]
+    run = fab.start(*argv, "--memory=64m")
+    run_one(fab, dst)
+    for host in ("worker-1", "worker-2"):
+        docker("kill", fab.containers()[host])
+    out, err = run.communicate(timeout=90)
+    assert run.returncode == 3, out + err
+    assert "the workers were lost with" in err
+    assert "`fab up` repairs the fleet, then the same command again goes on" in err
+    before = tree(dst)
+    assert all(tree(inputs)[key] == content for key, content in before.items())
+    fab("up", "--hosts=2")
+    fab(*argv)
+    assert tree(dst) == tree(inputs)
+    assert report(dst)["kept"] == len(before) > 0
+    assert {line["Input"].encode() for line in joblog(dst)} == set(tree(inputs)) - set(before)
+
+
+def run_one(fab: Fab, dst: Path) -> None:
+    """Wait until a run has brought something home and goes on."""
+    wait_until(lambda: dst.exists() and tree(dst) and "fanrun-" in fab.on("worker-2", "docker ps"))

@@ -1,0 +1,559 @@
+"""The ledger: what is done stays done, what is not is made anew, whatever happens to SRC and DST."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from fanout import ledger as ledgers
+from fanout.ledger import Fact, Ledger, look, path_of, place_of, program
+from fanout.missing import Places, Sorted, sort_out
+from fanout.plan import Input, walk
+from fanout.results import hash_file, land
+from fanout.verify import ledger_path, verify
+from provision.errors import RunUnfinished, UsageError
+from tests.unit.samples import HOSTILE, read_tree, write_tree
+from tests.waiting import wait_until
+
+KEYS = (b"a.jpg", b"b b.png", b"d/a.jpg", b"d/\xff.jpg", b"no stem", b"e/f/g.tar.gz")
+CONTENTS = (b"", b"one", b"two", b"six", b"three", b"seven")
+ELSEWHERE = (b"moved.jpg", b"d/moved", b"e/x.out")
+PROGRAMS = tuple(program("sha256:00", args) for args in ((), ("--op", "rotate"), ("--op rotate",)))
+MEMORY = "/dev/shm"
+"""SQLite waits for the disk, and here there is none."""
+
+keys = st.sampled_from(KEYS)
+contents = st.sampled_from(CONTENTS)
+programs = st.sampled_from(range(len(PROGRAMS)))
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def results(which: int, key: bytes, content: bytes) -> dict[bytes, bytes]:
+    """What a program makes of an input: {path: content}; the first writes under the same path, the others beside it."""
+    if which == 0:
+        return {key: b"rotated " + content}
+    stem = os.path.splitext(key)[0]
+    made = {stem + b".out": b"%d of %s" % (which, content)}
+    return made | ({stem + b"-2.out": content[:1]} if len(content) % 2 else {})
+
+
+def write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def at(top: Path, key: bytes) -> Path:
+    return top / os.fsdecode(key)
+
+
+def content_of(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick() -> Iterator[None]:
+    """A file is safe to remember as soon as the clock of files has moved on."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ledgers, "RACY", 30_000_000)
+        yield
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Runs beside people who change, rename, damage and delete; the real SQLite and real files."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.top = Path(tempfile.mkdtemp(dir=MEMORY if os.access(MEMORY, os.W_OK) else None))
+        self.src, self.dst, self.staging = self.top / "src", self.top / "dst", self.top / "dst" / ".fanrun" / "staging"
+        self.src.mkdir()
+        self.staging.mkdir(parents=True)
+        self.places = Places(os.fsencode(self.src), os.fsencode(self.dst))
+        self.ledger = Ledger(ledger_path(str(self.dst)))
+        self.known: set[tuple[int, bytes]] = set()
+        self.standing: dict[bytes, bytes] = {}
+        self.uncommitted: set[bytes] = set()
+        self.runs = 0
+
+    @initialize(contents=st.lists(contents, min_size=1, max_size=len(KEYS)))
+    def begin(self, contents: list[bytes]) -> None:
+        for key, content in zip(KEYS, contents, strict=False):
+            write(at(self.src, key), content)
+
+    # ---- what people do to SRC
+
+    @rule(key=keys, content=contents, how=st.sampled_from(["in place", "anew", "in place, and its time is kept"]))
+    def change(self, key: bytes, content: bytes, how: str) -> None:
+        path = at(self.src, key)
+        before = path.stat() if path.exists() else None
+        if how == "anew":
+            path.unlink(missing_ok=True)
+        write(path, content)
+        if before and "kept" in how:
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    @rule(one=keys, other=keys)
+    def rename(self, one: bytes, other: bytes) -> None:
+        """Or swap, where there are two."""
+        here, there = at(self.src, one), at(self.src, other)
+        if one == other or not here.exists():
+            return
+        there.parent.mkdir(parents=True, exist_ok=True)
+        if there.exists():
+            there.rename(self.top / "swapped")
+        here.rename(there)
+        if (self.top / "swapped").exists():
+            (self.top / "swapped").rename(here)
+
+    @rule(key=keys)
+    def delete(self, key: bytes) -> None:
+        at(self.src, key).unlink(missing_ok=True)
+
+    # ---- and to DST
+
+    def in_dst(self) -> list[bytes]:
+        return sorted(key for key in read_tree(self.dst) if not key.startswith(b".fanrun/"))
+
+    @precondition(lambda self: self.standing)
+    @rule(data=st.data(), how=st.sampled_from(["flip", "cut", "delete", "anew", "flip, and its time is kept"]))
+    def tamper(self, data: st.DataObject, how: str) -> None:
+        if not (found := self.in_dst()):
+            return
+        key = data.draw(st.sampled_from(found))
+        path = at(self.dst, key)
+        before, content = path.stat(), path.read_bytes()
+        if how in ("delete", "anew"):
+            path.unlink()
+        if how == "cut":
+            path.write_bytes(content[:-1])
+        if how == "anew" or how.startswith("flip"):
+            path.write_bytes(bytes(byte ^ 1 for byte in content))
+        if "kept" in how:
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        self.standing.pop(key, None)
+
+    @rule(data=st.data())
+    def move(self, data: st.DataObject) -> None:
+        """A result goes where nobody knows of it, or where another one should be."""
+        if not (found := self.in_dst()):
+            return
+        key, target = data.draw(st.sampled_from(found)), data.draw(st.sampled_from([*found, *ELSEWHERE, *KEYS]))
+        at(self.dst, target).parent.mkdir(parents=True, exist_ok=True)
+        at(self.dst, key).replace(at(self.dst, target))
+        self.standing.pop(key, None)
+        self.standing.pop(target, None)
+
+    # ---- what Fanrun does
+
+    @rule()
+    def open_again(self) -> None:
+        self.ledger.close()
+        self.uncommitted.clear()
+        self.ledger = Ledger(self.ledger.path)
+
+    def crash(self) -> None:
+        """The process is gone: what SQLite was not told to keep is lost."""
+        self.ledger._db.close()
+        for key in self.uncommitted:
+            self.standing.pop(key, None)
+        self.uncommitted.clear()
+        self.ledger = Ledger(self.ledger.path)
+
+    @rule()
+    def time_passes(self) -> None:
+        """So that what is hashed from now on is remembered."""
+        now = time.time_ns()
+        wait_until(lambda: time.time_ns() > now + ledgers.RACY)
+
+    def sort_out(self, which: int) -> Sorted:
+        """Sort out, and hold what is found against the model."""
+        inputs, _ = walk(str(self.src))
+        before = {item.key: content_of(at(self.dst, item.key)) for item in inputs}
+        found = sort_out(
+            self.ledger, self.places, PROGRAMS[which], inputs, lambda count: None, str(self.staging)
+        )  # fmt: skip
+        assert sorted([*found.todo, *found.kept, *found.copied]) == inputs, "each is one of the three"
+        self.uncommitted.clear()
+        content = {item.key: at(self.src, item.key).read_bytes() for item in inputs}
+        stands = set(self.standing.values())
+        for item in [*found.kept, *found.copied]:
+            for path, made in results(which, item.key, content[item.key]).items():
+                assert content_of(at(self.dst, path)) == made, f"{item.key!r} is said to be done"
+            assert (which, content[item.key]) in self.known
+        for item in found.copied:
+            self.standing |= results(which, item.key, content[item.key])
+        for item in found.todo:
+            wanted = results(which, item.key, content[item.key])
+            right = all(content_of(at(self.dst, path)) == made for path, made in wanted.items())
+            known = (which, content[item.key]) in self.known
+            assert not (known and right), f"{item.key!r} stands, and is to be done again"
+            stands = set(self.standing.values())
+            copied = all(content_of(at(self.dst, path)) == made or made in stands for path, made in wanted.items())
+            assert not (known and copied), f"{item.key!r} stands elsewhere, and is to be done again"
+        assert not any(self.staging.iterdir())
+        assert before.keys() == {item.key for item in inputs}
+        return found
+
+    def do(self, which: int, item: Input, *, recorded: bool = True, landed: bool = True) -> None:
+        """Bring one input's results to DST as `unload` does, or die on the way."""
+        content = at(self.src, item.key).read_bytes()
+        made = results(which, item.key, content)
+        if recorded:
+            outputs = {place_of(item.key, path): digest(result) for path, result in made.items()}
+            self.ledger.record(PROGRAMS[which], [Fact(item.key, digest(content), outputs)])
+            self.known.add((which, content))
+            self.uncommitted.clear()
+        if landed:
+            for path, result in made.items():
+                write(at(self.staging, path), result)
+                os.utime(at(self.staging, path), (1, 1))  # as rsync --times does
+                land(os.fsencode(self.staging), self.places.dst, path)
+                target = os.path.join(self.places.dst, path)
+                self.ledger.saw(target, look(target), digest(result))
+                self.standing[path] = result
+                self.uncommitted.add(path)
+        shutil.rmtree(self.staging)
+        self.staging.mkdir()
+
+    @rule(which=programs)
+    def run(self, which: int) -> None:
+        """A whole run; then there is nothing to do, and nothing wrong."""
+        self.runs += 1
+        request = {"src": str(self.src), "image": "i", "args": [], "include": [], "exclude": []}
+        self.ledger.begin(f"run {self.runs}", PROGRAMS[which], request)
+        for item in self.sort_out(which).todo:
+            self.do(which, item)
+        assert self.sort_out(which).todo == []
+        self.last = which
+        verdict = verify(str(self.dst), lambda done, total: None)
+        assert verdict.faults == {}
+        assert verdict.proven == verdict.inputs == len(walk(str(self.src))[0])
+
+    @rule(which=programs, count=st.integers(0, 3), data=st.data())
+    def die(self, which: int, count: int, data: st.DataObject) -> None:
+        """A run that ends in the midst of it."""
+        todo = self.sort_out(which).todo
+        for item in todo[:count]:
+            self.do(which, item)
+        if todo[count:]:
+            recorded, landed = data.draw(st.sampled_from([(True, False), (True, True), (False, False)]))
+            self.do(which, todo[count], recorded=recorded, landed=landed)
+        self.crash()
+
+    @rule(which=programs)
+    def only_look(self, which: int) -> None:
+        """What a dry run does: nothing changes, and it finds what a run would."""
+        self.ledger.close()
+        self.uncommitted.clear()
+        before, inputs = read_tree(self.top), walk(str(self.src))[0]
+        ledger = Ledger(self.ledger.path, write=False)
+        found = sort_out(ledger, self.places, PROGRAMS[which], inputs, lambda count: None)
+        ledger.close()
+        assert read_tree(self.top) == before
+        self.ledger = Ledger(self.ledger.path)
+        for item in found.kept:
+            for path, made in results(which, item.key, before[b"src/" + item.key]).items():
+                assert before[b"dst/" + path] == made
+        made_somewhere = {content for key, content in before.items() if key.startswith(b"dst/")}
+        for item in found.copied:
+            assert made_somewhere.issuperset(results(which, item.key, before[b"src/" + item.key]).values())
+
+    @precondition(lambda self: self.runs)
+    @rule()
+    def prove(self) -> None:
+        """Exactly those are found that have no right result."""
+        content = {item.key: at(self.src, item.key).read_bytes() for item in walk(str(self.src))[0]}
+        faulty = {
+            os.fsdecode(key)
+            for key, found in content.items()
+            if (self.last, found) not in self.known
+            or any(content_of(at(self.dst, path)) != made for path, made in results(self.last, key, found).items())
+        }
+        verdict = verify(str(self.dst), lambda done, total: None)
+        assert verdict.faults.keys() == faulty
+        assert (verdict.inputs, verdict.proven) == (len(content), len(content) - len(faulty))
+
+    def teardown(self) -> None:
+        if self.runs:
+            self.prove()
+        self.ledger.close()
+        shutil.rmtree(self.top)
+
+
+TestLedger = LedgerMachine.TestCase
+TestLedger.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
+
+
+# ---- places and programs
+
+names = st.binary(min_size=1, max_size=6).filter(lambda name: not set(name) & {0, 0x2F} and name not in (b".", b".."))
+paths = st.lists(names, min_size=1, max_size=3).map(b"/".join)
+
+
+@given(paths, st.binary(max_size=6).filter(lambda end: 0 not in end))
+@example(b"a.jpg", b".jpg")
+@example(b"d.d/.hidden", b"")
+def test_a_place_leads_back_to_the_path(key: bytes, end: bytes) -> None:
+    for path in (key, os.path.splitext(key)[0] + end):
+        assert path_of(key, place_of(key, path)) == path
+    place = b"=" if os.path.splitext(key)[1] == end else b"+" + end
+    assert place_of(key, path_of(key, place)) == place
+
+
+def test_a_place_is_the_same_beside_another_input() -> None:
+    assert path_of(b"d/new.jpg", place_of(b"old.png", b"old-small.webp")) == b"d/new-small.webp"
+    assert path_of(b"d/new.jpg", place_of(b"old.png", b"old.png")) == b"d/new.jpg"
+
+
+def test_a_program_is_its_image_and_every_argument() -> None:
+    named = [("a",), ("a", "x y"), ("a", "x", "y"), ("a", "x", "y", ""), ("b",), ("a b",), ('a", "x',)]
+    assert len({program(image, args) for image, *args in named}) == len(named)
+    assert program("a", ("x",)) == program("a", ["x"])
+
+
+# ---- the file
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    opened = Ledger(tmp_path / "ledger.db")
+    yield opened
+    opened.close()
+
+
+FACT = Fact(b"d/\xff\n'.jpg", digest(b"in"), {b"=": digest(b"out"), b"+-2\xff.png": digest(b"2")})
+
+
+def test_what_is_recorded_is_there_after_a_crash(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.db")
+    ledger.begin("r1", "p", {"args": ["--op"]})
+    ledger.fail([(FACT.key, "dark"), (b"b", "late")])
+    ledger.record("p", [FACT])
+    ledger.saw(b"/seen", look(os.fsencode(tmp_path)), "not kept yet")
+    ledger._db.close()
+    again = Ledger(tmp_path / "ledger.db")
+    assert again.outputs(FACT.hash, "p") == FACT.outputs
+    assert again.outputs(FACT.hash, "q") == again.outputs(digest(b""), "p") == {}
+    assert (again.knows("p"), again.knows("q")) == (True, False)
+    assert list(again.inputs("p")) == [(FACT.key, FACT.hash)]
+    assert (again.input_hash(FACT.key), again.input_hash(b"b")) == (FACT.hash, None)
+    assert again.failures() == {b"b": "late"}
+    assert again.last_run() == ("r1", "p", {"args": ["--op"]})
+    assert again.places_of("not kept yet") == []
+    again.close()
+
+
+def test_what_was_seen_is_kept_at_the_end_and_with_the_next_change(tmp_path: Path) -> None:
+    for name, keep in (("closed", Ledger.close), ("changed", lambda ledger: ledger.took("p", []))):
+        ledger = Ledger(tmp_path / name)
+        ledger.saw(b"/seen", look(os.fsencode(tmp_path)), "kept")
+        keep(ledger)
+        ledger._db.close()
+        again = Ledger(tmp_path / name)
+        assert again.places_of("kept") == [b"/seen"]
+        again.close()
+
+
+def test_the_latest_run_is_the_last(ledger: Ledger) -> None:
+    assert ledger.last_run() is None
+    for name in ("r9", "r10", "r1"):
+        ledger.begin(name, "p", {})
+    assert ledger.last_run() == ("r1", "p", {})
+
+
+def test_a_program_may_leave_other_results_than_before(ledger: Ledger) -> None:
+    ledger.record("p", [FACT])
+    ledger.record("q", [FACT])
+    ledger.record("p", [Fact(b"renamed", FACT.hash, {b"+.txt": digest(b"t")})])
+    assert ledger.outputs(FACT.hash, "p") == {b"+.txt": digest(b"t")}
+    assert ledger.outputs(FACT.hash, "q") == FACT.outputs
+    assert list(ledger.inputs("p")) == [(b"renamed", FACT.hash)]
+    assert list(ledger.inputs("q")) == [(FACT.key, FACT.hash)]
+
+
+def test_a_failure_is_forgotten_when_the_input_is_done(ledger: Ledger) -> None:
+    ledger.fail([(b"a", "x"), (b"b", "x"), (b"c", "x"), (b"a", "again")])
+    ledger.record("p", [Fact(b"b", digest(b"b"), {})])
+    ledger.took("p", [(b"c", digest(b"c"))])
+    assert ledger.failures() == {b"a": "again"}
+    assert dict(ledger.inputs("p")) == {b"b": digest(b"b"), b"c": digest(b"c")}
+
+
+def test_hostile_keys_are_kept_as_they_are(ledger: Ledger) -> None:
+    ledger.took("p", ((key, digest(key)) for key in HOSTILE))
+    assert list(ledger.inputs("p")) == sorted((key, digest(key)) for key in HOSTILE)
+
+
+def test_many_threads_write_at_once(ledger: Ledger) -> None:
+    def work(name: int) -> None:
+        for n in range(30):
+            ledger.saw(b"/%d" % n, look(b"/"), f"{name}")
+            ledger.record("p", [Fact(b"%d.%d" % (name, n), digest(b"%d.%d" % (name, n)), {b"=": "h"})])
+            assert ledger.outputs(digest(b"%d.%d" % (name, n)), "p") == {b"=": "h"}
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(list(ledger.inputs("p"))) == 180
+
+
+@pytest.mark.parametrize("content", [b"this is no ledger" * 99, b"SQLite format 3\0" + b"\xff" * 4096])
+@pytest.mark.parametrize("writes", [True, False])
+def test_a_file_that_is_no_ledger_is_left_as_it_is(tmp_path: Path, content: bytes, writes: bool) -> None:
+    path = tmp_path / "ledger.db"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=r"ledger.db can't be read \(.*; move it away"):
+        Ledger(path, write=writes)
+    assert read_tree(tmp_path) == {b"ledger.db": content}
+
+
+def test_a_ledger_that_is_damaged_inside_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    ledger = Ledger(path)
+    ledger.took("p", ((b"%d" % n, digest(b"")) for n in range(999)))
+    ledger.close()
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
+    damaged = Ledger(path)
+    with pytest.raises(UsageError, match=r"can't be read .*malformed"):
+        list(damaged.inputs("p"))
+    damaged._db.close()
+
+
+@pytest.mark.parametrize("writes", [True, False])
+def test_a_newer_ledger_is_not_touched(tmp_path: Path, writes: bool) -> None:
+    path = tmp_path / "ledger.db"
+    newer = sqlite3.connect(path)
+    newer.executescript(f"CREATE TABLE other (x); PRAGMA user_version = {ledgers.VERSION + 1}")
+    newer.close()
+    before = read_tree(tmp_path)
+    with pytest.raises(UsageError, match="written by a newer Fanrun"):
+        Ledger(path, write=writes)
+    assert read_tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["ledger.db", "a b?c#d%41.db", "file:x?mode=rwc"])
+def test_a_ledger_that_is_only_read_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ledgers, "RACY", 0)
+    path, file = Path(name), os.fsencode(tmp_path / "file")
+    nothing = Ledger(path, write=False)
+    assert (nothing.last_run(), list(nothing.inputs("p")), nothing.knows("p")) == (None, [], False)
+    nothing.close()
+    assert not any(tmp_path.iterdir())
+    (tmp_path / "file").write_bytes(b"x")
+    written = Ledger(tmp_path / "ledger.db")
+    written.record("p", [FACT])
+    written.close()
+    (tmp_path / "ledger.db").rename(path)
+    before = read_tree(tmp_path)
+    ledger = Ledger(path, write=False)
+    assert ledger.outputs(FACT.hash, "p") == FACT.outputs
+    assert ledger.hash_of(file) == digest(b"x")
+    ledger.saw(file, look(file), digest(b"x"))
+    assert ledger.places_of(digest(b"x")) == []
+    with pytest.raises(RunUnfinished, match="can't be written"):
+        ledger.took("p", [(b"a", "h")])
+    ledger.close()
+    assert read_tree(tmp_path) == before
+
+
+def test_a_ledger_that_has_no_room_says_so_and_keeps_what_it_has(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.db")
+    ledger.took("p", [(b"first", "h")])
+    ledger._db.execute("PRAGMA max_page_count = 1")  # it is never less than what there is
+    with pytest.raises(RunUnfinished, match=r"can't be written .*full.*; make room there"):
+        ledger.took("p", ((b"%d" % n, digest(b"")) for n in range(9999)))
+    assert list(ledger.inputs("p")) == [(b"first", "h")]
+    ledger.close()
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="can't be read"):
+        Ledger(tmp_path / "nowhere" / "ledger.db")
+
+
+# ---- the hashes of files
+
+
+def test_a_file_is_read_once(ledger: Ledger, tmp_path: Path) -> None:
+    write_tree(tmp_path, (b"file",))
+    path = os.fsencode(tmp_path / "file")
+    ledger.saw(path, look(path), "as remembered")
+    assert ledger.hash_of(path) == "as remembered"
+    assert ledger.hash_of(path, read=True) == hash_file(path)
+
+
+def test_a_file_that_was_just_changed_is_not_remembered(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within one tick of its clock it may change once more and look the same."""
+    write_tree(tmp_path, (b"file",))
+    path = os.fsencode(tmp_path / "file")
+    monkeypatch.setattr(ledgers, "RACY", 3_600_000_000_000)
+    found = ledger.hash_of(path)
+    assert ledger.places_of(found) == []
+    monkeypatch.setattr(ledgers, "RACY", 1_000_000)
+    wait_until(lambda: time.time_ns() - look(path).ctime > ledgers.RACY)
+    assert ledger.hash_of(path) == found
+    assert ledger.places_of(found) == [path]
+
+
+@pytest.mark.parametrize("how", ["in place", "its time is kept", "anew", "renamed over"])
+def test_a_change_of_the_same_size_is_seen(ledger: Ledger, tmp_path: Path, how: str) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"old")
+    path = os.fsencode(file)
+    wait_until(lambda: time.time_ns() - look(path).ctime > ledgers.RACY)
+    assert ledger.hash_of(path) == digest(b"old")
+    assert ledger.places_of(digest(b"old")) == [path], "it is remembered"
+    before = file.stat()
+    if how == "anew":
+        file.unlink()
+    if how == "renamed over":
+        (tmp_path / "other").write_bytes(b"new")
+        (tmp_path / "other").replace(file)
+    else:
+        file.write_bytes(b"new")
+    if how != "in place":
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert ledger.hash_of(path) == digest(b"new")
+
+
+def test_a_file_that_is_not_there_has_no_hash(ledger: Ledger, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        ledger.hash_of(os.fsencode(tmp_path / "nowhere"))
+
+
+def test_a_change_that_a_crash_left_half_done_is_no_damage(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    ledger = Ledger(path)
+    ledger.record("p", [Fact(b"%d" % n, digest(b"%d" % n), {b"=": digest(b"r")}) for n in range(2000)])
+    ledger.close()
+    crash = (
+        "import os, sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('PRAGMA cache_size = 5');"
+        "db.execute('UPDATE outputs SET hash = 0'); os._exit(9)"
+    )
+    assert subprocess.run([sys.executable, "-c", crash, str(path)], check=False).returncode == 9
+    assert path.with_name("ledger.db-journal").exists()
+    again = Ledger(path, write=False)
+    assert again.outputs(digest(b"5"), "p") == {b"=": digest(b"r")}
+    again.close()

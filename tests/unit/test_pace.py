@@ -1,0 +1,189 @@
+"""The pace: what follows from how long batches took."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fanout.deck import Flight
+from fanout.pace import FIRST, GROWTH, START, WELL, Pace, home, worth
+from fanout.plan import HANDLING, Batch, Input, weight
+
+MB = 1024**2
+ENDLESS = 10**15
+NOW = 1000.0
+
+
+def paced(lines: dict[str, tuple[float, float]], *, loads: tuple[int, ...] = (2 * MB, 8 * MB, 4 * MB)) -> Pace:
+    """A worker whose stages take (seconds to start, seconds per MB)."""
+    pace = Pace()
+    for stage, (start, each) in lines.items():
+        for load in loads:
+            pace.note(stage, load, start + each * load / MB)
+    return pace
+
+
+def even(process: float) -> Pace:
+    """A worker that processes an MB in so many seconds, and has it there and back in no time."""
+    return paced({"push": (0.2, 0.001), "process": (0.6, process), "pull": (0.2, 0.001)})
+
+
+def flight(megabytes: int, since: float, processing: float = 0.0) -> Flight:
+    item = Input(b"a", megabytes * MB - HANDLING)
+    assert weight(item) == megabytes * MB
+    return Flight("worker-1", Batch("b", (item,)), since, processing)
+
+
+# ---- how long it takes
+
+
+def test_of_a_new_worker_nothing_is_known() -> None:
+    pace = Pace()
+    assert not pace.known()
+    assert (pace.rate(), pace.seconds("push", MB), pace.total(MB)) == (0, 0, 0)
+    assert pace.most(ENDLESS, 1) == FIRST
+    for stage in START:
+        assert not pace.known()
+        pace.note(stage, MB, 1)
+    assert pace.known()
+
+
+@given(
+    st.floats(1, 20), st.floats(0.2, 5), st.integers(0, 2**32),
+    st.lists(st.integers(1, 60), min_size=4, max_size=8, unique=True).filter(lambda seen: max(seen) > 3 * min(seen)),
+)  # fmt: skip
+def test_a_line_is_found_in_what_was_measured(start: float, each: float, seed: int, seen: list[int]) -> None:
+    """Within a few percent of where it was measured, though every measurement is off by one percent."""
+    chance, pace = random.Random(seed), Pace()
+    for megabytes in seen:
+        pace.note("process", megabytes * MB, (start + each * megabytes) * chance.uniform(0.99, 1.01))
+    for megabytes in (min(seen), sum(seen) // len(seen), max(seen)):
+        expected = start + each * megabytes
+        most = start + each * max(seen)
+        assert pace.seconds("process", megabytes * MB) == pytest.approx(expected, rel=0.02, abs=0.03 * most)
+
+
+def test_an_exact_line_is_found_exactly() -> None:
+    pace = paced({"process": (3, 0.5)})
+    assert pace.seconds("process", 100 * MB) == pytest.approx(53)
+    assert pace.rate() == pytest.approx(2 * MB)
+
+
+def test_a_worker_that_changes_is_followed() -> None:
+    pace = even(1)
+    assert pace.seconds("process", 10 * MB) == pytest.approx(10.6)
+    for load in (2, 8, 4, 6) * 2:
+        pace.note("process", load * MB, 0.6 + 5 * load)
+    assert pace.seconds("process", 10 * MB) == pytest.approx(50.6)
+
+
+def test_batches_of_one_size_tell_the_rate_by_the_usual_start() -> None:
+    pace = paced({"process": (START["process"], 0.5)}, loads=(4 * MB,) * 5)
+    assert pace.seconds("process", 8 * MB) == pytest.approx(START["process"] + 4)
+
+
+@given(st.lists(st.tuples(st.sampled_from(sorted(START)), st.integers(0, 10**9), st.floats(0, 10**4)), max_size=30))
+def test_whatever_was_measured_more_takes_longer_and_nothing_is_below_zero(seen: list[tuple[str, int, float]]) -> None:
+    pace = Pace()
+    for stage, load, seconds in seen:
+        pace.note(stage, load, seconds)
+    assert pace.rate() >= 0
+    for stage in START:
+        assert 0 <= pace.seconds(stage, 0) <= pace.seconds(stage, MB) <= pace.seconds(stage, 10**9)
+    assert pace.total(MB) == pytest.approx(sum(pace.seconds(stage, MB) for stage in START))
+
+
+# ---- the size of the next batch
+
+
+def test_batches_grow_from_the_first_and_not_too_fast() -> None:
+    """A machine so quick that its start is all that counts."""
+    pace, sizes = Pace(), list[int]()
+    for _ in range(8):
+        sizes.append(pace.most(ENDLESS, 0.5))
+        for stage, start in START.items():
+            pace.note(stage, sizes[-1], start + sizes[-1] / ((200 if stage == "process" else 900) * MB))
+    assert sizes[0] == FIRST
+    assert all(0.99 * a < b <= GROWTH * a for a, b in itertools.pairwise(sizes))
+    assert sizes[1] == GROWTH * FIRST
+    assert sizes[-1] > 20 * FIRST
+
+
+def grown(pace: Pace) -> int:
+    """The size of its batches in the midst of a long run, once it has grown."""
+    pace._heaviest = FIRST
+    return [pace.most(ENDLESS, 1) for _ in range(20)][-1]
+
+
+def test_a_slow_worker_has_small_batches() -> None:
+    assert grown(even(20)) < FIRST < grown(even(0.5))
+
+
+@pytest.mark.parametrize("slowest", sorted(START))
+def test_the_slowest_stage_decides(slowest: str) -> None:
+    """However quick the others are; and the start of its batch is a small part of its time."""
+    size, same = (
+        grown(paced({stage: (START[stage], 1.0 if stage == slowest else others) for stage in START}))
+        for others in (0.01, 0.1)
+    )
+    assert size == pytest.approx(same, rel=0.01)
+    assert START[slowest] / (size / MB) == pytest.approx(WELL, rel=0.01)
+
+
+def test_near_the_end_batches_get_smaller() -> None:
+    pace = even(0.5)
+    middle = grown(pace)
+    sizes = [pace.most(int(waiting), 0.5) for waiting in (100 * middle, 3 * middle, 2 * middle, middle)]
+    assert sizes[0] == middle
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[2] == pytest.approx(middle / 2, rel=0.01)
+    assert 0 < sizes[3] < sizes[2]
+
+
+def test_who_does_more_takes_more_near_the_end() -> None:
+    pace = even(0.5)
+    middle = grown(pace)
+    assert pace.most(2 * middle, 0.2) < pace.most(2 * middle, 0.8)
+
+
+# ---- when a batch will be home
+
+
+def test_a_batch_is_home_after_all_that_is_before_it() -> None:
+    pace = paced({"push": (1, 0), "process": (2, 1), "pull": (3, 0)})
+    first, second = flight(4, NOW - 3, NOW - 2), flight(2, NOW - 1)
+    push, process, pull = (pace.seconds(stage, 2 * MB) for stage in ("push", "process", "pull"))
+    assert home(pace, [first], first, NOW) == pytest.approx(NOW + 4 + pace.seconds("pull", 4 * MB))
+    assert home(pace, [second, first], second, NOW) == pytest.approx(NOW + 4 + push + process - 1 + pull)
+
+
+def test_of_what_is_overdue_as_much_is_expected_as_has_passed() -> None:
+    pace = even(1)
+    late = flight(1, NOW - 100, NOW - 90)
+    assert home(pace, [late], late, NOW) == pytest.approx(NOW + 90, abs=1)
+    unknown = flight(1, NOW - 40)
+    assert home(Pace(), [unknown], unknown, NOW) == NOW + 40
+
+
+@pytest.mark.parametrize(
+    ("mine", "its", "megabytes", "since", "expected"),
+    [
+        (even(0.1), even(0.1), 4, NOW - 0.1, False),  # it has just begun, on one as quick
+        (even(0.1), even(10), 4, NOW - 0.1, True),  # it has just begun, on one that is slow
+        (even(10), even(0.1), 4, NOW - 0.1, False),  # the slow one lets the quick one be
+        (even(0.1), even(10), 4, NOW - 39.5, False),  # the slow one is nearly there
+        (even(0.1), even(0.1), 4, NOW - 600, True),  # it hangs
+        (even(10), even(10), 4, NOW - 5, False),  # it is in the midst of it, on one as slow
+        (Pace(), even(1), 4, NOW - 600, True),  # it hangs, and I am new
+        (Pace(), even(1), 4, NOW - 0.1, False),
+        (Pace(), Pace(), 4, NOW - 1, False),  # nobody knows anything
+        (Pace(), Pace(), 4, NOW - 600, True),
+    ],
+)
+def test_when_a_copy_is_worth_it(mine: Pace, its: Pace, megabytes: int, since: float, expected: bool) -> None:
+    found = flight(megabytes, since, since)
+    assert worth(mine, its, found, [found], NOW) is expected

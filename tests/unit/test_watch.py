@@ -1,0 +1,150 @@
+"""Signs of life: what they say, and what their absence does."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fanout import watch as watches
+from fanout.link import Link
+from fanout.watch import FULL, Watch, verdict
+from provision.fleet import Folder
+from tests.waiting import wait_until
+
+GOOD = b"0 1000000 4096\n"
+
+
+class LocalLink(Link):
+    """A worker that is a shell script on this machine."""
+
+    def __init__(self, folder: Folder, host: str, script: str) -> None:
+        super().__init__(folder, host, "test")
+        self.script = script
+
+    def argv(self, argv: list[str]) -> list[str]:
+        return ["sh", "-c", self.script]
+
+
+@pytest.fixture
+def watch() -> Iterator[Watch]:
+    made = Watch()
+    yield made
+    made.close()
+
+
+def wait_for(watch: Watch, count: int) -> dict[str, str]:
+    """What is wrong, once it is wrong with so many."""
+    found: dict[str, str] = {}
+
+    def look() -> bool:
+        found.update(watch.check())
+        return len(found) >= count
+
+    wait_until(look, 20)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b"", ""),
+        (GOOD, ""),
+        (b"0 0 4096\n", "its disk is full (0 MB free)"),
+        (b"0 %d 1\n" % FULL, ""),
+        (b"0 %d 1\n" % (FULL - 1), "its disk is full (15 MB free)"),
+        (b"0 2048 4096\n", "its disk is full (8 MB free)"),
+        (b"1 1000000 4096\n", "its Docker does not answer"),
+        (b"124 1000000 4096\n", ""),  # it may be busy, once
+        (b"124 0 4096\n", "its disk is full (0 MB free)"),
+        (b"124 1000000 4096\n" * 2, "its Docker does not answer"),
+        (b"124 1000000 4096\n" + GOOD + b"124 1000000 4096\n", ""),
+        (b"124 1000000 4096\n" * 2 + GOOD, ""),
+        (b"124 1000000 4096\nwarning\n124 1000000 4096\n", "its Docker does not answer"),
+        (GOOD + b"1 1000000 4096\n", "its Docker does not answer"),
+        (b"1 1000000 4096\n" + GOOD, ""),
+        (b"1 1000000 4096", ""),  # it is not whole yet
+        (b"1 1000000 4096\n0 10", "its Docker does not answer"),
+        (b"1 1000000\n", ""),
+        (b"1\n", ""),
+        (b"\n", ""),
+        (b"0 -1 4096\n", ""),
+        (b"0  \n", ""),
+        (b"bash: warning: no such locale\n", ""),
+        (b"a b c\n", ""),
+        (b"\xff \xfe \xfd\n", ""),
+        (b"0 0 4096 0\n", ""),
+    ],
+)
+def test_the_last_whole_line_decides(text: bytes, expected: str) -> None:
+    assert verdict(text) == expected
+
+
+@given(st.binary(max_size=200))
+def test_garbage_is_no_verdict_and_no_error(text: bytes) -> None:
+    verdict(text)
+    assert verdict(text + b"\n" + GOOD) == ""
+
+
+def test_a_worker_that_beats_is_let_be(watch: Watch, folder: Folder, tmp_path: Path) -> None:
+    script = f"for n in 1 2 3; do echo 0 1000000 4096; done; touch {tmp_path}/beaten; exec sleep 60"
+    watch.add(LocalLink(folder, "worker-1", script))
+    wait_until((tmp_path / "beaten").exists)
+    assert watch.check() == {}
+    assert watch.check() == {}
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("exit 0", "its SSH connection ended"),
+        ("exit 255", "its SSH connection ended"),
+        ("echo 0 1000000 4096", "its SSH connection ended"),
+        ("echo 0 1000000 4096; echo 1 1000000 4096; exec sleep 60", "its Docker does not answer"),
+        ("printf '0 10'; printf '0 4096\\n'; exec sleep 60", "its disk is full (0 MB free)"),
+        ("yes 0 1000000 4096 | head -n 20000; echo 1 9999999 4096; exec sleep 60", "its Docker does not answer"),
+    ],
+)
+def test_a_worker_in_trouble_is_named(watch: Watch, folder: Folder, tmp_path: Path, script: str, reason: str) -> None:
+    watch.add(LocalLink(folder, "worker-1", f"echo 0 1000000 4096; touch {tmp_path}/beaten; exec sleep 60"))
+    watch.add(LocalLink(folder, "worker-2", script))
+    assert wait_for(watch, 1) == {"worker-2": reason}
+
+
+def test_a_worker_that_falls_silent_is_named(watch: Watch, folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watches, "SILENCE", 0.3)
+    watch.add(LocalLink(folder, "worker-1", "while :; do echo 0 1000000 4096; sleep 0.02; done"))
+    watch.add(LocalLink(folder, "worker-2", "echo 0 1000000 4096; exec sleep 60"))
+    watch.add(LocalLink(folder, "worker-3", "exec sleep 60"))
+    found = wait_for(watch, 2)
+    assert found.keys() == {"worker-2", "worker-3"}
+    assert all(reason.startswith("no sign of life for ") for reason in found.values())
+
+
+def test_a_worker_that_is_dropped_is_heard_no_more(watch: Watch, folder: Folder, tmp_path: Path) -> None:
+    """And what listened to it is gone; it may come back."""
+    watch.add(LocalLink(folder, "worker-1", f"echo $$ >{tmp_path}/process; exec sleep 60"))
+    wait_until(lambda: (tmp_path / "process").exists() and (tmp_path / "process").read_text())
+    watch.drop("worker-1")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "process").read_text()), signal.SIGCONT)
+    assert watch.check() == {}
+    watch.drop("worker-1")
+    watch.drop("nobody")
+    watch.add(LocalLink(folder, "worker-1", "exit 1"))
+    assert wait_for(watch, 1) == {"worker-1": "its SSH connection ended"}
+
+
+def test_closing_ends_all_and_leaves_no_file_open(folder: Folder) -> None:
+    before = os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else []
+    watch = Watch()
+    for n in range(5):
+        watch.add(LocalLink(folder, f"worker-{n}", "exec sleep 60"))
+    watch.close()
+    after = os.listdir("/proc/self/fd") if before else []
+    assert len(after) == len(before)
