@@ -59,7 +59,9 @@ def _fail(error: BaseException | str, code: int) -> NoReturn:
 @contextlib.contextmanager
 def _advice(code: int) -> Iterator[None]:
     """Turn our errors into one line and an exit code: 2 for usage, 3 for an unfinished run, else `code`."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, signal.default_int_handler)
     try:
         yield
     except (UsageError, FleetError) as error:
@@ -325,12 +327,21 @@ def _limits(retries: str | None, timeout: str | None, memory: str | None) -> run
     )
 
 
+@contextlib.contextmanager
+def _unfinished() -> Iterator[None]:
+    """A run that is interrupted before it works is unfinished like any other."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise RunUnfinished("interrupted before anything was done; the same command again begins anew") from None
+
+
 def _run(folder: Folder, request: runs.Request, name: str, as_json: bool) -> None:
     """Do what is asked for with the image of that name, and tell what came of it."""
     known = folder.load()
     found = runs.check(request)
     board = Board(total=len(found[0]), unit="images")
-    with contextlib.closing(board):
+    with contextlib.closing(board), _unfinished():
         logger.remove()
         logger.add(board.write, level="WARNING", format="{level}: {message}")
         image = _deployed(folder, known, name, board)

@@ -13,8 +13,8 @@ from provision.fleet import Folder
 from provision.remote import ssh_argv
 
 GROUP = "fanrun-bench"
-# 20 ms of the link's own rate, and no packet lost for want of a queue.
-SHAPE = "tc qdisc replace dev {link} root tbf rate {mbit}mbit burst {burst} limit 4mb"
+# As the manual of tbf has it: a packet that would wait longer than this is dropped.
+SHAPE = "tc qdisc replace dev {link} root tbf rate {mbit}mbit burst 64kb latency 50ms"
 # A control group that the host's containers are put into, of either version.
 LIMIT = r"""
 set -e
@@ -49,7 +49,7 @@ def here(command: str) -> str:
 def slow_links(folder: Folder, mbit: int) -> Iterator[None]:
     """Give every worker a link of so many Mbit/s each way, by a token bucket filter at either end."""
     undo = []
-    shape = SHAPE.format(link="{link}", mbit=mbit, burst=max(mbit * 1000 // 8 * 20, 16_000))
+    shape = SHAPE.format(link="{link}", mbit=mbit)
     try:
         for host in folder.load().workers:
             index = on(folder, host.name, "cat /sys/class/net/eth0/iflink").strip()

@@ -87,7 +87,7 @@ stat -f -c '%a %S %c %d' . >>"$target/code" && mv "$target/code" "$target/exit" 
 # A sign of life every few seconds: Docker's answer (0 is good), and how many blocks of what size are free.
 BEAT = r"""
 while :; do
-  timeout 5 sudo -n docker version >/dev/null 2>&1
+  timeout 4 sudo -n docker version >/dev/null 2>&1
   echo "$? $(stat -f -c '%a %S' "$1")" || exit
   sleep "$2"
 done

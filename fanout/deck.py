@@ -246,8 +246,6 @@ class Deck:
         """From its own share, else from the end of the one with most left."""
         owner = worker if self._shares[worker] else max(self._weights, key=lambda name: self._weights[name])
         share = self._shares[owner]
-        if owner != worker and self._weights[owner] < 1.5 * most and owner in self._live:
-            most = max(self._weights[owner] // 2, 1)  # leave its owner some
         # A rest that is hardly worth a container of its own goes along.
         if self._weights[owner] <= 1.5 * most:
             most = self._weights[owner]

@@ -110,7 +110,10 @@ def find_inputs(request: Request) -> tuple[list[Input], int]:
     """Walk SRC: its inputs and the number of links not followed; UsageError if there are no inputs."""
     inputs, links = plan.walk(request.src, plan.chooser(request.include, request.exclude))
     if request.only is not None:
-        return [item for item in inputs if item.key in request.only], links
+        inputs = [item for item in inputs if item.key in request.only]
+        if not inputs:
+            raise UsageError(f"none of the inputs that failed is in {request.src!r} any more; nothing to do")
+        return inputs, links
     if not inputs:
         why = "no file matches" if request.include or request.exclude else "there are no files in it"
         raise UsageError(f"--src {request.src!r}: {why}; nothing to do")
@@ -161,7 +164,6 @@ class Run:
                 yield
             finally:
                 shutil.rmtree(self._staging, ignore_errors=True)
-                (Path(self.home) / UNFINISHED).unlink()
 
     def sort_out(self, ledger: Ledger, inputs: Sequence[Input]) -> Sorted:
         """Find out what is done, and bring results of renamed inputs under their new names."""
@@ -204,15 +206,15 @@ class Run:
                 deck.deal(plan.deal(found.todo, list(probes)))
                 stopped = self._work(crew, probes)
         finally:
-            crew.close()
+            stopped = self._close(crew) or stopped
             joblog.close()
         report = self._report(found, crew)
         if report.left:
             lost = "; ".join(f"{name}: {tally.lost[-1]}" for name, tally in crew.tallies.items() if tally.lost)
-            why = f" ({lost})" if lost and not stopped else ""
+            why = f"the workers were lost ({lost}); `fab up` repairs the fleet"
             raise RunUnfinished(
-                f"{stopped or 'the workers were lost'} with {report.left} of {report.inputs} inputs left{why}; "
-                f"{'' if stopped else '`fab up` repairs the fleet, then '}the same command again goes on from here"
+                f"{stopped or why}; {report.left} of {report.inputs} inputs are left, "
+                "and the same command again goes on from here"
             )
         return report
 
@@ -231,15 +233,29 @@ class Run:
         return {name: probes[name] for name in names if name in probes}
 
     def _work(self, crew: Crew, probes: Mapping[str, Probe]) -> str:
-        """Work until all is done or nobody is left; returns "interrupted" if Ctrl-C was pressed."""
+        """Work until all is done or nobody is left; returns why it ended early, "" if it didn't."""
         try:
             crew.work(probes)
+        except RunUnfinished as error:
+            return str(error)
         except KeyboardInterrupt:
             logger.warning("interrupted: what is done is brought home; Ctrl-C again stops at once")
             try:
                 crew.wind_down()
             except KeyboardInterrupt:
                 logger.warning("stopped at once")
+            return "interrupted"
+        return ""
+
+    def _close(self, crew: Crew) -> str:
+        """End everything; returns why that was not the end one would wish for, "" if it was."""
+        try:
+            crew.close()
+            (Path(self.home) / UNFINISHED).unlink()
+        except RunUnfinished as error:
+            return str(error)
+        except KeyboardInterrupt:
+            logger.warning("stopped at once; the next run into DST ends what still runs on the workers")
             return "interrupted"
         return ""
 

@@ -13,7 +13,7 @@ from fanout.link import Link
 
 EVERY = 3
 """Seconds between two signs."""
-SILENCE = 15.0
+SILENCE = 12.0
 """Seconds without a sign after which a worker is given up."""
 LATE = 124
 """What timeout(1) exits with when the question to Docker lasts too long."""

@@ -93,7 +93,7 @@ def test_an_interrupted_run_brings_home_what_is_done(
     assert "interrupted: what is done is brought home; Ctrl-C again stops at once" in err
     brought = tree(dst)
     assert len(brought) >= 4
-    assert f"interrupted with {60 - len(brought)} of 60 inputs left; the same command again goes on" in err
+    assert f"interrupted; {60 - len(brought)} of 60 inputs are left, and the same command again goes on" in err
     assert all(tree(inputs)[key] == content for key, content in brought.items())
     nothing_is_left(fab, dst)
     fab(*argv[:-1], "each 0.01")  # other arguments, so all of it
@@ -111,7 +111,7 @@ def test_ctrl_c_twice_stops_at_once(fab: Fab, program: str, inputs: Path, tmp_pa
     out, err = run.communicate(timeout=15)
     assert run.returncode == 3, out + err
     assert "stopped at once" in err
-    assert "interrupted with 60 of 60 inputs left" in err
+    assert "interrupted; 60 of 60 inputs are left" in err
     assert tree(dst) == {}
     nothing_is_left(fab, dst)
 

@@ -124,6 +124,20 @@ def test_a_worker_that_fails_is_noticed_and_its_work_done_by_others(
     assert (len(lost["worker-1"]), len(lost["worker-2"])) == (0, 1)
 
 
+def test_a_batch_that_is_stuck_is_run_by_another_and_forgotten(
+    fab: Fab, program: str, inputs: Path, tmp_path: Path
+) -> None:
+    dst = tmp_path / "dst"
+    run = fab.start("run", "--src", str(inputs), "--dst", str(dst), "--image", program, "--args", "each 0.1")
+    run_one(fab, dst)
+    fab.on("worker-2", "docker pause $(docker ps --quiet --filter label=fanrun.run)")
+    out, err = run.communicate(timeout=120)
+    assert run.returncode == 0, out + err
+    check_all_done(inputs, dst)
+    assert [worker["lost"] for worker in report(dst)["workers"]] == [[], []]
+    assert "fanrun-" not in fab.on("worker-2", "docker ps --all")
+
+
 @pytest.mark.usefixtures("repaired")
 def test_all_lost_is_unfinished_and_the_same_command_goes_on(
     fab: Fab, program: str, inputs: Path, tmp_path: Path
@@ -136,8 +150,9 @@ def test_all_lost_is_unfinished_and_the_same_command_goes_on(
         docker("kill", fab.containers()[host])
     out, err = run.communicate(timeout=90)
     assert run.returncode == 3, out + err
-    assert "the workers were lost with" in err
-    assert "`fab up` repairs the fleet, then the same command again goes on" in err
+    assert "the workers were lost (worker-1: " in err
+    assert "`fab up` repairs the fleet; " in err
+    assert "inputs are left, and the same command again goes on" in err
     before = tree(dst)
     assert all(tree(inputs)[key] == content for key, content in before.items())
     fab("up", "--hosts=2")

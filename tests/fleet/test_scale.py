@@ -21,6 +21,7 @@ from tests.waiting import wait_until
 
 pytestmark = [
     pytest.mark.fleet,
+    pytest.mark.alone,
     pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, and reaches containers by their own addresses"),
 ]
 
