@@ -62,21 +62,28 @@ discard() {
 # The container's last 64 KiB of output are kept, however much it writes.  One that leaves nothing new in /out
 # and in its report for so many seconds is ended: `code` says 124 then, as timeout(1) does.  `exit` comes last:
 # where it is, the batch ran to its end; the room that is left tells a full disk from a bad input.
+# One container at a time: the next batch's script waits here for its turn, not at the other end of a busy line; what
+# came to an end meanwhile (its folder is gone, or `halt` is there) has no turn any more.
 BATCH = (
     DISCARD
     + r"""
 target=$1 name=$2 timeout=$3 spent=$4; shift 4
 while [ "$spent" -gt 0 ]; do discard "$1"; shift; spent=$((spent - 1)); done
 fail() { echo "it can't keep its results ($(df -Ph "$target" | tail -n 1))" >&2; exit 1; }
-mkdir -p "$target/data" && : >"$target/report.jsonl" || fail
+mkdir -p "$target/data" && exec 9>"${target%/*}/turn" && flock 9 || fail
+[ -d "$target" ] && [ ! -e "${target%/*}/halt" ] || exit 1
+: >"$target/report.jsonl" || fail
 watch() {
   while sleep $((timeout < 300 ? 1 : 30)); do
     [ -z "$(find "$target/data" "$target/report.jsonl" -newerct "-$timeout seconds" -print -quit)" ] || continue
     echo 124 >"$target/code"; sudo -n docker kill "$name"; return
   done
 }
-if [ "$timeout" -gt 0 ]; then watch </dev/null >/dev/null 2>&1 & fi
+if [ "$timeout" -gt 0 ]; then watch </dev/null >/dev/null 2>&1 9>&- & fi
+begun=$(date +%s%N)
 { "$@" </dev/null 2>&1; code=$?; [ -e "$target/code" ] || echo $code >"$target/code"; } | tail -c 65536 >"$target/log"
+echo $(($(date +%s%N) - begun)) >>"$target/code"
+exec 9>&-
 [ "$timeout" -eq 0 ] || kill $! 2>/dev/null
 chmod -R u+rwX "$target/data" && cd "$target/data" || fail
 find . -type f -print0 | xargs -0 -r sha256sum -z -- >"$target/manifest" || fail
@@ -94,6 +101,7 @@ done
 """
 
 HALT = r"""
+touch "$3/$1/halt" 2>/dev/null
 sudo -n docker ps --quiet --filter "label=fanrun.run=$1" | xargs -r sudo -n docker stop -t "$2" >/dev/null
 """
 
@@ -101,8 +109,8 @@ END = (
     DISCARD
     + r"""
 end() {
-  sudo -n docker ps --quiet --filter "label=fanrun.run=$2" | xargs -r sudo -n docker rm --force >/dev/null
   discard "$1/$2"
+  sudo -n docker ps --quiet --filter "label=fanrun.run=$2" | xargs -r sudo -n docker rm --force >/dev/null
 }
 """
 )
@@ -137,7 +145,7 @@ def stop_argv(run: str) -> list[str]:
 
 def halt_argv(run: str, grace: int) -> list[str]:
     """Ask the run's containers to end, and make them after `grace` seconds; what they did stays."""
-    return ["sh", "-c", HALT, "sh", run, str(grace)]
+    return ["sh", "-c", HALT, "sh", run, str(grace), RUNS]
 
 
 def beat_argv(seconds: int) -> list[str]:

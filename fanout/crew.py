@@ -129,7 +129,7 @@ class Crew:
         """Connect, end what an earlier connection left behind, and ask the host how it is."""
         with self._slots:
             self._turns += 1
-            link = Link(self._folder, name, f"{self._job.run}-{self._turns}")
+            link = Link(self._folder, name, f"{self._job.run}-{self._turns}", self._slots)
             # One that comes back may still be at what it was told before.
             make = commands.open_argv(self._job.run, [self._job.run] if name in self._links else self._dead)
             self._links[name] = link

@@ -26,7 +26,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 @dataclass
 class Cargo:
-    """A batch on its way through a worker; `started` (seconds since 1970) and `seconds` are the program's.
+    """A batch on its way through a worker; `ended` is when its program did (seconds since 1970), 0 before that.
 
     `hashes` are those of the inputs as they were sent, `unreadable` tells of those that could not be.
     """
@@ -35,8 +35,7 @@ class Cargo:
     worker: str
     hashes: dict[bytes, str] = field(default_factory=dict)
     unreadable: dict[bytes, str] = field(default_factory=dict)
-    started: float = 0.0
-    seconds: float = 0.0
+    ended: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -75,8 +74,10 @@ class _Arrived:
     report: dict[bytes, Line]
 
 
-def unload(cargo: Cargo, staging: str, deck: Deck, shore: Shore, tally: Tally) -> int:
-    """Judge what a batch left in staging and land what is good; returns how many inputs it settled.
+def unload(cargo: Cargo, staging: str, deck: Deck, shore: Shore, tally: Tally) -> tuple[int, float]:
+    """Judge what a batch left in staging and land what is good.
+
+    Returns how many inputs it settled, and the seconds that the program took.
 
     Each input counts once, whoever else had it.  Raises HostError when the worker is to blame
     for a failure, RunUnfinished when DST can't be written.
@@ -100,7 +101,7 @@ def unload(cargo: Cargo, staging: str, deck: Deck, shore: Shore, tally: Tally) -
             logger.warning("{!r}, which belongs to no input: {}", os.fsdecode(path), reason)
         else:
             tally.extra += 1
-    return len(won) + len(gone)
+    return len(won) + len(gone), arrived.ending.seconds
 
 
 def _read(cargo: Cargo, staging: str) -> _Arrived:
@@ -193,8 +194,8 @@ def _tell(
 
     def entry(item: Input, size: int, tries: int, code: int, hashes: tuple[str, ...] = ()) -> None:
         line = arrived.report.get(item.key)
-        seconds = cargo.seconds if line is None or line.seconds is None else line.seconds
-        where = cargo.worker, cargo.batch.name, cargo.started
+        seconds = arrived.ending.seconds if line is None or line.seconds is None else line.seconds
+        where = cargo.worker, cargo.batch.name, cargo.ended - arrived.ending.seconds
         entries.append(Entry(item.key, *where, seconds, item.size, size, tries, code, hashes))
 
     for key, paths in done.items():

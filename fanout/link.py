@@ -1,8 +1,9 @@
-"""A run's way to one worker: one SSH connection of its own, over which everything goes."""
+"""A run's way to one worker: SSH connections of its own, over which everything goes."""
 
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Sequence
 
 from fanout import commands
@@ -15,18 +16,22 @@ PUSH = "push"
 
 
 class Link:
-    """Runs commands on a host, and rsync to and from it, over one multiplexed connection.
+    """Runs commands on a host, and rsync to and from it, over multiplexed connections of the run's own.
 
-    The connection is the run's alone: two runs on a fleet neither crowd nor end each other's.
+    One carries what goes there, and the commands; another, begun with the first pull, what comes home:
+    in one alone either direction takes half of the other's speed.  Two runs on a fleet neither crowd nor end
+    each other's.
     """
 
-    def __init__(self, folder: Folder, host: str, name: str) -> None:
-        """`name` is the connection's: another name is another connection."""
+    def __init__(self, folder: Folder, host: str, name: str, slots: threading.Semaphore) -> None:
+        """`name` is the connections': another name is others; a place in `slots` is held while one begins."""
         self.host = host
         self._executor = Executor()
-        self._folder = folder
+        self._folder, self._slots = folder, slots
         self._control = control_folder() / f"{hashlib.sha256(name.encode()).hexdigest()[:12]}-{host}"
-        self._shell = rsync_shell(folder, control=self._control)
+        self._homeward = self._control.with_name(f"{self._control.name}-home")
+        self._lock = threading.Lock()
+        self._begun = False
 
     def argv(self, argv: list[str]) -> list[str]:
         """The local command that runs argv on the host."""
@@ -38,12 +43,18 @@ class Link:
 
     def push(self, src: str, place: Place, keys: Sequence[bytes]) -> Done:
         """Send the inputs of those keys to the batch's place."""
-        argv = commands.push_argv(self._shell, src, self.host, place)
+        argv = commands.push_argv(rsync_shell(self._folder, control=self._control), src, self.host, place)
         return self._executor.call(argv, stdin=commands.names(keys), group=PUSH)
 
     def pull(self, place: Place, staging: str) -> Done:
         """Bring home what the batch left."""
-        return self._executor.call(commands.pull_argv(self._shell, self.host, place, staging))
+        with self._lock:
+            if not self._begun:
+                with self._slots:
+                    begin = ssh_argv(self._folder, self.host, ["true"], control=self._homeward)
+                    self._begun = self._executor.call(begin, timeout=40).exit_code == 0
+        shell = rsync_shell(self._folder, control=self._homeward)
+        return self._executor.call(commands.pull_argv(shell, self.host, place, staging))
 
     def end_pushes(self) -> None:
         """End the push that is under way, and let no other begin."""
@@ -58,9 +69,9 @@ class Link:
         return Executor().call(self.argv(argv), timeout=timeout)
 
     def disconnect(self) -> None:
-        """End the connection; harmless when there is none."""
-        argv = disconnect_argv(self._folder, self.host, control=self._control)
-        Executor().call(argv, timeout=30)
+        """End the connections; harmless when there are none."""
+        for control in (self._control, self._homeward):
+            Executor().call(disconnect_argv(self._folder, self.host, control=control), timeout=30)
 
     def close(self) -> None:
         """End all commands and the connection."""

@@ -5,24 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fanout.deck import Flight
-from fanout.plan import weight
+from fanout.plan import ABREAST, weight
 
 FIRST = 3 * 1024 * 1024
 """The weight of a worker's first batch: small, so that the work starts at once."""
 GROWTH = 4
 """A batch is at most so many times as heavy as the heaviest before it: a few measurements may err."""
 START = {"push": 0.15, "process": 0.6, "pull": 0.15}
-"""Seconds that a stage takes however small the batch, at the least."""
-WELL, LITTLE = 0.05, 0.25
-"""The part of a stage's time that its start may take: of a batch in the middle of a run, and of one near its end."""
-MEMORY = 8
+"""Seconds that a stage takes however small the batch: an rsync's first words, a container's start."""
+LANES = {"push": ABREAST, "process": 1, "pull": ABREAST}
+"""How many batches share a stage's speed; containers run one at a time."""
+GOOD = {"push": 5.0, "process": 8.0, "pull": 5.0}
+"""Seconds that a batch should be in the slowest stage: many times its start, and yet few of the run's."""
+NEAR_THE_END = 4
+"""How much shorter it may be there, so that all end together."""
+MEMORY = 4
 """How many batches are remembered: a worker's speed changes."""
-ALIKE = 0.2
-"""Batches whose weights differ by less than this part of their mean tell nothing of the stage's start."""
 
 
 class Pace:
-    """One worker's stages, each measured as seconds = start + each * weight; weights are those of plan.weight."""
+    """One worker's stages, each measured as seconds = its start + each * weight; weights are those of plan.weight."""
 
     def __init__(self) -> None:
         # Tuples, replaced and never changed: other workers' threads read them.
@@ -39,8 +41,7 @@ class Pace:
 
     def seconds(self, stage: str, load: int) -> float:
         """How long the stage will take for a batch of that weight; 0 while nothing is known."""
-        start, each = self._line(stage)
-        return start + each * load if self._seen[stage] else 0.0
+        return START[stage] + self._each(stage) * load if self._seen[stage] else 0.0
 
     def total(self, load: int) -> float:
         """How long a batch of that weight is on its way if it waits for no other."""
@@ -48,40 +49,33 @@ class Pace:
 
     def rate(self) -> float:
         """Weight per second of the slowest stage; 0 while nothing is known."""
-        slowest = max((self._line(stage)[1] for stage in START if self._seen[stage]), default=0.0)
-        return 1 / slowest if slowest else 0.0
+        stage = self._slowest()
+        return LANES[stage] / self._each(stage) if stage else 0.0
 
     def most(self, waiting: int, part: float) -> int:
         """The weight of the next batch, when so much waits and this worker's part of it is `part` (0 to 1).
 
-        The slowest stage decides: a batch is so heavy that the stage's start is a small part of its time.
-        Near the end a worker takes half of its part at a time, so that all end together.
+        Near the end a worker takes half of its part at a time.
         """
-        if not any(self._seen.values()):
-            self._heaviest = max(self._heaviest, FIRST)
+        stage = self._slowest()
+        if not stage:
+            self._heaviest = FIRST
             return FIRST
-        lines = [self._line(stage) for stage in START if self._seen[stage]]
-        start, each = max(lines, key=lambda line: line[0] + line[1] * self._heaviest)
-        enough, least = start / WELL / each, start / LITTLE / each
-        chosen = max(min(enough, waiting * part / 2), min(least, max(waiting * part, least / 2)))
+        good = GOOD[stage] / self._each(stage)
+        chosen = max(min(good, waiting * part / 2), good / NEAR_THE_END)
         self._heaviest = max(self._heaviest, int(min(chosen, GROWTH * self._heaviest)))
         return max(int(min(chosen, self._heaviest)), 1)
 
-    def _line(self, stage: str) -> tuple[float, float]:
-        """(seconds to start, seconds per weight) of a stage, by least squares over what was seen of late."""
+    def _slowest(self) -> str:
+        """The stage that takes longest for a weight, "" while nothing is known."""
+        known = [stage for stage in START if self._seen[stage]]
+        return max(known, key=lambda stage: self._each(stage) / LANES[stage], default="")
+
+    def _each(self, stage: str) -> float:
+        """Seconds per weight of a stage, by what was seen of late; of a short batch a little must be the weight's."""
         seen = self._seen[stage]
-        if not seen:
-            return START[stage], 0.0
-        count = len(seen)
-        mean_load = sum(load for load, _ in seen) / count
-        mean = sum(seconds for _, seconds in seen) / count
-        spread = sum((load - mean_load) ** 2 for load, _ in seen)
-        if spread < count * (ALIKE * mean_load) ** 2:  # no line to be seen: the usual start, the rest is the weight's
-            each = max(mean - START[stage], mean / 10) / mean_load
-        else:
-            each = sum((load - mean_load) * (seconds - mean) for load, seconds in seen) / spread
-            each = max(each, mean / 20 / mean_load)
-        return max(mean - each * mean_load, START[stage]), max(each, 1e-12)
+        spent = sum(max(seconds - START[stage], seconds / 10, 1e-6) for _, seconds in seen)
+        return spent / sum(load for load, _ in seen)
 
 
 def home(pace: Pace, flights: Sequence[Flight], wanted: Flight, now: float) -> float:

@@ -17,6 +17,8 @@ STATE = b".fanrun"
 MOST_INPUTS = 2000
 MOST_BYTES = 512 * 1024 * 1024
 """A batch's limits: what is pushed ahead of time takes the worker's disk."""
+ABREAST = 2
+"""Batches at once in each stage of a worker: while one waits for words to go to and fro, another uses the line."""
 HANDLING = 64 * 1024
 """What an input costs besides its bytes, in bytes: a rough equal of its handling, so that small ones count too."""
 

@@ -42,13 +42,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a batch's program ended: its exit code, its last output, and what was free on the disk then.
+    """How a batch's program ended: its exit code, its last output, its seconds, and what was free on the disk then.
 
     `free` in bytes; `inodes` is how many files may still be made, None where the file system doesn't count them.
     """
 
     code: int
     log: str
+    seconds: float
     free: int
     inodes: int | None
 
@@ -66,8 +67,8 @@ class Ending:
 
 def parse_ending(exit_file: bytes, log: bytes) -> Ending:
     """Read what a batch left of its end; ValueError if that is not whole."""
-    code, blocks, size, inodes, left = (int(word) for word in exit_file.split())
-    return Ending(code, log.decode(errors="replace"), blocks * size, left if inodes else None)
+    code, took, blocks, size, inodes, left = (int(word) for word in exit_file.split())
+    return Ending(code, log.decode(errors="replace"), took / 1e9, blocks * size, left if inodes else None)
 
 
 def parse_manifest(data: bytes) -> dict[bytes, str]:

@@ -1,4 +1,4 @@
-"""One worker's pipeline: the next batch is pushed while this one is processed and the last one is pulled."""
+"""One worker's pipeline: the next batches are pushed while one is processed and the last ones are pulled."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import queue
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -21,13 +22,14 @@ from fanout.landing import Cargo, Shore, Tally, unload
 from fanout.ledger import Look, look
 from fanout.link import Link
 from fanout.pace import Pace, worth
-from fanout.plan import Batch, weight
+from fanout.plan import ABREAST, Batch, weight
 from provision.errors import HostError, RunUnfinished
 from provision.probe import Probe
 from provision.progress import Board
 
-AHEAD = 2
-"""Batches on their way to or in the container at once: one is processed, one is pushed."""
+AHEAD = 2 * ABREAST + 1
+"""Batches on their way to or in the container at once: the others are pushed, or ready to follow."""
+STAGES = ("push", "process", "pull")
 VANISHED = (23, 24)
 """rsync's exit codes for "some files could not be read" and "some files vanished"."""
 
@@ -45,6 +47,15 @@ class Job:
     paces: dict[str, Pace]
 
 
+@dataclass
+class _Stage:
+    """A stage's work, the queue whose listeners its last thread sends home, and how many threads are still at it."""
+
+    work: Callable[[], None]
+    following: queue.Queue[Cargo | None] | None
+    left: int = ABREAST
+
+
 class Worker:
     """Runs batches on one host until the deck has none for it, or the host is lost (`lost` says why)."""
 
@@ -60,14 +71,18 @@ class Worker:
         self._processed: queue.Queue[Cargo | None] = queue.Queue()
         self._spent: queue.SimpleQueue[Place] = queue.SimpleQueue()
         self._ahead = threading.Semaphore(AHEAD)
-        self._now: dict[str, int] = {"push": 0, "process": 0, "pull": 0}
-        stages: list[tuple[Callable[[], None], queue.Queue[Cargo | None] | None]] = [
-            (self._push_all, self._pushed), (self._process_all, self._processed), (self._pull_all, None),
+        self._now: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        stages = [
+            _Stage(self._push_all, self._pushed), _Stage(self._process_all, self._processed),
+            _Stage(self._pull_all, None),
         ]  # fmt: skip
-        self._threads = [threading.Thread(target=self._guard, args=stage, daemon=True) for stage in stages]
+        self._threads = [
+            threading.Thread(target=self._guard, args=(stage,), daemon=True) for stage in stages for _ in range(ABREAST)
+        ]
 
     def start(self) -> None:
-        """Start the three stages."""
+        """Start the stages."""
         for thread in self._threads:
             thread.start()
 
@@ -80,10 +95,10 @@ class Worker:
         for thread in self._threads:
             thread.join()
 
-    def _guard(self, stage: Callable[[], None], following: queue.Queue[Cargo | None] | None) -> None:
+    def _guard(self, stage: _Stage) -> None:
         """Run a stage; a lost host is given up, and the stage after this one is told to end."""
         try:
-            stage()
+            stage.work()
         except Stopped:
             pass
         except HostError as error:
@@ -91,9 +106,12 @@ class Worker:
         except BaseException as error:  # raised in the main thread
             self.crash = error
         finally:
+            with self._lock:
+                stage.left -= 1
             self._ahead.release()
-            if following is not None:
-                following.put(None)
+            if stage.following is not None and not stage.left:
+                for _ in range(ABREAST):
+                    stage.following.put(None)
 
     def _push_all(self) -> None:
         while True:
@@ -117,7 +135,7 @@ class Worker:
     def _pull_all(self) -> None:
         while (cargo := self._processed.get()) is not None and not self.lost:
             place = Place(self.job.run, cargo.batch.name)
-            if cargo.started and self.job.deck.wanted(cargo.batch):
+            if cargo.ended and self.job.deck.wanted(cargo.batch):
                 with self._timed("pull", cargo.batch):
                     self._pull(cargo, place)
             else:  # a copy of it came home before
@@ -163,20 +181,23 @@ class Worker:
 
     def _process(self, cargo: Cargo) -> None:
         place = Place(self.job.run, cargo.batch.name)
-        self.job.deck.processing(cargo.batch)
-        cargo.started = time.time()
         spent = [self._spent.get() for _ in range(self._spent.qsize())]
+        self.job.deck.processing(cargo.batch)
         done = self.link.run(commands.batch_argv(place, self.job.program, self.probe, spent))
-        cargo.seconds = time.time() - cargo.started
-        if done.exit_code != 0:
+        if done.exit_code == 0:
+            cargo.ended = time.time()
+        elif not self.job.deck.stopped:  # then it has no turn any more
             raise HostError(f"could not run a batch ({done.reason})", host=self.name)
 
     def _pull(self, cargo: Cargo, place: Place) -> None:
         staging = os.path.join(self.job.shore.staging, f"{self.name}-{cargo.batch.name}")
         self._retried("pull", lambda: self.link.pull(place, staging), lambda done: self._brought(done))
-        settled = unload(cargo, staging, self.job.deck, self.job.shore, self.tally)
+        settled, seconds = unload(cargo, staging, self.job.deck, self.job.shore, self.tally)
+        self.pace.note("process", sum(map(weight, cargo.batch.inputs)), seconds)
+        self.tally.busy("process", seconds)
         shutil.rmtree(staging, ignore_errors=True)
-        self.settled += settled
+        with self._lock:
+            self.settled += settled
         self.job.board.advance(settled)
 
     def _brought(self, done: Done) -> bool:
@@ -200,13 +221,16 @@ class Worker:
         """Log and show that a stage is at work on a batch, and note its seconds."""
         begun = time.monotonic()
         logger.debug("{}: {} {} ({} inputs)", self.name, stage, batch.name, len(batch.inputs))
-        self._now[stage] = len(batch.inputs)
+        with self._lock:
+            self._now[stage] += len(batch.inputs)
         self._show()
         yield
         seconds = time.monotonic() - begun
-        self._now[stage] = 0
-        self.pace.note(stage, sum(map(weight, batch.inputs)), seconds)
-        self.tally.busy(stage, seconds)
+        with self._lock:
+            self._now[stage] -= len(batch.inputs)
+        if stage != "process":  # of which the worker itself tells how long it took
+            self.pace.note(stage, sum(map(weight, batch.inputs)), seconds)
+            self.tally.busy(stage, seconds)
         self._show()
 
     def _show(self) -> None:
@@ -214,7 +238,7 @@ class Worker:
         if self.lost:
             return
         failed = f", {len(self.tally.failed)} failed" if self.tally.failed else ""
-        busy = "".join(f", {stage} {count}" for stage, count in self._now.items() if count)
+        busy = "".join(f", {stage} {self._now[stage]}" for stage in STAGES if self._now[stage])
         self.job.board.step(self.name, f"{self.tally.done} done{failed}{busy}")
 
 

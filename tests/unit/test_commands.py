@@ -92,7 +92,7 @@ def test_the_other_argvs() -> None:
         "r2",
     ]
     assert commands.stop_argv(run) == ["sh", "-c", commands.STOP, "sh", "/var/lib/fanrun/runs", run]
-    assert commands.halt_argv(run, 2) == ["sh", "-c", commands.HALT, "sh", run, "2"]
+    assert commands.halt_argv(run, 2) == ["sh", "-c", commands.HALT, "sh", run, "2", commands.RUNS]
     assert commands.beat_argv(4) == ["sh", "-c", commands.BEAT, "sh", "/var/lib/fanrun", "4"]
 
 
@@ -151,6 +151,45 @@ def test_batch_keeps_the_exit_code(shell: str, tmp_path: Path, program: list[str
     assert code_of(target) == code
     assert sorted(path.name for path in target.iterdir()) == ["data", "exit", "log", "manifest", "report.jsonl"]
     assert (target / "manifest").read_bytes() == (target / "report.jsonl").read_bytes() == b""
+
+
+def test_batch_tells_how_long_the_program_took(shell: str, tmp_path: Path) -> None:
+    run_batch(shell, tmp_path / "out", "sleep", "0.2")
+    assert 0.2 <= parse_ending((tmp_path / "out" / "exit").read_bytes(), b"").seconds < 60
+
+
+def test_batches_of_a_run_wait_for_their_turn(shell: str, tmp_path: Path) -> None:
+    """One holds the turn until it is let go; the other begins only then."""
+    hold = f'echo begun >"{tmp_path}/began"; while [ ! -e "{tmp_path}/go" ]; do sleep 0.02; done; ls "{tmp_path}"'
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(run_batch, shell, tmp_path / "one", "sh", "-c", hold)
+        wait_until((tmp_path / "began").exists)
+        second = pool.submit(run_batch, shell, tmp_path / "two", "touch", f"{tmp_path}/second")
+        wait_until((tmp_path / "two").exists)
+        (tmp_path / "go").touch()
+        assert (first.result().returncode, second.result().returncode) == (0, 0)
+    assert "second" not in (tmp_path / "one" / "log").read_text()
+    assert (tmp_path / "second").exists()
+
+
+@pytest.mark.parametrize("how", ["halted", "gone"])
+def test_a_batch_whose_run_is_over_has_no_turn(shell: str, tmp_path: Path, how: str) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    hold = f'echo begun >"{tmp_path}/began"; while [ ! -e "{tmp_path}/go" ]; do sleep 0.02; done'
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(run_batch, shell, run / "one", "sh", "-c", hold)
+        wait_until((tmp_path / "began").exists)
+        second = pool.submit(run_batch, shell, run / "two", "touch", f"{tmp_path}/second")
+        wait_until((run / "two").exists)
+        if how == "halted":
+            (run / "halt").touch()
+        else:
+            run.rename(tmp_path / "discarded")
+        (tmp_path / "go").touch()
+        assert second.result().returncode == 1
+        first.result()
+    assert not (tmp_path / "second").exists()
 
 
 def test_batch_tells_what_is_free(shell: str, tmp_path: Path) -> None:
@@ -330,7 +369,9 @@ def test_open_ends_what_dead_runs_left(shell: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("containers", ["", "c1\nc2\n"])
 def test_halt_gives_containers_time_to_end(shell: str, tmp_path: Path, containers: str) -> None:
-    done = run_script(shell, commands.halt_argv("r", 2), "r", "2", path=docker(tmp_path, containers))
+    (tmp_path / "r").mkdir()
+    done = run_script(shell, commands.halt_argv("r", 2), "r", "2", tmp_path, path=docker(tmp_path, containers))
+    assert (tmp_path / "r" / "halt").exists()
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     expected = ["ps --quiet --filter label=fanrun.run=r", *(["stop -t 2 c1 c2"] if containers else [])]
     assert (tmp_path / "bin" / "log").read_text().splitlines() == expected
@@ -372,7 +413,7 @@ def test_what_is_spent_is_gone_before_the_program_begins_and_nobody_waits(shell:
     assert code_of(tmp_path / "out") == 0
     assert (tmp_path / ".gone-it's" / "a" / "b").exists()
     (tmp_path / "go").touch()
-    wait_until(lambda: {path.name for path in tmp_path.iterdir()} == {"bin", "go", "kept", "out"})
+    wait_until(lambda: {path.name for path in tmp_path.iterdir()} == {"bin", "go", "kept", "out", "turn"})
 
 
 # ---- rsync, from folder to folder

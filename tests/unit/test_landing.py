@@ -49,7 +49,7 @@ class World:
         batch = self.deck.take(worker, lambda waiting: 10**12, worth)
         assert batch is not None
         hashes = {item.key: digest(b"in " + item.key) for item in batch.inputs}
-        return Cargo(batch, worker, hashes, {}, 1000.0, 2.5)
+        return Cargo(batch, worker, hashes, {}, 1002.5)
 
     def stage(
         self, made: dict[bytes, bytes], *, code: int = 0, log: str = "", report: Sequence[Mapping[str, object]] = (),
@@ -64,12 +64,14 @@ class World:
                 file.write(content)
         records = [f"{digest(content)}  ./".encode() + key + b"\0" for key, content in made.items()]
         (self.staging / "manifest").write_bytes(b"".join(records))
-        (self.staging / "exit").write_text(f"{code}\n{free} 1 {10**7} {inodes}\n")
+        (self.staging / "exit").write_text(f"{code}\n{2_500_000_000}\n{free} 1 {10**7} {inodes}\n")
         (self.staging / "log").write_text(log)
         (self.staging / "report.jsonl").write_text("".join(json.dumps(line) + "\n" for line in report))
 
     def unload(self, cargo: Cargo) -> int:
-        return unload(cargo, str(self.staging), self.deck, self.shore, self.tally)
+        settled, seconds = unload(cargo, str(self.staging), self.deck, self.shore, self.tally)
+        assert seconds == 2.5
+        return settled
 
     def lines(self) -> list[list[str]]:
         return [line.split("\t") for line in self.log.read_text("utf-8", "surrogateescape").splitlines()[1:]]

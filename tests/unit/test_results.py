@@ -47,7 +47,7 @@ DIGEST = "0123456789abcdef" * 4
 
 def ended(code: int, log: str = "some words\nlast words\n") -> Ending:
     """An end with room to spare."""
-    return Ending(code, log, 10**9, 10**6)
+    return Ending(code, log, 1.0, 10**9, 10**6)
 
 
 # Few names in few folders, so that results often are somebody's.
@@ -225,17 +225,18 @@ def test_explain(code: int, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"0", b"0\n1", b"0\n1 2 3", b"0\n1 2 3 ", b"x\n1 2 3 4", b"0\n1 2 3 4 5", b"\xff\n1 2 3 4"]
+    "data",
+    [b"", b"0", b"0\n9\n1", b"0\n9\n1 2 3", b"0\n1 2 3 4", b"x\n9\n1 2 3 4", b"0\n9\n1 2 3 4 5", b"\xff\n9\n1 2 3 4"],
 )
 def test_an_end_that_is_not_whole_is_no_end(data: bytes) -> None:
     with pytest.raises(ValueError, match=r".+"):
         parse_ending(data, b"")
 
 
-def test_an_end_is_a_code_and_what_is_free() -> None:
-    assert parse_ending(b"137\n5 4096 100 7\n", b"a\xff\n") == Ending(137, "a\ufffd\n", 20480, 7)
-    assert parse_ending(b"0\n5 4096 0 0\n", b"").inodes is None, "a file system that doesn't count them"
-    assert parse_ending(b"0\n5 4096 9 0\n", b"").inodes == 0
+def test_an_end_is_a_code_its_seconds_and_what_is_free() -> None:
+    assert parse_ending(b"137\n2500000000\n5 4096 100 7\n", b"a\xff\n") == Ending(137, "a\ufffd\n", 2.5, 20480, 7)
+    assert parse_ending(b"0\n1\n5 4096 0 0\n", b"").inodes is None, "a file system that doesn't count them"
+    assert parse_ending(b"0\n1\n5 4096 9 0\n", b"").inodes == 0
 
 
 @pytest.mark.parametrize(

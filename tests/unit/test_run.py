@@ -99,7 +99,8 @@ def test_only_some_inputs_are_found_and_it_may_be_none(top: Path) -> None:
     write_tree(top, (b"src/b", b"src/c"))
     wanted = Request(str(top / "src"), "/dst", exclude=("c",), only=frozenset([b"b", b"c", b"gone"]))
     assert [item.key for item in find_inputs(wanted)[0]] == [b"b"]
-    assert find_inputs(dataclasses.replace(wanted, only=frozenset()))[0] == []
+    with pytest.raises(UsageError, match="none of the inputs that failed is in"):
+        find_inputs(dataclasses.replace(wanted, only=frozenset([b"gone"])))
 
 
 def test_a_check_makes_dst_and_tells_the_inputs(top: Path) -> None:

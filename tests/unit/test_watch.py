@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +25,7 @@ class LocalLink(Link):
     """A worker that is a shell script on this machine."""
 
     def __init__(self, folder: Folder, host: str, script: str) -> None:
-        super().__init__(folder, host, "test")
+        super().__init__(folder, host, "test", threading.Semaphore())
         self.script = script
 
     def argv(self, argv: list[str]) -> list[str]:
