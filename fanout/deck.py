@@ -37,9 +37,9 @@ class _Group:
 class Deck:
     """Hands out inputs in batches until every one is settled; safe to use from many threads.
 
-    A worker gets what others failed at first, then its own share, then from whoever has most left, at last a copy
-    of a batch that is still with another.  The first result of an input counts; a failure counts as
-    one of its 1 + `retries` tries.
+    A worker gets what others failed at first, then its own share; when that is out, and all it has is on the way
+    through its container, from whoever has most left; at last a copy of a batch that is still with another.
+    The first result of an input counts; a failure counts as one of its 1 + `retries` tries.
     """
 
     def __init__(self, *, retries: int = 0) -> None:
@@ -109,6 +109,7 @@ class Deck:
         with self._change:
             if batch.name in self._flights:
                 self._flights[batch.name].processing = time.monotonic()
+                self._change.notify_all()
 
     def wanted(self, batch: Batch) -> bool:
         """Whether any of its inputs is still without a fate; False for one that a copy overtook."""
@@ -244,7 +245,11 @@ class Deck:
 
     def _fresh(self, worker: str, most: int) -> list[Input]:
         """From its own share, else from the end of the one with most left."""
-        owner = worker if self._shares[worker] else max(self._weights, key=lambda name: self._weights[name])
+        owner = worker
+        if not self._shares[worker]:
+            if any(flight.worker == worker and not flight.processing for flight in self._flights.values()):
+                return []  # it has not run dry: others may be quicker
+            owner = max(self._weights, key=lambda name: self._weights[name])
         share = self._shares[owner]
         # A rest that is hardly worth a container of its own goes along.
         if self._weights[owner] <= 1.5 * most:

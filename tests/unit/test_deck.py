@@ -89,6 +89,7 @@ class DeckMachine(RuleBasedStateMachine):
         self.all = {item.key: item for share in dealt.values() for item in share}
         self.fresh = set(self.all)
         self.live = set(WORKERS)
+        self.begun: set[str] = set()
         self.stopped = False
         self.in_hand: list[tuple[str, Batch]] = []
         self.taken_away: list[tuple[str, Batch]] = []
@@ -112,6 +113,12 @@ class DeckMachine(RuleBasedStateMachine):
         """Inputs that were tried and are with nobody."""
         return {key for key in self.all if not self.settled(key) and not self.aloft(key)} - self.fresh
 
+    def fresh_for(self, worker: str) -> set[bytes]:
+        """What it may take of the shares: its own, and when it has run dry any."""
+        own = {key for key in self.fresh if key.startswith(worker.encode() + b".")}
+        dry = all(batch.name in self.begun for name, batch in self.in_hand if name == worker)
+        return own or (self.fresh if dry else set())
+
     def for_worker(self, worker: str) -> set[bytes]:
         """Those of them that it may try."""
         return {key for key in self.idle() if worker not in self.avoid[key] or self.live <= self.avoid[key]}
@@ -133,13 +140,14 @@ class DeckMachine(RuleBasedStateMachine):
     )
     def take(self, worker: str, most: int, worth: bool) -> None:
         mine, copies = self.for_worker(worker), self.copies(worker) if worth else []
+        fresh = self.fresh_for(worker)
         try:
             batch = ask(self.deck, worker, most, lambda flight: worth, tries=len(self.all) + 1)
         except Waits:
             assert not self.stopped
             assert self.deck.left
             assert worker in self.live
-            assert not [*self.fresh, *mine, *copies], "it waits, and there is something for it"
+            assert not [*fresh, *mine, *copies], "it waits, and there is something for it"
             return
         if self.stopped or not self.deck.left or worker not in self.live:
             assert batch is None
@@ -150,10 +158,10 @@ class DeckMachine(RuleBasedStateMachine):
         assert len(found) == len(batch.inputs), "once in a batch"
         assert not any(map(self.settled, found))
         if any(map(self.aloft, found)):
-            assert not self.fresh | mine, "a copy, and there is something else for it"
+            assert not fresh | mine, "a copy, and there is something else for it"
             assert found in copies
         else:
-            assert found <= self.fresh | mine, "a failed input goes elsewhere while there is an elsewhere"
+            assert found <= fresh | mine, "a failed input goes elsewhere while there is an elsewhere"
             assert all(len(found) <= self.at_most.get(key, len(found)) for key in found), "fewer at a time"
         assert batch.name not in self.names
         self.names.add(batch.name)
@@ -165,6 +173,7 @@ class DeckMachine(RuleBasedStateMachine):
     def process(self, data: st.DataObject) -> None:
         _, batch = data.draw(st.sampled_from(self.in_hand))
         self.deck.processing(batch)
+        self.begun.add(batch.name)
         assert self.deck.wanted(batch) == (not all(self.settled(item.key) for item in batch.inputs))
 
     def claim(self, batch: Batch, done: set[bytes]) -> None:
@@ -304,9 +313,21 @@ def dealt(counts: dict[str, int], *, retries: int = 0) -> Deck:
 
 def test_its_own_come_first_then_the_richest_ones_last() -> None:
     deck = dealt({"worker-1": 2, "worker-2": 4, "worker-3": 3})
-    assert [keys(take(deck, "worker-1", ONE)) for _ in range(4)] == [
-        ["worker-1.0"], ["worker-1.1"], ["worker-2.3"], ["worker-2.2"],
-    ]  # fmt: skip
+    taken = []
+    for _ in range(4):
+        batch = take(deck, "worker-1", ONE)
+        deck.processing(batch)
+        taken += keys(batch)
+    assert taken == ["worker-1.0", "worker-1.1", "worker-2.3", "worker-2.2"]
+
+
+def test_one_that_has_not_run_dry_takes_nothing_from_others() -> None:
+    deck = dealt({"worker-1": 1, "worker-2": 4})
+    batch = take(deck, "worker-1")
+    with pytest.raises(Waits):
+        ask(deck, "worker-1")
+    deck.processing(batch)
+    assert keys(take(deck, "worker-1", ONE)) == ["worker-2.3"]
 
 
 @pytest.mark.parametrize(
@@ -321,7 +342,9 @@ def test_a_batch_is_as_heavy_as_asked_for_and_takes_a_small_rest_along(most: int
 
 def test_one_that_helps_out_takes_no_more_than_it_can() -> None:
     deck = dealt({"worker-1": 0, "worker-2": 10})
-    assert keys(take(deck, "worker-1", 3 * (HANDLING + 1))) == ["worker-2.9", "worker-2.8", "worker-2.7"]
+    batch = take(deck, "worker-1", 3 * (HANDLING + 1))
+    assert keys(batch) == ["worker-2.9", "worker-2.8", "worker-2.7"]
+    deck.processing(batch)
     deck.lose("worker-2")
     assert keys(take(deck, "worker-1")) == [f"worker-2.{n}" for n in range(6, -1, -1)]
 
