@@ -74,6 +74,9 @@ mkdir -p "$target/data" && exec 9>"${target%/*}/turn" && flock 9 || fail
 [ -d "$target" ] && [ ! -e "${target%/*}/halt" ] || exit 1
 : >"$target/report.jsonl" || fail
 watch() {
+  # A short time begins with the program; of a long one the container's start is no great part.
+  until [ "$timeout" -ge 300 ] || [ -n "$(sudo -n docker ps --quiet --filter "name=$name")" ]; do sleep 0.2; done
+  touch "$target/report.jsonl"
   while sleep $((timeout < 300 ? 1 : 30)); do
     [ -z "$(find "$target/data" "$target/report.jsonl" -newerct "-$timeout seconds" -print -quit)" ] || continue
     echo 124 >"$target/code"; sudo -n docker kill "$name"; return

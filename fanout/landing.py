@@ -94,7 +94,8 @@ def unload(cargo: Cargo, staging: str, deck: Deck, shore: Shore, tally: Tally) -
     lost = {key: (failed[key], tries) for key, tries in gone.items()}
     lost |= {key: (reason, deck.tries(key) + 1) for key, reason in blocked.items()}
     _tell(cargo, arrived, done, lost, shore, tally, deck)
-    for path in outcome.extra:
+    # Of a program that was stopped in the midst of a file, half of it may lie there under any name.
+    for path in outcome.extra if arrived.ending.code == 0 else ():
         digest = arrived.manifest[path]
         reason = results.unfit(data, path, digest) or _put(path, digest, data, shore)
         if reason:

@@ -259,7 +259,11 @@ def killer(tmp_path: Path) -> str:
     """A PATH whose `sudo -n docker kill` ends the process group that stands in `group`, and tells what it was told."""
     tools = tmp_path / "bin"
     stand_in(tools, "sudo", '[ "$1" = -n ] && shift && exec "$@"')
-    stand_in(tools, "docker", f'echo "$*" >>"{tools}/log"; kill -9 -$(cat "{tmp_path}/group")')
+    stand_in(
+        tools,
+        "docker",
+        f'[ "$1" != ps ] || exec echo id; echo "$*" >>"{tools}/log"; kill -9 -$(cat "{tmp_path}/group")',
+    )
     return f"{tools}:{os.environ['PATH']}"
 
 
@@ -285,7 +289,7 @@ def test_a_program_that_finishes_nothing_is_ended(tmp_path: Path, killer: str, s
 
 def test_a_program_that_goes_on_finishing_is_not_ended(tmp_path: Path) -> None:
     """It takes twice as long as the timeout, but never so long for one; results and report lines count alike."""
-    stand_in(tmp_path / "bin", "sudo", f'echo "$*" >>"{tmp_path}/bin/log"')
+    stand_in(tmp_path / "bin", "sudo", f'[ "$3" != ps ] || exec echo id; echo "$*" >>"{tmp_path}/bin/log"')
     path = f"{tmp_path}/bin:{os.environ['PATH']}"
 
     def go_on(name: str, step: str) -> int:

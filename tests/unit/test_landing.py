@@ -409,3 +409,10 @@ def test_a_result_of_nobody_that_something_is_in_the_way_of_harms_no_input(world
     world.stage({b"a.jpg": b"A", b"d/b.jpg": b"B", b"index.html": b"I"})
     assert world.unload(cargo) == 2
     assert world.tally.extra == 0
+
+
+def test_a_result_of_nobody_does_not_count_when_the_program_was_stopped(world: World) -> None:
+    cargo = world.take()
+    world.stage({b"a.jpg": b"A", b".part": b"half"}, code=143, report=[{"path": "a.jpg", "ok": True}])
+    assert world.unload(cargo) == 1
+    assert read_tree(world.dst) == {b"a.jpg": b"A"}
