@@ -9,7 +9,7 @@ from fanout.plan import ABREAST, weight
 
 FIRST = 3 * 1024 * 1024
 """The weight of a worker's first batch: small, so that the work starts at once."""
-GROWTH = 4
+GROWTH = 8
 """A batch is at most so many times as heavy as the heaviest before it: a few measurements may err."""
 START = {"push": 0.15, "process": 0.6, "pull": 0.15}
 """Seconds that a stage takes however small the batch: an rsync's first words, a container's start."""
@@ -17,8 +17,8 @@ LANES = {"push": ABREAST, "process": 1, "pull": ABREAST}
 """How many batches share a stage's speed; containers run one at a time."""
 GOOD = {"push": 5.0, "process": 8.0, "pull": 5.0}
 """Seconds that a batch should be in the slowest stage: many times its start, and yet few of the run's."""
-NEAR_THE_END = 4
-"""How much shorter it may be there, so that all end together."""
+LEAST = {"push": 1.25, "process": 4.0, "pull": 1.25}
+"""Seconds that it should be at the least, near the end, where batches get smaller so that all end together."""
 MEMORY = 4
 """How many batches are remembered: a worker's speed changes."""
 
@@ -62,7 +62,7 @@ class Pace:
             self._heaviest = FIRST
             return FIRST
         good = GOOD[stage] / self._each(stage)
-        chosen = max(min(good, waiting * part / 2), good / NEAR_THE_END)
+        chosen = max(min(good, waiting * part / 2), LEAST[stage] / self._each(stage))
         self._heaviest = max(self._heaviest, int(min(chosen, GROWTH * self._heaviest)))
         return max(int(min(chosen, self._heaviest)), 1)
 

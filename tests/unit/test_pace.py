@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanout.deck import Flight
-from fanout.pace import FIRST, GOOD, GROWTH, LANES, NEAR_THE_END, START, Pace, home, worth
+from fanout.pace import FIRST, GOOD, GROWTH, LANES, LEAST, START, Pace, home, worth
 from fanout.plan import HANDLING, Batch, Input, weight
 
 MB = 1024**2
@@ -133,11 +133,11 @@ def test_the_slowest_stage_decides(slowest: str) -> None:
 def test_near_the_end_batches_get_smaller() -> None:
     pace = even(0.5)
     middle = grown(pace)
-    sizes = [pace.most(int(waiting), 0.5) for waiting in (100 * middle, 3 * middle, 2 * middle, middle)]
+    sizes = [pace.most(int(waiting), 0.5) for waiting in (100 * middle, 3 * middle, 2.4 * middle, middle)]
     assert sizes[0] == middle
     assert sizes == sorted(sizes, reverse=True)
-    assert sizes[2] == pytest.approx(middle / 2, rel=0.01)
-    assert sizes[3] == pytest.approx(middle / NEAR_THE_END, rel=0.01)
+    assert sizes[2] == pytest.approx(0.6 * middle, rel=0.01)
+    assert sizes[3] == pytest.approx(middle * LEAST["process"] / GOOD["process"], rel=0.01)
 
 
 def test_who_does_more_takes_more_near_the_end() -> None:
