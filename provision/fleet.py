@@ -11,7 +11,7 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -169,14 +169,21 @@ class Folder:
 
     def pin(self, address: str, port: int, public_key: str) -> None:
         """Make `public_key` ("ssh-ed25519 AAAA…") the one key accepted at that address."""
-        place = address if port == 22 else f"[{address}]:{port}"
+        place = _place(address, port)
         old = self.known_hosts.read_text() if self.known_hosts.exists() else ""
         lines = [line for line in old.splitlines() if line.split(" ")[0] != place]
         write_private(self.known_hosts, "\n".join([*lines, f"{place} {public_key}", ""]).encode())
 
+    def unpin_all_but(self, hosts: Iterable[Host]) -> None:
+        """Drop the keys of addresses where none of these hosts is: another machine may come to be there."""
+        if self.known_hosts.exists():
+            places = {_place(host.address, host.port) for host in hosts}
+            lines = [line for line in self.known_hosts.read_text().splitlines() if line.split(" ")[0] in places]
+            write_private(self.known_hosts, "".join(f"{line}\n" for line in lines).encode())
+
     def pinned(self, address: str, port: int = 22) -> bool:
         """Whether known_hosts has a key for that address."""
-        place = address if port == 22 else f"[{address}]:{port}"
+        place = _place(address, port)
         lines = self.known_hosts.read_text().splitlines() if self.known_hosts.exists() else []
         return any(line.split(" ")[0] == place for line in lines)
 
@@ -196,6 +203,11 @@ class Folder:
                     f"fleet {self.name} is being changed by {error.holder}; wait for it and try again", fleet=self.name
                 ) from error
             yield
+
+
+def _place(address: str, port: int) -> str:
+    """An address as known_hosts names it."""
+    return address if port == 22 else f"[{address}]:{port}"
 
 
 def from_json(data: dict[str, Any]) -> Fleet:

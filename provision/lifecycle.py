@@ -162,6 +162,7 @@ def _match(folder: Folder, fleet: Fleet, provider: Provider, say: Say) -> Fleet:
     images = {} if HUB in {item.name for item in todo.launch} else fleet.images
     fleet = dataclasses.replace(fleet, hosts=tuple(hosts), images=images)
     folder.save(fleet)
+    folder.unpin_all_but(hosts)
     return fleet
 
 

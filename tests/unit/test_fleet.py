@@ -163,6 +163,14 @@ def test_one_key_is_pinned_for_each_address(folder: Folder) -> None:
     assert not folder.pinned("10.0.0")
 
 
+def test_the_keys_of_hosts_that_are_gone_are_dropped(folder: Folder) -> None:
+    folder.unpin_all_but([])
+    for address, port in (("10.0.0.1", 22), ("10.0.0.1", 2201), ("10.0.0.2", 22)):
+        folder.pin(address, port, "ssh-ed25519 AAAA")
+    folder.unpin_all_but([Host("worker-1", "worker", "10.0.0.1", "10.0.0.1", "fanrun", 2201)])
+    assert folder.known_hosts.read_text() == "[10.0.0.1]:2201 ssh-ed25519 AAAA\n"
+
+
 @pytest.mark.parametrize(("port", "place"), [(22, "10.0.0.1"), (2201, "[10.0.0.1]:2201")])
 def test_ssh_keygen_finds_the_pinned_key(folder: Folder, port: int, place: str) -> None:
     key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
