@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks import breakdown, contest, machine
-from benchmarks.contest import BenchError, Job, Ratio, Rival
+from benchmarks.contest import SETTLED, BenchError, Job, Ratio, Rival
 from benchmarks.handicap import little_cpu, slow_links
 from fanout.plan import deal, walk
 from provision import config, lifecycle
@@ -157,7 +157,7 @@ def jobs(folder: Folder, scratch: Path, src: Path, pairs: int | None) -> list[Jo
             f"{count} images", small, pairs or 5, tuple(of_small.values()),
             (Ratio(FANRUN, SHELL, most=1.5), Ratio(PARALLEL, FANRUN, least=8), Ratio(SHARED, FANRUN)),
         ),
-        Job(f"{count * TIMES:,} images", large, pairs or 3, *pair(of_large, 1.1)),
+        Job(f"{count * TIMES:,} images", large, pairs or 3, *pair(of_large, 1.1), pause=SETTLED),
         Job(
             f"{count * TIMES:,} images, links of {MBIT} Mbit/s each way", large, pairs or 3, *pair(of_large, 0.6),
             handicap=lambda: slow_links(folder, MBIT),

@@ -50,28 +50,25 @@ class Place:
         return f"fanrun-{self.run}-{self.batch}"
 
 
-# Deleting some thousand files may take seconds that nobody need wait for: out of the way at
-# once, gone a little later.
-DISCARD = r"""
-discard() {
-  gone=${1%/*}/.gone-${1##*/}
-  if mv "$1" "$gone" 2>/dev/null; then setsid nice rm -rf "$gone" </dev/null >/dev/null 2>&1 & fi
-}
-"""
-
 # The container's last 64 KiB of output are kept, however much it writes.  One that leaves nothing new in /out
 # and in its report for so many seconds is ended: `code` says 124 then, as timeout(1) does.  `exit` comes last:
 # where it is, the batch ran to its end; the room that is left tells a full disk from a bad input.
 # One container at a time: the next batch's script waits here for its turn, not at the other end of a busy line; what
 # came to an end meanwhile (its folder is gone, or `halt` is there) has no turn any more.
-BATCH = (
-    DISCARD
-    + r"""
-target=$1 name=$2 timeout=$3 spent=$4; shift 4
-while [ "$spent" -gt 0 ]; do discard "$1"; shift; spent=$((spent - 1)); done
+# What earlier batches left is deleted when the run ends, unless room is short: a file system may take long over new
+# files where many were just deleted (ext4 passes over each inode that was freed in the last minute).
+BATCH = r"""
+target=$1 name=$2 timeout=$3 room=$4 spent=$5; shift 5
+home=${target%/*}
+while [ "$spent" -gt 0 ]; do mv "$1" "$home/.gone-${1##*/}" 2>/dev/null; shift; spent=$((spent - 1)); done
 fail() { echo "it can't keep its results ($(df -Ph "$target" | tail -n 1))" >&2; exit 1; }
-mkdir -p "$target/data" && exec 9>"${target%/*}/turn" && flock 9 || fail
-[ -d "$target" ] && [ ! -e "${target%/*}/halt" ] || exit 1
+mkdir -p "$target/data" && exec 9>"$home/turn" || fail
+stat -f -c '%a %S %c %d' "$home" | if read -r blocks size inodes left \
+  && { [ $((blocks * size)) -lt "$room" ] || [ $((left * 2)) -lt "$inodes" ]; }
+then setsid nice rm -rf "$home"/.gone-* </dev/null >/dev/null 2>&1 9>&- &
+fi
+flock 9 || fail
+[ -d "$target" ] && [ ! -e "$home/halt" ] || exit 1
 : >"$target/report.jsonl" || fail
 watch() {
   # A short time begins with the program; of a long one the container's start is no great part.
@@ -92,14 +89,14 @@ chmod -R u+rwX "$target/data" && cd "$target/data" || fail
 find . -type f -print0 | xargs -0 -r sha256sum -z -- >"$target/manifest" || fail
 stat -f -c '%a %S %c %d' . >>"$target/code" && mv "$target/code" "$target/exit" || fail
 """
-)
 
 # A sign of life every few seconds: Docker's answer (0 is good), and how many blocks of what size are free.
+# A Docker that is late is asked again at once.
 BEAT = r"""
 while :; do
-  timeout 4 sudo -n docker version >/dev/null 2>&1
-  echo "$? $(stat -f -c '%a %S' "$1")" || exit
-  sleep "$2"
+  timeout 4 docker version >/dev/null 2>&1; code=$?
+  echo "$code $(stat -f -c '%a %S' "$1")" || exit
+  [ $code -eq 124 ] || sleep "$2"
 done
 """
 
@@ -108,15 +105,17 @@ touch "$3/$1/halt" 2>/dev/null
 sudo -n docker ps --quiet --filter "label=fanrun.run=$1" | xargs -r sudo -n docker stop -t "$2" >/dev/null
 """
 
-END = (
-    DISCARD
-    + r"""
+# Deleting some thousand files may take seconds that nobody need wait for: out of the way at once, gone a little later.
+END = r"""
+discard() {
+  gone=${1%/*}/.gone-${1##*/}
+  if mv "$1" "$gone" 2>/dev/null; then setsid nice rm -rf "$gone" </dev/null >/dev/null 2>&1 & fi
+}
 end() {
   discard "$1/$2"
   sudo -n docker ps --quiet --filter "label=fanrun.run=$2" | xargs -r sudo -n docker rm --force >/dev/null
 }
 """
-)
 # Runs that are dead are ended for good: that they left something is known, or they are a day old.
 OPEN = (
     END
@@ -153,7 +152,7 @@ def halt_argv(run: str, grace: int) -> list[str]:
 
 def beat_argv(seconds: int) -> list[str]:
     """Write a line every so many seconds: the exit code of a question to Docker, and the room left."""
-    return ["sh", "-c", BEAT, "sh", WORK, str(seconds)]
+    return ["sudo", "-n", "sh", "-c", BEAT, "sh", WORK, str(seconds)]
 
 
 def push_argv(shell: str, src: str, host: str, place: Place) -> list[str]:
@@ -181,10 +180,11 @@ def pull_argv(shell: str, host: str, place: Place, staging: str) -> list[str]:
 def batch_argv(place: Place, program: Program, probe: Probe, spent: Sequence[Place] = ()) -> list[str]:
     """Run the program over a batch, keep its last words, and hash every result where it was made.
 
-    What the batches at the `spent` places left is deleted before.
+    What the batches at the `spent` places left is deleted if less than half the room is left that was there.
     """
     old = [path for each in spent for path in (each.source, each.target)]
-    head = ["sh", "-c", BATCH, "sh", place.target, place.container, str(program.timeout), str(len(old)), *old]
+    numbers = [str(number) for number in (program.timeout, probe.disk_free // 2, len(old))]
+    head = ["sh", "-c", BATCH, "sh", place.target, place.container, *numbers, *old]
     return [*head, *docker_argv(place, program, probe)]
 
 

@@ -105,9 +105,9 @@ class Deck:
             return None
 
     def processing(self, batch: Batch) -> None:
-        """The worker begins to process the batch."""
+        """The worker begins to process the batch; to say so again changes nothing."""
         with self._change:
-            if batch.name in self._flights:
+            if batch.name in self._flights and not self._flights[batch.name].processing:
                 self._flights[batch.name].processing = time.monotonic()
                 self._change.notify_all()
 

@@ -18,7 +18,7 @@ PUSH = "push"
 class Link:
     """Runs commands on a host, and rsync to and from it, over multiplexed connections of the run's own.
 
-    One carries what goes there, and the commands; another, begun with the first pull, what comes home:
+    One carries all; where the line is what a run waits for, another, begun when it is first wanted, what comes home:
     in one alone either direction takes half of the other's speed.  Two runs on a fleet neither crowd nor end
     each other's.
     """
@@ -46,14 +46,14 @@ class Link:
         argv = commands.push_argv(rsync_shell(self._folder, control=self._control), src, self.host, place)
         return self._executor.call(argv, stdin=commands.names(keys), group=PUSH)
 
-    def pull(self, place: Place, staging: str) -> Done:
-        """Bring home what the batch left."""
+    def pull(self, place: Place, staging: str, *, apart: bool) -> Done:
+        """Bring home what the batch left, `apart` from what goes there."""
         with self._lock:
-            if not self._begun:
+            if apart and not self._begun:
                 with self._slots:
                     begin = ssh_argv(self._folder, self.host, ["true"], control=self._homeward)
                     self._begun = self._executor.call(begin, timeout=40).exit_code == 0
-        shell = rsync_shell(self._folder, control=self._homeward)
+        shell = rsync_shell(self._folder, control=self._homeward if self._begun else self._control)
         return self._executor.call(commands.pull_argv(shell, self.host, place, staging))
 
     def end_pushes(self) -> None:

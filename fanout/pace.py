@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from fanout.deck import Flight
 from fanout.plan import ABREAST, weight
@@ -12,70 +13,103 @@ FIRST = 3 * 1024 * 1024
 GROWTH = 8
 """A batch is at most so many times as heavy as the heaviest before it: a few measurements may err."""
 START = {"push": 0.15, "process": 0.6, "pull": 0.15}
-"""Seconds that a stage takes however small the batch: an rsync's first words, a container's start."""
+"""Seconds that a stage usually takes however small the batch: an rsync's first words, a container's start."""
+SLOW_START = 5
+"""On a busy machine it may be so many times as long."""
 LANES = {"push": ABREAST, "process": 1, "pull": ABREAST}
 """How many batches share a stage's speed; containers run one at a time."""
-GOOD = {"push": 5.0, "process": 8.0, "pull": 5.0}
-"""Seconds that a batch should be in the slowest stage: many times its start, and yet few of the run's."""
-LEAST = {"push": 1.25, "process": 4.0, "pull": 1.25}
-"""Seconds that it should be at the least, near the end, where batches get smaller so that all end together."""
+GOOD, LEAST = 0.04, 0.1
+"""What part of the speed may go into starts: usually, and near the end, where batches get smaller so that all end
+together."""
 MEMORY = 4
-"""How many batches are remembered: a worker's speed changes."""
+"""How many batches are remembered besides the lightest: a worker's speed changes."""
+
+
+class _Line(NamedTuple):
+    """A stage's seconds for a batch = start + each * weight."""
+
+    start: float
+    each: float
 
 
 class Pace:
-    """One worker's stages, each measured as seconds = its start + each * weight; weights are those of plan.weight."""
+    """How long one worker's stages take for a batch; weights are those of plan.weight."""
 
     def __init__(self) -> None:
         # Tuples, replaced and never changed: other workers' threads read them.
         self._seen: dict[str, tuple[tuple[int, float], ...]] = dict.fromkeys(START, ())
+        self._light: dict[str, tuple[int, float]] = {}
+        self._lines: dict[str, _Line] = {}
         self._heaviest = 0
 
     def note(self, stage: str, load: int, seconds: float) -> None:
         """A stage took so many seconds for a batch of that weight."""
-        self._seen[stage] = (*self._seen[stage], (max(load, 1), seconds))[-MEMORY:]
+        new = max(load, 1), max(seconds, 1e-6)
+        light = self._light[stage] = min(self._light.get(stage, new), new)
+        seen = self._seen[stage] = (*self._seen[stage], new)[-MEMORY:]
+        self._lines = {**self._lines, stage: _line(light, seen, START[stage])}
 
-    def known(self) -> bool:
-        """Whether a batch has been through every stage."""
-        return all(self._seen.values())
+    def knows(self, *stages: str) -> bool:
+        """Whether a batch has been through all these stages."""
+        return all(self._seen[stage] for stage in stages)
 
     def seconds(self, stage: str, load: int) -> float:
         """How long the stage will take for a batch of that weight; 0 while nothing is known."""
-        return START[stage] + self._each(stage) * load if self._seen[stage] else 0.0
+        line = self._lines.get(stage)
+        return line.start + line.each * load if line else 0.0
 
     def total(self, load: int) -> float:
         """How long a batch of that weight is on its way if it waits for no other."""
         return sum(self.seconds(stage, load) for stage in START)
 
     def rate(self) -> float:
-        """Weight per second of the slowest stage; 0 while nothing is known."""
-        stage = self._slowest()
-        return LANES[stage] / self._each(stage) if stage else 0.0
+        """Weight per second of the slowest stage; 0 until it is known what processing takes."""
+        return 1 / self._slowest() if self.knows("process") else 0.0
+
+    def waits_for_line(self) -> bool:
+        """Whether what is sent and brought home takes longer than what is done with it."""
+        stages = {stage: line.each / LANES[stage] for stage, line in self._lines.items()}
+        return max(stages, key=lambda stage: stages[stage], default="process") != "process"
 
     def most(self, waiting: int, part: float) -> int:
         """The weight of the next batch, when so much waits and this worker's part of it is `part` (0 to 1).
 
         Near the end a worker takes half of its part at a time.
         """
-        stage = self._slowest()
-        if not stage:
+        if not self._lines:
             self._heaviest = FIRST
             return FIRST
-        good = GOOD[stage] / self._each(stage)
-        chosen = max(min(good, waiting * part / 2), LEAST[stage] / self._each(stage))
+        chosen = max(min(self._enough(GOOD), waiting * part / 2), self._enough(LEAST))
         self._heaviest = max(self._heaviest, int(min(chosen, GROWTH * self._heaviest)))
         return max(int(min(chosen, self._heaviest)), 1)
 
-    def _slowest(self) -> str:
-        """The stage that takes longest for a weight, "" while nothing is known."""
-        known = [stage for stage in START if self._seen[stage]]
-        return max(known, key=lambda stage: self._each(stage) / LANES[stage], default="")
+    def _slowest(self) -> float:
+        """Seconds per weight of the slowest stage, all its lanes together; 0 while nothing is known."""
+        return max((line.each / LANES[stage] for stage, line in self._lines.items()), default=0.0)
 
-    def _each(self, stage: str) -> float:
-        """Seconds per weight of a stage, by what was seen of late; of a short batch a little must be the weight's."""
-        seen = self._seen[stage]
-        spent = sum(max(seconds - START[stage], seconds / 10, 1e-6) for _, seconds in seen)
-        return spent / sum(load for load, _ in seen)
+    def _enough(self, lost: float) -> float:
+        """The weight from which on a batch takes each stage at most 1 + `lost` times what its weight takes the slowest.
+
+        So a quick stage's starts need little, and the slowest one's are that part of its time.
+        """
+        each = (1 + lost) * self._slowest()
+        return max(line.start / (LANES[stage] * each - line.each) for stage, line in self._lines.items())
+
+
+def _line(lightest: tuple[int, float], seen: Sequence[tuple[int, float]], usual: float) -> _Line:
+    """The line through (weight, seconds) of the lightest batch and of the last ones.
+
+    One of about the weight of the lightest tells nothing about the start: most of its time, within reason, is taken
+    for it.
+    """
+    light, shortest = lightest
+    start = min(max(usual, shortest * 3 / 4), usual * SLOW_START)
+    load, seconds = (sum(each) / len(seen) for each in zip(*seen, strict=True))
+    if load > 2 * light:
+        each = max((seconds - shortest) / (load - light), 0.0)
+        start = min(max(seconds - each * load, usual / 2), usual * SLOW_START)
+    # However long the start, a little must be the weight's.
+    return _Line(start, max(seconds - start, seconds / 10) / load)
 
 
 def home(pace: Pace, flights: Sequence[Flight], wanted: Flight, now: float) -> float:
@@ -99,5 +133,5 @@ def home(pace: Pace, flights: Sequence[Flight], wanted: Flight, now: float) -> f
 def worth(mine: Pace, its: Pace, flight: Flight, flights: Sequence[Flight], now: float) -> bool:
     """Whether a copy of the flight would be home before it, with a little to spare."""
     load = sum(map(weight, flight.batch.inputs))
-    own = mine.total(load) if mine.known() else its.total(load) if its.known() else 5.0
+    own = mine.total(load) if mine.knows(*START) else its.total(load) if its.knows(*START) else 5.0
     return home(its, flights, flight, now) - now > 1.25 * own + 0.5

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from fanout.plan import STATE, Input
 
 HASH = re.compile(rb"[0-9a-f]{64}")
+BLOCK = 64 * 1024
+"""Bytes read at once: larger pieces of memory are got from the system anew each time."""
 WORDS, LONG = 5, 500
 """How many lines of a program's output are kept for a failed input, and how many characters of each."""
 
@@ -169,8 +171,8 @@ def safe(path: bytes) -> bool:
 def hash_file(path: bytes) -> str:
     """The SHA-256 of a file, in hex."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
+    with open(path, "rb", buffering=0) as file:
+        while block := file.read(BLOCK):
             digest.update(block)
     return digest.hexdigest()
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from fanout import commands
 from fanout.link import Link
 
-EVERY = 3
-"""Seconds between two signs."""
+EVERY = 5
+"""Seconds between two signs: each is a question to Docker, which takes CPU there."""
 SILENCE = 12.0
 """Seconds without a sign after which a worker is given up."""
 LATE = 124

@@ -27,8 +27,10 @@ from provision.errors import HostError, RunUnfinished
 from provision.probe import Probe
 from provision.progress import Board
 
-AHEAD = 2 * ABREAST + 1
-"""Batches on their way to or in the container at once: the others are pushed, or ready to follow."""
+LESSONS = ("push", "process")
+"""One batch alone is on its way to or in the container at first, and another for each of these stages that it has told
+its speed by: so the next ones can be of the right size.  Then one is processed while two are pushed or ready to follow.
+"""
 STAGES = ("push", "process", "pull")
 VANISHED = (23, 24)
 """rsync's exit codes for "some files could not be read" and "some files vanished"."""
@@ -70,7 +72,9 @@ class Worker:
         self._pushed: queue.Queue[Cargo | None] = queue.Queue()
         self._processed: queue.Queue[Cargo | None] = queue.Queue()
         self._spent: queue.SimpleQueue[Place] = queue.SimpleQueue()
-        self._ahead = threading.Semaphore(AHEAD)
+        self._ahead = threading.Semaphore(1 + sum(map(self.pace.knows, LESSONS)))
+        self._inside: list[Batch] = []
+        self._entered = 0.0
         self._now: Counter[str] = Counter()
         self._lock = threading.Lock()
         stages = [
@@ -182,18 +186,44 @@ class Worker:
     def _process(self, cargo: Cargo) -> None:
         place = Place(self.job.run, cargo.batch.name)
         spent = [self._spent.get() for _ in range(self._spent.qsize())]
-        self.job.deck.processing(cargo.batch)
-        done = self.link.run(commands.batch_argv(place, self.job.program, self.probe, spent))
+        with self._turn(cargo.batch):
+            done = self.link.run(commands.batch_argv(place, self.job.program, self.probe, spent))
         if done.exit_code == 0:
             cargo.ended = time.time()
         elif not self.job.deck.stopped:  # then it has no turn any more
             raise HostError(f"could not run a batch ({done.reason})", host=self.name)
 
+    @contextlib.contextmanager
+    def _turn(self, batch: Batch) -> Iterator[None]:
+        """Know which batch is in the container, the one that came first, and since when; learn from how long it was."""
+
+        def enter() -> None:
+            if self._inside:
+                self._entered = time.monotonic()
+                self.job.deck.processing(self._inside[0])
+
+        with self._lock:
+            self._inside.append(batch)
+            if self._inside[0] is batch:
+                enter()
+        yield
+        with self._lock:
+            turn = self._inside[0] is batch
+            self._inside.remove(batch)
+            seconds = time.monotonic() - self._entered
+            if turn:
+                enter()
+        if turn:
+            self._note("process", batch, seconds)
+
     def _pull(self, cargo: Cargo, place: Place) -> None:
         staging = os.path.join(self.job.shore.staging, f"{self.name}-{cargo.batch.name}")
-        self._retried("pull", lambda: self.link.pull(place, staging), lambda done: self._brought(done))
+        self._retried(
+            "pull",
+            lambda: self.link.pull(place, staging, apart=self.pace.waits_for_line()),
+            lambda done: self._brought(done),
+        )
         settled, seconds = unload(cargo, staging, self.job.deck, self.job.shore, self.tally)
-        self.pace.note("process", sum(map(weight, cargo.batch.inputs)), seconds)
         self.tally.busy("process", seconds)
         shutil.rmtree(staging, ignore_errors=True)
         with self._lock:
@@ -228,10 +258,18 @@ class Worker:
         seconds = time.monotonic() - begun
         with self._lock:
             self._now[stage] -= len(batch.inputs)
-        if stage != "process":  # of which the worker itself tells how long it took
-            self.pace.note(stage, sum(map(weight, batch.inputs)), seconds)
+        if stage != "process":  # a batch may have waited there for its turn
+            self._note(stage, batch, seconds)
             self.tally.busy(stage, seconds)
         self._show()
+
+    def _note(self, stage: str, batch: Batch, seconds: float) -> None:
+        """Learn from how long a stage took."""
+        with self._lock:
+            new = stage in LESSONS and not self.pace.knows(stage)
+            self.pace.note(stage, sum(map(weight, batch.inputs)), seconds)
+        if new:
+            self._ahead.release()
 
     def _show(self) -> None:
         """Write the worker's line: what each stage has in hand, and what is done."""

@@ -24,6 +24,9 @@ T = TypeVar("T")
 FAN_OUT = 16
 SSH_ERRORS = (paramiko.SSHException, OSError, EOFError, ThreadException)
 
+QUICKEST = "aes128-gcm@openssh.com"
+"""The cipher asked for first where much is sent: with AES in hardware it takes half the time of OpenSSH's first."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -125,7 +128,8 @@ def disconnect_argv(folder: Folder, host: str, *, control: Path | None = None) -
 
 
 def _ssh(folder: Folder, control: Path | None) -> list[str]:
-    return ["ssh", "-F", str(folder.ssh_config), *(["-S", str(control)] if control else [])]
+    own = ["-S", str(control), "-o", f"Ciphers=^{QUICKEST}"] if control else []
+    return ["ssh", "-F", str(folder.ssh_config), *own]
 
 
 def fan_out(

@@ -183,6 +183,8 @@ def test_hosts_whose_keys_were_lost_are_made_anew(other: Fab) -> None:
     up.communicate()
     before = other.containers()
     shutil.rmtree(other.home)
-    other("up", "--hosts=1")
-    assert not set(before.values()) & set(other.containers().values())
-    assert set(other.status()) == {"hub", "worker-1"}
+    up = other.start("up", "--hosts=1")
+    wait_until(lambda: not set(before.values()) & set(other.containers().values()), timeout=120)
+    wait_until(lambda: set(other.containers("status=running")) == {"hub", "worker-1"}, timeout=120)
+    up.send_signal(signal.SIGINT)
+    assert "launched at" in up.communicate(timeout=30)[1]

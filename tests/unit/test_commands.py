@@ -58,12 +58,12 @@ def test_batch_argv_and_docker_argv() -> None:
     assert commands.docker_argv(PLACE, program, PROBE) == DOCKER
     assert commands.batch_argv(PLACE, program, PROBE) == [
         "sh", "-c", commands.BATCH, "sh", f"{HOME}/worker-1.0001.out",
-        "fanrun-20260101-000000-abcd-worker-1.0001", "90", "0", *DOCKER,
+        "fanrun-20260101-000000-abcd-worker-1.0001", "90", "500000000", "0", *DOCKER,
     ]  # fmt: skip
     spent = [Place(PLACE.run, "worker-1.0007"), Place(PLACE.run, "worker-1.0008")]
     argv = commands.batch_argv(PLACE, program, PROBE, spent)
     assert argv[6:] == [
-        "90", "4", f"{HOME}/worker-1.0007.in", f"{HOME}/worker-1.0007.out", f"{HOME}/worker-1.0008.in",
+        "90", "500000000", "4", f"{HOME}/worker-1.0007.in", f"{HOME}/worker-1.0007.out", f"{HOME}/worker-1.0008.in",
         f"{HOME}/worker-1.0008.out", *DOCKER,
     ]  # fmt: skip
 
@@ -93,7 +93,7 @@ def test_the_other_argvs() -> None:
     ]
     assert commands.stop_argv(run) == ["sh", "-c", commands.STOP, "sh", "/var/lib/fanrun/runs", run]
     assert commands.halt_argv(run, 2) == ["sh", "-c", commands.HALT, "sh", run, "2", commands.RUNS]
-    assert commands.beat_argv(4) == ["sh", "-c", commands.BEAT, "sh", "/var/lib/fanrun", "4"]
+    assert commands.beat_argv(4) == ["sudo", "-n", "sh", "-c", commands.BEAT, "sh", "/var/lib/fanrun", "4"]
 
 
 def test_names() -> None:
@@ -120,11 +120,19 @@ def run_script(
 
 
 def run_batch(
-    shell: str, target: Path, *program: str, timeout: int = 0, path: str | None = None, spent: Sequence[Path] = ()
+    shell: str,
+    target: Path,
+    *program: str,
+    timeout: int = 0,
+    path: str | None = None,
+    room: int = 0,
+    spent: Sequence[Path] = (),
 ) -> subprocess.CompletedProcess[bytes]:
     """Run BATCH over a program that stands in for docker."""
     argv = commands.batch_argv(PLACE, Program("image"), PROBE)
-    return run_script(shell, argv, target, "a name", str(timeout), str(len(spent)), *spent, *program, path=path)
+    return run_script(
+        shell, argv, target, "a name", str(timeout), str(room), str(len(spent)), *spent, *program, path=path
+    )
 
 
 def code_of(target: Path) -> int:
@@ -388,7 +396,7 @@ def test_a_beat_tells_of_docker_and_the_disk_until_nobody_listens(
     tools = tmp_path / "bin"
     stand_in(tools, "sudo", '[ "$1" = -n ] && shift && exec "$@"')
     stand_in(tools, "docker", f'[ "$*" = version ] || exit 99; {answers}')
-    argv = [shell, *commands.beat_argv(1)[1:4], str(tmp_path), "0.05"]
+    argv = [shell, *commands.beat_argv(1)[3:6], str(tmp_path), "0.05"]
     environment = os.environ | {"PATH": f"{tools}:{os.environ['PATH']}"}
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
         assert process.stdout is not None
@@ -404,8 +412,8 @@ def test_a_beat_tells_of_docker_and_the_disk_until_nobody_listens(
         assert verdict(line) == ("its Docker does not answer" if code else "")
 
 
-def test_what_is_spent_is_gone_before_the_program_begins_and_nobody_waits(shell: str, tmp_path: Path) -> None:
-    """Names are taken as they are; what isn't there is no error; what is deleted is out of the way at once."""
+def test_what_is_spent_is_deleted_where_room_is_short_and_nobody_waits(shell: str, tmp_path: Path) -> None:
+    """Names are taken as they are; what isn't there is no error; until room is short it only gets out of the way."""
     for name in ("-f x", "it's", "kept"):
         write_tree(tmp_path / name, (b"a/b",))
     tools = tmp_path / "bin"
@@ -415,9 +423,14 @@ def test_what_is_spent_is_gone_before_the_program_begins_and_nobody_waits(shell:
     script = 'cd "$1"; for path in "-f x" "it\'s" none; do [ ! -e "$path" ] || exit 7; done; [ -e kept ]'
     run_batch(shell, tmp_path / "out", "sh", "-c", script, "sh", str(tmp_path), path=path, spent=spent)
     assert code_of(tmp_path / "out") == 0
+    (tmp_path / "go").touch()
+    left = {"bin", "go", "kept", "out", "turn"}
+    assert {path.name for path in tmp_path.iterdir()} == {*left, ".gone--f x", ".gone-it's"}
+    (tmp_path / "go").unlink()
+    run_batch(shell, tmp_path / "out", "true", path=path, room=2**62)
     assert (tmp_path / ".gone-it's" / "a" / "b").exists()
     (tmp_path / "go").touch()
-    wait_until(lambda: {path.name for path in tmp_path.iterdir()} == {"bin", "go", "kept", "out", "turn"})
+    wait_until(lambda: {path.name for path in tmp_path.iterdir()} == left)
 
 
 # ---- rsync, from folder to folder

@@ -30,9 +30,10 @@ def test_ssh_argv(tmp_path: Path) -> None:
 def test_a_connection_of_ones_own_is_named_by_its_control_path(tmp_path: Path) -> None:
     folder, control = Folder(tmp_path / "f", "default"), tmp_path / "two words"
     head = ["ssh", "-F", str(folder.ssh_config)]
-    assert ssh_argv(folder, "hub", ["true"], control=control) == [*head, "-S", str(control), "hub", "true"]
-    assert shlex.split(rsync_shell(folder, control=control)) == [*head, "-S", str(control)]
-    assert disconnect_argv(folder, "hub", control=control) == [*head, "-S", str(control), "-O", "exit", "hub"]
+    own = [*head, "-S", str(control), "-o", "Ciphers=^aes128-gcm@openssh.com"]
+    assert ssh_argv(folder, "hub", ["true"], control=control) == [*own, "hub", "true"]
+    assert shlex.split(rsync_shell(folder, control=control)) == own
+    assert disconnect_argv(folder, "hub", control=control) == [*own, "-O", "exit", "hub"]
     assert disconnect_argv(folder, "hub") == [*head, "-O", "exit", "hub"]
 
 
