@@ -77,18 +77,3 @@ def test_a_worker_that_fills_up_in_mid_run_is_lost(fab: Fab, program: str, src: 
         assert tree(tmp_path / "dst") == tree(src)
     finally:
         fab.on("worker-1", "umount /var/lib/fanrun || :")
-
-
-def test_a_dead_fleet(fab: Fab, src: Path, tmp_path: Path) -> None:
-    for host in ("worker-1", "worker-2"):
-        docker("kill", fab.containers()[host])
-    try:
-        line = told(fab, "run", "--src", str(src), "--dst", str(tmp_path / "dst"))
-        assert "no worker of fleet tests can take part" in line
-        assert "`fab up` repairs them" in line
-        assert tree(tmp_path / "dst") == {}
-        rows = fab.status(code=1)
-        assert [rows[name]["reachable"] for name in ("hub", "worker-1", "worker-2")] == [True, False, False]
-        assert "worker-2: error" in fab("exec", "--command", "true", code=1).stderr
-    finally:
-        fab("up", "--hosts=2")

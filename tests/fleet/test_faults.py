@@ -47,7 +47,7 @@ class Fault:
     """What happens to worker-2, how it ends, and what is said of it."""
 
     cause: Callable[[Fab], object]
-    mend: Callable[[Fab], object] | None
+    mend: Callable[[Fab], object]
     said: str
     seconds: float = 0.15
 
@@ -61,7 +61,7 @@ def on_container(*argv: str) -> Callable[[Fab], str]:
 
 
 FAULTS = {
-    "dies": Fault(on_container("kill"), None, "worker-2 is lost"),
+    "dies": Fault(on_container("kill"), lambda fab: fab("up", "--hosts=2"), "worker-2 is lost", 0.3),
     "hangs": Fault(on_container("pause"), on_container("unpause"), "worker-2 is lost: no sign of life", 0.3),
     "loses its network": Fault(
         on_worker("ip route show default >/run/route; ip link set eth0 down"),
@@ -96,7 +96,7 @@ def check_all_done(src: Path, dst: Path) -> None:
     assert sum(worker["done"] for worker in found["workers"]) == COUNT
 
 
-@pytest.mark.usefixtures("small_disk", "repaired")
+@pytest.mark.usefixtures("small_disk")
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_worker_that_fails_is_noticed_and_its_work_done_by_others(
     fab: Fab, program: str, inputs: Path, tmp_path: Path, name: str
@@ -112,10 +112,8 @@ def test_a_worker_that_fails_is_noticed_and_its_work_done_by_others(
         wait_until(lambda: fault.said in log(dst), timeout=NOTICED + 10)
         assert time.monotonic() - begun < NOTICED
     finally:
-        if fault.mend is not None:
-            fault.mend(fab)
-    if fault.mend is not None:
-        wait_until(lambda: "worker-2 is back" in log(dst))
+        fault.mend(fab)
+    wait_until(lambda: "worker-2 is back" in log(dst))
     out, err = run.communicate(timeout=120)
     assert run.returncode == 0, out + err
     assert "Traceback" not in err
@@ -153,6 +151,7 @@ def test_all_lost_is_unfinished_and_the_same_command_goes_on(
     assert "the workers were lost (worker-1: " in err
     assert "`fab up` repairs the fleet; " in err
     assert "inputs are left, and the same command again goes on" in err
+    check_dead(fab, argv)
     before = tree(dst)
     assert all(tree(inputs)[key] == content for key, content in before.items())
     fab("up", "--hosts=2")
@@ -160,6 +159,16 @@ def test_all_lost_is_unfinished_and_the_same_command_goes_on(
     assert tree(dst) == tree(inputs)
     assert report(dst)["kept"] == len(before) > 0
     assert {line["Input"].encode() for line in joblog(dst)} == set(tree(inputs)) - set(before)
+
+
+def check_dead(fab: Fab, argv: list[str]) -> None:
+    """Without a worker that answers every task says so at once."""
+    line = fab(*argv, code=2).stderr.strip().splitlines()[-1]
+    assert "no worker of fleet tests can take part" in line
+    assert "`fab up` repairs them" in line
+    rows = fab.status(code=1)
+    assert [rows[name]["reachable"] for name in ("hub", "worker-1", "worker-2")] == [True, False, False]
+    assert "worker-2: error" in fab("exec", "--command", "true", code=1).stderr
 
 
 def run_one(fab: Fab, dst: Path) -> None:

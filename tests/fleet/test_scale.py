@@ -108,8 +108,8 @@ def test_a_run_of_many_tiny_files_takes_every_worker_and_little_here(light: Ligh
 
 
 def test_the_status_of_every_host_is_there_at_once(light: Light) -> None:
-    seconds = []
-    for _ in range(3):
+    seconds: list[float] = []
+    while len(seconds) < 5 and not any(each < STATUS_SECONDS for each in seconds):
         begun = time.monotonic()
         rows = light.fab.status()
         seconds.append(time.monotonic() - begun)
