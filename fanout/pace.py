@@ -21,6 +21,8 @@ LANES = {"push": ABREAST, "process": 1, "pull": ABREAST}
 GOOD, LEAST = 0.04, 0.1
 """What part of the speed may go into starts: usually, and near the end, where batches get smaller so that all end
 together."""
+LONGEST = 5.0
+"""Seconds that a batch is on the line at the most: what waits to be processed must come in the meantime."""
 MEMORY = 4
 """How many batches are remembered besides the lightest: a worker's speed changes."""
 
@@ -47,7 +49,7 @@ class Pace:
         new = max(load, 1), max(seconds, 1e-6)
         light = self._light[stage] = min(self._light.get(stage, new), new)
         seen = self._seen[stage] = (*self._seen[stage], new)[-MEMORY:]
-        self._lines = {**self._lines, stage: _line(light, seen, START[stage])}
+        self._lines = {**self._lines, stage: _line(stage, light, seen)}
 
     def knows(self, *stages: str) -> bool:
         """Whether a batch has been through all these stages."""
@@ -64,12 +66,11 @@ class Pace:
 
     def rate(self) -> float:
         """Weight per second of the slowest stage; 0 until it is known what processing takes."""
-        return 1 / self._slowest() if self.knows("process") else 0.0
+        return 1 / self._each(self._slowest()) if self.knows("process") else 0.0
 
     def waits_for_line(self) -> bool:
         """Whether what is sent and brought home takes longer than what is done with it."""
-        stages = {stage: line.each / LANES[stage] for stage, line in self._lines.items()}
-        return max(stages, key=lambda stage: stages[stage], default="process") != "process"
+        return self._slowest() not in ("", "process")
 
     def most(self, waiting: int, part: float) -> int:
         """The weight of the next batch, when so much waits and this worker's part of it is `part` (0 to 1).
@@ -79,35 +80,42 @@ class Pace:
         if not self._lines:
             self._heaviest = FIRST
             return FIRST
-        chosen = max(min(self._enough(GOOD), waiting * part / 2), self._enough(LEAST))
+        slowest = self._lines[self._slowest()]
+        chosen = max(min(self._enough(), waiting * part / 2), slowest.start / (LEAST * slowest.each))
+        chosen = min([chosen, *(LONGEST / line.each for stage, line in self._lines.items() if stage != "process")])
         self._heaviest = max(self._heaviest, int(min(chosen, GROWTH * self._heaviest)))
         return max(int(min(chosen, self._heaviest)), 1)
 
-    def _slowest(self) -> float:
-        """Seconds per weight of the slowest stage, all its lanes together; 0 while nothing is known."""
-        return max((line.each / LANES[stage] for stage, line in self._lines.items()), default=0.0)
+    def _slowest(self) -> str:
+        """The stage that takes longest for a weight, all its lanes together; "" while nothing is known."""
+        return max(self._lines, key=self._each, default="")
 
-    def _enough(self, lost: float) -> float:
-        """The weight from which on a batch takes each stage at most 1 + `lost` times what its weight takes the slowest.
+    def _each(self, stage: str) -> float:
+        """Seconds per weight of a stage, all its lanes together."""
+        return self._lines[stage].each / LANES[stage]
+
+    def _enough(self) -> float:
+        """The weight from which on a batch takes no stage over 1 + GOOD times what its weight takes the slowest.
 
         So a quick stage's starts need little, and the slowest one's are that part of its time.
         """
-        each = (1 + lost) * self._slowest()
+        each = (1 + GOOD) * self._each(self._slowest())
         return max(line.start / (LANES[stage] * each - line.each) for stage, line in self._lines.items())
 
 
-def _line(lightest: tuple[int, float], seen: Sequence[tuple[int, float]], usual: float) -> _Line:
+def _line(stage: str, lightest: tuple[int, float], seen: Sequence[tuple[int, float]]) -> _Line:
     """The line through (weight, seconds) of the lightest batch and of the last ones.
 
-    One of about the weight of the lightest tells nothing about the start: most of its time, within reason, is taken
-    for it.
+    One of about the weight of the lightest tells nothing about the start.  Of a first container's time most is taken
+    for it, within reason; of an rsync's no more than is usual.
     """
+    usual, longest = START[stage], START[stage] * SLOW_START
     light, shortest = lightest
-    start = min(max(usual, shortest * 3 / 4), usual * SLOW_START)
+    start = min(max(usual, shortest * 3 / 4), longest) if stage == "process" else usual
     load, seconds = (sum(each) / len(seen) for each in zip(*seen, strict=True))
     if load > 2 * light:
         each = max((seconds - shortest) / (load - light), 0.0)
-        start = min(max(seconds - each * load, usual / 2), usual * SLOW_START)
+        start = min(max(seconds - each * load, usual / 2), longest)
     # However long the start, a little must be the weight's.
     return _Line(start, max(seconds - start, seconds / 10) / load)
 

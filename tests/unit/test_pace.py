@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanout.deck import Flight
-from fanout.pace import FIRST, GOOD, GROWTH, LANES, LEAST, SLOW_START, START, Pace, home, worth
+from fanout.pace import FIRST, GOOD, GROWTH, LANES, LEAST, LONGEST, SLOW_START, START, Pace, home, worth
 from fanout.plan import HANDLING, Batch, Input, weight
 
 MB = 1024**2
@@ -161,6 +161,22 @@ def test_where_a_start_takes_long_a_batch_has_many_inputs() -> None:
     pace.note("process", FIRST, 4)
     assert pace.most(ENDLESS, 1) == GROWTH * FIRST
     assert pace.most(20 * FIRST, 0.5) > 5 * FIRST
+
+
+def test_on_a_slow_line_batches_stay_small_whatever_a_first_container_took() -> None:
+    """20 Mbit/s, and a container that seems to be as slow as the line after its first batch."""
+    pace = Pace()
+    pace.most(ENDLESS, 1)
+    pace.note("push", FIRST, 0.8)
+    pace.note("process", FIRST, 2.0)
+    size = pace.most(ENDLESS, 1)
+    assert size > 3 * FIRST
+    assert pace.seconds("push", size) <= LONGEST + START["push"]
+    for load in (FIRST, size, size):
+        pace.note("process", load, 1.2 + 0.15 * load / FIRST)
+        pace.note("push", load, 0.15 + 0.65 * load / FIRST)
+    assert pace.seconds("push", pace.most(2 * size, 0.5)) < 0.8 * LONGEST
+    assert pace.seconds("push", pace.most(FIRST, 0.5)) < 2
 
 
 def test_a_quick_stage_is_not_made_the_slowest_by_its_starts() -> None:
