@@ -19,8 +19,10 @@ SLOW_START = 5
 LANES = {"push": ABREAST, "process": 1, "pull": ABREAST}
 """How many batches share a stage's speed; containers run one at a time."""
 GOOD, LEAST = 0.04, 0.1
-"""What part of the speed may go into starts: usually, and near the end, where batches get smaller so that all end
-together."""
+"""What part of the speed may go into the slowest stage's starts: usually, and near the end, where batches get smaller
+so that all end together."""
+OTHERS = {GOOD: 0.04, LEAST: 0.3}
+"""How much longer any other stage may then take than the slowest, for its own starts."""
 LONGEST = 5.0
 """Seconds that a batch is on the line at the most: what waits to be processed must come in the meantime."""
 MEMORY = 4
@@ -80,8 +82,7 @@ class Pace:
         if not self._lines:
             self._heaviest = FIRST
             return FIRST
-        slowest = self._lines[self._slowest()]
-        chosen = max(min(self._enough(), waiting * part / 2), slowest.start / (LEAST * slowest.each))
+        chosen = max(min(self._enough(GOOD), waiting * part / 2), self._enough(LEAST))
         chosen = min([chosen, *(LONGEST / line.each for stage, line in self._lines.items() if stage != "process")])
         self._heaviest = max(self._heaviest, int(min(chosen, GROWTH * self._heaviest)))
         return max(int(min(chosen, self._heaviest)), 1)
@@ -94,13 +95,15 @@ class Pace:
         """Seconds per weight of a stage, all its lanes together."""
         return self._lines[stage].each / LANES[stage]
 
-    def _enough(self) -> float:
-        """The weight from which on a batch takes no stage over 1 + GOOD times what its weight takes the slowest.
-
-        So a quick stage's starts need little, and the slowest one's are that part of its time.
-        """
-        each = (1 + GOOD) * self._each(self._slowest())
-        return max(line.start / (LANES[stage] * each - line.each) for stage, line in self._lines.items())
+    def _enough(self, lost: float) -> float:
+        """The weight from which on starts cost no more than that part of the speed, here and in OTHERS."""
+        slowest = self._slowest()
+        start, each = self._lines[slowest]
+        most = (1 + OTHERS[lost]) * self._each(slowest)
+        others = (
+            line.start / (LANES[stage] * most - line.each) for stage, line in self._lines.items() if stage != slowest
+        )
+        return max([start / (lost * each), *others])
 
 
 def _line(stage: str, lightest: tuple[int, float], seen: Sequence[tuple[int, float]]) -> _Line:

@@ -27,10 +27,9 @@ from provision.errors import HostError, RunUnfinished
 from provision.probe import Probe
 from provision.progress import Board
 
-LESSONS = ("push", "process")
-"""One batch alone is on its way to or in the container at first, and another for each of these stages that it has told
-its speed by: so the next ones can be of the right size.  Then one is processed while two are pushed or ready to follow.
-"""
+LESSONS = {"push": 1, "process": 2}
+"""One batch alone is on its way to or in the container at first, and so many more when it has told a stage's speed: so
+the next ones can be of the right size.  Then one is processed, two are pushed, and one is ready to follow."""
 STAGES = ("push", "process", "pull")
 VANISHED = (23, 24)
 """rsync's exit codes for "some files could not be read" and "some files vanished"."""
@@ -72,7 +71,7 @@ class Worker:
         self._pushed: queue.Queue[Cargo | None] = queue.Queue()
         self._processed: queue.Queue[Cargo | None] = queue.Queue()
         self._spent: queue.SimpleQueue[Place] = queue.SimpleQueue()
-        self._ahead = threading.Semaphore(1 + sum(map(self.pace.knows, LESSONS)))
+        self._ahead = threading.Semaphore(1 + sum(more for stage, more in LESSONS.items() if self.pace.knows(stage)))
         self._inside: list[Batch] = []
         self._entered = 0.0
         self._now: Counter[str] = Counter()
@@ -269,7 +268,7 @@ class Worker:
             new = stage in LESSONS and not self.pace.knows(stage)
             self.pace.note(stage, sum(map(weight, batch.inputs)), seconds)
         if new:
-            self._ahead.release()
+            self._ahead.release(LESSONS[stage])
 
     def _show(self) -> None:
         """Write the worker's line: what each stage has in hand, and what is done."""
