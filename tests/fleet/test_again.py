@@ -57,7 +57,7 @@ def test_only_what_is_missing_is_done(fab: Fab, program: str, inputs: Path, tmp_
 
 def test_after_a_crash_the_same_command_goes_on(fab: Fab, program: str, inputs: Path, tmp_path: Path) -> None:
     dst = tmp_path / "dst"
-    argv = ["run", "--src", str(inputs), "--dst", str(dst), "--image", program, "--args", "each 0.1"]
+    argv = ["run", "--src", str(inputs), "--dst", str(dst), "--image", program, "--args", "each 0.5"]
     run = fab.start(*argv)
     wait_until(lambda: dst.exists() and tree(dst))
     assert f"is in use by run {run_folder(dst).name} (process {run.pid} on " in fab(*argv, code=2).stderr
