@@ -8,7 +8,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -166,14 +166,23 @@ def test_batch_tells_how_long_the_program_took(shell: str, tmp_path: Path) -> No
     assert 0.2 <= parse_ending((tmp_path / "out" / "exit").read_bytes(), b"").seconds < 60
 
 
+Batching = Future[subprocess.CompletedProcess[bytes]]
+
+
+def two_batches(pool: ThreadPoolExecutor, shell: str, run: Path, tmp_path: Path) -> tuple[Batching, Batching]:
+    """One that holds the run's turn until tmp_path/go is there, and one that waits for it to make tmp_path/second."""
+    hold = f'echo begun >"{tmp_path}/began"; while [ ! -e "{tmp_path}/go" ]; do sleep 0.02; done; ls "{tmp_path}"'
+    first = pool.submit(run_batch, shell, run / "one", "sh", "-c", hold)
+    wait_until((tmp_path / "began").exists)
+    second = pool.submit(run_batch, shell, run / "two", "touch", f"{tmp_path}/second")
+    wait_until((run / "two").exists)
+    return first, second
+
+
 def test_batches_of_a_run_wait_for_their_turn(shell: str, tmp_path: Path) -> None:
     """One holds the turn until it is let go; the other begins only then."""
-    hold = f'echo begun >"{tmp_path}/began"; while [ ! -e "{tmp_path}/go" ]; do sleep 0.02; done; ls "{tmp_path}"'
     with ThreadPoolExecutor() as pool:
-        first = pool.submit(run_batch, shell, tmp_path / "one", "sh", "-c", hold)
-        wait_until((tmp_path / "began").exists)
-        second = pool.submit(run_batch, shell, tmp_path / "two", "touch", f"{tmp_path}/second")
-        wait_until((tmp_path / "two").exists)
+        first, second = two_batches(pool, shell, tmp_path, tmp_path)
         (tmp_path / "go").touch()
         assert (first.result().returncode, second.result().returncode) == (0, 0)
     assert "second" not in (tmp_path / "one" / "log").read_text()
@@ -184,12 +193,8 @@ def test_batches_of_a_run_wait_for_their_turn(shell: str, tmp_path: Path) -> Non
 def test_a_batch_whose_run_is_over_has_no_turn(shell: str, tmp_path: Path, how: str) -> None:
     run = tmp_path / "run"
     run.mkdir()
-    hold = f'echo begun >"{tmp_path}/began"; while [ ! -e "{tmp_path}/go" ]; do sleep 0.02; done'
     with ThreadPoolExecutor() as pool:
-        first = pool.submit(run_batch, shell, run / "one", "sh", "-c", hold)
-        wait_until((tmp_path / "began").exists)
-        second = pool.submit(run_batch, shell, run / "two", "touch", f"{tmp_path}/second")
-        wait_until((run / "two").exists)
+        first, second = two_batches(pool, shell, run, tmp_path)
         if how == "halted":
             (run / "halt").touch()
         else:
