@@ -22,8 +22,12 @@ T = TypeVar("T")
 
 # Sixteen SSH starts at once stay clear of what one client's CPU and a NAT box take well.
 FAN_OUT = 16
+LIMIT = 120.0
+"""Seconds a command of Fanrun's own may take on a host, unless it is known to take longer."""
 SSH_ERRORS = (paramiko.SSHException, OSError, EOFError, ThreadException)
 
+TIMED_OUT = 124
+"""The exit code of timeout(1) for a command that it had to end."""
 QUICKEST = "aes128-gcm@openssh.com"
 """The cipher asked for first where much is sent: with AES in hardware it takes half the time of OpenSSH's first."""
 
@@ -53,24 +57,29 @@ class Remote:
         if folder.known_hosts.exists():
             self._connection.client.load_host_keys(str(folder.known_hosts))
 
-    def run(self, argv: list[str], *, sudo: bool = False, check: bool = True, timeout: float | None = None) -> Result:
-        """Run argv on the host and wait for it, `timeout` seconds at the most.
+    def run(self, argv: list[str], *, sudo: bool = False, check: bool = True, timeout: float = LIMIT) -> Result:
+        """Run argv on the host and wait for it; after `timeout` seconds the host ends it, with exit code 124.
 
-        Raises HostUnreachable when there is no session, CommandFailed on a non-zero exit
-        (unless `check` is off) and when the time is up.
+        Raises HostUnreachable when there is no session or the host keeps silent, CommandFailed
+        on a non-zero exit unless `check` is off.
         """
-        return self.shell(shlex.join(["sudo", "-n", *argv] if sudo else argv), check=check, timeout=timeout)
+        bounded = ["timeout", "--kill-after=5", f"{timeout:g}", *argv]
+        command = shlex.join(["sudo", "-n", *bounded] if sudo else bounded)
+        return self._run(command, shlex.join(argv), check=check, timeout=timeout + 15)
 
-    def shell(self, command: str, *, check: bool = True, timeout: float | None = None) -> Result:
-        """Run a line of shell, as a person typed it; otherwise like `run`."""
+    def shell(self, command: str, *, check: bool = True) -> Result:
+        """Run a line of shell, as a person typed it, however long it takes; otherwise like `run`."""
+        return self._run(command, command, check=check, timeout=None)
+
+    def _run(self, command: str, shown: str, *, check: bool, timeout: float | None) -> Result:
         try:
             done = self._connection.run(command, hide=True, warn=True, in_stream=False, timeout=timeout)
         except CommandTimedOut as error:
-            raise self._failed(command, 124, f"no end after {timeout:g} s") from error
+            raise unreachable(self.host, OSError(f"no sign of it for {timeout:g} s")) from error
         except (*SSH_ERRORS, Failure) as error:
             raise unreachable(self.host, error) from error
         if check and done.exited != 0:
-            raise self._failed(command, done.exited, done.stderr or done.stdout)
+            raise self._failed(shown, done.exited, done.stderr or done.stdout)
         return Result(done.exited, done.stdout, done.stderr)
 
     def put(self, data: str, path: str, *, mode: str = "644", owner: str = "root:root") -> None:
@@ -92,8 +101,9 @@ class Remote:
 
     def _failed(self, command: str, code: int, output: str) -> CommandFailed:
         last = next((line for line in reversed(output.splitlines()) if line.strip()), "no output")
+        ended = "took too long, its last words" if code == TIMED_OUT else f"ended with {code}"
         return CommandFailed(
-            f"`{shorten(command)}` ended with {code}: {last.strip()}",
+            f"`{shorten(command)}` {ended}: {last.strip()}",
             host=self.host.name, command=command, exit_code=code, stderr=output,
         )  # fmt: skip
 

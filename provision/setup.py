@@ -81,7 +81,7 @@ def steps(folder: Folder, fleet: Fleet, host: Host) -> list[tuple[str, Step]]:
 
 def ensure_debian_host(remote: Remote) -> str | None:
     """Refuse anything that is not Debian or Ubuntu, by its name; changes nothing."""
-    release = remote.shell(". /etc/os-release && echo $ID $VERSION_ID").stdout.strip()
+    release = remote.run(["sh", "-c", ". /etc/os-release && echo $ID $VERSION_ID"]).stdout.strip()
     if release.split(" ")[0] not in ("debian", "ubuntu"):
         raise HostError(
             f"runs {release or 'an unknown system'}; Fanrun sets up Debian and Ubuntu", host=remote.host.name
@@ -153,13 +153,13 @@ def ensure_registry_host(remote: Remote, folder: Folder) -> str | None:
     if changed:
         # One command, as the init script's own "restart" doesn't wait for the port to be free.
         wait = f"service docker-registry stop; while {PORT_OPEN}; do sleep 0.1; done"
-        remote.run(["timeout", "20", "bash", "-c", wait], sudo=True, check=False)
+        remote.run(["bash", "-c", wait], sudo=True, check=False, timeout=20)
     started = _ensure_service(remote, "docker-registry", lambda: _answers(remote, ["bash", "-c", PORT_OPEN]))
     return "registry set up" if changed else started
 
 
 def _answers(remote: Remote, argv: list[str]) -> bool:
-    return remote.run(["timeout", "10", *argv], sudo=True, check=False).exit_code == 0
+    return remote.run(argv, sudo=True, check=False, timeout=10).exit_code == 0
 
 
 def _ensure_service(remote: Remote, service: str, answers: Callable[[], bool]) -> str | None:

@@ -34,7 +34,13 @@ class Fab:
     def __call__(self, *argv: str, code: int | None = 0, **more: str) -> subprocess.CompletedProcess[str]:
         """Run a task to its end; fails unless it ends with `code` (None: whatever it is)."""
         process = self.start(*argv, **more)
-        out, err = process.communicate(timeout=400)
+        try:
+            out, err = process.communicate(timeout=400)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            looks = [f"{host}\n{self.on(host, 'ps axf -o pid,etimes,stat,wchan,args')}" for host in self.containers()]
+            raise AssertionError("\n".join(["it does not end", out, err, *looks])) from None
         assert "Traceback" not in err, err
         if code is not None:
             assert process.returncode == code, f"exit {process.returncode}\n{out}\n{err}"

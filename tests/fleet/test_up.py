@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from provision import image
+from provision.errors import CommandFailed
 from provision.fleet import Folder
+from provision.remote import Remote
 from tests.fleet.harness import Fab, docker, tree
 from tests.waiting import wait_until
 
@@ -100,6 +102,17 @@ def test_a_host_with_another_key_is_not_trusted(fab: Fab) -> None:
     finally:
         fab.on("worker-1", f"rm {key}.pub; mv /var/tmp/kept {key} && kill -HUP 1")
         wait_until(lambda: ssh(fab, "worker-1", "true").returncode == 0)
+
+
+def test_a_step_that_hangs_is_ended_on_its_host(fab: Fab) -> None:
+    folder = Folder(fab.home, fab.fleet)
+    remote = Remote(folder, folder.load().hub)
+    try:
+        with pytest.raises(CommandFailed, match="took too long, its last words: nearly there"):
+            remote.run(["sh", "-c", "echo nearly there; sleep 77"], sudo=True, timeout=1)
+    finally:
+        remote.close()
+    assert "sleep 77" not in fab.on("hub", "ps ax -o args | grep -v grep")
 
 
 def test_up_repairs_what_a_host_lost(fab: Fab) -> None:
