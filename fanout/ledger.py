@@ -33,6 +33,8 @@ PRAGMA user_version = {VERSION};
 """
 RACY = 50_000_000
 """Nanoseconds: a file that was changed so shortly before may change again and look the same."""
+AT_ONCE = 1000
+"""So many files' hashes are written together: one by one they take three times as long."""
 Value = bytes | str
 
 
@@ -43,6 +45,9 @@ class Look(NamedTuple):
     mtime: int
     ctime: int
     inode: int
+
+    def __str__(self) -> str:
+        return f"[{self.size}, {self.mtime}, {self.ctime}, {self.inode}]"
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,7 @@ class Ledger:
         self.path = path
         self._lock = threading.Lock()
         self._write = write
+        self._seen: dict[bytes, tuple[str, str]] = {}
         try:
             if not write and path.exists():
                 self._db, version = _connect(f"{path.absolute().as_uri()}?mode=ro")
@@ -111,9 +117,9 @@ class Ledger:
         """
         now = look(path)
         if not read:
-            row = self._one("SELECT hash FROM seen WHERE path = ? AND look = ?", path, json.dumps(now))
-            if row is not None:
-                return str(row[0])
+            row = self._seen.get(path) or self._one("SELECT look, hash FROM seen WHERE path = ?", path)
+            if row is not None and row[0] == str(now):
+                return str(row[1])
         digest = hash_file(path)
         if time.time_ns() - now.ctime > RACY:
             self.saw(path, now, digest)
@@ -122,8 +128,12 @@ class Ledger:
     def saw(self, path: bytes, then: Look, digest: str) -> None:
         """Remember the hash of a file that looked so when it was read; kept with the next change."""
         if self._write:
-            with self._change(commit=False) as db:
-                db.execute("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", (path, json.dumps(then), digest))
+            with self._lock:
+                self._seen[path] = str(then), digest
+                if len(self._seen) < AT_ONCE:
+                    return
+            with self._writing() as db:
+                self._keep_seen(db)
 
     def outputs(self, digest: str, of_program: str) -> dict[bytes, str]:
         """{place: hash} of what the program makes of the input with that hash; empty if it isn't known."""
@@ -136,6 +146,8 @@ class Ledger:
 
     def places_of(self, digest: str) -> list[bytes]:
         """The paths of files that had that hash when last seen."""
+        with self._writing() as db:
+            self._keep_seen(db)
         return [bytes(path) for (path,) in self._all("SELECT path FROM seen WHERE hash = ?", digest)]
 
     def record(self, of_program: str, facts: Iterable[Fact]) -> None:
@@ -187,17 +199,30 @@ class Ledger:
         return None if row is None else (row[0], row[1], json.loads(row[2]))
 
     @contextlib.contextmanager
-    def _change(self, *, commit: bool = True) -> Iterator[sqlite3.Connection]:
-        """Change all or nothing; without `commit` the next change keeps it."""
+    def _change(self) -> Iterator[sqlite3.Connection]:
+        """Change all or nothing, and keep what was seen before; on disk at the end."""
+        with self._writing() as db:
+            self._keep_seen(db)
+            with db:
+                yield db
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
         try:
-            with self._lock, contextlib.ExitStack() as transaction:
-                if commit:
-                    transaction.enter_context(self._db)
+            with self._lock:
                 yield self._db
         except sqlite3.Error as error:
             raise RunUnfinished(
                 f"{self.path} can't be written ({error}); make room there, then run the same command again"
             ) from error
+
+    def _keep_seen(self, db: sqlite3.Connection) -> None:
+        """Write what was seen, for the next commit."""
+        if not self._seen:  # an empty write would hold the file as a full one does
+            return
+        rows = [(path, *what) for path, what in self._seen.items()]
+        db.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", rows)
+        self._seen.clear()
 
     def _all(self, sql: str, *values: Value) -> list[tuple[Any, ...]]:
         with self._lock:
