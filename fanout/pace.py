@@ -93,7 +93,11 @@ class Pace:
 
     def _each(self, stage: str) -> float:
         """Seconds per weight of a stage, all its lanes together."""
-        return self._lines[stage].each / LANES[stage]
+        return self._lines[stage].each / self._lanes(stage)
+
+    def _lanes(self, stage: str) -> int:
+        """How many batches shared the stage when it was measured: a first one had it to itself."""
+        return LANES[stage] if len(self._seen[stage]) > 1 else 1
 
     def _enough(self, lost: float) -> float:
         """The weight from which on starts cost no more than that part of the speed, here and in OTHERS."""
@@ -101,7 +105,9 @@ class Pace:
         start, each = self._lines[slowest]
         most = (1 + OTHERS[lost]) * self._each(slowest)
         others = (
-            line.start / (LANES[stage] * most - line.each) for stage, line in self._lines.items() if stage != slowest
+            line.start / (self._lanes(stage) * most - line.each)
+            for stage, line in self._lines.items()
+            if stage != slowest
         )
         return max([start / (lost * each), *others])
 

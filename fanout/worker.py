@@ -187,14 +187,17 @@ class Worker:
         spent = [self._spent.get() for _ in range(self._spent.qsize())]
         with self._turn(cargo.batch):
             done = self.link.run(commands.batch_argv(place, self.job.program, self.probe, spent))
-        if done.exit_code == 0:
-            cargo.ended = time.time()
-        elif not self.job.deck.stopped:  # then it has no turn any more
-            raise HostError(f"could not run a batch ({done.reason})", host=self.name)
+            if done.exit_code == 0:
+                cargo.ended = time.time()
+            elif not self.job.deck.stopped:  # then it has no turn any more
+                raise HostError(f"could not run a batch ({done.reason})", host=self.name)
 
     @contextlib.contextmanager
     def _turn(self, batch: Batch) -> Iterator[None]:
-        """Know which batch is in the container, the one that came first, and since when; learn from how long it was."""
+        """Know which batch is in the container, the one that came first, and since when.
+
+        Learn from how long it was, unless it came to grief.
+        """
 
         def enter() -> None:
             if self._inside:
@@ -205,13 +208,15 @@ class Worker:
             self._inside.append(batch)
             if self._inside[0] is batch:
                 enter()
-        yield
-        with self._lock:
-            turn = self._inside[0] is batch
-            self._inside.remove(batch)
-            seconds = time.monotonic() - self._entered
-            if turn:
-                enter()
+        try:
+            yield
+        finally:
+            with self._lock:
+                turn = self._inside[0] is batch
+                self._inside.remove(batch)
+                seconds = time.monotonic() - self._entered
+                if turn:
+                    enter()
         if turn:
             self._note("process", batch, seconds)
 

@@ -123,6 +123,12 @@ class DeckMachine(RuleBasedStateMachine):
         """Those of them that it may try."""
         return {key for key in self.idle() if worker not in self.avoid[key] or self.live <= self.avoid[key]}
 
+    def try_again(self, together: list[bytes], avoid: set[str], at_most: int) -> None:
+        """They go to another one, and not to where any of them has failed."""
+        where = avoid.union(*(self.failed_at[key] for key in together))
+        for key in together:
+            self.avoid[key], self.at_most[key] = where, at_most
+
     def copies(self, worker: str) -> list[set[bytes]]:
         """What it may run a copy of."""
         if any(name == worker for name, _ in self.in_hand):
@@ -212,9 +218,10 @@ class DeckMachine(RuleBasedStateMachine):
         self.given_up.update(gone.keys())
         unknown = [key for key in open_ if key not in failed]
         halved = (len(unknown) + 1) // 2 if len(unknown) == len(batch.inputs) else len(unknown)
-        for key in unknown:
-            if not self.aloft(key):
-                self.avoid[key], self.at_most[key] = set(), halved
+        idle = [key for key in unknown if not self.aloft(key)]
+        middle = len(idle) // 2 if len(unknown) == len(batch.inputs) else 0
+        for part in (idle[:middle], idle[middle:]):
+            self.try_again(part, set(), halved)
         assert not self.deck.claim(fates.keys() & self.counted.keys())
         assert self.deck.settle(batch, failed) == {}, "it was settled already"
 
@@ -236,9 +243,9 @@ class DeckMachine(RuleBasedStateMachine):
         assert self.deck.lose(worker) == 0
         for flight in lost:
             self.in_hand.remove(flight)
-            for item in flight[1].inputs:
-                if not self.settled(item.key) and not self.aloft(item.key):
-                    self.avoid[item.key], self.at_most[item.key] = {worker}, len(self.all)
+            keys = [item.key for item in flight[1].inputs]
+            idle = [key for key in keys if not self.settled(key) and not self.aloft(key)]
+            self.try_again(idle, {worker}, len(self.all))
         self.taken_away += lost
 
     @rule(worker=workers)

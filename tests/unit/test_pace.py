@@ -109,6 +109,12 @@ def test_it_is_told_whether_the_line_is_what_takes_long(line: str) -> None:
     assert not paced({**quick, line: (0.1, 0.3), "process": (0.1, 0.2)}).waits_for_line()
 
 
+def test_a_first_batch_has_its_stage_to_itself() -> None:
+    stages = {"push": (0.15, 0.1), "process": (0.6, 0.2)}
+    assert paced(stages, loads=(8 * MB,)).waits_for_line()
+    assert not paced(stages, loads=(8 * MB, 8 * MB)).waits_for_line()
+
+
 @given(st.lists(st.tuples(st.sampled_from(sorted(START)), st.integers(0, 10**9), st.floats(0, 10**4)), max_size=30))
 def test_whatever_was_measured_more_takes_longer_and_nothing_is_below_zero(seen: list[tuple[str, int, float]]) -> None:
     pace = Pace()
