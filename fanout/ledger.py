@@ -47,6 +47,7 @@ class Look(NamedTuple):
     inode: int
 
     def __str__(self) -> str:
+        """As the table `seen` has it: JSON, in a quarter of the time that json.dumps takes."""
         return f"[{self.size}, {self.mtime}, {self.ctime}, {self.inode}]"
 
 
@@ -128,12 +129,10 @@ class Ledger:
     def saw(self, path: bytes, then: Look, digest: str) -> None:
         """Remember the hash of a file that looked so when it was read; kept with the next change."""
         if self._write:
-            with self._lock:
-                self._seen[path] = str(then), digest
-                if len(self._seen) < AT_ONCE:
-                    return
             with self._writing() as db:
-                self._keep_seen(db)
+                self._seen[path] = str(then), digest
+                if len(self._seen) >= AT_ONCE:
+                    self._keep_seen(db)
 
     def outputs(self, digest: str, of_program: str) -> dict[bytes, str]:
         """{place: hash} of what the program makes of the input with that hash; empty if it isn't known."""
@@ -208,6 +207,7 @@ class Ledger:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
+        """The database, with nobody else at it; RunUnfinished if it can't be written."""
         try:
             with self._lock:
                 yield self._db
