@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import socket
 import threading
@@ -19,6 +20,9 @@ from provision.errors import CommandFailed, FanrunError, HostUnreachable
 from provision.fleet import Folder, Host
 
 T = TypeVar("T")
+
+# Paramiko's errors are raised here and told in one line; without a handler Python prints them once more, as tracebacks.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 # Sixteen SSH starts at once stay clear of what one client's CPU and a NAT box take well.
 FAN_OUT = 16

@@ -5,12 +5,16 @@ Docker is out of reach of every command here, and the fleet's hosts are dead: th
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
 import shutil
+import socket
+import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -75,11 +79,11 @@ class World:
     def folder(self, home: str) -> Folder:
         return Folder(self.top / "homes" / home, "default")
 
-    def make_fleet(self, home: str) -> None:
+    def make_fleet(self, home: str, hosts: tuple[Host, ...] = DEAD) -> None:
         folder = self.folder(home)
         lifecycle.begin(folder, "local", None)
         image = Image(lifecycle.OWN, "sha256:00", "127.0.0.1:5000/fanrun/image@sha256:00", build.source_hash(ROOT))
-        folder.save(Fleet("default", "local", DEAD, {lifecycle.OWN: image}))
+        folder.save(Fleet("default", "local", hosts, {lifecycle.OWN: image}))
         folder.pin("127.0.0.1", 1, KEY)
 
     def make_path(self, lacking: str) -> None:
@@ -263,5 +267,34 @@ def test_the_status_of_a_dead_fleet_has_a_row_for_every_host(world: World) -> No
 
 def test_a_command_on_a_dead_fleet_fails_on_every_worker(world: World) -> None:
     done = world.fab("exec", "--command=true")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert [line.split(" no SSH")[0] for line in done.stderr.splitlines()] == ["worker-1: error:", "worker-2: error:"]
+
+
+@pytest.fixture
+def rude() -> Iterator[int]:
+    """The port of a server that resets every connection, as a host does whose sshd has just been killed."""
+
+    def hang_up() -> None:
+        while True:
+            try:
+                caller, _ = server.accept()
+            except OSError:
+                return
+            caller.recv(1)  # its first word is waited for: it waits for ours then
+            caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            caller.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def test_a_host_that_hangs_up_is_told_in_one_line(world: World, rude: int) -> None:
+    world.make_fleet("rude", tuple(dataclasses.replace(host, port=rude) for host in DEAD))
+    done = world.fab("exec", "--command=true", home="rude")
     assert (done.returncode, done.stdout) == (1, "")
     assert [line.split(" no SSH")[0] for line in done.stderr.splitlines()] == ["worker-1: error:", "worker-2: error:"]
