@@ -91,12 +91,13 @@ stat -f -c '%a %S %c %d' . >>"$target/code" && mv "$target/code" "$target/exit" 
 """
 
 # A sign of life every few seconds: Docker's answer (0 is good), and how many blocks of what size are free.
-# A Docker that is late is asked again at once.
+# A Docker that is late is asked again at once; at the start it has just answered.
 BEAT = r"""
+code=0
 while :; do
+  [ $code -eq 124 ] || sleep "$2"
   timeout 4 docker version >/dev/null 2>&1; code=$?
   echo "$code $(stat -f -c '%a %S' "$1")" || exit
-  [ $code -eq 124 ] || sleep "$2"
 done
 """
 

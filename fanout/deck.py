@@ -16,13 +16,16 @@ LOOK_AGAIN = 0.5
 
 @dataclass
 class Flight:
-    """A batch that is with a worker since a time of the monotonic clock, `processing` since another (0: not yet)."""
+    """A batch that is with a worker since a time of the monotonic clock, `processing` since another (0: not yet).
+
+    `share` is whose share it came from, "" if it is a copy or what was tried before.
+    """
 
     worker: str
     batch: Batch
     since: float
     processing: float = 0.0
-    copy: bool = False
+    share: str = ""
 
 
 @dataclass
@@ -97,12 +100,31 @@ class Deck:
         with self._change:
             while not self._stopped and self._left and worker in self._live:
                 room = max(most(self.waiting()), 1)
-                if inputs := self._retry(worker, room) or self._fresh(worker, room):
+                if inputs := self._retry(worker, room):
                     return self._start(worker, inputs)
+                share = self._share_for(worker)
+                if inputs := self._fresh(worker, room):
+                    return self._start(worker, inputs, share)
                 if inputs := self._copy(worker, worth):
-                    return self._start(worker, inputs, copy=True)
+                    return self._start(worker, inputs)
                 self._change.wait(LOOK_AGAIN)
             return None
+
+    def recall(self, batch: Batch, most: Callable[[int], int]) -> bool:
+        """Put a batch back into the share that it came from, if it is more than twice what its worker can take.
+
+        Returns whether it was.  What was tried before is not: it was cut so for a reason.
+        """
+        with self._change:
+            flight, load = self._flights.get(batch.name), sum(map(weight, batch.inputs))
+            if flight is None or not flight.share or load <= 2 * most(self.waiting() + load):
+                return False
+            self._end(batch)
+            inputs = self._idle(batch.inputs)
+            self._shares[flight.share].extendleft(reversed(inputs))
+            self._weights[flight.share] += sum(map(weight, inputs))
+            self._change.notify_all()
+            return True
 
     def processing(self, batch: Batch) -> None:
         """The worker begins to process the batch; to say so again changes nothing."""
@@ -190,10 +212,10 @@ class Deck:
         if not self._left:
             self._change.notify_all()
 
-    def _start(self, worker: str, inputs: Sequence[Input], *, copy: bool = False) -> Batch:
+    def _start(self, worker: str, inputs: Sequence[Input], share: str = "") -> Batch:
         self._numbers[worker] += 1
         batch = Batch(f"{worker}.{self._numbers[worker]:04}", tuple(inputs))
-        self._flights[batch.name] = Flight(worker, batch, time.monotonic(), copy=copy)
+        self._flights[batch.name] = Flight(worker, batch, time.monotonic(), share=share)
         self._aloft.update(item.key for item in inputs)
         return batch
 
@@ -243,13 +265,19 @@ class Deck:
             self._groups.append(_Group(more, frozenset(), alone=False))
         return inputs
 
+    def _share_for(self, worker: str) -> str:
+        """Whose share it takes from: its own, else the one with most left; "" while it has not run dry."""
+        if self._shares[worker]:
+            return worker
+        if any(flight.worker == worker and not flight.processing for flight in self._flights.values()):
+            return ""  # others may be quicker
+        return max(self._weights, key=lambda name: self._weights[name])
+
     def _fresh(self, worker: str, most: int) -> list[Input]:
-        """From its own share, else from the end of the one with most left."""
-        owner = worker
-        if not self._shares[worker]:
-            if any(flight.worker == worker and not flight.processing for flight in self._flights.values()):
-                return []  # it has not run dry: others may be quicker
-            owner = max(self._weights, key=lambda name: self._weights[name])
+        """From its own share, else from the end of another's."""
+        owner = self._share_for(worker)
+        if not owner:
+            return []
         share = self._shares[owner]
         # A rest that is hardly worth a container of its own goes along.
         if self._weights[owner] <= 1.5 * most:

@@ -28,7 +28,8 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 class Cargo:
     """A batch on its way through a worker; `ended` is when its program did (seconds since 1970), 0 before that.
 
-    `hashes` are those of the inputs as they were sent, `unreadable` tells of those that could not be.
+    `hashes` are those of the inputs as they were sent, `unreadable` tells of those that could not be.  A `bold` one was
+    cut before it was known how long a container takes.
     """
 
     batch: Batch
@@ -36,6 +37,7 @@ class Cargo:
     hashes: dict[bytes, str] = field(default_factory=dict)
     unreadable: dict[bytes, str] = field(default_factory=dict)
     ended: float = 0.0
+    bold: bool = False
 
 
 @dataclass(frozen=True)

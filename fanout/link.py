@@ -34,8 +34,8 @@ class Link:
         self._begun = False
 
     def argv(self, argv: list[str]) -> list[str]:
-        """The local command that runs argv on the host."""
-        return ssh_argv(self._folder, self.host, argv, control=self._control)
+        """The local command that runs argv on the host, where it waits behind no push if there is such a way."""
+        return ssh_argv(self._folder, self.host, argv, control=self._homeward if self._begun else self._control)
 
     def run(self, argv: list[str], *, timeout: float | None = None) -> Done:
         """Run argv on the host to its end; Stopped when the link is being closed."""

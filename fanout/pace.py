@@ -11,7 +11,8 @@ from fanout.plan import ABREAST, weight
 FIRST = 3 * 1024 * 1024
 """The weight of a worker's first batch: small, so that the work starts at once."""
 GROWTH = 8
-"""A batch is at most so many times as heavy as the heaviest before it: a few measurements may err."""
+"""A batch is at most so many times as heavy as the heaviest before it that was cut by what was measured, or has been
+processed: a few measurements may err."""
 START = {"push": 0.15, "process": 0.6, "pull": 0.15}
 """Seconds that a stage usually takes however small the batch: an rsync's first words, a container's start."""
 SLOW_START = 5
@@ -48,6 +49,8 @@ class Pace:
 
     def note(self, stage: str, load: int, seconds: float) -> None:
         """A stage took so many seconds for a batch of that weight."""
+        if stage == "process":
+            self._heaviest = max(self._heaviest, load)
         new = max(load, 1), max(seconds, 1e-6)
         light = self._light[stage] = min(self._light.get(stage, new), new)
         seen = self._seen[stage] = (*self._seen[stage], new)[-MEMORY:]
@@ -77,11 +80,13 @@ class Pace:
     def most(self, waiting: int, part: float) -> int:
         """The weight of the next batch, when so much waits and this worker's part of it is `part` (0 to 1).
 
-        Near the end a worker takes half of its part at a time.
+        Near the end a worker takes half of its part at a time.  While the line alone is known, as much as that takes.
         """
         if not self._lines:
             self._heaviest = FIRST
             return FIRST
+        if not self.knows("process"):
+            return max(int(LONGEST / self._each("push")), 1)
         chosen = max(min(self._enough(GOOD), waiting * part / 2), self._enough(LEAST))
         chosen = min([chosen, *(LONGEST / line.each for stage, line in self._lines.items() if stage != "process")])
         self._heaviest = max(self._heaviest, int(min(chosen, GROWTH * self._heaviest)))

@@ -29,7 +29,8 @@ from provision.progress import Board
 
 LESSONS = {"push": 1, "process": 2}
 """One batch alone is on its way to or in the container at first, and so many more when it has told a stage's speed: so
-the next ones can be of the right size.  Then one is processed, two are pushed, and one is ready to follow."""
+the next ones can be of the right size.  The second is cut boldly, when the line's speed alone is known, and taken
+back if the container tells that it is far too much.  Then one is processed, two are pushed, one is ready to follow."""
 STAGES = ("push", "process", "pull")
 VANISHED = (23, 24)
 """rsync's exit codes for "some files could not be read" and "some files vanished"."""
@@ -74,6 +75,7 @@ class Worker:
         self._ahead = threading.Semaphore(1 + sum(more for stage, more in LESSONS.items() if self.pace.knows(stage)))
         self._inside: list[Batch] = []
         self._entered = 0.0
+        self._proven = threading.Event()
         self._now: Counter[str] = Counter()
         self._lock = threading.Lock()
         stages = [
@@ -111,6 +113,7 @@ class Worker:
         finally:
             with self._lock:
                 stage.left -= 1
+            self._proven.set()
             self._ahead.release()
             if stage.following is not None and not stage.left:
                 for _ in range(ABREAST):
@@ -119,21 +122,35 @@ class Worker:
     def _push_all(self) -> None:
         while True:
             self._ahead.acquire()
+            bold = self.pace.knows("push") and not self.pace.knows("process")
             batch = None if self.lost else self.job.deck.take(self.name, self._most, self._worth)
             if batch is None:
                 return
-            cargo = Cargo(batch, self.name)
+            cargo = Cargo(batch, self.name, bold=bold)
             with self._timed("push", batch):
                 self._push(cargo)
             self._pushed.put(cargo)
 
     def _process_all(self) -> None:
         while (cargo := self._pushed.get()) is not None and not self.lost:
+            if cargo.bold and self._taken_back(cargo.batch):
+                continue
             if not self.job.deck.stopped and self.job.deck.wanted(cargo.batch):
                 with self._timed("process", cargo.batch):
                     self._process(cargo)
+            self._proven.set()
             self._ahead.release()
             self._processed.put(cargo)
+
+    def _taken_back(self, batch: Batch) -> bool:
+        """Wait until a first container has told how long it takes; whether this batch is far too much, and not done."""
+        self._proven.wait()
+        if not self.job.deck.recall(batch, self._most):
+            return False
+        logger.debug("{}: {} is taken back, it is too much", self.name, batch.name)
+        self._spent.put(Place(self.job.run, batch.name))
+        self._ahead.release()
+        return True
 
     def _pull_all(self) -> None:
         while (cargo := self._processed.get()) is not None and not self.lost:

@@ -94,6 +94,7 @@ class DeckMachine(RuleBasedStateMachine):
         self.in_hand: list[tuple[str, Batch]] = []
         self.taken_away: list[tuple[str, Batch]] = []
         self.names: set[str] = set()
+        self.untried: set[str] = set()
         self.counted: Counter[bytes] = Counter()
         self.given_up: Counter[bytes] = Counter()
         self.tries: Counter[bytes] = Counter()
@@ -171,6 +172,8 @@ class DeckMachine(RuleBasedStateMachine):
             assert all(len(found) <= self.at_most.get(key, len(found)) for key in found), "fewer at a time"
         assert batch.name not in self.names
         self.names.add(batch.name)
+        if found <= self.fresh:
+            self.untried.add(batch.name)
         self.fresh -= found
         self.in_hand.append((worker, batch))
 
@@ -181,6 +184,20 @@ class DeckMachine(RuleBasedStateMachine):
         self.deck.processing(batch)
         self.begun.add(batch.name)
         assert self.deck.wanted(batch) == (not all(self.settled(item.key) for item in batch.inputs))
+
+    @precondition(lambda self: self.in_hand)
+    @rule(data=st.data(), most=st.sampled_from([ONE, ALL]))
+    def recall(self, data: st.DataObject, most: int) -> None:
+        """Nobody has begun to process what is taken back."""
+        worker, batch = data.draw(st.sampled_from(self.in_hand))
+        if batch.name in self.begun:
+            return
+        taken_back = self.deck.recall(batch, lambda waiting: most)
+        assert taken_back == (batch.name in self.untried and most == ONE)
+        if taken_back:
+            self.in_hand.remove((worker, batch))
+            keys = {item.key for item in batch.inputs}
+            self.fresh |= {key for key in keys if not self.settled(key) and not self.aloft(key)}
 
     def claim(self, batch: Batch, done: set[bytes]) -> None:
         """As `unload` does; what is claimed twice counts once."""
@@ -347,6 +364,48 @@ def test_a_batch_is_as_heavy_as_asked_for_and_takes_a_small_rest_along(most: int
     assert len(take(deck, "worker-1", most).inputs) == expected
 
 
+def test_what_is_far_too_much_is_put_back_in_its_order() -> None:
+    deck = dealt({"worker-1": 5, "worker-2": 1})
+    first, batch = take(deck, "worker-1", ONE), take(deck, "worker-1")
+    told: list[int] = []
+
+    def most(waiting: int) -> int:
+        told.append(waiting)
+        return len(told) * weight(batch.inputs[0])
+
+    waiting = deck.waiting()
+    assert not deck.recall(batch, lambda waiting: 2 * weight(batch.inputs[0])), "no more than twice too much"
+    assert deck.recall(batch, most)
+    assert told == [waiting + sum(map(weight, batch.inputs))], "as if it had never been taken"
+    assert deck.waiting() == told[0]
+    assert not deck.recall(batch, most), "it is nobody's any more"
+    assert keys(take(deck, "worker-1", ONE)) == ["worker-1.1"]
+    deck.settle(first, [item.key for item in first.inputs])
+
+
+@pytest.mark.parametrize("how", ["lost", "copied", "stolen"])
+def test_what_is_put_back(how: str) -> None:
+    """Only what is still with nobody else, and where it came from."""
+    deck = dealt({"worker-1": 3, "worker-2": 0, "worker-3": 0})
+    if how == "stolen":
+        batch = take(deck, "worker-2", 2 * (HANDLING + 1))
+        assert deck.recall(batch, lambda waiting: 0)
+        assert sorted(keys(take(deck, "worker-1"))) == ["worker-1.0", "worker-1.1", "worker-1.2"]
+        return
+    batch = take(deck, "worker-1")
+    if how == "lost":
+        deck.lose("worker-1")
+        assert not deck.recall(batch, lambda waiting: 0)
+        assert not deck.recall(take(deck, "worker-2"), lambda waiting: 0), "it was another's before"
+        return
+    copy = take(deck, "worker-2", worth=lambda flight: True)
+    assert not deck.recall(copy, lambda waiting: 0)
+    assert deck.recall(batch, lambda waiting: 0)
+    assert deck.waiting() == 0
+    deck.settle(copy)
+    assert {*keys(take(deck, "worker-1")), *keys(take(deck, "worker-3"))} == {"worker-1.0", "worker-1.1", "worker-1.2"}
+
+
 def test_one_that_helps_out_takes_no_more_than_it_can() -> None:
     deck = dealt({"worker-1": 0, "worker-2": 10})
     batch = take(deck, "worker-1", 3 * (HANDLING + 1))
@@ -454,7 +513,7 @@ def test_a_flight_knows_since_when_it_is_processed() -> None:
     batch, seen = take(deck, "worker-1"), list[float]()
 
     def worth(flight: Flight) -> bool:
-        assert not flight.copy
+        assert flight.share == "worker-1"
         seen.append(flight.processing - flight.since)
         return False
 

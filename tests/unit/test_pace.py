@@ -142,6 +142,19 @@ def test_batches_grow_from_the_first_and_not_too_fast() -> None:
     assert sizes[-1] > 20 * FIRST
 
 
+def test_while_the_line_alone_is_known_a_batch_is_as_much_as_that_takes() -> None:
+    """However fast: what is too much is taken back, when the container's speed is known."""
+    pace = Pace()
+    pace.most(ENDLESS, 1)
+    pace.note("push", FIRST, START["push"] + FIRST / (50 * MB))
+    bold = pace.most(ENDLESS, 0.01)
+    assert bold == pytest.approx(LONGEST * 50 * MB, rel=0.01)
+    pace.note("process", FIRST, 5.0)
+    assert pace.most(ENDLESS, 1) <= GROWTH * FIRST, "it is not yet known to be right"
+    pace.note("process", bold, 50.0)
+    assert pace.most(ENDLESS, 1) > GROWTH * FIRST
+
+
 def grown(pace: Pace) -> int:
     """The size of its batches in the midst of a long run, once it has grown."""
     pace._heaviest = FIRST
