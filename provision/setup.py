@@ -36,22 +36,24 @@ http:
 PORT_OPEN = f"(: </dev/tcp/127.0.0.1/{REGISTRY_PORT}) 2>/dev/null"
 # A VM's first minutes belong to unattended-upgrades, so locks are waited for; an install that an
 # earlier `up` left halfway is ended first; a package whose program has gone is installed again;
-# and a file of /etc that was there before its package is kept, not asked about.
-UPDATE = """
+# and a file of /etc that was there before its package is kept, not asked about.  A download that stalls is begun anew
+# sooner than by apt's own patience, which is two minutes for each file.
+PATIENCE = "-o Acquire::Retries=2 -o Acquire::http::Timeout=15 -o Acquire::https::Timeout=15"
+UPDATE = f"""
 export DEBIAN_FRONTEND=noninteractive
 tries=1
-until apt-get -q update; do
+until apt-get -q {PATIENCE} update; do
   [ $tries -lt 5 ] || exit 100
   tries=$((tries + 1)); sleep 3
 done
 """
-INSTALL = """
+INSTALL = f"""
 export DEBIAN_FRONTEND=noninteractive
-install() {
-  apt-get -q -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold \\
+install() {{
+  apt-get -q {PATIENCE} -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold \\
     install -y --reinstall --no-install-recommends "$@"
-}
-install "$@" || { dpkg --configure -a && install "$@"; }
+}}
+install "$@" || {{ dpkg --configure -a && install "$@"; }}
 """
 
 # program -> the packages that may bring it, the first that the host's apt knows; a host that has

@@ -52,7 +52,8 @@ def test_the_script_names_the_programs_that_are_missing() -> None:
 
 
 APT = (
-    "apt-get -q -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold"
+    "apt-get -q -o Acquire::Retries=2 -o Acquire::http::Timeout=15 -o Acquire::https::Timeout=15"
+    " -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold"
     " install -y --reinstall --no-install-recommends"
 )
 
@@ -90,7 +91,7 @@ def test_apts_lists_are_fetched_in_five_tries(
     apt: Callable[..., tuple[int, list[str]]], failures: int, code: int, tries: int
 ) -> None:
     done, log = apt(setup.UPDATE, failures=failures)
-    assert (done, log.count("apt-get -q update")) == (code, tries)
+    assert (done, log.count(f"apt-get -q {setup.PATIENCE} update")) == (code, tries)
 
 
 def test_bash_can_tell_whether_the_port_is_open() -> None:
