@@ -80,17 +80,25 @@ class Pace:
     def most(self, waiting: int, part: float) -> int:
         """The weight of the next batch, when so much waits and this worker's part of it is `part` (0 to 1).
 
-        Near the end a worker takes half of its part at a time.  While the line alone is known, as much as that takes.
+        While the line alone is known, it is as much as that takes.
         """
         if not self._lines:
             self._heaviest = FIRST
             return FIRST
         if not self.knows("process"):
             return max(int(LONGEST / self._each("push")), 1)
+        right = self.right(waiting, part)
+        self._heaviest = max(self._heaviest, min(right, GROWTH * self._heaviest))
+        return min(right, self._heaviest)
+
+    def right(self, waiting: int, part: float) -> int:
+        """The weight that a batch has if what was measured is certain.
+
+        Near the end a worker takes half of its part at a time.
+        """
         chosen = max(min(self._enough(GOOD), waiting * part / 2), self._enough(LEAST))
         chosen = min([chosen, *(LONGEST / line.each for stage, line in self._lines.items() if stage != "process")])
-        self._heaviest = max(self._heaviest, int(min(chosen, GROWTH * self._heaviest)))
-        return max(int(min(chosen, self._heaviest)), 1)
+        return max(int(chosen), 1)
 
     def _slowest(self) -> str:
         """The stage that takes longest for a weight, all its lanes together; "" while nothing is known."""

@@ -143,9 +143,14 @@ class Worker:
             self._processed.put(cargo)
 
     def _taken_back(self, batch: Batch) -> bool:
-        """Wait until a first container has told how long it takes; whether this batch is far too much, and not done."""
+        """Wait until a first container has told how long it takes; whether this batch is far too much, and not done.
+
+        Where it is the line that takes long, what has been sent is processed: to send it twice would cost most.
+        """
         self._proven.wait()
-        if not self.job.deck.recall(batch, self._most):
+        if self.pace.waits_for_line() or not self.pace.knows("process"):
+            return False
+        if not self.job.deck.recall(batch, lambda waiting: self.pace.right(waiting, self._part())):
             return False
         logger.debug("{}: {} is taken back, it is too much", self.name, batch.name)
         self._spent.put(Place(self.job.run, batch.name))
@@ -165,11 +170,14 @@ class Worker:
 
     def _most(self, waiting: int) -> int:
         """The weight of this worker's next batch."""
+        return self.pace.most(waiting, self._part())
+
+    def _part(self) -> float:
+        """This worker's part of all that is done in a second (0 to 1)."""
         rates = {name: pace.rate() for name, pace in self.job.paces.items()}
         known = [rate for rate in rates.values() if rate]
         usual = sum(known) / len(known) if known else 1.0  # those of whom nothing is known are like the others
-        part = (rates[self.name] or usual) / sum(rate or usual for rate in rates.values())
-        return self.pace.most(waiting, part)
+        return (rates[self.name] or usual) / sum(rate or usual for rate in rates.values())
 
     def _worth(self, flight: Flight, flights: list[Flight]) -> bool:
         return worth(self.pace, self.job.paces[flight.worker], flight, flights, time.monotonic())

@@ -1,0 +1,73 @@
+"""A worker's decisions, as far as they need no host."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from fanout.commands import Program
+from fanout.deck import Deck
+from fanout.joblog import Joblog
+from fanout.landing import Shore, Tally
+from fanout.ledger import Ledger
+from fanout.link import Link
+from fanout.pace import FIRST, START
+from fanout.plan import HANDLING, Input
+from fanout.worker import Job, Worker
+from provision.fleet import Folder
+from provision.probe import Probe
+from provision.progress import Board
+
+PROBE = Probe(1000, 1000, 0.1, 2, 4 * 1024**3, 10**11, 10**11, "26.1", ())
+MB = 1024**2
+COUNT = 400
+"""Inputs of a MB."""
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Worker:
+    """One that has not begun, with all of a run's inputs."""
+    deck = Deck()
+    deck.deal({"worker-1": [Input(b"%03d" % number, MB - HANDLING) for number in range(COUNT)]})
+    shore = Shore(str(tmp_path), str(tmp_path), "p", Ledger(tmp_path / "ledger.db"), Joblog(tmp_path / "joblog.tsv"))
+    job = Job("r", str(tmp_path), Program("image"), deck, shore, Board(), {})
+    link = Link(Folder(tmp_path / "home", "default"), "worker-1", "test", threading.Semaphore())
+    return Worker(job, link, PROBE, Tally())
+
+
+@pytest.mark.parametrize(
+    ("push", "process", "expected"),
+    [(0.02, 5.0, True), (0.02, 0.001, False), (1.0, 0.001, False), (5.0, 1.0, False)],
+    ids=["heavy", "light", "slow line", "slower line"],
+)
+def test_a_bold_batch_is_taken_back_if_the_program_turns_out_heavy(
+    worker: Worker, push: float, process: float, expected: bool
+) -> None:
+    """`push` and `process` in seconds for a MB."""
+    deck = worker.job.deck
+    first = deck.take("worker-1", worker._most, worker._worth)
+    assert first is not None
+    worker._note("push", first, START["push"] + push * FIRST / MB)
+    bold = deck.take("worker-1", worker._most, worker._worth)
+    assert bold is not None
+    worker._note("process", first, START["process"] + process * FIRST / MB)
+    waiting = deck.waiting()
+    worker._proven.set()
+    assert worker._taken_back(bold) == expected
+    assert deck.waiting() - waiting == (len(bold.inputs) * MB if expected else 0)
+
+
+def test_nothing_is_taken_back_before_it_is_known_what_a_container_takes(worker: Worker) -> None:
+    batch = worker.job.deck.take("worker-1", lambda waiting: waiting, worker._worth)
+    assert batch is not None
+    worker._note("push", batch, 1.0)
+    taken_back: list[bool] = []
+    thread = threading.Thread(target=lambda: taken_back.append(worker._taken_back(batch)), daemon=True)
+    thread.start()
+    thread.join(0.1)
+    assert thread.is_alive()
+    worker._proven.set()
+    thread.join(20)
+    assert taken_back == [False], "nor when the first container came to grief"
