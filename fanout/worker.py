@@ -75,6 +75,7 @@ class Worker:
         self._ahead = threading.Semaphore(1 + sum(more for stage, more in LESSONS.items() if self.pace.knows(stage)))
         self._inside: list[Batch] = []
         self._entered = 0.0
+        self._any_taken = False
         self._proven = threading.Event()
         self._now: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -122,11 +123,10 @@ class Worker:
     def _push_all(self) -> None:
         while True:
             self._ahead.acquire()
-            bold = self.pace.knows("push") and not self.pace.knows("process")
             batch = None if self.lost else self.job.deck.take(self.name, self._most, self._worth)
             if batch is None:
                 return
-            cargo = Cargo(batch, self.name, bold=bold)
+            cargo = Cargo(batch, self.name, bold=self._is_bold())
             with self._timed("push", batch):
                 self._push(cargo)
             self._pushed.put(cargo)
@@ -141,6 +141,12 @@ class Worker:
             self._proven.set()
             self._ahead.release()
             self._processed.put(cargo)
+
+    def _is_bold(self) -> bool:
+        """Whether the batch just taken has another before it, and was cut while the line's speed alone was known."""
+        with self._lock:
+            first, self._any_taken = not self._any_taken, True
+        return not first and self.pace.knows("push") and not self.pace.knows("process")
 
     def _taken_back(self, batch: Batch) -> bool:
         """Wait until a first container has told how long it takes; whether this batch is far too much, and not done.

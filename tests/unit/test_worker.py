@@ -71,3 +71,13 @@ def test_nothing_is_taken_back_before_it_is_known_what_a_container_takes(worker:
     worker._proven.set()
     thread.join(20)
     assert taken_back == [False], "nor when the first container came to grief"
+
+
+def test_a_first_batch_waits_for_no_other(worker: Worker) -> None:
+    """Though the line's speed is known, as of a worker that was lost before its first container ended."""
+    batch = worker.job.deck.take("worker-1", lambda waiting: FIRST, worker._worth)
+    assert batch is not None
+    worker._note("push", batch, 1.0)
+    assert [worker._is_bold() for _ in range(3)] == [False, True, True]
+    worker._note("process", batch, 1.0)
+    assert not worker._is_bold()
