@@ -35,6 +35,21 @@ LIMITS = {
 }
 
 
+WISHES = {
+    "region": "EC2: the region (default: the one of your AWS settings)",
+    "instance-type": "EC2: what workers are (default: c6i.large, or c7g.large if this machine is an ARM)",
+    "hub-type": "EC2: what the hub is (default: t3.small or t4g.small)",
+    "ami": "EC2: the image that hosts start from (default: Debian's newest)",
+    "spot": "EC2: workers at the spot price, that Amazon may end at any time",
+    "disk": "EC2: GiB of disk a host (default: 30)",
+    "subnet": "EC2: the subnet (default: one of the default VPC)",
+    "allow": "EC2: networks that may reach SSH besides this machine, as 203.0.113.0/24,198.51.100.7/32",
+    "ttl": "EC2: time after the last fab command when hosts end themselves, as 90m, 4h or 2d (default: 4h)",
+    "min-hosts": "EC2: be content with so many workers if Amazon has no more (default: all or none)",
+    "prices": "EC2: a file of prices to reckon with (default: provision/aws/prices.json)",
+}
+
+
 def _settings(context: Connection, **flags: str | None) -> config.Settings:
     found = context.config.get("fanrun")
     if found is not None and not hasattr(found, "items"):
@@ -82,19 +97,46 @@ def _advice(code: int) -> Iterator[None]:
     help={
         "hosts": "how many workers, 1 or more (default: as many as it has, 2 for a new one); a hub comes with them",
         "provider": f"where hosts come from: {', '.join(providers.names())} (default: local)",
+        "dry-run": "print what would be done and what it would cost, and change nothing",
+        **WISHES,
         "fleet": FLEET,
     }
 )
-def up(context: Connection, hosts: str | None = None, provider: str | None = None, fleet: str | None = None) -> None:
+def up(
+    context: Connection,
+    hosts: str | None = None,
+    provider: str | None = None,
+    dry_run: bool = False,
+    region: str | None = None,
+    instance_type: str | None = None,
+    hub_type: str | None = None,
+    ami: str | None = None,
+    spot: bool = False,
+    disk: str | None = None,
+    subnet: str | None = None,
+    allow: str | None = None,
+    ttl: str | None = None,
+    min_hosts: str | None = None,
+    prices: str | None = None,
+    fleet: str | None = None,
+) -> None:
     """Make a fleet of a hub and so many workers, or bring one to that number and repair it."""
     with _advice(1):
-        settings = _settings(context, hosts=hosts, provider=provider, fleet=fleet)
+        settings = _settings(
+            context, hosts=hosts, provider=provider, fleet=fleet, region=region, instance_type=instance_type,
+            hub_type=hub_type, ami=ami, spot="true" if spot else None, disk=disk, subnet=subnet, allow=allow, ttl=ttl,
+            min_hosts=min_hosts, prices=os.path.abspath(prices) if prices else None,
+        )  # fmt: skip
         folder = Folder(settings.home, settings.fleet)
         chosen = _provider(folder, settings, provider)
         _say(f"fleet {settings.fleet}, by provider {chosen.name}")
+        if dry_run:
+            size = folder.load().size if folder.exists() else Fleet.size
+            print("\n".join(lifecycle.plan(chosen, settings.hosts or size) or ["nothing to change"]))
+            return
         board = Board()
         try:
-            done, changes = lifecycle.up(folder, chosen, settings.hosts, ROOT, board.say, board.step)
+            done, changes = lifecycle.up(folder, chosen, settings.hosts, settings.wishes, ROOT, board.say, board.step)
         except (FanrunError, KeyboardInterrupt):
             board.close()
             _say(_exists(chosen))
@@ -220,8 +262,9 @@ def status(context: Connection, json_: bool = False, fleet: str | None = None) -
         settings = _settings(context, fleet=fleet)
         folder = Folder(settings.home, settings.fleet)
         known = folder.load()
-        rows = statuses.status(folder, known)
-        print(statuses.to_json(known, rows) if json_ else statuses.table(rows))
+        rows, bill = statuses.status(folder, known), _provider(folder, settings, None).bill()
+        lines = [statuses.table(rows), *statuses.costs(rows, bill)]
+        print(statuses.to_json(known, rows, bill) if json_ else "\n".join(lines))
         if not all(row.reachable for row in rows):
             raise SystemExit(1)
 
@@ -262,13 +305,19 @@ def execute(context: Connection, command: str = "", fleet: str | None = None) ->
             raise SystemExit(1)
 
 
-@task(help={"fleet": FLEET})
-def down(context: Connection, fleet: str | None = None) -> None:
+@task(
+    help={
+        "provider": "who lent the hosts, where the fleet's folder was lost (default: local)",
+        "region": WISHES["region"],
+        "fleet": FLEET,
+    }
+)
+def down(context: Connection, provider: str | None = None, region: str | None = None, fleet: str | None = None) -> None:
     """End the fleet's hosts and forget it; harmless when there is none."""
     with _advice(1):
-        settings = _settings(context, fleet=fleet)
+        settings = _settings(context, provider=provider, region=region, fleet=fleet)
         folder = Folder(settings.home, settings.fleet)
-        chosen = _provider(folder, settings, None)
+        chosen = _provider(folder, settings, provider)
         board = Board()
         with contextlib.closing(board):
             names = lifecycle.down(folder, chosen, board.say)
@@ -288,17 +337,18 @@ def sample(context: Connection, dst: str | None = None, count: str = "59") -> No
 
 def _provider(folder: Folder, settings: config.Settings, flag: str | None) -> providers.Provider:
     """The provider of the fleet, if it was begun; else the one that the settings name."""
-    name = settings.provider
+    name, wishes = settings.provider, settings.wishes
     if folder.exists():
         with contextlib.suppress(FleetError):
-            begun = folder.load().provider
+            known = folder.load()
+            begun, wishes = known.provider, {**known.wishes, **wishes}
             if flag is not None and flag != begun:
                 raise UsageError(
                     f"fleet {settings.fleet} was begun with provider {begun}, not {flag}; "
                     "`fab down` ends it, --fleet names another"
                 )
             name = begun
-    return providers.load(name, folder)
+    return providers.load(name, folder, config.wishes(wishes))
 
 
 def _exists(chosen: providers.Provider) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from provision.probe import WORK, Probe
+from provision.probe import LEASE, WORK, Probe
 
 PIDS = 1024
 SCRATCH = "/tmp:rw,nosuid,nodev,size=256m"  # noqa: S108 - inside the container
@@ -91,12 +91,14 @@ stat -f -c '%a %S %c %d' . >>"$target/code" && mv "$target/code" "$target/exit" 
 """
 
 # A sign of life every few seconds: Docker's answer (0 is good), and how many blocks of what size are free.
-# A Docker that is late is asked again at once; at the start it has just answered.
+# A Docker that is late is asked again at once; at the start it has just answered.  A host that ends itself when nobody
+# works with it is told that somebody does.
 BEAT = r"""
 code=0
 while :; do
   [ $code -eq 124 ] || sleep "$2"
   timeout 4 docker version >/dev/null 2>&1; code=$?
+  [ ! -e "$3" ] || touch "$3"
   echo "$code $(stat -f -c '%a %S' "$1")" || exit
 done
 """
@@ -153,7 +155,7 @@ def halt_argv(run: str, grace: int) -> list[str]:
 
 def beat_argv(seconds: int) -> list[str]:
     """Write a line every so many seconds: the exit code of a question to Docker, and the room left."""
-    return ["sudo", "-n", "sh", "-c", BEAT, "sh", WORK, str(seconds)]
+    return ["sudo", "-n", "sh", "-c", BEAT, "sh", WORK, str(seconds), LEASE]
 
 
 def push_argv(shell: str, src: str, host: str, place: Place) -> list[str]:

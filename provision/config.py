@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from provision.errors import UsageError
@@ -12,16 +13,73 @@ MOST_HOSTS = 1000
 
 
 @dataclass(frozen=True)
+class Wishes:
+    """What kind of hosts a provider shall launch, where it has a choice; "" and 0 leave it to the provider.
+
+    `disk` is in GiB, `ttl` in seconds, `allow` has networks with commas between them, `prices` is a file.
+    """
+
+    region: str = ""
+    instance_type: str = ""
+    hub_type: str = ""
+    ami: str = ""
+    subnet: str = ""
+    allow: str = ""
+    prices: str = ""
+    spot: bool = False
+    disk: int = 30
+    ttl: int = 4 * 3600
+    min_hosts: int = 0
+
+
+WISHES = tuple(wish.name for wish in fields(Wishes))
+
+
+@dataclass(frozen=True)
 class Settings:
     """What a task works with; `home` is the folder that holds one folder a fleet.
 
-    `hosts` is None where nobody named a number: a fleet keeps the one it has.
+    `hosts` is None where nobody named a number: a fleet keeps the one it has.  `wishes` are those that were named.
     """
 
     home: Path
     provider: str = "local"
     fleet: str = "default"
     hosts: int | None = None
+    wishes: dict[str, str] = field(default_factory=dict)
+
+
+def wishes(given: Mapping[str, str]) -> Wishes:
+    """The wishes in these texts, by name; UsageError names the one that can't be meant."""
+    text = {name: value.strip() for name, value in given.items() if name in WISHES}
+    for name, pattern in PATTERNS.items():
+        if text.get(name) and not re.fullmatch(pattern, text[name]):
+            raise UsageError(f"--{name.replace('_', '-')} {text[name]!r} is none; they look like {EXAMPLES[name]}")
+    if text.get("spot", "false").lower() not in ("true", "false", ""):
+        raise UsageError(f"--spot={text['spot']}: give true or false")
+    return Wishes(
+        **{
+            name: text.get(name, "")
+            for name in ("region", "instance_type", "hub_type", "ami", "subnet", "allow", "prices")
+        },
+        spot=text.get("spot", "").lower() == "true",
+        disk=whole("disk", text["disk"], 8, 16384) if "disk" in text else Wishes.disk,
+        ttl=duration("ttl", text["ttl"], 600) if "ttl" in text else Wishes.ttl,
+        min_hosts=whole("min-hosts", text["min_hosts"], 1, MOST_HOSTS) if "min_hosts" in text else 0,
+    )
+
+
+PATTERNS = {
+    "region": r"[a-z]{2}(-[a-z]+)+-[0-9]",
+    "instance_type": r"[a-z0-9-]+\.[a-z0-9-]+",
+    "hub_type": r"[a-z0-9-]+\.[a-z0-9-]+",
+    "ami": r"ami-[0-9a-f]+",
+    "subnet": r"subnet-[0-9a-f]+",
+}
+EXAMPLES = {
+    "region": "eu-central-1", "instance_type": "c6i.large", "hub_type": "t3.small",
+    "ami": "ami-0123456789abcdef0", "subnet": "subnet-0123456789abcdef0",
+}  # fmt: skip
 
 
 def settings(
@@ -32,7 +90,7 @@ def settings(
     `file` is the mapping under `fanrun:` in fabric.yaml, `environment` has FANRUN_PROVIDER and
     the like, a flag that was not given is None.
     """
-    known = ("home", "provider", "fleet", "hosts")
+    known = ("home", "provider", "fleet", "hosts", *WISHES)
     unknown = sorted(set(file) - set(known))
     if unknown:
         raise UsageError(f"fabric.yaml: fanrun has no setting {unknown[0]!r}; it has {', '.join(known)}")
@@ -45,6 +103,7 @@ def settings(
         provider=merged.get("provider", "local"),
         fleet=merged.get("fleet", "default"),
         hosts=whole("hosts", merged["hosts"], 1, MOST_HOSTS) if "hosts" in merged else None,
+        wishes={name: merged[name] for name in WISHES if name in merged},
     )
 
 
@@ -57,6 +116,17 @@ def whole(name: str, text: str, least: int, most: int) -> int:
     if not least <= value <= most:
         given = text if text.isprintable() else repr(text)
         raise UsageError(f"--{name}={given}: give a whole number from {least} to {most}")
+    return value
+
+
+def duration(name: str, text: str, least: int) -> int:
+    """The seconds that `text` names (a whole number, and s, m, h or d after it); UsageError below `least`."""
+    number, unit = (text[:-1], text[-1:].lower()) if text[-1:].isalpha() else (text, "s")
+    scale = {"s": 1, "m": 60, "h": 3600, "d": 86400}.get(unit, 0)
+    value = int(number) * scale if number.isascii() and number.isdigit() else 0
+    if value < least:
+        given = text if text.isprintable() else repr(text)
+        raise UsageError(f"--{name}={given}: give {least // 60}m or more, as 90m, 4h or 2d")
     return value
 
 

@@ -21,6 +21,7 @@ from provision.lock import exclusive
 
 Role = Literal["hub", "worker"]
 HUB = "hub"
+FIRST = "first-login"
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 
 
@@ -59,7 +60,8 @@ class Image:
 class Fleet:
     """One hub and N workers under a name, and the images that were deployed to them.
 
-    `size` is the number of workers last asked for, whether or not they exist yet.
+    `size` is the number of workers last asked for, whether or not they exist yet, `wishes` what was asked for
+    besides, as config.Wishes reads it.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Fleet:
     hosts: tuple[Host, ...] = ()
     images: dict[str, Image] = field(default_factory=dict)
     size: int = 2
+    wishes: dict[str, str] = field(default_factory=dict)
 
     @property
     def hub(self) -> Host:
@@ -167,12 +170,22 @@ class Folder:
         write_private(self.ssh_config, ssh_config(self, fleet).encode())
         write_private(self.fleet_json, json.dumps(dataclasses.asdict(fleet), indent=2).encode() + b"\n")
 
-    def pin(self, address: str, port: int, public_key: str) -> None:
-        """Make `public_key` ("ssh-ed25519 AAAA…") the one key accepted at that address."""
+    def pin(self, address: str, port: int, public_key: str, *, first: bool = False, keep: bool = False) -> None:
+        """Make `public_key` ("ssh-ed25519 AAAA…") the one key accepted at that address; `keep`: besides others.
+
+        `first` is one for the first login alone, that others than the host may have read.
+        """
         place = _place(address, port)
         old = self.known_hosts.read_text() if self.known_hosts.exists() else ""
-        lines = [line for line in old.splitlines() if line.split(" ")[0] != place]
-        write_private(self.known_hosts, "\n".join([*lines, f"{place} {public_key}", ""]).encode())
+        lines = [line for line in old.splitlines() if keep or line.split(" ")[0] != place]
+        lines.append(f"{place} {public_key}{f' {FIRST}' if first else ''}")
+        write_private(self.known_hosts, "\n".join([*lines, ""]).encode())
+
+    def pinned_first(self, address: str, port: int = 22) -> bool:
+        """Whether a key for the first login alone is accepted at that address."""
+        place = _place(address, port)
+        lines = self.known_hosts.read_text().splitlines() if self.known_hosts.exists() else []
+        return any(line.startswith(f"{place} ") and line.endswith(f" {FIRST}") for line in lines)
 
     def unpin_all_but(self, hosts: Iterable[Host]) -> None:
         """Drop the keys of addresses where none of these hosts is: another machine may come to be there."""
@@ -218,6 +231,7 @@ def from_json(data: dict[str, Any]) -> Fleet:
         hosts=tuple(Host(**host) for host in data["hosts"]),
         images={name: Image(**image) for name, image in data["images"].items()},
         size=data.get("size", Fleet.size),
+        wishes=data.get("wishes", {}),
     )
 
 

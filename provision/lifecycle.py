@@ -6,7 +6,7 @@ import dataclasses
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,17 @@ class Change:
     terminate: tuple[str, ...]
 
 
+def plan(provider: Provider, workers: int) -> list[str]:
+    """What `up` would do with so many workers, in lines for a person; changes nothing."""
+    found = provider.find()
+    todo = change(found, workers)
+    lines = [f"keep {', '.join(todo.keep)}"] if todo.keep else []
+    lines += [f"end {', '.join(todo.terminate)}"] if todo.terminate else []
+    if todo.launch:
+        lines += [f"launch {', '.join(item.name for item in todo.launch)}", *provider.plan(todo.launch)]
+    return lines
+
+
 def change(found: Sequence[Found], workers: int) -> Change:
     """Compare what exists with a hub and that many workers."""
     names = [HUB, *(f"worker-{n}" for n in range(1, workers + 1))]
@@ -39,8 +50,8 @@ def change(found: Sequence[Found], workers: int) -> Change:
     )
 
 
-def begin(folder: Folder, provider: str, workers: int | None) -> Fleet:
-    """The fleet in this folder, made with its key and CA if it isn't there yet, and of the size now asked for."""
+def begin(folder: Folder, provider: str, workers: int | None, wishes: Mapping[str, str] | None = None) -> Fleet:
+    """The fleet in this folder, made with its key and CA if it isn't there yet, as it is now asked for."""
     folder.create()
     if not folder.key.exists() or not folder.key.with_suffix(".pub").exists():
         private, public = ca.ssh_key()
@@ -51,17 +62,17 @@ def begin(folder: Folder, provider: str, workers: int | None) -> Fleet:
         write_private(folder.ca_cert, certificate.encode())
         write_private(folder.ca_key, key.encode())
     fleet = folder.load() if folder.exists() else Fleet(folder.name, provider)
-    fleet = dataclasses.replace(fleet, size=workers or fleet.size)
+    fleet = dataclasses.replace(fleet, size=workers or fleet.size, wishes={**fleet.wishes, **(wishes or {})})
     folder.save(fleet)
     return fleet
 
 
 def up(
-    folder: Folder, provider: Provider, workers: int | None, root: Path, say: Say, step: Say
+    folder: Folder, provider: Provider, workers: int | None, wishes: Mapping[str, str], root: Path, say: Say, step: Say
 ) -> tuple[Fleet, list[str]]:
     """Make the fleet be a hub and so many workers, ready to run; returns it and the changes made.
 
-    Without a number it stays at the one last asked for.
+    Without a number it stays at the one last asked for; `wishes` are kept for the next time.
     `say` is told of each change, `step` of what is being done meanwhile.
     `root` is where the image's sources are.  Safe to repeat after any failure: what exists
     is found, kept and completed.  Raises HostsFailed naming each host that could not be set up.
@@ -75,12 +86,13 @@ def up(
     with folder.lock():
         provider.check()
         build.ensure_client_docker()
-        fleet = begin(folder, provider.name, workers)
+        fleet = begin(folder, provider.name, workers, wishes)
         source = build.source_hash(root)
         # Building takes the client's time, launching and setting up the hosts': so both at once.
         built = _InBackground(lambda: build.build(root, f"fanrun/process:{folder.name}", log=lambda _: None))
         fleet = _match(folder, fleet, provider, note)
-        _, errors = on_hosts(folder, fleet.hosts, lambda remote: _set_up_host(remote, folder, fleet, note, step))
+        ttl = provider.wishes.ttl
+        _, errors = on_hosts(folder, fleet.hosts, lambda remote: _set_up_host(remote, folder, fleet, ttl, note, step))
         if errors:
             raise HostsFailed(errors)
         fleet = _deploy(folder, fleet, OWN, built.result(), source, note)
@@ -139,7 +151,12 @@ def current(fleet: Fleet, name: str, root: Path) -> bool:
 
 def execute(folder: Folder, fleet: Fleet, command: str) -> tuple[dict[str, Result], dict[str, FanrunError]]:
     """Run a line of shell on every worker: (results, errors) by name."""
-    return on_hosts(folder, fleet.workers, lambda remote: remote.shell(command, check=False))
+
+    def call(remote: Remote) -> Result:
+        setup.extend_host(remote)
+        return remote.shell(command, check=False)
+
+    return on_hosts(folder, fleet.workers, call)
 
 
 def _match(folder: Folder, fleet: Fleet, provider: Provider, say: Say) -> Fleet:
@@ -166,10 +183,10 @@ def _match(folder: Folder, fleet: Fleet, provider: Provider, say: Say) -> Fleet:
     return fleet
 
 
-def _set_up_host(remote: Remote, folder: Folder, fleet: Fleet, note: Say, step: Say) -> None:
+def _set_up_host(remote: Remote, folder: Folder, fleet: Fleet, ttl: int, note: Say, step: Say) -> None:
     step(remote.host.name, "waiting for SSH")
     wait_for_ssh(folder, remote.host)
-    for title, ensure in setup.steps(folder, fleet, remote.host):
+    for title, ensure in setup.steps(folder, fleet, remote.host, ttl):
         step(remote.host.name, title)
         changed = ensure(remote)
         if changed:
@@ -187,6 +204,7 @@ def _deploy(folder: Folder, fleet: Fleet, name: str, image_id: str, source: str,
     folder.save(fleet)
 
     def pull(remote: Remote) -> None:
+        setup.extend_host(remote)
         changed = image.ensure_image_host(remote, deployed)
         if changed:
             note(remote.host.name, changed)

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 
 WORK = "/var/lib/fanrun"
+LEASE = "/var/lib/fanrun.lease"
+"""Where a host has one: the seconds that it lives on after this file was last touched."""
 NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 # One round trip a host: every line is "key value".  `timeout` keeps a stuck dockerd from
@@ -17,6 +19,7 @@ read load rest </proc/loadavg; echo load "$load"
 echo cpus $(nproc)
 while read key value unit; do case $key in MemTotal:) echo memory "$value"; break;; esac; done </proc/meminfo
 stat -f -c 'disk %b %a %S' {WORK} 2>/dev/null
+[ ! -e {LEASE} ] || echo lease $(($(stat -c %Y {LEASE}) + $(cat {LEASE}) - $(date +%s)))
 timeout 10 sudo -n sh -c '
   echo docker $(docker version --format {{{{.Server.Version}}}} 2>/dev/null)
   docker image ls --digests --no-trunc --format "image {{{{.Repository}}}}@{{{{.Digest}}}}" 2>/dev/null
@@ -32,7 +35,10 @@ def probe_argv() -> list[str]:
 
 @dataclass(frozen=True)
 class Probe:
-    """A host's answer; sizes in bytes, `docker` its version or "" when it doesn't answer."""
+    """A host's answer; sizes in bytes, `docker` its version or "" when it doesn't answer.
+
+    `lease` are the seconds until the host ends itself, None for one that doesn't.
+    """
 
     uid: int
     gid: int
@@ -43,6 +49,7 @@ class Probe:
     disk_free: int
     docker: str
     images: tuple[str, ...]
+    lease: int | None = None
 
 
 def parse(text: str) -> Probe:
@@ -73,4 +80,5 @@ def parse(text: str) -> Probe:
         disk_free=whole("disk", 1) * whole("disk", 2),
         docker=" ".join(values.get("docker", [])),
         images=tuple(images),
+        lease=whole("lease") if values.get("lease") else None,
     )

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from provision import ca
 from provision.errors import CommandFailed, HostError
 from provision.fleet import Fleet, Folder, Host
-from provision.probe import WORK
-from provision.remote import Remote
+from provision.probe import LEASE, WORK
+from provision.remote import Remote, wait_for_ssh
 
 REGISTRY_PORT = 5000
 REGISTRY_FOLDER = "/etc/docker/registry"
@@ -62,15 +62,26 @@ PROGRAMS = {"dockerd": ["docker.io"], "docker": ["docker-cli", "docker.io"], "rs
 HUB_PROGRAMS = {"docker-registry": ["docker-registry"]}
 MISSING = 'PATH=$PATH:/usr/sbin:/sbin; for program; do command -v "$program" >/dev/null || echo "$program"; done'
 
+HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
+# Says something if the time is another than it was.
+EXTEND = """
+[ -e "$1" ] || exit 0
+touch "$1"
+[ -n "$2" ] && [ "$(cat "$1")" != "$2" ] || exit 0
+echo "$2" >"$1.new" && mv "$1.new" "$1" && echo changed
+"""
+
 Step = Callable[[Remote], str | None]
 
 
-def steps(folder: Folder, fleet: Fleet, host: Host) -> list[tuple[str, Step]]:
-    """The steps for one host, in their order: (what it does, the step)."""
+def steps(folder: Folder, fleet: Fleet, host: Host, ttl: int) -> list[tuple[str, Step]]:
+    """The steps for one host, in their order: (what it does, the step); `ttl` are seconds, where it has a lease."""
     hub = fleet.hub
     programs = PROGRAMS | (HUB_PROGRAMS if host == hub else {})
     common: list[tuple[str, Step]] = [
+        ("replacing its first host key", lambda remote: ensure_key_host(remote, folder)),
         ("looking at the system", ensure_debian_host),
+        ("extending its lease", lambda remote: ensure_lease_host(remote, ttl)),
         ("making the work folder", ensure_work_host),
         ("installing packages", lambda remote: ensure_packages_host(remote, programs)),
         ("starting Docker", ensure_docker_host),
@@ -79,6 +90,35 @@ def steps(folder: Folder, fleet: Fleet, host: Host) -> list[tuple[str, Step]]:
     if host != hub:
         return common
     return [*common, ("starting the registry", lambda remote: ensure_registry_host(remote, folder))]
+
+
+def ensure_key_host(remote: Remote, folder: Folder) -> str | None:
+    """Give a host a key that nobody else can have read, in place of the one for its first login.
+
+    Either is accepted while it is being replaced, so that it can be done again after any interruption.
+    """
+    host = remote.host
+    if not folder.pinned_first(host.address, host.port):
+        return None
+    private, public = ca.ssh_key()
+    folder.pin(host.address, host.port, public, keep=True)
+    remote.put(private, HOST_KEY, mode="600")
+    remote.put(f"{public}\n", f"{HOST_KEY}.pub")
+    remote.run(["service", "ssh", "reload"], sudo=True)
+    folder.pin(host.address, host.port, public)
+    wait_for_ssh(folder, host)
+    return "has a host key of its own"
+
+
+def ensure_lease_host(remote: Remote, ttl: int) -> str | None:
+    """Let a host that ends itself live on for `ttl` seconds from now."""
+    done = remote.run(["sh", "-c", EXTEND, "sh", LEASE, str(ttl)], sudo=True)
+    return f"ends itself {ttl // 60} min after the last command" if done.stdout.strip() else None
+
+
+def extend_host(remote: Remote) -> None:
+    """Let a host that ends itself live on for as long again as it was told."""
+    remote.run(["sh", "-c", EXTEND, "sh", LEASE], sudo=True)
 
 
 def ensure_debian_host(remote: Remote) -> str | None:

@@ -7,15 +7,20 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from provision.aws import prices
 from provision.errors import FanrunError
 from provision.fleet import Fleet, Folder, Host
 from provision.probe import Probe, parse, probe_argv
+from provision.providers.base import Bill
 from provision.remote import on_hosts
 
 
 @dataclass(frozen=True)
 class HostStatus:
-    """One host: `error` says why it can't be reached; sizes in bytes; `images` names the deployed ones it has."""
+    """One host: `error` says why it can't be reached; sizes in bytes; `images` names the deployed ones it has.
+
+    `lease` are the seconds until it ends itself, None for a host that doesn't.
+    """
 
     name: str
     role: str
@@ -28,6 +33,7 @@ class HostStatus:
     cpus: int = 0
     disk_free: int = 0
     disk_total: int = 0
+    lease: int | None = None
 
 
 def status(folder: Folder, fleet: Fleet) -> list[HostStatus]:
@@ -45,14 +51,28 @@ def _row(fleet: Fleet, host: Host, probe: Probe | None, error: FanrunError | Non
     )
     return HostStatus(
         host.name, host.role, address, True, "", probe.docker, had, probe.load, probe.cpus,
-        probe.disk_free, probe.disk_total,
+        probe.disk_free, probe.disk_total, probe.lease,
     )  # fmt: skip
 
 
-def to_json(fleet: Fleet, rows: Sequence[HostStatus]) -> str:
-    """The fleet and its hosts as JSON."""
-    data = {"fleet": fleet.name, "provider": fleet.provider, "hosts": [dataclasses.asdict(row) for row in rows]}
+def to_json(fleet: Fleet, rows: Sequence[HostStatus], bill: Bill | None) -> str:
+    """The fleet, its hosts and what it costs as JSON; `cost` in US dollars, null where it is unknown."""
+    data = {
+        "fleet": fleet.name, "provider": fleet.provider, "hosts": [dataclasses.asdict(row) for row in rows],
+        "cost": dataclasses.asdict(bill) if bill else None,
+    }  # fmt: skip
     return json.dumps(data, indent=2)
+
+
+def costs(rows: Sequence[HostStatus], bill: Bill | None) -> list[str]:
+    """What the fleet costs and when it ends itself, for people; nothing where neither is so."""
+    lines = []
+    if bill:
+        hour, so_far = prices.dollars(bill.hour), prices.dollars(bill.so_far)
+        lines.append(f"costs {hour} an hour, {so_far} so far, by prices of {bill.date}")
+    if left := [row.lease for row in rows if row.lease is not None]:
+        lines.append(f"ends itself in {min(left) // 60} min, unless a fab command works on it")
+    return lines
 
 
 def table(rows: Sequence[HostStatus]) -> str:

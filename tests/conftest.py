@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
 
 def pytest_configure() -> None:
@@ -21,3 +23,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "seed" in metafunc.fixturenames:
         metafunc.parametrize("seed", range(metafunc.config.getoption("--chaos-seeds")))
+
+
+@pytest.fixture
+def src(tmp_path: Path) -> Path:
+    """Twelve small images in two folders."""
+    for number in range(12):
+        path = tmp_path / "src" / f"folder {number % 2}" / f"plate ({number}).jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((60, 40), number * 5).save(path)
+    return tmp_path / "src"

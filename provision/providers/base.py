@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import provision.providers
+from provision.config import Wishes
 from provision.errors import UsageError
 from provision.fleet import Folder, Host, Role
 
@@ -25,6 +26,7 @@ class Wanted:
     role: Role
 
 
+NO_WISHES = Wishes()
 State = Literal["running", "stopped", "broken"]
 
 
@@ -34,6 +36,15 @@ class Found:
 
     host: Host
     state: State
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What a fleet costs in US dollars, an hour and so far, by prices of a date; None is unknown."""
+
+    hour: float | None
+    so_far: float | None
+    date: str
 
 
 class Provider(ABC):
@@ -46,8 +57,8 @@ class Provider(ABC):
 
     name: str
 
-    def __init__(self, folder: Folder) -> None:
-        self.folder = folder
+    def __init__(self, folder: Folder, wishes: Wishes) -> None:
+        self.folder, self.wishes = folder, wishes
 
     @abstractmethod
     def check(self) -> None:
@@ -72,6 +83,14 @@ class Provider(ABC):
     def clean(self, say: Say) -> None:
         """Remove what belongs to the fleet and to no host, once no host is left."""
 
+    def bill(self) -> Bill | None:
+        """What the fleet costs; None where hosts cost nothing."""
+        return None
+
+    def plan(self, wanted: Sequence[Wanted]) -> list[str]:
+        """What would be launched, in lines for a person; changes nothing."""
+        return [f"{item.name}: {item.role}, by provider {self.name}" for item in wanted]
+
 
 def names() -> list[str]:
     """The providers there are."""
@@ -79,9 +98,9 @@ def names() -> list[str]:
     return sorted(name for name in found if name != "base")
 
 
-def load(name: str, folder: Folder) -> Provider:
+def load(name: str, folder: Folder, wishes: Wishes = NO_WISHES) -> Provider:
     """The provider of that name for a fleet; UsageError names the ones there are."""
     if name not in names():
         raise UsageError(f"there is no provider {name!r}; choose one of: {', '.join(names())}")
     provider: type[Provider] = importlib.import_module(f"provision.providers.{name}").PROVIDER
-    return provider(folder)
+    return provider(folder, wishes)

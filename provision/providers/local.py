@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from provision.ca import ssh_key
+from provision.config import Wishes
 from provision.errors import ProviderError, ToolMissing
 from provision.fleet import Folder, Host, number
 from provision.providers.base import Found, Provider, Say, State, Wanted
@@ -81,8 +82,8 @@ class LocalProvider(Provider):
 
     name = "local"
 
-    def __init__(self, folder: Folder) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Folder, wishes: Wishes) -> None:
+        super().__init__(folder, wishes)
         self._network = container(str(folder.path), folder.name, "net")
 
     def check(self) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from tests.fleet.harness import Fab, docker
 
@@ -78,13 +76,3 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     docker("build", "--quiet", f"--tag={name}", str(context))
     yield name
     docker("rmi", "--force", name)
-
-
-@pytest.fixture
-def src(tmp_path: Path) -> Path:
-    """Twelve small images in two folders."""
-    for number in range(12):
-        path = tmp_path / "src" / f"folder {number % 2}" / f"plate ({number}).jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.effect_noise((60, 40), number * 5).save(path)
-    return tmp_path / "src"

@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,11 @@ class Fab:
     home: Path
     fleet: str
     root: Path = ROOT
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def start(self, *argv: str, **more: str) -> subprocess.Popen[str]:
         """Start a task; its output is piped."""
-        environment = {**os.environ, "FANRUN_HOME": str(self.home), **more}
+        environment = {**os.environ, "FANRUN_HOME": str(self.home), **self.environment, **more}
         fleet = [] if argv[0] in ("sample", "verify") else ["--fleet", self.fleet]
         return subprocess.Popen(
             [str(FAB), *argv, *fleet], cwd=self.root, env=environment, text=True,

@@ -93,7 +93,8 @@ def test_the_other_argvs() -> None:
     ]
     assert commands.stop_argv(run) == ["sh", "-c", commands.STOP, "sh", "/var/lib/fanrun/runs", run]
     assert commands.halt_argv(run, 2) == ["sh", "-c", commands.HALT, "sh", run, "2", commands.RUNS]
-    assert commands.beat_argv(4) == ["sudo", "-n", "sh", "-c", commands.BEAT, "sh", "/var/lib/fanrun", "4"]
+    argv = ["sudo", "-n", "sh", "-c", commands.BEAT, "sh", "/var/lib/fanrun", "4", "/var/lib/fanrun.lease"]
+    assert commands.beat_argv(4) == argv
 
 
 def test_names() -> None:
@@ -401,7 +402,7 @@ def test_a_beat_tells_of_docker_and_the_disk_until_nobody_listens(
     tools = tmp_path / "bin"
     stand_in(tools, "sudo", '[ "$1" = -n ] && shift && exec "$@"')
     stand_in(tools, "docker", f'[ "$*" = version ] || exit 99; {answers}')
-    argv = [shell, *commands.beat_argv(1)[3:6], str(tmp_path), "0.05"]
+    argv = [shell, *commands.beat_argv(1)[3:6], str(tmp_path), "0.05", str(tmp_path / "lease")]
     environment = os.environ | {"PATH": f"{tools}:{os.environ['PATH']}"}
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
         assert process.stdout is not None

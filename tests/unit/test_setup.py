@@ -16,7 +16,9 @@ from provision.fleet import Fleet, Folder
 from tests.unit.samples import FLEET
 
 COMMON = [
+    "replacing its first host key",
     "looking at the system",
+    "extending its lease",
     "making the work folder",
     "installing packages",
     "starting Docker",
@@ -25,7 +27,7 @@ COMMON = [
 
 
 def titles(folder: Folder, name: str) -> list[str]:
-    return [title for title, _ in setup.steps(folder, FLEET, FLEET.host(name))]
+    return [title for title, _ in setup.steps(folder, FLEET, FLEET.host(name), 3600)]
 
 
 def test_a_worker_is_made_in_this_order(folder: Folder) -> None:
@@ -42,7 +44,7 @@ def test_a_hub_has_the_registry_as_well_and_after_docker(folder: Folder) -> None
 
 def test_a_fleet_without_a_hub_can_not_be_set_up(folder: Folder) -> None:
     with pytest.raises(FleetError, match="has no hub"):
-        setup.steps(folder, Fleet("default", "local", FLEET.workers), FLEET.workers[0])
+        setup.steps(folder, Fleet("default", "local", FLEET.workers), FLEET.workers[0], 3600)
 
 
 def test_the_script_names_the_programs_that_are_missing() -> None:

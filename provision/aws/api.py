@@ -1,0 +1,142 @@
+"""Calls of the EC2 API, their errors told as ours with the next step."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConfigNotFound,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    TokenRetrievalError,
+    UnauthorizedSSOTokenError,
+)
+
+from provision.errors import FanrunError, ProviderError, UsageError
+
+T = TypeVar("T")
+POLICY = "docs/iam-policy.json"
+QUOTAS = "https://console.aws.amazon.com/servicequotas/home/services/ec2/quotas"
+# "standard" tries again what was throttled or failed on Amazon's side, after a time that grows, with jitter:
+# https://boto3.amazonaws.com/v1/documentation/api/latest/guide/retries.html
+CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 10}, connect_timeout=10, read_timeout=60)
+
+NO_LOGIN = "`aws configure` or `aws sso login` gives you some, AWS_PROFILE chooses among them"
+ADVICE = {
+    "AuthFailure": f"Amazon does not accept these credentials; {NO_LOGIN}",
+    "InvalidClientTokenId": f"Amazon does not know these credentials; {NO_LOGIN}",
+    "SignatureDoesNotMatch": f"the secret key is wrong, or this machine's clock; {NO_LOGIN}",
+    "ExpiredToken": f"the credentials have expired; {NO_LOGIN}",
+    "RequestExpired": f"the credentials have expired, or this machine's clock is wrong; {NO_LOGIN}",
+    "OptInRequired": "the account may not use this region; enable it in the account's settings, or --region another",
+    "VPCIdNotSpecified": "the region has no default VPC; name a subnet with --subnet, or make one: "
+    "`aws ec2 create-default-vpc`",
+    "MissingInput": "the default VPC has no subnet for this; name one with --subnet",
+    "InvalidSubnetID.NotFound": "there is no such subnet in this region; `aws ec2 describe-subnets` shows them",
+    "InsufficientInstanceCapacity": "Amazon has not so many of them now; try --min-hosts with fewer, another "
+    "--instance-type, another --subnet, or later",
+    "InsufficientFreeAddressesInSubnet": "the subnet is full; name another with --subnet",
+    "InstanceLimitExceeded": f"your quota of instances is used up; ask for more at {QUOTAS}",
+    "VcpuLimitExceeded": f"your quota of vCPUs is used up; ask for more at {QUOTAS}",
+    "MaxSpotInstanceCountExceeded": f"your quota of spot instances is used up; ask for more at {QUOTAS}",
+    "SpotMaxPriceTooLow": "the spot price is above the usual one now; leave --spot out",
+    "VolumeLimitExceeded": f"your quota of volumes is used up; ask for more at {QUOTAS}",
+    "InvalidInstanceType": "there is no such instance type; `aws ec2 describe-instance-types` shows them",
+    "InvalidParameterValue": "see what Amazon says of it",
+    "Unsupported": "the region, or the subnet's zone, has no such instance type; --instance-type or --region another",
+    "InvalidAMIID.NotFound": "there is no such image in this region; leave --ami out to have Debian's newest",
+    "InvalidAMIID.Malformed": "that is no image's name; they look like ami-0123456789abcdef0",
+    "RequestLimitExceeded": "Amazon wants fewer calls a second; try again in a minute",
+}
+"""What to do about an error, by its code: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html"""
+
+
+class ApiError(ProviderError):
+    """Amazon refused a call; `code` is its own name for the reason."""
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message, provider="ec2")
+        self.code = code
+
+
+class Api:
+    """One region's EC2, as boto3 reaches it."""
+
+    def __init__(self, region: str) -> None:
+        """Raises UsageError when no region or profile can be meant; calls nothing."""
+        try:
+            # boto3 knows AWS_DEFAULT_REGION; Amazon's other tools prefer AWS_REGION.
+            session = boto3.session.Session(region_name=region or os.environ.get("AWS_REGION") or None)
+            self._client = session.client("ec2", config=CONFIG)
+        except (ProfileNotFound, ConfigNotFound) as error:
+            raise UsageError(f"{error}; `aws configure list-profiles` shows the ones there are") from error
+        except NoRegionError as error:
+            raise UsageError("no region is named; give --region, or set AWS_REGION") from error
+        except (BotoCoreError, ValueError) as error:
+            raise UsageError(f"AWS can't be used: {error}") from error
+        self.region: str = self._client.meta.region_name
+
+    def call(self, action: str, **arguments: object) -> dict[str, Any]:
+        """Call an action by its name in Python (run_instances); ApiError or UsageError if it fails."""
+        answer: dict[str, Any] = _told(action, lambda: getattr(self._client, action)(**arguments))
+        return answer
+
+    def all(self, action: str, key: str, **arguments: object) -> list[dict[str, Any]]:
+        """Everything that a describing action lists under `key`, page after page."""
+        pages = self._client.get_paginator(action).paginate(**arguments)
+        return _told(action, lambda: [item for page in pages for item in page[key]])
+
+    def gone(self, action: str, *codes: str, **arguments: object) -> bool:
+        """Call an action that removes something; False if it was not there, which `codes` say."""
+        try:
+            self.call(action, **arguments)
+        except ApiError as error:
+            if error.code in codes:
+                return False
+            raise
+        return True
+
+
+def until(done: Callable[[], bool], timeout: float, pause: float) -> bool:
+    """Ask again and again, at least once, for `timeout` seconds; whether it came true."""
+    end = time.monotonic() + timeout
+    while not done():
+        if time.monotonic() > end:
+            return False
+        time.sleep(pause)
+    return True
+
+
+def _told(action: str, call: Callable[[], T]) -> T:
+    try:
+        return call()
+    except ClientError as error:
+        raise explain(action, error) from error
+    except (NoCredentialsError, PartialCredentialsError) as error:
+        raise UsageError(f"there are no AWS credentials here; {NO_LOGIN}") from error
+    except (TokenRetrievalError, UnauthorizedSSOTokenError) as error:
+        raise UsageError(f"the login has expired; {NO_LOGIN}") from error
+    except BotoCoreError as error:
+        raise ApiError(f"EC2 can't be reached: {error}; check the network and --region", code="") from error
+
+
+def explain(action: str, error: ClientError) -> FanrunError:
+    """An error of the API as ours: what was wanted, what Amazon says, and the next step."""
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    said = " ".join(str(error.response.get("Error", {}).get("Message", "")).split()).rstrip(".")
+    name = "".join(part.capitalize() for part in action.split("_"))
+    if code in ("UnauthorizedOperation", "AccessDenied", "Client.UnauthorizedOperation"):
+        return ApiError(f"you may not call ec2:{name}; {POLICY} holds the least policy that Fanrun needs", code=code)
+    advice = ADVICE.get(code, "")
+    if code in ("AuthFailure", "ExpiredToken", "RequestExpired", "InvalidClientTokenId", "SignatureDoesNotMatch"):
+        return UsageError(advice)
+    return ApiError(f"{name}: {said or code} ({code})" + (f"; {advice}" if advice else ""), code=code)

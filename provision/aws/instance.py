@@ -1,0 +1,56 @@
+"""What an instance's description tells, and the tags that Fanrun gives it."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+Tags = list[dict[str, str]]
+
+
+def tag(key: str, value: str) -> dict[str, str]:
+    """A tag of Fanrun's own; but for Name, which Amazon's console shows."""
+    return {"Key": key if key == "Name" else f"fanrun:{key}", "Value": value}
+
+
+def fleet_tags(fleet: str, ttl: int) -> Tags:
+    """What everything of a fleet is tagged with; `ttl` are the seconds until it ends itself if nobody comes back."""
+    expiry = datetime.fromtimestamp(time.time() + ttl, timezone.utc)
+    owner = f"{getpass.getuser()}@{socket.gethostname()}"
+    return [tag("fleet", fleet), tag("owner", owner), tag("expiry", f"{expiry:%Y-%m-%dT%H:%M:%SZ}")]
+
+
+def of_fleet(fleet: str) -> list[dict[str, Any]]:
+    """The filter that finds what is tagged so."""
+    return [{"Name": "tag:fanrun:fleet", "Values": [fleet]}]
+
+
+def name_tags(role: str, names: Sequence[str], shown: str) -> Tags:
+    """What the instances of one launch have besides.  All have the same: `name` finds each one's own."""
+    return [tag("role", role), tag("names", " ".join(names)), tag("Name", shown)]
+
+
+def name(item: Mapping[str, Any]) -> str:
+    """The host's name: the one at the instance's place among those that it was launched with."""
+    tags = {each["Key"]: each["Value"] for each in item.get("Tags", [])}
+    names, place = tags.get("fanrun:names", "").split(), item.get("AmiLaunchIndex", 0)
+    return str(names[place]) if place < len(names) else str(item["InstanceId"])
+
+
+def state(item: Mapping[str, Any]) -> str:
+    """The state, as Amazon names it."""
+    return str(item["State"]["Name"])
+
+
+def address(item: Mapping[str, Any]) -> str:
+    """Where the client reaches it: its public address, or the private one if it has no other; "" if none yet."""
+    return str(item.get("PublicIpAddress") or item.get("PrivateIpAddress") or "")
+
+
+def reason(item: Mapping[str, Any]) -> str:
+    """Why it is in its state, as Amazon says."""
+    return str(item.get("StateReason", {}).get("Message") or state(item))

@@ -1,0 +1,257 @@
+"""Hosts that are instances of Amazon's EC2.
+
+What a fleet has is known by its tags.  One call launches all hosts of a role, with everything tagged in that call, so
+that nothing is ever there that `fab down` can't find.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from provision.aws import amis, instance, network, prices
+from provision.aws.api import Api, ApiError, until
+from provision.aws.userdata import user_data
+from provision.ca import ssh_key
+from provision.config import Wishes
+from provision.errors import ProviderError
+from provision.fleet import HUB, Folder, Host, Role, number, write_private
+from provision.providers.base import Bill, Found, Provider, Say, Wanted
+
+USER = "fanrun"
+ALIVE = ["pending", "running", "stopping", "stopped"]
+ENDED = ("stopping", "stopped", "shutting-down", "terminated")
+BOOT = 300.0
+"""Seconds until a launched instance must run and have an address."""
+LAG = 60.0
+"""Seconds for which Amazon's listings may not yet show what was launched."""
+PAUSE = 2.0
+TYPES = {"x86_64": ("c6i.large", "t3.small"), "arm64": ("c7g.large", "t4g.small")}
+"""What workers and the hub are by default, by the client's architecture: its Docker builds the image for that."""
+
+
+@dataclass(frozen=True)
+class _Launched:
+    """An instance, and the host key that it was told to have."""
+
+    id: str
+    host_key: str
+
+
+class Ec2Provider(Provider):
+    """Instances of one region, of one account."""
+
+    name = "ec2"
+
+    def __init__(self, folder: Folder, wishes: Wishes) -> None:
+        super().__init__(folder, wishes)
+        self._name = f"fanrun-{folder.name}"
+        self._mine = instance.of_fleet(folder.name)
+        self._tags = instance.fleet_tags(folder.name, wishes.ttl)
+        self._began = folder.path / "launching.json"
+        self._made: Api | None = None
+
+    @property
+    def _api(self) -> Api:
+        self._made = self._made or Api(self.wishes.region)
+        return self._made
+
+    def check(self) -> None:
+        self._api.call("describe_key_pairs", Filters=self._mine)
+
+    def find(self) -> list[Found]:
+        return [_found(item) for item in self._instances()]
+
+    def launch(self, wanted: Sequence[Wanted], say: Say) -> list[Host]:
+        names, allowed = [item.name for item in wanted], network.allowed(self.wishes.allow)
+        self.terminate([item.host.name for item in self.find() if item.host.name in names], say)
+        network.ensure_key(self._api, self._name, self._public_key(), self._tags)
+        group = network.ensure_group(self._api, self._name, self.wishes.subnet, allowed, self._tags)
+        launched: dict[str, _Launched] = {}
+        try:
+            for role in ("hub", "worker"):
+                mine = [item.name for item in wanted if item.role == role]
+                if mine:
+                    launched |= self._launch_role(role, mine, group)
+            hosts = self._booted(launched, say)
+        except BaseException:
+            # Nobody knows their host keys: they are of no use any more.
+            self._end({each.id: name for name, each in launched.items()}, say)
+            raise
+        for host in hosts:
+            self.folder.pin(host.address, host.port, launched[host.name].host_key, first=True)
+            say(host.name, f"launched at {host.address}")
+        self._began.unlink(missing_ok=True)
+        return hosts
+
+    def terminate(self, names: Sequence[str], say: Say) -> None:
+        if names:
+            self._end(
+                {item["InstanceId"]: instance.name(item) for item in self._instances() if instance.name(item) in names},
+                say,
+            )
+
+    def clean(self, say: Say) -> None:
+        """Also what an `up` launched that was killed before it saw it: listings may lag behind."""
+        if self._began.exists():
+            left = float(json.loads(self._began.read_text())["time"]) + LAG - time.time()
+            until(self._lists_what_began, left, PAUSE)
+            self.terminate([item.host.name for item in self.find()], say)
+        for volume in self._api.all("describe_volumes", "Volumes", Filters=self._mine):
+            if volume["State"] != "deleting":
+                self._api.gone("delete_volume", "InvalidVolume.NotFound", VolumeId=volume["VolumeId"])
+                say("volume", f"{volume['VolumeId']} removed")
+        for what in network.remove(self._api, self._mine):
+            say("network", f"{what} removed")
+
+    def bill(self) -> Bill:
+        table, now = prices.load(self.wishes.prices), datetime.now(timezone.utc)
+        hours, costs = list[float | None](), list[float | None]()
+        for item in self._instances():
+            price = table.hour(self._api.region, item["InstanceType"], self.wishes.disk)
+            hours.append(price)
+            costs.append(None if price is None else price * (now - item["LaunchTime"]).total_seconds() / 3600)
+        return Bill(prices.total(hours), prices.total(costs), table.date)
+
+    def plan(self, wanted: Sequence[Wanted]) -> list[str]:
+        table = prices.load(self.wishes.prices)
+        lines, hours = [f"region {self._api.region}"], list[float | None]()
+        for role in ("hub", "worker"):
+            count = sum(item.role == role for item in wanted)
+            kind = self._type(role)
+            hour = table.hour(self._api.region, kind, self.wishes.disk)
+            hours += [hour] * count
+            market = "spot, at most " if self.wishes.spot and role == "worker" else ""
+            if count:
+                lines.append(f"{count} {role}{'s'[: count > 1]}: {kind}, {self.wishes.disk} GiB, "
+                             f"{market}{prices.dollars(hour)} an hour each")  # fmt: skip
+        lines.append(f"in all {prices.dollars(prices.total(hours))} an hour, by prices of {table.date}")
+        lines.append(f"they end themselves {self.wishes.ttl // 60} min after the last fab command that worked on them")
+        return lines
+
+    def _end(self, ids: Mapping[str, str], say: Say) -> None:
+        """Terminate instances, {id: host's name}, and wait until they are gone; ProviderError names what is left."""
+        if not ids:
+            return
+        self._api.call("terminate_instances", InstanceIds=sorted(ids))
+        alive = {"Name": "instance-state-name", "Values": [*ALIVE, "shutting-down"]}
+        mine = {"Name": "instance-id", "Values": sorted(ids)}
+
+        def gone() -> bool:
+            return not self._api.all("describe_instances", "Reservations", Filters=[mine, alive])
+
+        if not until(gone, BOOT, PAUSE):
+            raise ProviderError(
+                f"{', '.join(sorted(ids))} do not end; look at them with "
+                f"`aws ec2 describe-instances --region {self._api.region}`, then `fab down` again",
+                provider=self.name,
+            )
+        for identity, name in ids.items():
+            say(name, f"terminated {identity}")
+
+    def _launch_role(self, role: Role, names: Sequence[str], group: str) -> dict[str, _Launched]:
+        """Launch the hosts of a role in one call: {name: instance} of those that Amazon gave."""
+        kind = self._type(role)
+        image = amis.image(self._api, self.wishes.ami) if self.wishes.ami else amis.newest_debian(
+            self._api, amis.architecture(self._api, kind)
+        )  # fmt: skip
+        private, public = ssh_key()
+        tags = [*self._tags, *instance.name_tags(role, names, f"{self._name}-{role}")]
+        spot = {"MarketType": "spot", "SpotOptions": {"SpotInstanceType": "one-time"}}
+        disk = {"VolumeSize": self.wishes.disk, "VolumeType": "gp3", "Encrypted": True, "DeleteOnTermination": True}
+        least = len(names) if role == "hub" else self._least(len(names))
+        given = self._run_instances(
+            ImageId=image["ImageId"], InstanceType=kind, MinCount=least, MaxCount=len(names),
+            KeyName=self._name,
+            UserData=user_data(USER, self._public_key(), (private, public), self.wishes.ttl),
+            InstanceInitiatedShutdownBehavior="terminate",
+            MetadataOptions={"HttpTokens": "required", "HttpPutResponseHopLimit": 1, "HttpEndpoint": "enabled"},
+            BlockDeviceMappings=[{"DeviceName": image.get("RootDeviceName", "/dev/xvda"), "Ebs": disk}],
+            NetworkInterfaces=[{
+                "DeviceIndex": 0, "Groups": [group], "DeleteOnTermination": True, "AssociatePublicIpAddress": True,
+                **({"SubnetId": self.wishes.subnet} if self.wishes.subnet else {}),
+            }],
+            TagSpecifications=[
+                {"ResourceType": resource, "Tags": tags} for resource in ("instance", "volume", "network-interface")
+            ],
+            **({"InstanceMarketOptions": spot} if self.wishes.spot and role == "worker" else {}),
+        )  # fmt: skip
+        return {names[item["AmiLaunchIndex"]]: _Launched(item["InstanceId"], public) for item in given["Instances"]}
+
+    def _run_instances(self, **arguments: object) -> dict[str, Any]:
+        """Launch instances.  Its token is noted before: whatever happens then, it is known that something was begun."""
+        old, token = self._tokens(), secrets.token_hex(16)
+        write_private(self._began, json.dumps({"tokens": [*old, token], "time": time.time()}).encode())
+        try:
+            return self._api.call("run_instances", ClientToken=token, **arguments)
+        except ApiError as error:
+            if error.code:  # refused: nothing came of it
+                write_private(self._began, json.dumps({"tokens": old, "time": time.time()}).encode())
+            raise
+
+    def _tokens(self) -> list[str]:
+        found: list[str] = json.loads(self._began.read_text())["tokens"] if self._began.exists() else []
+        return found
+
+    def _lists_what_began(self) -> bool:
+        """Whether all launches that were noted are listed by now, whatever became of them."""
+        return set(self._tokens()) <= {item.get("ClientToken") for item in self._instances([*ALIVE, *ENDED])}
+
+    def _booted(self, launched: Mapping[str, _Launched], say: Say) -> list[Host]:
+        """Wait until these run and have addresses; ProviderError naming those that end, or take too long."""
+        missing = {each.id: host for host, each in launched.items()}
+        found: dict[str, Mapping[str, Any]] = {}
+
+        def ready() -> bool:
+            mine = [item for item in self._instances(["pending", "running", *ENDED]) if item["InstanceId"] in missing]
+            ended = [
+                f"{instance.name(item)}: {instance.reason(item)}" for item in mine if instance.state(item) in ENDED
+            ]
+            if ended:
+                raise ProviderError(f"instances ended while they were booting ({'; '.join(ended)})", provider=self.name)
+            for item in mine:
+                if instance.state(item) == "running" and instance.address(item):
+                    found[missing.pop(item["InstanceId"])] = item
+            return not missing
+
+        say(self.name, f"waiting for {len(launched)} instances")
+        if not until(ready, BOOT, PAUSE):
+            raise ProviderError(
+                f"{', '.join(sorted(missing.values()))} did not start within {BOOT:.0f} s; `fab up` tries again",
+                provider=self.name,
+            )
+        return [_found(found[name]).host for name in sorted(launched, key=number)]
+
+    def _instances(self, states: Sequence[str] = ALIVE) -> list[dict[str, Any]]:
+        filters = [*self._mine, {"Name": "instance-state-name", "Values": list(states)}]
+        found = self._api.all("describe_instances", "Reservations", Filters=filters)
+        return [item for reservation in found for item in reservation["Instances"]]
+
+    def _least(self, count: int) -> int:
+        """How few workers will do of so many: as --min-hosts says, else all."""
+        return min(self.wishes.min_hosts or count, count)
+
+    def _type(self, role: str) -> str:
+        arm = platform.machine().lower() in ("arm64", "aarch64")
+        worker, hub = TYPES["arm64" if arm else "x86_64"]
+        return (self.wishes.instance_type or worker) if role == "worker" else (self.wishes.hub_type or hub)
+
+    def _public_key(self) -> str:
+        return self.folder.key.with_suffix(".pub").read_text().strip()
+
+
+def _found(item: Mapping[str, Any]) -> Found:
+    """An instance as a host.  One that stands still has lost its address: it is as good as none."""
+    name = instance.name(item)
+    role: Role = "hub" if name == HUB else "worker"
+    host = Host(name, role, instance.address(item), str(item.get("PrivateIpAddress", "")), USER)
+    return Found(host, "running" if instance.state(item) == "running" else "broken")
+
+
+PROVIDER = Ec2Provider

@@ -1,0 +1,270 @@
+"""Amazon's EC2 for the tests: moto's server speaks its API, and every instance has a body.
+
+A body is a container at the address that moto reports, booted by what its user data says as cloud-init would.  What
+moto leaves out is here: a ClientToken launches once, MinCount and MaxCount meet a capacity, listings may lag, calls
+may fail.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import ipaddress
+import itertools
+import json
+import shlex
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+from unittest import mock
+from urllib.parse import parse_qsl, urlencode
+
+import boto3
+from moto.ec2.models import ec2_backends
+from moto.ec2.models.amis import Ami
+from moto.ec2.models.instances import Instance
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
+from werkzeug.wrappers import Request, Response
+
+from provision.aws.amis import DEBIAN
+from provision.config import Wishes
+from provision.fleet import Folder
+from provision.providers.local import CGROUP, IMAGE, NESTED, LocalProvider
+from tests.fleet.harness import ROOT, docker
+
+REGION = "us-east-1"
+ACCOUNT = "123456789012"
+ERROR = """<?xml version="1.0" encoding="UTF-8"?>
+<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors><RequestID>1</RequestID></Response>
+"""
+POLICY = frozenset(
+    action
+    for statement in json.loads((ROOT / "docs" / "iam-policy.json").read_text())["Statement"]
+    for action in statement["Action"]
+)
+"""What may be called here: no more than Fanrun asks its users for."""
+SHUTDOWN = "#!/bin/sh\nkill 1\n"
+
+
+class Fault(Exception):
+    """What a call is answered with instead: an error of the API."""
+
+    def __init__(self, code: str, message: str = "", status: int = 400) -> None:
+        super().__init__(code)
+        self.code, self.message, self.status = code, message or f"{code}, says the test", status
+
+
+class Cloud:
+    """A server of the EC2 API on loopback; `calls` are the actions that were called, in their order.
+
+    `before(action, arguments)` may raise a Fault.  `bodies` says whether instances get one.
+    """
+
+    def __init__(self, home: Path, *, bodies: bool = True) -> None:
+        self.bodies = bodies
+        self.calls: list[str] = []
+        self.capacity: int | None = None
+        self.before: Callable[[str, dict[str, str]], None] = lambda action, arguments: None
+        self.containers: dict[str, str] = {}
+        self._home = home
+        self._tokens: dict[str, Response] = {}
+        self._lock = threading.RLock()
+        self._app = DomainDispatcherApplication(create_backend_app)
+        self._local = LocalProvider(Folder(home, "cloud"), Wishes())
+        self._network = self._local._network
+        self._subnet = ipaddress.IPv4Network("198.18.0.0/15")
+        self._numbers = itertools.count(10)
+
+    @property
+    def backend(self) -> Any:  # noqa: ANN401 - moto's own
+        return ec2_backends[ACCOUNT][REGION]
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Cloud]:
+        """Serve until the end of the block; what is left of bodies and network is removed then."""
+        self.backend.reset()
+        for number, kind in enumerate(("amd64", "arm64")):
+            for day in (1, 2):
+                self._image(f"ami-{number}{day:016x}", kind, day)
+        if self.bodies:
+            self._local._ensure_image(lambda host, what: None)
+            self._subnet = self._local._ensure_network()
+        attach = Instance.attach_eni
+
+        def attach_at_home(instance: Any, eni: Any, index: int) -> Any:  # noqa: ANN401 - moto's own
+            eni.private_ip_address = str(self._subnet[next(self._numbers)])
+            if eni.public_ip:
+                eni.public_ip = eni.private_ip_address
+            return attach(instance, eni, index)
+
+        terminate = Instance.terminate
+
+        def terminate_once(instance: Any) -> Any:  # noqa: ANN401 - moto's own
+            return instance.instance_state if instance.state == "terminated" else terminate(instance)
+
+        server = make_server("127.0.0.1", 0, self._serve, threaded=True)
+        self.url = f"http://127.0.0.1:{server.port}"
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            with mock.patch.multiple(Instance, attach_eni=attach_at_home, terminate=terminate_once):
+                yield self
+        finally:
+            server.shutdown()
+            thread.join()
+            for container in self.containers.values():
+                subprocess.run(["docker", "rm", "--force", "--volumes", container], capture_output=True, check=False)
+            if self.bodies:
+                self._local.clean(lambda host, what: None)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process needs to take this for Amazon."""
+        return {
+            "AWS_ENDPOINT_URL": self.url, "AWS_REGION": REGION, "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test", "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+        }  # fmt: skip
+
+    def client(self) -> Any:  # noqa: ANN401 - boto3's own
+        """A client of boto3's, to look with."""
+        return boto3.client(
+            "ec2", REGION, endpoint_url=self.url, aws_access_key_id="test", aws_secret_access_key="test"
+        )
+
+    def alive(self) -> dict[str, Any]:
+        """The instances that are not terminated, by id."""
+        found = {each.id: each for item in self.backend.reservations.values() for each in item.instances}
+        return {key: each for key, each in found.items() if each.state != "terminated"}
+
+    def left(self, fleet: str) -> list[str]:
+        """All that the fleet still has here: of every kind that Fanrun makes."""
+        backend = self.backend
+        groups = [group for vpc in backend.groups.values() for group in vpc.values()]
+        kinds: dict[str, list[Any]] = {
+            "group": groups, "key": list(backend.key_pairs.values()), "volume": list(backend.volumes.values()),
+            "interface": list(backend.enis.values()), "instance": list(self.alive().values()),
+        }  # fmt: skip
+        own = {"key": "fanrun:fleet", "value": fleet}
+        return [
+            f"{kind} {getattr(each, 'id', None) or each.name}"
+            for kind, things in kinds.items()
+            for each in things
+            if own in each.get_tags()
+        ]
+
+    def _image(self, identity: str, kind: str, day: int) -> None:
+        self.backend.amis[identity] = Ami(
+            self.backend, identity, name=f"debian-13-{kind}-2025110{day}-1", owner_id=DEBIAN, public=True,
+            architecture={"amd64": "x86_64"}.get(kind, kind), virtualization_type="hvm", root_device_name="/dev/xvda",
+            creation_date=datetime(2025, 11, day, tzinfo=timezone.utc), region_name=f"{REGION}a",
+        )  # fmt: skip
+
+    def _serve(self, environ: dict[str, Any], start: Any) -> Any:  # noqa: ANN401 - WSGI
+        request = Request(environ)
+        body = request.get_data().decode()
+        arguments = dict(parse_qsl(body, keep_blank_values=True))
+        action = arguments.get("Action", "")
+        with self._lock:
+            self.calls.append(action)
+        try:
+            if f"ec2:{action}" not in POLICY:
+                raise Fault("UnauthorizedOperation", "You are not authorized to perform this operation.", 403)
+            self.before(action, arguments)
+            with self._lock:
+                response = self._answer(environ, action, arguments, body)
+        except Fault as fault:
+            text = ERROR.format(code=fault.code, message=fault.message)
+            response = Response(text, status=fault.status, content_type="text/xml")
+        return response(environ, start)
+
+    def _answer(self, environ: dict[str, Any], action: str, arguments: dict[str, str], body: str) -> Response:
+        token = arguments.get("ClientToken", "") if action == "RunInstances" else ""
+        if token in self._tokens:
+            return self._tokens[token]
+        if action == "RunInstances":
+            most, least = int(arguments["MaxCount"]), int(arguments["MinCount"])
+            room = most if self.capacity is None else self.capacity - len(self.alive())
+            if room < least:
+                raise Fault("InsufficientInstanceCapacity", "We currently do not have sufficient capacity", 500)
+            # moto launches as many as MinCount says.
+            body = urlencode({**dict(parse_qsl(body)), "MinCount": str(min(most, room))})
+        self._look_at_bodies()
+        before = set(self.alive())
+        response = Response.from_app(self._app, self._environ(environ, body))
+        after = self.alive()
+        for identity in before - set(after):
+            self._bury(identity)
+        if self.bodies:
+            threads = [
+                threading.Thread(target=self._embody, args=(after[new],), daemon=True) for new in set(after) - before
+            ]
+            for thread in threads:
+                thread.start()
+        if token:
+            self._tokens[token] = response
+        return response
+
+    @staticmethod
+    def _environ(environ: dict[str, Any], body: str) -> dict[str, Any]:
+        data = body.encode()
+        return {**environ, "wsgi.input": io.BytesIO(data), "CONTENT_LENGTH": str(len(data))}
+
+    def _embody(self, instance: Any) -> None:  # noqa: ANN401 - moto's own
+        """Boot a container as the instance: do what its user data says, then start sshd."""
+        document = json.loads(base64.b64decode(str(instance.user_data)).decode().partition("\n")[2])
+        name = f"{self._network}-{instance.id}"
+        self.containers[instance.id] = name
+        docker(
+            "create", f"--name={name}", f"--hostname=ip-{instance.private_ip.replace('.', '-')}",
+            f"--network={self._network}", f"--ip={instance.private_ip}",
+            "--tmpfs=/run:exec", "--volume=/var/lib/docker", *NESTED, *CGROUP, IMAGE, "sh", "/first-boot",
+        )  # fmt: skip
+        script = self._home / f"{instance.id}.sh"
+        script.write_text(first_boot(document))
+        docker("cp", str(script), f"{name}:/first-boot")
+        docker("start", name)
+
+    def _look_at_bodies(self) -> None:
+        """One that shut itself down has terminated its instance, as that was launched so."""
+        for identity, instance in self.alive().items():
+            name = self.containers.get(identity)
+            if name is None:
+                continue
+            found = subprocess.run(
+                ["docker", "inspect", "--format={{.State.Status}}", name], capture_output=True, text=True, check=False
+            )
+            if found.stdout.strip() == "exited":
+                assert instance.instance_initiated_shutdown_behavior == "terminate"
+                instance.terminate()
+
+    def _bury(self, identity: str) -> None:
+        name = self.containers.pop(identity, None)
+        if name:
+            subprocess.run(["docker", "rm", "--force", "--volumes", name], capture_output=True, check=False)
+
+
+def first_boot(document: dict[str, Any]) -> str:
+    """What cloud-init would do for this document, as a shell script that ends as the machine's init."""
+    known = {"ssh_deletekeys", "ssh_genkeytypes", "ssh_keys", "ssh_pwauth", "disable_root", "users", "bootcmd"}
+    assert set(document) <= known, f"the reader knows nothing of {set(document) - known}"
+    lines = ["set -e", "rm -f /etc/ssh/ssh_host_*"]
+
+    def write(path: str, text: str, mode: str, owner: str = "root") -> None:
+        lines.append(f"printf %s {shlex.quote(text)} >{path}; chmod {mode} {path}; chown {owner}: {path}")
+
+    write("/usr/sbin/shutdown", SHUTDOWN, "755")
+    lines += [shlex.join(command) for command in document["bootcmd"]]
+    write("/etc/ssh/ssh_host_ed25519_key", document["ssh_keys"]["ed25519_private"], "600")
+    write("/etc/ssh/ssh_host_ed25519_key.pub", document["ssh_keys"]["ed25519_public"] + "\n", "644")
+    for user in document["users"]:
+        name, home = user["name"], f"/home/{user['name']}"
+        lines.append(f"useradd --create-home --shell {user['shell']} {name}; mkdir -m 700 -p {home}/.ssh")
+        write(f"{home}/.ssh/authorized_keys", "\n".join(user["ssh_authorized_keys"]) + "\n", "600", name)
+        lines.append(f"chown {name}: {home}/.ssh")
+        write("/etc/sudoers.d/90-cloud-init-users", f"{name} {user['sudo']}\n", "440")
+    return "\n".join([*lines, "exec /sbin/boot", ""])

@@ -1,0 +1,122 @@
+"""A fleet of instances, from nothing to gone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.ec2.cloud import Cloud
+from tests.fleet.harness import Fab, docker, tree
+
+ALLOW = "--allow=192.0.2.0/24"
+LEASE = "/var/lib/fanrun.lease"
+
+
+def until(true: Callable[[], bool], timeout: float = 60) -> bool:
+    """Whether it came true in time."""
+    end = time.monotonic() + timeout
+    while not true():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.5)
+    return True
+
+
+def bodies(cloud: Cloud) -> dict[str, str]:
+    """{host: container}."""
+    found = {}
+    for identity, each in cloud.alive().items():
+        tags = {tag["key"]: tag["value"] for tag in each.get_tags()}
+        found[tags["fanrun:names"].split()[each.ami_launch_index]] = cloud.containers[identity]
+    return found
+
+
+def test_the_whole_way(cloud: Cloud, tmp_path: Path, src: Path) -> None:
+    fab = Fab(tmp_path / "home", "sky", environment=cloud.environment)
+    fab("up", "--hosts=2", "--provider=ec2", ALLOW, "--ttl=3h")
+    assert len(cloud.alive()) == 3
+    for each in cloud.alive().values():
+        look_at(each)
+    (group,) = cloud.client().describe_security_groups(GroupNames=["fanrun-sky"])["SecurityGroups"]
+    within, outside = sorted(group["IpPermissions"], key=lambda rule: len(rule["IpRanges"]))
+    assert (within["IpProtocol"], within["UserIdGroupPairs"][0]["GroupId"]) == ("-1", group["GroupId"])
+    assert (outside["IpProtocol"], outside["FromPort"], outside["ToPort"]) == ("tcp", 22, 22)
+    assert {each["CidrIp"] for each in outside["IpRanges"]} >= {"192.0.2.0/24"}
+    assert {each["CidrIp"] for each in outside["IpRanges"]}.isdisjoint({"0.0.0.0/0"})
+    known = (tmp_path / "home" / "sky" / "known_hosts").read_text()
+    assert "first-login" not in known, "a key that stands in user data is not trusted any more"
+    assert len({str(each.user_data) for each in cloud.alive().values()}) == 2, (
+        "a launch for the hub, one for the workers"
+    )
+    assert len({line.split()[2] for line in known.splitlines()}) == 3
+
+    fab("run", "--src", str(src), "--dst", str(tmp_path / "dst"))
+    assert len(tree(tmp_path / "dst")) == 12
+
+    for container in bodies(cloud).values():
+        docker("exec", container, "touch", "-d", "-2 hours", LEASE)
+    assert all(3500 < host["lease"] <= 3600 for host in fab.status().values()), "looking changes nothing"
+    shown = fab("status").stdout
+    assert "an hour" in shown
+    assert "ends itself in 59 min" in shown
+    fab("run", "--src", str(src), "--dst", str(tmp_path / "dst"), "--force")
+    fab("exec", "--command", "true")
+    assert fab.status()["worker-1"]["lease"] > 3 * 3600 - 60
+
+    fab("up", "--hosts=3")
+    assert sorted(bodies(cloud)) == ["hub", "worker-1", "worker-2", "worker-3"]
+    fab("up", "--hosts=1")
+    assert sorted(bodies(cloud)) == ["hub", "worker-1"]
+    assert "nothing to change" in fab("up").stderr
+
+    docker("exec", bodies(cloud)["worker-1"], "sh", "-c", f"echo 1 >{LEASE}; touch -d '-1 min' {LEASE}")
+    assert until(lambda: not fab.status(code=None)["worker-1"]["reachable"]), "it ends itself"
+    fab("up")
+    assert all(host["reachable"] for host in fab.status().values())
+
+    assert "security group fanrun-sky removed" in fab("down").stderr
+    assert cloud.left("sky") == []
+    assert "there were no hosts" in fab("down", "--provider=ec2").stderr
+
+
+def look_at(instance: Any) -> None:  # noqa: ANN401 - moto's own
+    """Launched as it should be."""
+    assert instance.metadata_options.http_tokens == "required"
+    assert instance.instance_initiated_shutdown_behavior == "terminate"
+    assert instance.key_name == "fanrun-sky"
+    tags = {tag["key"] for tag in instance.get_tags()}
+    assert {"fanrun:fleet", "fanrun:role", "fanrun:owner", "fanrun:expiry"} <= tags
+    (disk,) = [device for _, device in instance.get_block_device_mapping]
+    assert disk.delete_on_termination
+
+
+def test_a_dry_run_changes_nothing(api: Cloud, tmp_path: Path) -> None:
+    fab = Fab(tmp_path / "home", "sky", environment=api.environment)
+    done = fab("up", "--dry-run", "--hosts=100", "--provider=ec2", "--instance-type=c6i.large", "--spot")
+    assert "100 workers: c6i.large" in done.stdout
+    assert "spot, at most $0.09" in done.stdout
+    assert "an hour, by prices of" in done.stdout
+    assert api.calls == ["DescribeInstances"]
+    assert not (tmp_path / "home" / "sky").exists()
+    done = fab("up", "--dry-run", "--provider=ec2", "--instance-type=x99.huge")
+    assert "in all unknown an hour" in done.stdout
+
+
+def test_calls_do_not_grow_with_the_instances(api: Cloud, tmp_path: Path) -> None:
+    """They are launched, then found not to answer: SSH is another test's matter."""
+    fab = Fab(tmp_path / "home", "sky", environment=api.environment)
+    process = fab.start("up", "--hosts=100", "--provider=ec2", ALLOW)
+    try:
+        assert until((tmp_path / "home" / "sky" / "ssh_config").exists)
+        assert until(lambda: "Host worker-100" in (tmp_path / "home" / "sky" / "ssh_config").read_text())
+    finally:
+        process.kill()
+        process.communicate()
+    assert len(api.alive()) == 101
+    assert len(api.calls) < 25
+    api.calls.clear()
+    fab("down")
+    assert len(api.calls) < 12
+    assert api.left("sky") == []

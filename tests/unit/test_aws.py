@@ -1,0 +1,154 @@
+"""What the EC2 provider is made of, without a cloud."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from provision import config
+from provision.aws import network, prices
+from provision.aws.api import Api, explain
+from provision.aws.userdata import user_data
+from provision.errors import ProviderError, UsageError
+
+ROOT = Path(__file__).resolve().parents[2]
+NOWHERE = "http://127.0.0.1:9/"
+
+
+def called() -> set[str]:
+    """Every action that the project's code calls, by the API's name for it."""
+    found = set()
+    for path in (ROOT / "provision").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
+                first = node.args[0]
+                if node.func.attr in ("call", "all", "gone") and isinstance(first, ast.Constant):
+                    found.add("".join(part.capitalize() for part in str(first.value).split("_")))
+    return found
+
+
+def test_the_policy_allows_what_is_called_and_nothing_else() -> None:
+    """CreateTags is what tagging in the very call that creates asks for."""
+    policy = json.loads((ROOT / "docs" / "iam-policy.json").read_text())
+    allowed = [action for statement in policy["Statement"] for action in statement["Action"]]
+    assert len(allowed) == len(set(allowed))
+    assert set(allowed) == {f"ec2:{action}" for action in called()} | {"ec2:CreateTags"}
+
+
+def test_only_a_default_is_known_of_a_type_that_is_not_in_the_table() -> None:
+    table = prices.load()
+    known = table.hour("us-east-1", "c6i.large", 0)
+    assert known == pytest.approx(0.085 + 0.005)
+    assert table.hour("us-east-1", "c6i.large", 73) == pytest.approx(0.09 + 73 * 0.08 / 730)
+    assert table.hour("us-east-1", "x99.huge", 30) is None
+    assert table.hour("mars-north-1", "c6i.large", 30) is None
+    assert prices.total([1.0, None]) is None
+    assert prices.total([]) == 0
+    assert [prices.dollars(each) for each in (None, 0.5, 0.0123)] == ["unknown", "$0.50", "$0.0123"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", table.date)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"date": 1}', '{"date": "x", "regions": 3}'])
+def test_a_price_table_that_is_none(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "prices"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=r"is an example"):
+        prices.load(str(path))
+    with pytest.raises(UsageError, match="No such file"):
+        prices.load(str(tmp_path / "nowhere"))
+
+
+def test_where_the_own_address_is_not_told_another_must_be_named() -> None:
+    assert network.allowed("203.0.113.7/32, 198.51.100.0/24", NOWHERE) == ["203.0.113.7/32", "198.51.100.0/24"]
+    with pytest.raises(UsageError, match="name it with --allow"):
+        network.allowed("", NOWHERE)
+
+
+@pytest.mark.parametrize("allow", ["me", "1.2.3.4/33", "1.2.3.4/24", "::1/128", "1.2.3.4;5.6.7.8"])
+def test_what_is_no_network(allow: str) -> None:
+    with pytest.raises(UsageError, match=r"203\.0\.113\.7/32"):
+        network.allowed(allow, NOWHERE)
+
+
+def test_user_data_is_one_document_and_small() -> None:
+    text = user_data("fanrun", "ssh-ed25519 AAAA me", ("PRIVATE\nKEY\n", "ssh-ed25519 BBBB"), 3600)
+    assert text.startswith("#cloud-config\n")
+    assert len(text) < 16384, "Amazon's limit"
+    document = json.loads(text.partition("\n")[2])
+    assert document["ssh_keys"] == {"ed25519_private": "PRIVATE\nKEY\n", "ed25519_public": "ssh-ed25519 BBBB"}
+    assert document["users"][0]["ssh_authorized_keys"] == ["ssh-ed25519 AAAA me"]
+    assert document["bootcmd"][0][-2:] == ["/var/lib/fanrun.lease", "3600"]
+
+
+@pytest.mark.parametrize(
+    ("code", "expected", "kind"),
+    [
+        ("UnauthorizedOperation", r"ec2:RunInstances; docs/iam-policy\.json", ProviderError),
+        ("VcpuLimitExceeded", "https://console.aws.amazon.com/servicequotas", ProviderError),
+        ("ExpiredToken", "have expired; `aws configure`", UsageError),
+        ("AuthFailure", "does not accept these credentials", UsageError),
+        ("Unsupported", "--instance-type or --region another", ProviderError),
+        ("InsufficientInstanceCapacity", "--min-hosts", ProviderError),
+        ("SomethingNew", r"RunInstances: what Amazon says \(SomethingNew\)$", ProviderError),
+    ],
+)
+def test_an_error_of_the_api_names_the_next_step(code: str, expected: str, kind: type[Exception]) -> None:
+    error = explain("run_instances", ClientError({"Error": {"Code": code, "Message": "what\nAmazon says."}}, "x"))
+    assert isinstance(error, kind)
+    assert re.search(expected, str(error))
+    assert "\n" not in str(error)
+
+
+def test_without_a_region_or_with_a_profile_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    with pytest.raises(UsageError, match="give --region"):
+        Api("")
+    assert Api("eu-central-1").region == "eu-central-1"
+    monkeypatch.setenv("AWS_REGION", "eu-north-1")
+    assert Api("").region == "eu-north-1"
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    with pytest.raises(UsageError, match="list-profiles"):
+        Api("eu-central-1")
+
+
+def test_wishes() -> None:
+    assert config.wishes({}) == config.Wishes()
+    given = {"region": "eu-central-1", "spot": "True", "disk": "100", "ttl": "2d", "min_hosts": "3", "ami": "ami-0a"}
+    found = config.wishes(given)
+    assert (found.region, found.spot, found.disk, found.ttl, found.min_hosts) == ("eu-central-1", True, 100, 172800, 3)
+    assert found.ami == "ami-0a"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("region", "frankfurt", "eu-central-1"),
+        ("instance_type", "large", r"--instance-type 'large' is none; they look like c6i\.large"),
+        ("ami", "debian", "ami-0123456789abcdef0"),
+        ("spot", "perhaps", "true or false"),
+        ("disk", "4", "from 8"),
+        ("ttl", "5", "10m or more"),
+        ("ttl", "-4h", "10m or more"),
+        ("ttl", "4y", "10m or more"),
+        ("min_hosts", "0", "--min-hosts=0"),
+    ],
+)
+def test_a_wish_that_can_not_be_meant(name: str, value: str, expected: str) -> None:
+    with pytest.raises(UsageError, match=expected):
+        config.wishes({name: value})
+
+
+@given(st.dictionaries(st.sampled_from(config.WISHES), st.text()))
+def test_whatever_is_wished_for_is_understood_or_refused(given_: dict[str, str]) -> None:
+    with contextlib.suppress(UsageError):
+        config.wishes(given_)
