@@ -262,7 +262,10 @@ def status(context: Connection, json_: bool = False, fleet: str | None = None) -
         settings = _settings(context, fleet=fleet)
         folder = Folder(settings.home, settings.fleet)
         known = folder.load()
-        rows, bill = statuses.status(folder, known), _provider(folder, settings, None).bill()
+        rows, chosen = statuses.status(folder, known), _provider(folder, settings, None)
+        if not all(row.reachable for row in rows):
+            rows = statuses.explained(rows, chosen.fates())
+        bill = chosen.bill()
         lines = [statuses.table(rows), *statuses.costs(rows, bill)]
         print(statuses.to_json(known, rows, bill) if json_ else "\n".join(lines))
         if not all(row.reachable for row in rows):
@@ -307,6 +310,35 @@ def execute(context: Connection, command: str = "", fleet: str | None = None) ->
 
 @task(
     help={
+        "delete": "remove every image that was made so in the region, with its snapshots",
+        "provider": "with --delete: whose images, where there is no fleet (default: local)",
+        "region": WISHES["region"],
+        "fleet": FLEET,
+    }
+)
+def bake(
+    context: Connection,
+    delete: bool = False,
+    provider: str | None = None,
+    region: str | None = None,
+    fleet: str | None = None,
+) -> None:
+    """Make an image of a worker that is set up, so that the next hosts start with all installed (EC2)."""
+    with _advice(1):
+        settings = _settings(context, provider=provider, region=region, fleet=fleet)
+        folder = Folder(settings.home, settings.fleet)
+        chosen = _provider(folder, settings, provider)
+        if delete:
+            _say(f"removed: {', '.join(chosen.unbake()) or 'there were no images'}")
+            return
+        board = Board()
+        with contextlib.closing(board):
+            made = lifecycle.bake(folder, chosen, board.say)
+        _say(f"{made} is what new hosts start from; `fab bake --delete` removes it")
+
+
+@task(
+    help={
         "provider": "who lent the hosts, where the fleet's folder was lost (default: local)",
         "region": WISHES["region"],
         "fleet": FLEET,
@@ -342,6 +374,12 @@ def _provider(folder: Folder, settings: config.Settings, flag: str | None) -> pr
         with contextlib.suppress(FleetError):
             known = folder.load()
             begun, wishes = known.provider, {**known.wishes, **wishes}
+            for wish in ("region", "profile", "owner"):  # elsewhere its hosts would not be found any more
+                if known.wishes.get(wish, wishes.get(wish)) != wishes.get(wish):
+                    raise UsageError(
+                        f"fleet {settings.fleet} was begun with {wish} {known.wishes[wish]!r}, not {wishes[wish]!r}; "
+                        "`fab down` ends it, --fleet names another"
+                    )
             if flag is not None and flag != begun:
                 raise UsageError(
                     f"fleet {settings.fleet} was begun with provider {begun}, not {flag}; "
@@ -397,6 +435,8 @@ def _run(folder: Folder, request: runs.Request, name: str, as_json: bool) -> Non
         image = _deployed(folder, known, name, board)
         done = runs.run(request, found, known, folder, image, board)
     print(reports.to_json(done) if as_json else reports.summary(done))
+    if any(worker.lost for worker in done.workers):
+        _say("workers were lost; `fab status` says what became of them, `fab up` makes them anew")
     if done.failed:
         raise SystemExit(1)
 

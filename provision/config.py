@@ -16,10 +16,13 @@ MOST_HOSTS = 1000
 class Wishes:
     """What kind of hosts a provider shall launch, where it has a choice; "" and 0 leave it to the provider.
 
-    `disk` is in GiB, `ttl` in seconds, `allow` has networks with commas between them, `prices` is a file.
+    `disk` is in GiB, `ttl` in seconds, `allow` has networks with commas between them, `prices` is a file, `profile` one
+    of AWS's, `owner` who the hosts are marked as belonging to.
     """
 
     region: str = ""
+    profile: str = ""
+    owner: str = ""
     instance_type: str = ""
     hub_type: str = ""
     ami: str = ""
@@ -58,10 +61,7 @@ def wishes(given: Mapping[str, str]) -> Wishes:
     if text.get("spot", "false").lower() not in ("true", "false", ""):
         raise UsageError(f"--spot={text['spot']}: give true or false")
     return Wishes(
-        **{
-            name: text.get(name, "")
-            for name in ("region", "instance_type", "hub_type", "ami", "subnet", "allow", "prices")
-        },
+        **{wish.name: text.get(wish.name, "") for wish in fields(Wishes) if wish.default == ""},
         spot=text.get("spot", "").lower() == "true",
         disk=whole("disk", text["disk"], 8, 16384) if "disk" in text else Wishes.disk,
         ttl=duration("ttl", text["ttl"], 600) if "ttl" in text else Wishes.ttl,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provision import build, ca, image, setup
-from provision.errors import FanrunError, HostsFailed
+from provision.errors import FanrunError, FleetError, HostsFailed
 from provision.fleet import HUB, Fleet, Folder, Image, number, write_private
 from provision.providers.base import Found, Provider, Say, Wanted
 from provision.remote import Remote, Result, disconnect_argv, on_hosts, wait_for_ssh
@@ -86,7 +86,7 @@ def up(
     with folder.lock():
         provider.check()
         build.ensure_client_docker()
-        fleet = begin(folder, provider.name, workers, wishes)
+        fleet = begin(folder, provider.name, workers, {**wishes, **provider.settled()})
         source = build.source_hash(root)
         # Building takes the client's time, launching and setting up the hosts': so both at once.
         built = _InBackground(lambda: build.build(root, f"fanrun/process:{folder.name}", log=lambda _: None))
@@ -111,6 +111,22 @@ def deploy(folder: Folder, root: Path, say: Say, name: str = OWN) -> Image:
             build.ensure_client_docker()
             image_id, source = image.inspect(name), ""
         return _deploy(folder, fleet, name, image_id, source, say).images[name]
+
+
+def bake(folder: Folder, provider: Provider, say: Say) -> str:
+    """Make an image of the first worker, from which the next hosts start with all installed; returns its id."""
+    with folder.lock():
+        fleet = folder.load()
+        if not fleet.workers:
+            raise FleetError(f"fleet {fleet.name} has no worker; `fab up` makes one", fleet=fleet.name)
+        worker = fleet.workers[0]
+        remote = Remote(folder, worker)
+        try:
+            setup.extend_host(remote)
+            remote.run(["sync"])
+        finally:
+            remote.close()
+        return provider.bake(worker.name, say)
 
 
 def down(folder: Folder, provider: Provider, say: Say) -> list[str]:

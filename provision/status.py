@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from provision.aws import prices
@@ -53,6 +53,11 @@ def _row(fleet: Fleet, host: Host, probe: Probe | None, error: FanrunError | Non
         host.name, host.role, address, True, "", probe.docker, had, probe.load, probe.cpus,
         probe.disk_free, probe.disk_total, probe.lease,
     )  # fmt: skip
+
+
+def explained(rows: Sequence[HostStatus], fates: Mapping[str, str]) -> list[HostStatus]:
+    """The rows, those that can't be reached with what the provider knows of them."""
+    return [row if row.reachable else dataclasses.replace(row, error=fates.get(row.name, row.error)) for row in rows]
 
 
 def to_json(fleet: Fleet, rows: Sequence[HostStatus], bill: Bill | None) -> str:

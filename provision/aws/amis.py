@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from provision.aws.api import Api
-from provision.errors import UsageError
+from provision.aws.api import Api, until
+from provision.errors import ProviderError, UsageError
 
 DEBIAN = "136693071363"
 """Debian's account at Amazon: https://wiki.debian.org/Cloud/AmazonEC2Image"""
 RELEASE = "debian-13"
+BAKED = "fanrun:baked"
+"""The tag of images that Fanrun made, and of their snapshots: no fleet's, as they outlive it."""
+BAKING = 1800.0
 ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}
 
 
@@ -43,3 +46,51 @@ def image(api: Api, ami: str) -> dict[str, Any]:
     """The image of that id."""
     found: dict[str, Any] = api.call("describe_images", ImageIds=[ami])["Images"][0]
     return found
+
+
+def newest_own(api: Api, kind: str) -> dict[str, Any] | None:
+    """The newest image that `fab bake` made for an architecture, None if there is none."""
+    images = [image for image in baked(api) if image["State"] == "available" and image["Architecture"] == kind]
+    return max(images, key=lambda image: str(image["CreationDate"]), default=None)
+
+
+def baked(api: Api) -> list[dict[str, Any]]:
+    """Every image that `fab bake` made in this region, ready or not."""
+    filters = [{"Name": "tag-key", "Values": [BAKED]}]
+    found: list[dict[str, Any]] = api.call("describe_images", Owners=["self"], Filters=filters)["Images"]
+    return found
+
+
+def bake(api: Api, instance: str, name: str, fleet: str) -> str:
+    """Make an image of a running instance, and wait until it is ready; returns its id.
+
+    The instance is not stopped for it: what was written before is in the image.
+    """
+    tags = [{"Key": BAKED, "Value": fleet}, {"Key": "Name", "Value": name}]
+    spec = [{"ResourceType": resource, "Tags": tags} for resource in ("image", "snapshot")]
+    made = str(
+        api.call("create_image", InstanceId=instance, Name=name, NoReboot=True, TagSpecifications=spec)["ImageId"]
+    )
+
+    def ready() -> bool:
+        states = [image["State"] for image in baked(api) if image["ImageId"] == made]
+        if states and states[0] not in ("pending", "available"):
+            raise ProviderError(f"image {made} came to nothing ({states[0]}); `fab bake` again", provider="ec2")
+        return states == ["available"]
+
+    if not until(ready, BAKING, 5):
+        raise ProviderError(f"image {made} is not ready after {BAKING / 60:.0f} min; it may yet be", provider="ec2")
+    return made
+
+
+def unbake(api: Api) -> list[str]:
+    """Remove every image that `fab bake` made in this region, with its snapshots; returns their ids."""
+    removed = []
+    for image in baked(api):
+        api.gone("deregister_image", "InvalidAMIID.Unavailable", "InvalidAMIID.NotFound", ImageId=image["ImageId"])
+        removed.append(str(image["ImageId"]))
+    filters = [{"Name": "tag-key", "Values": [BAKED]}]
+    for snapshot in api.all("describe_snapshots", "Snapshots", OwnerIds=["self"], Filters=filters):
+        api.gone("delete_snapshot", "InvalidSnapshot.NotFound", SnapshotId=snapshot["SnapshotId"])
+        removed.append(str(snapshot["SnapshotId"]))
+    return removed

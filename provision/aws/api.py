@@ -71,11 +71,13 @@ class ApiError(ProviderError):
 class Api:
     """One region's EC2, as boto3 reaches it."""
 
-    def __init__(self, region: str) -> None:
+    def __init__(self, region: str, profile: str = "") -> None:
         """Raises UsageError when no region or profile can be meant; calls nothing."""
         try:
             # boto3 knows AWS_DEFAULT_REGION; Amazon's other tools prefer AWS_REGION.
-            session = boto3.session.Session(region_name=region or os.environ.get("AWS_REGION") or None)
+            session = boto3.session.Session(
+                region_name=region or os.environ.get("AWS_REGION") or None, profile_name=profile or None
+            )
             self._client = session.client("ec2", config=CONFIG)
         except (ProfileNotFound, ConfigNotFound) as error:
             raise UsageError(f"{error}; `aws configure list-profiles` shows the ones there are") from error

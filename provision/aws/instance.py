@@ -17,16 +17,20 @@ def tag(key: str, value: str) -> dict[str, str]:
     return {"Key": key if key == "Name" else f"fanrun:{key}", "Value": value}
 
 
-def fleet_tags(fleet: str, ttl: int) -> Tags:
+def me() -> str:
+    """Who a fleet belongs to if nobody else is named."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+def fleet_tags(fleet: str, owner: str, ttl: int) -> Tags:
     """What everything of a fleet is tagged with; `ttl` are the seconds until it ends itself if nobody comes back."""
     expiry = datetime.fromtimestamp(time.time() + ttl, timezone.utc)
-    owner = f"{getpass.getuser()}@{socket.gethostname()}"
     return [tag("fleet", fleet), tag("owner", owner), tag("expiry", f"{expiry:%Y-%m-%dT%H:%M:%SZ}")]
 
 
-def of_fleet(fleet: str) -> list[dict[str, Any]]:
-    """The filter that finds what is tagged so."""
-    return [{"Name": "tag:fanrun:fleet", "Values": [fleet]}]
+def of_fleet(fleet: str, owner: str) -> list[dict[str, Any]]:
+    """The filters that find what is tagged so: two owners in one account may give their fleets one name."""
+    return [{"Name": "tag:fanrun:fleet", "Values": [fleet]}, {"Name": "tag:fanrun:owner", "Values": [owner]}]
 
 
 def name_tags(role: str, names: Sequence[str], shown: str) -> Tags:
@@ -54,3 +58,13 @@ def address(item: Mapping[str, Any]) -> str:
 def reason(item: Mapping[str, Any]) -> str:
     """Why it is in its state, as Amazon says."""
     return str(item.get("StateReason", {}).get("Message") or state(item))
+
+
+def fate(item: Mapping[str, Any]) -> str:
+    """Why an instance ended, for a person."""
+    code = str(item.get("StateReason", {}).get("Code", ""))
+    if code.startswith("Server.SpotInstance"):
+        return "Amazon has taken the spot instance back; `fab up` launches another"
+    if code == "Client.InstanceInitiatedShutdown":
+        return "it has ended itself, as nobody worked with it (--ttl); `fab up` launches another"
+    return f"the instance is {state(item)} ({reason(item)}); `fab up` launches another"

@@ -13,7 +13,7 @@ from provision.probe import LEASE
 # At every boot: a watch that ends the machine when its lease runs out.  A lease that is gone or can't be read has run
 # out too.  Shutting down is all the instance may do, and as it was launched that terminates it.
 WATCH = r"""
-[ -e "$1" ] || echo "$2" >"$1"
+echo "$2" >"$1"
 setsid sh -c 'while sleep 15; do
   left=$(($(stat -c %Y "$0") + $(cat "$0") - $(date +%s))) && [ "$left" -gt 0 ] || shutdown -P now
 done' "$1" </dev/null >/dev/null 2>&1 &
@@ -41,7 +41,11 @@ def user_data(user: str, public_key: str, host_key: tuple[str, str], ttl: int) -
                 "ssh_authorized_keys": [public_key],
             }
         ],
-        "bootcmd": [["sh", "-c", WATCH, "sh", LEASE, str(ttl)]],
+        "bootcmd": [
+            # An image of Fanrun's own knows the login of the fleet that it was made from.
+            ["cloud-init-per", "instance", "fanrun", "rm", "-f", f"/home/{user}/.ssh/authorized_keys"],
+            ["sh", "-c", WATCH, "sh", LEASE, str(ttl)],
+        ],
     }
     # JSON is YAML.
     return "#cloud-config\n" + json.dumps(document, indent=1) + "\n"

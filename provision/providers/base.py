@@ -60,6 +60,10 @@ class Provider(ABC):
     def __init__(self, folder: Folder, wishes: Wishes) -> None:
         self.folder, self.wishes = folder, wishes
 
+    def settled(self) -> dict[str, str]:
+        """Wishes that nobody named and this machine's settings gave, to be kept: `down` must look in the same place."""
+        return {}
+
     @abstractmethod
     def check(self) -> None:
         """Raise ToolMissing or ProviderError when this machine can't use the provider."""
@@ -83,13 +87,25 @@ class Provider(ABC):
     def clean(self, say: Say) -> None:
         """Remove what belongs to the fleet and to no host, once no host is left."""
 
+    def fates(self) -> dict[str, str]:
+        """Why hosts of the fleet are gone that nobody here ended, by name; only of those that are."""
+        return {}
+
+    def bake(self, name: str, say: Say) -> str:
+        """Make an image of a host that is set up, for the next ones to start from; returns its id."""
+        raise UsageError(f"provider {self.name} makes no images; a host of it is set up in seconds")
+
+    def unbake(self) -> list[str]:
+        """Remove every image that `bake` made, and what belongs to it; returns their ids."""
+        return []
+
     def bill(self) -> Bill | None:
         """What the fleet costs; None where hosts cost nothing."""
         return None
 
     def plan(self, wanted: Sequence[Wanted]) -> list[str]:
-        """What would be launched, in lines for a person; changes nothing."""
-        return [f"{item.name}: {item.role}, by provider {self.name}" for item in wanted]
+        """More about what would be launched, in lines for a person, where there is more to say; changes nothing."""
+        return []
 
 
 def names() -> list[str]:

@@ -6,7 +6,9 @@ that nothing is ever there that `fab down` can't find.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import platform
 import secrets
 import time
@@ -51,16 +53,24 @@ class Ec2Provider(Provider):
 
     def __init__(self, folder: Folder, wishes: Wishes) -> None:
         super().__init__(folder, wishes)
-        self._name = f"fanrun-{folder.name}"
-        self._mine = instance.of_fleet(folder.name)
-        self._tags = instance.fleet_tags(folder.name, wishes.ttl)
+        self._owner = wishes.owner or instance.me()
+        self._name = f"fanrun-{folder.name}-{hashlib.sha256(self._owner.encode()).hexdigest()[:8]}"
+        self._mine = instance.of_fleet(folder.name, self._owner)
+        self._tags = instance.fleet_tags(folder.name, self._owner, wishes.ttl)
         self._began = folder.path / "launching.json"
         self._made: Api | None = None
 
     @property
     def _api(self) -> Api:
-        self._made = self._made or Api(self.wishes.region)
+        self._made = self._made or Api(self.wishes.region, self._profile)
         return self._made
+
+    @property
+    def _profile(self) -> str:
+        return self.wishes.profile or os.environ.get("AWS_PROFILE", "")
+
+    def settled(self) -> dict[str, str]:
+        return {"region": self._api.region, "profile": self._profile, "owner": self._owner}
 
     def check(self) -> None:
         self._api.call("describe_key_pairs", Filters=self._mine)
@@ -110,6 +120,22 @@ class Ec2Provider(Provider):
         for what in network.remove(self._api, self._mine):
             say("network", f"{what} removed")
 
+    def fates(self) -> dict[str, str]:
+        listed = sorted(self._instances([*ALIVE, *ENDED]), key=lambda item: item["LaunchTime"])
+        latest = {instance.name(item): item for item in listed}
+        return {name: instance.fate(item) for name, item in latest.items() if instance.state(item) in ENDED}
+
+    def bake(self, name: str, say: Say) -> str:
+        found = [item for item in self._instances() if instance.name(item) == name]
+        if not found:
+            raise ProviderError(f"{name} is not there any more; `fab up` makes it anew", provider=self.name)
+        say(name, "is made into an image; that takes some minutes")
+        now = datetime.now(timezone.utc)
+        return amis.bake(self._api, found[0]["InstanceId"], f"fanrun-{now:%Y%m%d-%H%M%S}", self.folder.name)
+
+    def unbake(self) -> list[str]:
+        return amis.unbake(self._api)
+
     def bill(self) -> Bill:
         table, now = prices.load(self.wishes.prices), datetime.now(timezone.utc)
         hours, costs = list[float | None](), list[float | None]()
@@ -158,9 +184,7 @@ class Ec2Provider(Provider):
     def _launch_role(self, role: Role, names: Sequence[str], group: str) -> dict[str, _Launched]:
         """Launch the hosts of a role in one call: {name: instance} of those that Amazon gave."""
         kind = self._type(role)
-        image = amis.image(self._api, self.wishes.ami) if self.wishes.ami else amis.newest_debian(
-            self._api, amis.architecture(self._api, kind)
-        )  # fmt: skip
+        image = self._image(kind)
         private, public = ssh_key()
         tags = [*self._tags, *instance.name_tags(role, names, f"{self._name}-{role}")]
         spot = {"MarketType": "spot", "SpotOptions": {"SpotInstanceType": "one-time"}}
@@ -183,6 +207,13 @@ class Ec2Provider(Provider):
             **({"InstanceMarketOptions": spot} if self.wishes.spot and role == "worker" else {}),
         )  # fmt: skip
         return {names[item["AmiLaunchIndex"]]: _Launched(item["InstanceId"], public) for item in given["Instances"]}
+
+    def _image(self, kind: str) -> dict[str, Any]:
+        """What an instance of that type starts from: what was asked for, else the newest of its own, else Debian's."""
+        if self.wishes.ami:
+            return amis.image(self._api, self.wishes.ami)
+        architecture = amis.architecture(self._api, kind)
+        return amis.newest_own(self._api, architecture) or amis.newest_debian(self._api, architecture)
 
     def _run_instances(self, **arguments: object) -> dict[str, Any]:
         """Launch instances.  Its token is noted before: whatever happens then, it is known that something was begun."""

@@ -26,7 +26,7 @@ from urllib.parse import parse_qsl, urlencode
 import boto3
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.amis import Ami
-from moto.ec2.models.instances import Instance
+from moto.ec2.models.instances import Instance, StateReason
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
@@ -49,6 +49,12 @@ POLICY = frozenset(
 )
 """What may be called here: no more than Fanrun asks its users for."""
 SHUTDOWN = "#!/bin/sh\nkill 1\n"
+# Once for each instance, which the host's name stands for.
+PER = """#!/bin/sh
+done=/var/lib/cloud/$(hostname)-$2
+[ "$1" = instance ] || exit 1
+[ -e "$done" ] || { mkdir -p /var/lib/cloud && touch "$done" && shift 2 && "$@"; }
+"""
 
 
 class Fault(Exception):
@@ -62,15 +68,18 @@ class Fault(Exception):
 class Cloud:
     """A server of the EC2 API on loopback; `calls` are the actions that were called, in their order.
 
-    `before(action, arguments)` may raise a Fault.  `bodies` says whether instances get one.
+    `lag` are the seconds for which what was launched is not listed.  `before(action, arguments)` may raise a Fault.
+    `bodies` says whether instances get one.
     """
 
     def __init__(self, home: Path, *, bodies: bool = True) -> None:
         self.bodies = bodies
         self.calls: list[str] = []
         self.capacity: int | None = None
+        self.lag = 0.0
         self.before: Callable[[str, dict[str, str]], None] = lambda action, arguments: None
         self.containers: dict[str, str] = {}
+        self.images: dict[str, str] = {}
         self._home = home
         self._tokens: dict[str, Response] = {}
         self._lock = threading.RLock()
@@ -119,6 +128,8 @@ class Cloud:
             thread.join()
             for container in self.containers.values():
                 subprocess.run(["docker", "rm", "--force", "--volumes", container], capture_output=True, check=False)
+            for image in self.images.values():
+                subprocess.run(["docker", "rmi", "--force", image], capture_output=True, check=False)
             if self.bodies:
                 self._local.clean(lambda host, what: None)
 
@@ -140,6 +151,14 @@ class Cloud:
         """The instances that are not terminated, by id."""
         found = {each.id: each for item in self.backend.reservations.values() for each in item.instances}
         return {key: each for key, each in found.items() if each.state != "terminated"}
+
+    def hosts(self) -> dict[str, str]:
+        """{host: container}."""
+        found = {}
+        for identity, each in self.alive().items():
+            tags = {tag["key"]: tag["value"] for tag in each.get_tags()}
+            found[tags["fanrun:names"].split()[each.ami_launch_index]] = self.containers[identity]
+        return found
 
     def left(self, fleet: str) -> list[str]:
         """All that the fleet still has here: of every kind that Fanrun makes."""
@@ -193,9 +212,13 @@ class Cloud:
                 raise Fault("InsufficientInstanceCapacity", "We currently do not have sufficient capacity", 500)
             # moto launches as many as MinCount says.
             body = urlencode({**dict(parse_qsl(body)), "MinCount": str(min(most, room))})
+        snapshot_tags: dict[str, str] = {}
+        if action == "CreateImage":  # moto tags no snapshot by this call
+            body, snapshot_tags = without_snapshot_tags(arguments)
         self._look_at_bodies()
         before = set(self.alive())
-        response = Response.from_app(self._app, self._environ(environ, body))
+        with self._late() if action == "DescribeInstances" else contextlib.nullcontext():
+            response = Response.from_app(self._app, self._environ(environ, body))
         after = self.alive()
         for identity in before - set(after):
             self._bury(identity)
@@ -205,9 +228,33 @@ class Cloud:
             ]
             for thread in threads:
                 thread.start()
+        if action == "CreateImage" and response.status_code == 200:
+            self._commit(arguments["InstanceId"], snapshot_tags)
         if token:
             self._tokens[token] = response
         return response
+
+    @contextlib.contextmanager
+    def _late(self) -> Iterator[None]:
+        """Hide what was launched too short a time ago."""
+        known, since = self.backend.reservations, datetime.now(timezone.utc).timestamp() - self.lag
+        self.backend.reservations = {
+            key: each
+            for key, each in known.items()
+            if each.instances[0].launch_time.replace(tzinfo=timezone.utc).timestamp() <= since
+        }
+        try:
+            yield
+        finally:
+            self.backend.reservations = known
+
+    def _commit(self, identity: str, tags: dict[str, str]) -> None:
+        """What the newest image holds is what the body has on its disk."""
+        image = list(self.backend.amis.values())[-1]
+        image.ebs_snapshot.add_tags(tags)
+        if self.bodies:
+            self.images[image.id] = f"fanrun-{image.id}"
+            docker("commit", self.containers[identity], self.images[image.id])
 
     @staticmethod
     def _environ(environ: dict[str, Any], body: str) -> dict[str, Any]:
@@ -222,7 +269,8 @@ class Cloud:
         docker(
             "create", f"--name={name}", f"--hostname=ip-{instance.private_ip.replace('.', '-')}",
             f"--network={self._network}", f"--ip={instance.private_ip}",
-            "--tmpfs=/run:exec", "--volume=/var/lib/docker", *NESTED, *CGROUP, IMAGE, "sh", "/first-boot",
+            "--tmpfs=/run:exec", "--volume=/var/lib/docker", *NESTED, *CGROUP,
+            self.images.get(instance.image_id, IMAGE), "sh", "/first-boot",
         )  # fmt: skip
         script = self._home / f"{instance.id}.sh"
         script.write_text(first_boot(document))
@@ -240,12 +288,27 @@ class Cloud:
             )
             if found.stdout.strip() == "exited":
                 assert instance.instance_initiated_shutdown_behavior == "terminate"
-                instance.terminate()
+                self.end(identity, "Client.InstanceInitiatedShutdown", "Instance initiated shutdown")
+
+    def end(self, identity: str, code: str, message: str) -> None:
+        """End an instance that nobody asked to end."""
+        instance = self.alive()[identity]
+        instance.terminate()
+        instance.state_reason = StateReason(f"{code}: {message}", code)
+        self._bury(identity)
 
     def _bury(self, identity: str) -> None:
         name = self.containers.pop(identity, None)
         if name:
             subprocess.run(["docker", "rm", "--force", "--volumes", name], capture_output=True, check=False)
+
+
+def without_snapshot_tags(arguments: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """The call's body without the tags for snapshots, and these."""
+    prefix = next(key.rpartition(".")[0] + "." for key, value in arguments.items() if value == "snapshot")
+    pairs = {key.removeprefix(prefix): value for key, value in arguments.items() if key.startswith(prefix + "Tag")}
+    tags = {value: pairs[key.replace("Key", "Value")] for key, value in pairs.items() if key.endswith("Key")}
+    return urlencode({key: value for key, value in arguments.items() if not key.startswith(prefix)}), tags
 
 
 def first_boot(document: dict[str, Any]) -> str:
@@ -258,13 +321,15 @@ def first_boot(document: dict[str, Any]) -> str:
         lines.append(f"printf %s {shlex.quote(text)} >{path}; chmod {mode} {path}; chown {owner}: {path}")
 
     write("/usr/sbin/shutdown", SHUTDOWN, "755")
+    write("/usr/bin/cloud-init-per", PER, "755")
     lines += [shlex.join(command) for command in document["bootcmd"]]
     write("/etc/ssh/ssh_host_ed25519_key", document["ssh_keys"]["ed25519_private"], "600")
     write("/etc/ssh/ssh_host_ed25519_key.pub", document["ssh_keys"]["ed25519_public"] + "\n", "644")
     for user in document["users"]:
         name, home = user["name"], f"/home/{user['name']}"
-        lines.append(f"useradd --create-home --shell {user['shell']} {name}; mkdir -m 700 -p {home}/.ssh")
-        write(f"{home}/.ssh/authorized_keys", "\n".join(user["ssh_authorized_keys"]) + "\n", "600", name)
-        lines.append(f"chown {name}: {home}/.ssh")
+        lines.append(f"id {name} || useradd --create-home --shell {user['shell']} {name}; mkdir -m 700 -p {home}/.ssh")
+        keys = shlex.quote("\n".join(user["ssh_authorized_keys"]) + "\n")
+        lines.append(f"printf %s {keys} >>{home}/.ssh/authorized_keys; chmod 600 {home}/.ssh/authorized_keys")
+        lines.append(f"chown -R {name}: {home}/.ssh")
         write("/etc/sudoers.d/90-cloud-init-users", f"{name} {user['sudo']}\n", "440")
     return "\n".join([*lines, "exec /sbin/boot", ""])

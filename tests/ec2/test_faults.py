@@ -10,6 +10,7 @@ import pytest
 
 from tests.ec2.cloud import Cloud, Fault
 from tests.fleet.harness import Fab
+from tests.waiting import wait_until
 
 UP = ("up", "--hosts=2", "--provider=ec2", "--allow=192.0.2.0/24")
 # The calls of an `up` before it goes on by SSH, which nothing answers here.
@@ -70,20 +71,6 @@ def test_of_three_workers_there_are_two(api: Cloud, fab: Fab) -> None:
     assert api.alive() == {}
 
 
-def test_calls_that_are_too_many_are_made_again(api: Cloud, fab: Fab) -> None:
-    seen = Counter[str]()
-
-    def throttle(called: str, arguments: dict[str, str]) -> None:
-        seen[called] += 1
-        if seen[called] % 3 and called != "DescribeInstances":
-            raise Fault("RequestLimitExceeded", "Request limit exceeded.", 503)
-
-    api.before = throttle
-    done = fab("up", "--dry-run", "--provider=ec2")
-    assert "2 workers" in done.stdout
-    fab("down", "--provider=ec2")
-
-
 def test_an_instance_that_ends_while_booting(api: Cloud, fab: Fab) -> None:
     def end_one(called: str, arguments: dict[str, str]) -> None:
         alive = list(api.alive().values())
@@ -94,5 +81,77 @@ def test_an_instance_that_ends_while_booting(api: Cloud, fab: Fab) -> None:
     done = fab(*UP, code=1)
     assert "ended while they were booting" in done.stderr
     assert api.alive() == {}
+    fab("down")
+    assert api.left("sky") == []
+
+
+def test_killed_while_listings_lag_behind(api: Cloud, fab: Fab) -> None:
+    """What was launched is not listed yet when `fab down` looks for it: it knows that there must be something."""
+    api.lag = 6
+    process = fab.start(*UP)
+
+    def kill(called: str, arguments: dict[str, str]) -> None:
+        if called == "DescribeInstances" and api.alive():
+            process.send_signal(signal.SIGKILL)
+
+    api.before = kill
+    process.communicate()
+    api.before = lambda called, arguments: None
+    assert len(api.alive()) == 3
+    fab("down")
+    assert api.left("sky") == []
+
+
+def test_ctrl_c_while_instances_boot(api: Cloud, fab: Fab) -> None:
+    api.lag = 4
+    process = fab.start(*UP)
+
+    def interrupt(called: str, arguments: dict[str, str]) -> None:
+        if called == "DescribeInstances" and len(api.alive()) == 3:
+            process.send_signal(signal.SIGINT)
+            api.before = lambda called, arguments: None
+
+    api.before = interrupt
+    _, said = process.communicate()
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert api.alive() == {}
+    fab("down")
+    assert api.left("sky") == []
+
+
+def test_fewer_will_do_if_that_was_said(api: Cloud, fab: Fab) -> None:
+    api.capacity = 3
+    process = fab.start("up", "--hosts=3", "--min-hosts=2", *UP[2:])
+    config = fab.home / "sky" / "ssh_config"
+    try:
+        wait_until(lambda: config.exists() and "Host worker-2" in config.read_text())
+    finally:
+        process.kill()
+        process.communicate()
+    assert "Host worker-3" not in config.read_text()
+    fab("down")
+    assert api.left("sky") == []
+
+
+def test_calls_that_are_too_many_all_the_way(api: Cloud, fab: Fab) -> None:
+    """Two of three calls are refused, as in a burst; the fleet comes all the same, once."""
+    seen = Counter[str]()
+
+    def throttle(called: str, arguments: dict[str, str]) -> None:
+        seen[called] += 1
+        if seen[called] % 3:
+            raise Fault("RequestLimitExceeded", "Request limit exceeded.", 503)
+
+    api.before = throttle
+    process = fab.start(*UP)
+    config = fab.home / "sky" / "ssh_config"
+    try:
+        wait_until(lambda: config.exists() and "Host worker-2" in config.read_text(), 120)
+    finally:
+        process.kill()
+        process.communicate()
+    api.before = lambda called, arguments: None
+    assert len(api.alive()) == 3
     fab("down")
     assert api.left("sky") == []

@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+import re
 from pathlib import Path
 from typing import Any
 
 from tests.ec2.cloud import Cloud
 from tests.fleet.harness import Fab, docker, tree
+from tests.waiting import wait_until
 
 ALLOW = "--allow=192.0.2.0/24"
-LEASE = "/var/lib/fanrun.lease"
-
-
-def until(true: Callable[[], bool], timeout: float = 60) -> bool:
-    """Whether it came true in time."""
-    end = time.monotonic() + timeout
-    while not true():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.5)
-    return True
-
-
-def bodies(cloud: Cloud) -> dict[str, str]:
-    """{host: container}."""
-    found = {}
-    for identity, each in cloud.alive().items():
-        tags = {tag["key"]: tag["value"] for tag in each.get_tags()}
-        found[tags["fanrun:names"].split()[each.ami_launch_index]] = cloud.containers[identity]
-    return found
+MINE = [{"Name": "tag:fanrun:fleet", "Values": ["sky"]}]
+LEASE = "/run/fanrun.lease"
 
 
 def test_the_whole_way(cloud: Cloud, tmp_path: Path, src: Path) -> None:
@@ -39,7 +21,7 @@ def test_the_whole_way(cloud: Cloud, tmp_path: Path, src: Path) -> None:
     assert len(cloud.alive()) == 3
     for each in cloud.alive().values():
         look_at(each)
-    (group,) = cloud.client().describe_security_groups(GroupNames=["fanrun-sky"])["SecurityGroups"]
+    (group,) = cloud.client().describe_security_groups(Filters=MINE)["SecurityGroups"]
     within, outside = sorted(group["IpPermissions"], key=lambda rule: len(rule["IpRanges"]))
     assert (within["IpProtocol"], within["UserIdGroupPairs"][0]["GroupId"]) == ("-1", group["GroupId"])
     assert (outside["IpProtocol"], outside["FromPort"], outside["ToPort"]) == ("tcp", 22, 22)
@@ -55,7 +37,7 @@ def test_the_whole_way(cloud: Cloud, tmp_path: Path, src: Path) -> None:
     fab("run", "--src", str(src), "--dst", str(tmp_path / "dst"))
     assert len(tree(tmp_path / "dst")) == 12
 
-    for container in bodies(cloud).values():
+    for container in cloud.hosts().values():
         docker("exec", container, "touch", "-d", "-2 hours", LEASE)
     assert all(3500 < host["lease"] <= 3600 for host in fab.status().values()), "looking changes nothing"
     shown = fab("status").stdout
@@ -66,17 +48,18 @@ def test_the_whole_way(cloud: Cloud, tmp_path: Path, src: Path) -> None:
     assert fab.status()["worker-1"]["lease"] > 3 * 3600 - 60
 
     fab("up", "--hosts=3")
-    assert sorted(bodies(cloud)) == ["hub", "worker-1", "worker-2", "worker-3"]
+    assert sorted(cloud.hosts()) == ["hub", "worker-1", "worker-2", "worker-3"]
     fab("up", "--hosts=1")
-    assert sorted(bodies(cloud)) == ["hub", "worker-1"]
+    assert sorted(cloud.hosts()) == ["hub", "worker-1"]
     assert "nothing to change" in fab("up").stderr
 
-    docker("exec", bodies(cloud)["worker-1"], "sh", "-c", f"echo 1 >{LEASE}; touch -d '-1 min' {LEASE}")
-    assert until(lambda: not fab.status(code=None)["worker-1"]["reachable"]), "it ends itself"
+    docker("exec", cloud.hosts()["worker-1"], "sh", "-c", f"echo 1 >{LEASE}; touch -d '-1 min' {LEASE}")
+    wait_until(lambda: not fab.status(code=None)["worker-1"]["reachable"])
+    assert "it has ended itself" in fab.status(code=1)["worker-1"]["error"]
     fab("up")
     assert all(host["reachable"] for host in fab.status().values())
 
-    assert "security group fanrun-sky removed" in fab("down").stderr
+    assert "security group fanrun-sky-" in fab("down").stderr
     assert cloud.left("sky") == []
     assert "there were no hosts" in fab("down", "--provider=ec2").stderr
 
@@ -85,7 +68,7 @@ def look_at(instance: Any) -> None:  # noqa: ANN401 - moto's own
     """Launched as it should be."""
     assert instance.metadata_options.http_tokens == "required"
     assert instance.instance_initiated_shutdown_behavior == "terminate"
-    assert instance.key_name == "fanrun-sky"
+    assert re.fullmatch("fanrun-sky-[0-9a-f]{8}", instance.key_name)
     tags = {tag["key"] for tag in instance.get_tags()}
     assert {"fanrun:fleet", "fanrun:role", "fanrun:owner", "fanrun:expiry"} <= tags
     (disk,) = [device for _, device in instance.get_block_device_mapping]
@@ -109,8 +92,8 @@ def test_calls_do_not_grow_with_the_instances(api: Cloud, tmp_path: Path) -> Non
     fab = Fab(tmp_path / "home", "sky", environment=api.environment)
     process = fab.start("up", "--hosts=100", "--provider=ec2", ALLOW)
     try:
-        assert until((tmp_path / "home" / "sky" / "ssh_config").exists)
-        assert until(lambda: "Host worker-100" in (tmp_path / "home" / "sky" / "ssh_config").read_text())
+        wait_until((tmp_path / "home" / "sky" / "ssh_config").exists)
+        wait_until(lambda: "Host worker-100" in (tmp_path / "home" / "sky" / "ssh_config").read_text())
     finally:
         process.kill()
         process.communicate()
@@ -119,4 +102,24 @@ def test_calls_do_not_grow_with_the_instances(api: Cloud, tmp_path: Path) -> Non
     api.calls.clear()
     fab("down")
     assert len(api.calls) < 12
+    assert api.left("sky") == []
+
+
+def test_fleets_of_one_name_and_two_owners(api: Cloud, tmp_path: Path) -> None:
+    """Neither sees, nor ends, what is the other's; and each ends its own, whatever the environment says later."""
+    fleets = [
+        Fab(tmp_path / who, "sky", environment={**api.environment, "FANRUN_OWNER": who}) for who in ("ann", "ben")
+    ]
+    for count, fab in enumerate(fleets, start=1):
+        config = fab.home / "sky" / "ssh_config"
+        process = fab.start("up", "--hosts=1", "--provider=ec2", ALLOW)
+        wait_until(lambda config=config: config.exists() and "Host worker-1" in config.read_text())  # type: ignore[misc]
+        process.kill()
+        process.communicate()
+        assert len(api.alive()) == 2 * count
+    assert "was begun with region 'us-east-1'" in fleets[0]("up", "--region=eu-north-1", code=2).stderr
+    for count, fab in enumerate(fleets, start=1):
+        done = fab("down", AWS_REGION="eu-north-1", FANRUN_OWNER="")
+        assert "hub, worker-1" in done.stderr
+        assert len(api.alive()) == 4 - 2 * count
     assert api.left("sky") == []

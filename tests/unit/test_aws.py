@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provision import config
-from provision.aws import network, prices
+from provision.aws import instance, network, prices
 from provision.aws.api import Api, explain
 from provision.aws.userdata import user_data
 from provision.errors import ProviderError, UsageError
@@ -85,7 +85,7 @@ def test_user_data_is_one_document_and_small() -> None:
     document = json.loads(text.partition("\n")[2])
     assert document["ssh_keys"] == {"ed25519_private": "PRIVATE\nKEY\n", "ed25519_public": "ssh-ed25519 BBBB"}
     assert document["users"][0]["ssh_authorized_keys"] == ["ssh-ed25519 AAAA me"]
-    assert document["bootcmd"][0][-2:] == ["/var/lib/fanrun.lease", "3600"]
+    assert document["bootcmd"][-1][-2:] == ["/run/fanrun.lease", "3600"]
 
 
 @pytest.mark.parametrize(
@@ -123,6 +123,8 @@ def test_without_a_region_or_with_a_profile_that_is_none(monkeypatch: pytest.Mon
 
 def test_wishes() -> None:
     assert config.wishes({}) == config.Wishes()
+    texts = {"profile": "work", "owner": "ann", "subnet": "subnet-0a", "allow": "1.2.3.4/32", "prices": "file"}
+    assert all(getattr(config.wishes(texts), name) == text for name, text in texts.items())
     given = {"region": "eu-central-1", "spot": "True", "disk": "100", "ttl": "2d", "min_hosts": "3", "ami": "ami-0a"}
     found = config.wishes(given)
     assert (found.region, found.spot, found.disk, found.ttl, found.min_hosts) == ("eu-central-1", True, 100, 172800, 3)
@@ -152,3 +154,25 @@ def test_a_wish_that_can_not_be_meant(name: str, value: str, expected: str) -> N
 def test_whatever_is_wished_for_is_understood_or_refused(given_: dict[str, str]) -> None:
     with contextlib.suppress(UsageError):
         config.wishes(given_)
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("Server.SpotInstanceTermination", "Amazon has taken the spot instance back"),
+        ("Server.SpotInstanceShutdown", "Amazon has taken the spot instance back"),
+        ("Client.InstanceInitiatedShutdown", "ended itself"),
+        ("Server.InternalError", r"is terminated \(Server.InternalError: something\)"),
+    ],
+)
+def test_why_an_instance_is_gone(code: str, expected: str) -> None:
+    item = {"State": {"Name": "terminated"}, "StateReason": {"Code": code, "Message": f"{code}: something"}}
+    assert re.search(expected, instance.fate(item))
+    assert "`fab up`" in instance.fate(item)
+
+
+def test_an_instance_has_the_name_at_its_place() -> None:
+    tags = instance.name_tags("worker", ["worker-2", "worker-5"], "shown")
+    found = [instance.name({"Tags": tags, "AmiLaunchIndex": place, "InstanceId": "i-1"}) for place in range(3)]
+    assert found == ["worker-2", "worker-5", "i-1"]
+    assert instance.name({"InstanceId": "i-2"}) == "i-2"

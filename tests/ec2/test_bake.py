@@ -1,0 +1,47 @@
+"""Images of Fanrun's own."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tests.ec2.cloud import Cloud
+from tests.ec2.test_up import ALLOW
+from tests.fleet.harness import Fab, docker
+
+MADE = ("up", "--hosts=1", "--provider=ec2", ALLOW)
+
+
+def test_the_next_hosts_start_from_it(cloud: Cloud, tmp_path: Path) -> None:
+    fab = Fab(tmp_path / "home", "sky", environment=cloud.environment)
+    assert "no fleet sky" in fab("bake", "--provider=ec2", code=2).stderr
+    assert "installed" in fab(*MADE).stderr
+    old = (tmp_path / "home" / "sky" / "key.pub").read_text().split()[1]
+    made = re.search(r"ami-\w+", fab("bake").stderr)
+    assert made
+    fab("down")
+    assert cloud.left("sky") == []
+
+    again = Fab(tmp_path / "home", "sea", environment=cloud.environment)
+    lines = again(*MADE).stderr.splitlines()
+    assert {each.image_id for each in cloud.alive().values()} == {made[0]}
+    assert not [line for line in lines if line.startswith("worker-1") and "installed" in line]
+    for container in cloud.hosts().values():
+        keys = docker("exec", container, "cat", "/home/fanrun/.ssh/authorized_keys")
+        assert old not in keys, "the fleet that it was made from may not come in"
+        assert len(keys.splitlines()) == 1
+    again("down")
+
+    done = again("bake", "--delete", "--provider=ec2")
+    assert made[0] in done.stderr
+    assert "snap-" in done.stderr
+    tagged = [each for each in cloud.backend.amis.values() if each.get_tags()]
+    assert tagged == []
+    assert [each for each in cloud.backend.snapshots.values() if each.get_tags()] == []
+    assert "there were no images" in again("bake", "--delete", "--provider=ec2").stderr
+
+
+def test_local_hosts_need_no_image(tmp_path: Path) -> None:
+    fab = Fab(tmp_path / "home", "sky")
+    assert "there were no images" in fab("bake", "--delete").stderr
+    assert "no fleet sky" in fab("bake", code=2).stderr
