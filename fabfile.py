@@ -429,7 +429,7 @@ def _run(folder: Folder, request: runs.Request, name: str, as_json: bool) -> Non
     known = folder.load()
     found = runs.check(request)
     board = Board(total=len(found[0]), unit="images")
-    with contextlib.closing(board), _unfinished():
+    with contextlib.closing(board), _unfinished(), lifecycle.keep_hub(folder, known):
         logger.remove()
         logger.add(board.write, level="WARNING", format="{level}: {message}")
         image = _deployed(folder, known, name, board)

@@ -11,6 +11,7 @@ import re
 import shutil
 import stat
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ from provision.lock import exclusive
 Role = Literal["hub", "worker"]
 HUB = "hub"
 FIRST = "first-login"
+_PINNING = threading.Lock()
+"""Held while known_hosts is changed: many hosts are set up at once."""
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 
 
@@ -176,29 +179,44 @@ class Folder:
         `first` is one for the first login alone, that others than the host may have read.
         """
         place = _place(address, port)
-        old = self.known_hosts.read_text() if self.known_hosts.exists() else ""
-        lines = [line for line in old.splitlines() if keep or line.split(" ")[0] != place]
-        lines.append(f"{place} {public_key}{f' {FIRST}' if first else ''}")
-        write_private(self.known_hosts, "\n".join([*lines, ""]).encode())
+        with _PINNING:
+            lines = [line for line in self._known() if keep or line.split(" ")[0] != place]
+            lines.append(f"{place} {public_key}{f' {FIRST}' if first else ''}")
+            write_private(self.known_hosts, "\n".join([*lines, ""]).encode())
+
+    def prefer_next(self, address: str, port: int = 22) -> bool:
+        """Put the key that stands first for that address behind its others; False if there are none.
+
+        Paramiko accepts the first one alone.
+        """
+        place = _place(address, port)
+        with _PINNING:
+            lines = self._known()
+            mine = [line for line in lines if line.split(" ")[0] == place]
+            if len(mine) > 1:
+                lines.remove(mine[0])
+                write_private(self.known_hosts, "\n".join([*lines, mine[0], ""]).encode())
+            return len(mine) > 1
 
     def pinned_first(self, address: str, port: int = 22) -> bool:
         """Whether a key for the first login alone is accepted at that address."""
         place = _place(address, port)
-        lines = self.known_hosts.read_text().splitlines() if self.known_hosts.exists() else []
-        return any(line.startswith(f"{place} ") and line.endswith(f" {FIRST}") for line in lines)
+        return any(line.startswith(f"{place} ") and line.endswith(f" {FIRST}") for line in self._known())
 
     def unpin_all_but(self, hosts: Iterable[Host]) -> None:
         """Drop the keys of addresses where none of these hosts is: another machine may come to be there."""
         if self.known_hosts.exists():
             places = {_place(host.address, host.port) for host in hosts}
-            lines = [line for line in self.known_hosts.read_text().splitlines() if line.split(" ")[0] in places]
+            lines = [line for line in self._known() if line.split(" ")[0] in places]
             write_private(self.known_hosts, "".join(f"{line}\n" for line in lines).encode())
 
     def pinned(self, address: str, port: int = 22) -> bool:
         """Whether known_hosts has a key for that address."""
         place = _place(address, port)
-        lines = self.known_hosts.read_text().splitlines() if self.known_hosts.exists() else []
-        return any(line.split(" ")[0] == place for line in lines)
+        return any(line.split(" ")[0] == place for line in self._known())
+
+    def _known(self) -> list[str]:
+        return self.known_hosts.read_text().splitlines() if self.known_hosts.exists() else []
 
     def remove(self) -> None:
         """Delete the folder with the keys in it."""

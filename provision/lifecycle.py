@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from provision.providers.base import Found, Provider, Say, Wanted
 from provision.remote import Remote, Result, disconnect_argv, on_hosts, wait_for_ssh
 
 OWN = "process.py"
+KEEP = 120.0
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,23 @@ def current(fleet: Fleet, name: str, root: Path) -> bool:
     return known.id == image.inspect(name)
 
 
+@contextlib.contextmanager
+def keep_hub(folder: Folder, fleet: Fleet) -> Iterator[None]:
+    """Tell the hub now and then that it is worked with: runs themselves speak to workers alone."""
+    over = threading.Event()
+
+    def tell() -> None:
+        while not over.wait(KEEP):
+            with contextlib.suppress(FanrunError):
+                on_hosts(folder, [fleet.hub], setup.extend_host)
+
+    threading.Thread(target=tell, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
 def execute(folder: Folder, fleet: Fleet, command: str) -> tuple[dict[str, Result], dict[str, FanrunError]]:
     """Run a line of shell on every worker: (results, errors) by name."""
 
@@ -212,6 +231,7 @@ def _set_up_host(remote: Remote, folder: Folder, fleet: Fleet, ttl: int, note: S
 
 def _deploy(folder: Folder, fleet: Fleet, name: str, image_id: str, source: str, note: Say) -> Fleet:
     """Push the image, of which only missing layers travel, and pull it where it is missing."""
+    on_hosts(folder, [fleet.hub], setup.extend_host)
     digest = image.push(folder, fleet.hub, image_id)
     deployed = Image(name, image_id, image.ref(fleet.hub, digest), source)
     if fleet.images.get(name) != deployed:

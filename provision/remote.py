@@ -58,8 +58,8 @@ class Remote:
         self._connection.connect_kwargs["key_filename"] = str(folder.key)
         # Fabric's own client would accept any unknown host key.
         self._connection.client.set_missing_host_key_policy(paramiko.RejectPolicy())
-        if folder.known_hosts.exists():
-            self._connection.client.load_host_keys(str(folder.known_hosts))
+        self._known_hosts = folder.known_hosts
+        self._read_keys()
 
     def run(self, argv: list[str], *, sudo: bool = False, check: bool = True, timeout: float = LIMIT) -> Result:
         """Run argv on the host and wait for it; after `timeout` seconds the host ends it, with exit code 124.
@@ -75,7 +75,14 @@ class Remote:
         """Run a line of shell, as a person typed it, however long it takes; otherwise like `run`."""
         return self._run(command, command, check=check, timeout=None)
 
+    def _read_keys(self) -> None:
+        """Know the keys that are pinned now: some may have changed since, and the connection opens late."""
+        if self._known_hosts.exists() and not self._connection.is_connected:
+            self._connection.client.get_host_keys().clear()
+            self._connection.client.load_host_keys(str(self._known_hosts))
+
     def _run(self, command: str, shown: str, *, check: bool, timeout: float | None) -> Result:
+        self._read_keys()
         try:
             done = self._connection.run(command, hide=True, warn=True, in_stream=False, timeout=timeout)
         except CommandTimedOut as error:
@@ -89,6 +96,7 @@ class Remote:
     def put(self, data: str, path: str, *, mode: str = "644", owner: str = "root:root") -> None:
         """Write a text file on the host, whole or not at all, under root's hand."""
         user, _, group = owner.partition(":")
+        self._read_keys()
         try:
             with self._connection.sftp().open(f".fanrun-{threading.get_ident()}", "w") as file:
                 file.chmod(0o600)
@@ -201,6 +209,7 @@ def wait_for_ssh(folder: Folder, host: Host, *, timeout: float = 120) -> None:
     HostUnreachable after `timeout` seconds.
     """
     end = time.monotonic() + timeout
+    other = False
     while True:
         remote = Remote(folder, host)
         try:
@@ -210,6 +219,9 @@ def wait_for_ssh(folder: Folder, host: Host, *, timeout: float = 120) -> None:
             return
         except (OSError, FanrunError) as error:
             wrong_key = isinstance(error.__cause__, paramiko.BadHostKeyException)
+            if wrong_key and not other and folder.prefer_next(host.address, host.port):
+                other = True  # its key was being replaced when an earlier `up` was interrupted
+                continue
             if wrong_key or time.monotonic() > end:
                 raise unreachable(host, error.__cause__ or error) from error
             time.sleep(0.2)

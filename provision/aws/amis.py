@@ -44,8 +44,18 @@ def newest_debian(api: Api, kind: str) -> dict[str, Any]:
 
 def image(api: Api, ami: str) -> dict[str, Any]:
     """The image of that id."""
-    found: dict[str, Any] = api.call("describe_images", ImageIds=[ami])["Images"][0]
-    return found
+    found: list[dict[str, Any]] = api.call("describe_images", ImageIds=[ami])["Images"]
+    if not found:
+        raise UsageError(
+            f"there is no image {ami} in region {api.region} any more; leave --ami out for Debian's newest"
+        )
+    return found[0]
+
+
+def least_disk(image: dict[str, Any]) -> int:
+    """The GiB that an image needs for its root."""
+    root = [each for each in image.get("BlockDeviceMappings", []) if each["DeviceName"] == image["RootDeviceName"]]
+    return int(root[0].get("Ebs", {}).get("VolumeSize", 0)) if root else 0
 
 
 def newest_own(api: Api, kind: str) -> dict[str, Any] | None:

@@ -49,6 +49,8 @@ ADVICE = {
     "VcpuLimitExceeded": f"your quota of vCPUs is used up; ask for more at {QUOTAS}",
     "MaxSpotInstanceCountExceeded": f"your quota of spot instances is used up; ask for more at {QUOTAS}",
     "SpotMaxPriceTooLow": "the spot price is above the usual one now; leave --spot out",
+    "AuthFailure.ServiceLinkedRoleCreationNotPermitted": "the account never used spot instances: "
+    "`aws iam create-service-linked-role --aws-service-name spot.amazonaws.com` once, by someone who may",
     "VolumeLimitExceeded": f"your quota of volumes is used up; ask for more at {QUOTAS}",
     "InvalidInstanceType": "there is no such instance type; `aws ec2 describe-instance-types` shows them",
     "InvalidParameterValue": "see what Amazon says of it",
@@ -61,11 +63,11 @@ ADVICE = {
 
 
 class ApiError(ProviderError):
-    """Amazon refused a call; `code` is its own name for the reason."""
+    """A call failed; `code` is Amazon's name for the reason, `refused` whether it is sure that nothing came of it."""
 
-    def __init__(self, message: str, *, code: str) -> None:
+    def __init__(self, message: str, *, code: str, refused: bool = False) -> None:
         super().__init__(message, provider="ec2")
-        self.code = code
+        self.code, self.refused = code, refused
 
 
 class Api:
@@ -137,8 +139,13 @@ def explain(action: str, error: ClientError) -> FanrunError:
     said = " ".join(str(error.response.get("Error", {}).get("Message", "")).split()).rstrip(".")
     name = "".join(part.capitalize() for part in action.split("_"))
     if code in ("UnauthorizedOperation", "AccessDenied", "Client.UnauthorizedOperation"):
-        return ApiError(f"you may not call ec2:{name}; {POLICY} holds the least policy that Fanrun needs", code=code)
+        return ApiError(
+            f"you may not call ec2:{name}; {POLICY} holds the least policy that Fanrun needs", code=code, refused=True
+        )
     advice = ADVICE.get(code, "")
     if code in ("AuthFailure", "ExpiredToken", "RequestExpired", "InvalidClientTokenId", "SignatureDoesNotMatch"):
         return UsageError(advice)
-    return ApiError(f"{name}: {said or code} ({code})" + (f"; {advice}" if advice else ""), code=code)
+    # Of what failed at Amazon's side something may have come, but not of what it had no room for.
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    refused = 400 <= status < 500 or code == "InsufficientInstanceCapacity"
+    return ApiError(f"{name}: {said or code} ({code})" + (f"; {advice}" if advice else ""), code=code, refused=refused)

@@ -22,10 +22,14 @@ def me() -> str:
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
-def fleet_tags(fleet: str, owner: str, ttl: int) -> Tags:
-    """What everything of a fleet is tagged with; `ttl` are the seconds until it ends itself if nobody comes back."""
+def fleet_tags(fleet: str, owner: str, folder: str, ttl: int) -> Tags:
+    """What everything of a fleet is tagged with; `folder` is where it is known on the owner's machine.
+
+    `ttl` are the seconds until it ends itself if nobody comes back.
+    """
     expiry = datetime.fromtimestamp(time.time() + ttl, timezone.utc)
-    return [tag("fleet", fleet), tag("owner", owner), tag("expiry", f"{expiry:%Y-%m-%dT%H:%M:%SZ}")]
+    common = [tag("fleet", fleet), tag("owner", owner), tag("folder", folder[-256:])]
+    return [*common, tag("expiry", f"{expiry:%Y-%m-%dT%H:%M:%SZ}")]
 
 
 def of_fleet(fleet: str, owner: str) -> list[dict[str, Any]]:
@@ -35,13 +39,39 @@ def of_fleet(fleet: str, owner: str) -> list[dict[str, Any]]:
 
 def name_tags(role: str, names: Sequence[str], shown: str) -> Tags:
     """What the instances of one launch have besides.  All have the same: `name` finds each one's own."""
-    return [tag("role", role), tag("names", " ".join(names)), tag("Name", shown)]
+    return [tag("role", role), tag("names", packed(names)), tag("Name", shown)]
+
+
+def packed(names: Sequence[str]) -> str:
+    """Names as ranges of their numbers, "hub" or "worker-1..26 worker-28": a tag holds 256 characters."""
+    ranges: list[list[str]] = []
+    for each in names:
+        last = ranges[-1][-1].rpartition("-") if ranges else ("", "", "")
+        if last[0] and each == f"{last[0]}-{int(last[2]) + 1}":
+            ranges[-1] = [ranges[-1][0], each]
+        else:
+            ranges.append([each])
+    return " ".join(f"{each[0]}..{each[1].rpartition('-')[2]}" if each[1:] else each[0] for each in ranges)
+
+
+def unpacked(text: str) -> list[str]:
+    """The names that `packed` wrote so."""
+    names = []
+    for part in text.split():
+        first, _, last = part.partition("..")
+        stem, _, start = first.rpartition("-")
+        names += [f"{stem}-{number}" for number in range(int(start), int(last) + 1)] if last else [first]
+    return names
+
+
+def tags(item: Mapping[str, Any]) -> dict[str, str]:
+    """Fanrun's own tags, by their short names."""
+    return {each["Key"].removeprefix("fanrun:"): each["Value"] for each in item.get("Tags", [])}
 
 
 def name(item: Mapping[str, Any]) -> str:
     """The host's name: the one at the instance's place among those that it was launched with."""
-    tags = {each["Key"]: each["Value"] for each in item.get("Tags", [])}
-    names, place = tags.get("fanrun:names", "").split(), item.get("AmiLaunchIndex", 0)
+    names, place = unpacked(tags(item).get("names", "")), item.get("AmiLaunchIndex", 0)
     return str(names[place]) if place < len(names) else str(item["InstanceId"])
 
 

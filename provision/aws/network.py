@@ -62,7 +62,7 @@ def ensure_group(api: Api, name: str, subnet: str, allowed: Sequence[str], tags:
     if not has_own:
         wanted.append({"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group}]})
     if missing := sorted(set(allowed) - has):
-        ranges = [{"CidrIp": network, "Description": "Fanrun's client"} for network in missing]
+        ranges = [{"CidrIp": network, "Description": "Fanrun client"} for network in missing]
         wanted.append({"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": ranges})
     if wanted:
         api.call("authorize_security_group_ingress", GroupId=group, IpPermissions=wanted)

@@ -14,9 +14,10 @@ from provision.probe import LEASE
 # out too.  Shutting down is all the instance may do, and as it was launched that terminates it.
 WATCH = r"""
 echo "$2" >"$1"
-setsid sh -c 'while sleep 15; do
-  left=$(($(stat -c %Y "$0") + $(cat "$0") - $(date +%s))) && [ "$left" -gt 0 ] || shutdown -P now
-done' "$1" </dev/null >/dev/null 2>&1 &
+setsid sh -c 'while :; do
+  sleep 15
+  sh -c "$1" "$0" || shutdown -P now
+done' "$1" '[ $(($(stat -c %Y "$0") + $(cat "$0") - $(date +%s))) -gt 0 ]' </dev/null >/dev/null 2>&1 &
 """
 
 
@@ -28,7 +29,6 @@ def user_data(user: str, public_key: str, host_key: tuple[str, str], ttl: int) -
     private, public = host_key
     document: dict[str, Any] = {
         "ssh_deletekeys": True,
-        "ssh_genkeytypes": [],
         "ssh_keys": {"ed25519_private": private, "ed25519_public": public},
         "ssh_pwauth": False,
         "disable_root": True,

@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from provision.aws import amis, instance, network, prices
@@ -56,7 +57,7 @@ class Ec2Provider(Provider):
         self._owner = wishes.owner or instance.me()
         self._name = f"fanrun-{folder.name}-{hashlib.sha256(self._owner.encode()).hexdigest()[:8]}"
         self._mine = instance.of_fleet(folder.name, self._owner)
-        self._tags = instance.fleet_tags(folder.name, self._owner, wishes.ttl)
+        self._tags = instance.fleet_tags(folder.name, self._owner, str(folder.path), wishes.ttl)
         self._began = folder.path / "launching.json"
         self._made: Api | None = None
 
@@ -73,7 +74,14 @@ class Ec2Provider(Provider):
         return {"region": self._api.region, "profile": self._profile, "owner": self._owner}
 
     def check(self) -> None:
-        self._api.call("describe_key_pairs", Filters=self._mine)
+        for item in self._instances():
+            place = instance.tags(item).get("folder", "")
+            if place != str(self.folder.path) and Path(place, self.folder.fleet_json.name).exists():
+                raise ProviderError(
+                    f"fleet {self.folder.name} was begun in {place} and is known there; work with it from there, or "
+                    "--fleet names another",
+                    provider=self.name,
+                )
 
     def find(self) -> list[Found]:
         return [_found(item) for item in self._instances()]
@@ -165,13 +173,14 @@ class Ec2Provider(Provider):
         """Terminate instances, {id: host's name}, and wait until they are gone; ProviderError names what is left."""
         if not ids:
             return
-        self._api.call("terminate_instances", InstanceIds=sorted(ids))
-        alive = {"Name": "instance-state-name", "Values": [*ALIVE, "shutting-down"]}
-        mine = {"Name": "instance-id", "Values": sorted(ids)}
+
+        def told() -> bool:  # what was launched a moment ago may not be known everywhere yet
+            return self._api.gone("terminate_instances", "InvalidInstanceID.NotFound", InstanceIds=sorted(ids))
 
         def gone() -> bool:
-            return not self._api.all("describe_instances", "Reservations", Filters=[mine, alive])
+            return ids.keys().isdisjoint(item["InstanceId"] for item in self._instances([*ALIVE, "shutting-down"]))
 
+        until(told, LAG, PAUSE)
         if not until(gone, BOOT, PAUSE):
             raise ProviderError(
                 f"{', '.join(sorted(ids))} do not end; look at them with "
@@ -188,7 +197,8 @@ class Ec2Provider(Provider):
         private, public = ssh_key()
         tags = [*self._tags, *instance.name_tags(role, names, f"{self._name}-{role}")]
         spot = {"MarketType": "spot", "SpotOptions": {"SpotInstanceType": "one-time"}}
-        disk = {"VolumeSize": self.wishes.disk, "VolumeType": "gp3", "Encrypted": True, "DeleteOnTermination": True}
+        size = max(self.wishes.disk, amis.least_disk(image))
+        disk = {"VolumeSize": size, "VolumeType": "gp3", "Encrypted": True, "DeleteOnTermination": True}
         least = len(names) if role == "hub" else self._least(len(names))
         given = self._run_instances(
             ImageId=image["ImageId"], InstanceType=kind, MinCount=least, MaxCount=len(names),
@@ -222,7 +232,7 @@ class Ec2Provider(Provider):
         try:
             return self._api.call("run_instances", ClientToken=token, **arguments)
         except ApiError as error:
-            if error.code:  # refused: nothing came of it
+            if error.refused:  # nothing came of it
                 write_private(self._began, json.dumps({"tokens": old, "time": time.time()}).encode())
             raise
 

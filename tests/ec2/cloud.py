@@ -32,6 +32,7 @@ from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
 from provision.aws.amis import DEBIAN
+from provision.aws.instance import unpacked
 from provision.config import Wishes
 from provision.fleet import Folder
 from provision.providers.local import CGROUP, IMAGE, NESTED, LocalProvider
@@ -157,7 +158,7 @@ class Cloud:
         found = {}
         for identity, each in self.alive().items():
             tags = {tag["key"]: tag["value"] for tag in each.get_tags()}
-            found[tags["fanrun:names"].split()[each.ami_launch_index]] = self.containers[identity]
+            found[unpacked(tags["fanrun:names"])[each.ami_launch_index]] = self.containers[identity]
         return found
 
     def left(self, fleet: str) -> list[str]:
@@ -313,7 +314,7 @@ def without_snapshot_tags(arguments: dict[str, str]) -> tuple[str, dict[str, str
 
 def first_boot(document: dict[str, Any]) -> str:
     """What cloud-init would do for this document, as a shell script that ends as the machine's init."""
-    known = {"ssh_deletekeys", "ssh_genkeytypes", "ssh_keys", "ssh_pwauth", "disable_root", "users", "bootcmd"}
+    known = {"ssh_deletekeys", "ssh_keys", "ssh_pwauth", "disable_root", "users", "bootcmd"}
     assert set(document) <= known, f"the reader knows nothing of {set(document) - known}"
     lines = ["set -e", "rm -f /etc/ssh/ssh_host_*"]
 

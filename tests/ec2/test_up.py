@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from provision.ca import ssh_key
 from tests.ec2.cloud import Cloud
 from tests.fleet.harness import Fab, docker, tree
 from tests.waiting import wait_until
@@ -52,6 +53,15 @@ def test_the_whole_way(cloud: Cloud, tmp_path: Path, src: Path) -> None:
     fab("up", "--hosts=1")
     assert sorted(cloud.hosts()) == ["hub", "worker-1"]
     assert "nothing to change" in fab("up").stderr
+
+    # As if `up` had been killed while it replaced a key.
+    known_hosts = tmp_path / "home" / "sky" / "known_hosts"
+    lines = known_hosts.read_text().splitlines()
+    stranger = ssh_key()[1]
+    known_hosts.write_text("\n".join([*(f"{line.split()[0]} {stranger} first-login" for line in lines), *lines, ""]))
+    fab("up")
+    assert len(known_hosts.read_text().splitlines()) == 2
+    assert all(host["reachable"] for host in fab.status().values())
 
     docker("exec", cloud.hosts()["worker-1"], "sh", "-c", f"echo 1 >{LEASE}; touch -d '-1 min' {LEASE}")
     wait_until(lambda: not fab.status(code=None)["worker-1"]["reachable"])
@@ -117,6 +127,9 @@ def test_fleets_of_one_name_and_two_owners(api: Cloud, tmp_path: Path) -> None:
         process.kill()
         process.communicate()
         assert len(api.alive()) == 2 * count
+    other = Fab(tmp_path / "elsewhere", "sky", environment=fleets[0].environment)
+    assert f"was begun in {fleets[0].home / 'sky'}" in other("up", "--provider=ec2", ALLOW, code=1).stderr
+    assert len(api.alive()) == 4
     assert "was begun with region 'us-east-1'" in fleets[0]("up", "--region=eu-north-1", code=2).stderr
     for count, fab in enumerate(fleets, start=1):
         done = fab("down", AWS_REGION="eu-north-1", FANRUN_OWNER="")

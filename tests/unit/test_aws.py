@@ -171,6 +171,14 @@ def test_why_an_instance_is_gone(code: str, expected: str) -> None:
     assert "`fab up`" in instance.fate(item)
 
 
+@given(st.sets(st.integers(1, 1000)))
+def test_names_in_a_tag(numbers: set[int]) -> None:
+    names = [f"worker-{number}" for number in sorted(numbers)]
+    assert instance.unpacked(instance.packed(names)) == names
+    assert instance.packed([f"worker-{number}" for number in range(1, 1001)]) == "worker-1..1000"
+    assert instance.unpacked(instance.packed(["hub"])) == ["hub"]
+
+
 def test_an_instance_has_the_name_at_its_place() -> None:
     tags = instance.name_tags("worker", ["worker-2", "worker-5"], "shown")
     found = [instance.name({"Tags": tags, "AmiLaunchIndex": place, "InstanceId": "i-1"}) for place in range(3)]

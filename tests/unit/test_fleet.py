@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -288,3 +289,34 @@ def test_a_lock_is_given_back_after_an_error(folder: Folder) -> None:
         raise ZeroDivisionError
     with folder.lock():
         pass
+
+
+def test_of_two_keys_the_other_is_preferred(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, "default")
+    folder.create()
+    assert not folder.prefer_next("10.0.0.1")
+    folder.pin("10.0.0.1", 22, "ssh-ed25519 AAAA", first=True)
+    assert not folder.prefer_next("10.0.0.1")
+    assert folder.pinned_first("10.0.0.1")
+    folder.pin("10.0.0.2", 22, "ssh-ed25519 CCCC")
+    folder.pin("10.0.0.1", 22, "ssh-ed25519 BBBB", keep=True)
+    assert folder.prefer_next("10.0.0.1")
+    mine = [line for line in folder.known_hosts.read_text().splitlines() if line.startswith("10.0.0.1 ")]
+    assert mine == ["10.0.0.1 ssh-ed25519 BBBB", "10.0.0.1 ssh-ed25519 AAAA first-login"]
+    folder.pin("10.0.0.1", 22, "ssh-ed25519 DDDD")
+    assert not folder.pinned_first("10.0.0.1")
+    assert len(folder.known_hosts.read_text().splitlines()) == 2
+
+
+def test_keys_that_are_pinned_at_once_are_all_there(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, "default")
+    folder.create()
+    threads = [
+        threading.Thread(target=folder.pin, args=(f"10.0.0.{number}", 22, f"ssh-ed25519 {number}"))
+        for number in range(50)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(folder.pinned(f"10.0.0.{number}") for number in range(50))
