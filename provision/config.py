@@ -52,12 +52,23 @@ class Settings:
     wishes: dict[str, str] = field(default_factory=dict)
 
 
+TYPE = r"[a-z0-9-]+\.[a-z0-9-]+"
+FORMS = {
+    "region": (r"[a-z]{2}(-[a-z]+)+-[0-9]", "eu-central-1"),
+    "instance_type": (TYPE, "c6i.large"),
+    "hub_type": (TYPE, "t3.small"),
+    "ami": (r"ami-[0-9a-f]+", "ami-0123456789abcdef0"),
+    "subnet": (r"subnet-[0-9a-f]+", "subnet-0123456789abcdef0"),
+}
+"""What some wishes look like: a pattern, and an example."""
+
+
 def wishes(given: Mapping[str, str]) -> Wishes:
     """The wishes in these texts, by name; UsageError names the one that can't be meant."""
     text = {name: value.strip() for name, value in given.items() if name in WISHES}
-    for name, pattern in PATTERNS.items():
+    for name, (pattern, example) in FORMS.items():
         if text.get(name) and not re.fullmatch(pattern, text[name]):
-            raise UsageError(f"--{name.replace('_', '-')} {text[name]!r} is none; they look like {EXAMPLES[name]}")
+            raise UsageError(f"--{name.replace('_', '-')} {text[name]!r} is none; they look like {example}")
     if text.get("spot", "false").lower() not in ("true", "false", ""):
         raise UsageError(f"--spot={text['spot']}: give true or false")
     return Wishes(
@@ -67,19 +78,6 @@ def wishes(given: Mapping[str, str]) -> Wishes:
         ttl=duration("ttl", text["ttl"], 600) if "ttl" in text else Wishes.ttl,
         min_hosts=whole("min-hosts", text["min_hosts"], 1, MOST_HOSTS) if "min_hosts" in text else 0,
     )
-
-
-PATTERNS = {
-    "region": r"[a-z]{2}(-[a-z]+)+-[0-9]",
-    "instance_type": r"[a-z0-9-]+\.[a-z0-9-]+",
-    "hub_type": r"[a-z0-9-]+\.[a-z0-9-]+",
-    "ami": r"ami-[0-9a-f]+",
-    "subnet": r"subnet-[0-9a-f]+",
-}
-EXAMPLES = {
-    "region": "eu-central-1", "instance_type": "c6i.large", "hub_type": "t3.small",
-    "ami": "ami-0123456789abcdef0", "subnet": "subnet-0123456789abcdef0",
-}  # fmt: skip
 
 
 def settings(

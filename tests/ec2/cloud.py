@@ -24,9 +24,10 @@ from unittest import mock
 from urllib.parse import parse_qsl, urlencode
 
 import boto3
-from moto.ec2.models import ec2_backends
+from moto.ec2.models import EC2Backend, ec2_backends
 from moto.ec2.models.amis import Ami
-from moto.ec2.models.instances import Instance, StateReason
+from moto.ec2.models.elastic_network_interfaces import NetworkInterface
+from moto.ec2.models.instances import Instance, InstanceState, StateReason
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
@@ -36,7 +37,8 @@ from provision.aws.instance import unpacked
 from provision.config import Wishes
 from provision.fleet import Folder
 from provision.providers.local import CGROUP, IMAGE, NESTED, LocalProvider
-from tests.fleet.harness import ROOT, docker
+from tests.fleet.harness import ROOT, Fab, docker
+from tests.waiting import wait_until
 
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
@@ -91,7 +93,8 @@ class Cloud:
         self._numbers = itertools.count(10)
 
     @property
-    def backend(self) -> Any:  # noqa: ANN401 - moto's own
+    def backend(self) -> EC2Backend:
+        """What moto keeps."""
         return ec2_backends[ACCOUNT][REGION]
 
     @contextlib.contextmanager
@@ -106,7 +109,7 @@ class Cloud:
             self._subnet = self._local._ensure_network()
         attach = Instance.attach_eni
 
-        def attach_at_home(instance: Any, eni: Any, index: int) -> Any:  # noqa: ANN401 - moto's own
+        def attach_at_home(instance: Instance, eni: NetworkInterface, index: int) -> str:
             eni.private_ip_address = str(self._subnet[next(self._numbers)])
             if eni.public_ip:
                 eni.public_ip = eni.private_ip_address
@@ -114,7 +117,7 @@ class Cloud:
 
         terminate = Instance.terminate
 
-        def terminate_once(instance: Any) -> Any:  # noqa: ANN401 - moto's own
+        def terminate_once(instance: Instance) -> InstanceState:
             return instance.instance_state if instance.state == "terminated" else terminate(instance)
 
         server = make_server("127.0.0.1", 0, self._serve, threaded=True)
@@ -142,11 +145,14 @@ class Cloud:
             "AWS_SECRET_ACCESS_KEY": "test", "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
         }  # fmt: skip
 
-    def client(self) -> Any:  # noqa: ANN401 - boto3's own
-        """A client of boto3's, to look with."""
-        return boto3.client(
+    def groups(self, fleet: str) -> list[dict[str, Any]]:
+        """A fleet's security groups, as the API describes them."""
+        client = boto3.client(
             "ec2", REGION, endpoint_url=self.url, aws_access_key_id="test", aws_secret_access_key="test"
         )
+        mine = [{"Name": "tag:fanrun:fleet", "Values": [fleet]}]
+        found: list[dict[str, Any]] = client.describe_security_groups(Filters=mine)["SecurityGroups"]
+        return found
 
     def alive(self) -> dict[str, Any]:
         """The instances that are not terminated, by id."""
@@ -262,13 +268,13 @@ class Cloud:
         data = body.encode()
         return {**environ, "wsgi.input": io.BytesIO(data), "CONTENT_LENGTH": str(len(data))}
 
-    def _embody(self, instance: Any) -> None:  # noqa: ANN401 - moto's own
+    def _embody(self, instance: Instance) -> None:
         """Boot a container as the instance: do what its user data says, then start sshd."""
         document = json.loads(base64.b64decode(str(instance.user_data)).decode().partition("\n")[2])
         name = f"{self._network}-{instance.id}"
         self.containers[instance.id] = name
         docker(
-            "create", f"--name={name}", f"--hostname=ip-{instance.private_ip.replace('.', '-')}",
+            "create", f"--name={name}", f"--hostname=ip-{str(instance.private_ip).replace('.', '-')}",
             f"--network={self._network}", f"--ip={instance.private_ip}",
             "--tmpfs=/run:exec", "--volume=/var/lib/docker", *NESTED, *CGROUP,
             self.images.get(instance.image_id, IMAGE), "sh", "/first-boot",
@@ -334,3 +340,15 @@ def first_boot(document: dict[str, Any]) -> str:
         lines.append(f"chown -R {name}: {home}/.ssh")
         write("/etc/sudoers.d/90-cloud-init-users", f"{name} {user['sudo']}\n", "440")
     return "\n".join([*lines, "exec /sbin/boot", ""])
+
+
+def launched(fab: Fab, last: str, *argv: str, timeout: float = 60) -> str:
+    """Let `fab up` launch hosts and kill it then, as nothing answers it by SSH; returns the fleet's ssh_config."""
+    config = fab.home / fab.fleet / "ssh_config"
+    process = fab.start("up", *argv)
+    try:
+        wait_until(lambda: config.exists() and f"Host {last}\n" in config.read_text(), timeout)
+    finally:
+        process.kill()
+        process.communicate()
+    return config.read_text()

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.ec2.cloud import Cloud, Fault
+from tests.ec2.cloud import Cloud, Fault, launched
 from tests.fleet.harness import Fab
-from tests.waiting import wait_until
 
 UP = ("up", "--hosts=2", "--provider=ec2", "--allow=192.0.2.0/24")
 # The calls of an `up` before it goes on by SSH, which nothing answers here.
@@ -122,14 +121,8 @@ def test_ctrl_c_while_instances_boot(api: Cloud, fab: Fab) -> None:
 
 def test_fewer_will_do_if_that_was_said(api: Cloud, fab: Fab) -> None:
     api.capacity = 3
-    process = fab.start("up", "--hosts=3", "--min-hosts=2", *UP[2:])
-    config = fab.home / "sky" / "ssh_config"
-    try:
-        wait_until(lambda: config.exists() and "Host worker-2" in config.read_text())
-    finally:
-        process.kill()
-        process.communicate()
-    assert "Host worker-3" not in config.read_text()
+    config = launched(fab, "worker-2", "--hosts=3", "--min-hosts=2", *UP[2:])
+    assert "Host worker-3" not in config
     fab("down")
     assert api.left("sky") == []
 
@@ -144,13 +137,7 @@ def test_calls_that_are_too_many_all_the_way(api: Cloud, fab: Fab) -> None:
             raise Fault("RequestLimitExceeded", "Request limit exceeded.", 503)
 
     api.before = throttle
-    process = fab.start(*UP)
-    config = fab.home / "sky" / "ssh_config"
-    try:
-        wait_until(lambda: config.exists() and "Host worker-2" in config.read_text(), 120)
-    finally:
-        process.kill()
-        process.communicate()
+    launched(fab, "worker-2", *UP[1:], timeout=120)
     api.before = lambda called, arguments: None
     assert len(api.alive()) == 3
     fab("down")

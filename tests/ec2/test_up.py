@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+
+from moto.ec2.models.instances import Instance
 
 from provision.ca import ssh_key
-from tests.ec2.cloud import Cloud
+from tests.ec2.cloud import Cloud, launched
 from tests.fleet.harness import Fab, docker, tree
 from tests.waiting import wait_until
 
 ALLOW = "--allow=192.0.2.0/24"
-MINE = [{"Name": "tag:fanrun:fleet", "Values": ["sky"]}]
 LEASE = "/run/fanrun.lease"
 
 
@@ -22,7 +22,7 @@ def test_the_whole_way(cloud: Cloud, tmp_path: Path, src: Path) -> None:
     assert len(cloud.alive()) == 3
     for each in cloud.alive().values():
         look_at(each)
-    (group,) = cloud.client().describe_security_groups(Filters=MINE)["SecurityGroups"]
+    (group,) = cloud.groups("sky")
     within, outside = sorted(group["IpPermissions"], key=lambda rule: len(rule["IpRanges"]))
     assert (within["IpProtocol"], within["UserIdGroupPairs"][0]["GroupId"]) == ("-1", group["GroupId"])
     assert (outside["IpProtocol"], outside["FromPort"], outside["ToPort"]) == ("tcp", 22, 22)
@@ -74,11 +74,11 @@ def test_the_whole_way(cloud: Cloud, tmp_path: Path, src: Path) -> None:
     assert "there were no hosts" in fab("down", "--provider=ec2").stderr
 
 
-def look_at(instance: Any) -> None:  # noqa: ANN401 - moto's own
+def look_at(instance: Instance) -> None:
     """Launched as it should be."""
     assert instance.metadata_options.http_tokens == "required"
     assert instance.instance_initiated_shutdown_behavior == "terminate"
-    assert re.fullmatch("fanrun-sky-[0-9a-f]{8}", instance.key_name)
+    assert re.fullmatch("fanrun-sky-[0-9a-f]{8}", str(instance.key_name))
     tags = {tag["key"] for tag in instance.get_tags()}
     assert {"fanrun:fleet", "fanrun:role", "fanrun:owner", "fanrun:expiry"} <= tags
     (disk,) = [device for _, device in instance.get_block_device_mapping]
@@ -100,13 +100,7 @@ def test_a_dry_run_changes_nothing(api: Cloud, tmp_path: Path) -> None:
 def test_calls_do_not_grow_with_the_instances(api: Cloud, tmp_path: Path) -> None:
     """They are launched, then found not to answer: SSH is another test's matter."""
     fab = Fab(tmp_path / "home", "sky", environment=api.environment)
-    process = fab.start("up", "--hosts=100", "--provider=ec2", ALLOW)
-    try:
-        wait_until((tmp_path / "home" / "sky" / "ssh_config").exists)
-        wait_until(lambda: "Host worker-100" in (tmp_path / "home" / "sky" / "ssh_config").read_text())
-    finally:
-        process.kill()
-        process.communicate()
+    launched(fab, "worker-100", "--hosts=100", "--provider=ec2", ALLOW)
     assert len(api.alive()) == 101
     assert len(api.calls) < 25
     api.calls.clear()
@@ -121,11 +115,7 @@ def test_fleets_of_one_name_and_two_owners(api: Cloud, tmp_path: Path) -> None:
         Fab(tmp_path / who, "sky", environment={**api.environment, "FANRUN_OWNER": who}) for who in ("ann", "ben")
     ]
     for count, fab in enumerate(fleets, start=1):
-        config = fab.home / "sky" / "ssh_config"
-        process = fab.start("up", "--hosts=1", "--provider=ec2", ALLOW)
-        wait_until(lambda config=config: config.exists() and "Host worker-1" in config.read_text())  # type: ignore[misc]
-        process.kill()
-        process.communicate()
+        launched(fab, "worker-1", "--hosts=1", "--provider=ec2", ALLOW)
         assert len(api.alive()) == 2 * count
     other = Fab(tmp_path / "elsewhere", "sky", environment=fleets[0].environment)
     assert f"was begun in {fleets[0].home / 'sky'}" in other("up", "--provider=ec2", ALLOW, code=1).stderr
