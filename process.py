@@ -18,17 +18,25 @@ import time
 from contextlib import closing, suppress
 from itertools import islice, takewhile
 from os.path import dirname, isfile, join, realpath, splitext
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:  # other modules are imported where needed: batches are many and small, Ctrl-C may be early
     from collections.abc import Callable, Generator, Iterable, Iterator
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
-    from PIL import Image
+    from PIL import Image, ImageFile
 
     Task = tuple[str, str, str, str]  # relative path, input file, final and temporary name of the result
     Result = tuple[str, str | None, float]  # relative path, None or why it failed, seconds
+
+MOST_PIXELS = 24_000_000  # what a service may be asked to decode
+UPRIGHT = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # EXIF's orientation -> the Image.Transpose that undoes it
+BEGINNINGS = {  # of files -> format and Pillow's plugin for it
+    b"\xff\xd8\xff": ("JPEG", "Jpeg"), b"\x89PNG\r\n\x1a\n": ("PNG", "Png"), b"GIF8": ("GIF", "Gif"),
+    b"BM": ("BMP", "Bmp"), b"RIFF": ("WEBP", "WebP"), b"II*\0": ("TIFF", "Tiff"), b"MM\0*": ("TIFF", "Tiff"),
+    b"II+\0": ("TIFF", "Tiff"), b"MM\0+": ("TIFF", "Tiff"),
+}  # fmt: skip
 
 stopped: list[int] = []  # the signals that told this program to stop
 
@@ -36,6 +44,128 @@ stopped: list[int] = []  # the signals that told this program to stop
 def rotate(image: Image.Image) -> Image.Image:
     """Turn an image by 90 degrees counter-clockwise: (width, height) becomes (height, width)."""
     return image.rotate(90, expand=True)
+
+
+class Operations(NamedTuple):
+    """What is to be done to an image, in this order: upright as EXIF says, scaled, made gray, rotated."""
+
+    width: int = 0
+    """Pixels; 0 of both: not scaled; 0 of one: it follows from the other."""
+    height: int = 0
+    how: str = "exact"
+    """exact: to this very size; fit: to the largest inside it; cover: to fill it, what hangs over is cut off evenly."""
+    margin: float = 0.0
+    """The share of each side by which an image may differ and is not scaled."""
+    grayscale: bool = False
+    rotate: int = 0
+    """Degrees counter-clockwise: 0, 90, 180 or 270."""
+
+
+class Header(NamedTuple):
+    """What an image says of itself: pixels as they are shown, `turned`: its EXIF tells to turn or mirror it."""
+
+    format: str
+    width: int
+    height: int
+    mode: str
+    turned: bool
+
+
+class Refused(ValueError):
+    """An image that can't be processed; `kind`: empty, not an image, truncated, unsupported or too large."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def open_image(source: IO[bytes], most_pixels: int | None = None) -> ImageFile.ImageFile:
+    """Read an image's header, nothing else; raises Refused."""
+    from importlib import import_module
+
+    from PIL import Image
+
+    source.seek(0)
+    head = source.read(16)
+    if not head:
+        raise Refused("empty", "the image is empty")
+    name, plugin = next((BEGINNINGS[magic] for magic in BEGINNINGS if head.startswith(magic)), ("", ""))
+    if not name:
+        Image.init()
+        known = any(accept and accept(head) is True for _, accept in Image.OPEN.values())
+        raise Refused(*(("unsupported", "images of this format are not supported") if known else
+                        ("not an image", "this is not an image")))  # fmt: skip
+    import_module(f"PIL.{plugin}ImagePlugin")
+    try:
+        image = Image.open(source, formats=[name])
+    except Image.DecompressionBombError:
+        raise Refused("too large", "the image has too many pixels") from None
+    except Exception:
+        raise Refused("truncated", "the image is damaged or cut off") from None
+    if most_pixels is not None and image.width * image.height > most_pixels:
+        raise Refused("too large", f"the image has {image.width} x {image.height} pixels, at most {most_pixels} may be")
+    return image
+
+
+def orientation(image: Image.Image) -> int:
+    """Tell how EXIF wants an image to be shown, 1 to 8: as far as its header says, no pixel is decoded."""
+    from PIL import Image
+
+    with suppress(Exception):  # EXIF that can't be read says nothing
+        # Not the PNG plugin's own: it decodes all pixels to look behind them.
+        found = Image.Image.getexif(image).get(0x0112, 1)
+        return found if found in UPRIGHT else 1
+    return 1
+
+
+def inspect(source: IO[bytes], most_pixels: int | None = None) -> Header:
+    """Tell what an image is by its header alone; raises Refused, also when it has more than so many pixels."""
+    with open_image(source, most_pixels) as image:
+        turn, (width, height) = orientation(image), image.size
+        if turn > 4 and image.format != "TIFF":  # whose plugin has swapped them already
+            width, height = height, width
+        return Header("JPEG" if image.format == "MPO" else str(image.format), width, height, image.mode, turn > 1)
+
+
+def target_size(size: tuple[int, int], wish: Operations) -> tuple[int, int] | None:
+    """Tell to which size (width, height) one of `size` is scaled; None: it is not scaled."""
+    if not (wish.width or wish.height):
+        return None
+    width = wish.width or max(1, round(size[0] * wish.height / size[1]))
+    height = wish.height or max(1, round(size[1] * wish.width / size[0]))
+    if wish.how == "fit":
+        share = min(width / size[0], height / size[1])
+        width, height = max(1, round(size[0] * share)), max(1, round(size[1] * share))
+    if abs(size[0] - width) <= wish.margin * width and abs(size[1] - height) <= wish.margin * height:
+        return None
+    return width, height
+
+
+def transform(source: IO[bytes], target: IO[bytes], wish: Operations, most_pixels: int | None = None) -> None:
+    """Do the operations to an image and write it in the format it came in; raises Refused."""
+    from PIL import Image, ImageOps
+
+    with open_image(source, most_pixels) as opened:
+        name = "JPEG" if opened.format == "MPO" else str(opened.format)
+        try:
+            image = ImageOps.exif_transpose(opened)
+        except Exception:
+            raise Refused("truncated", "the image is damaged or cut off") from None
+    size = target_size(image.size, wish)
+    if size and most_pixels is not None and size[0] * size[1] > most_pixels:
+        raise Refused("too large", f"a result of {size[0]} x {size[1]} pixels is too large")
+    if size and image.mode in ("1", "P"):
+        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    if size and wish.how == "cover":
+        image = ImageOps.fit(image, size, Image.Resampling.LANCZOS)
+    elif size:
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    if wish.grayscale and image.mode != "L":
+        image = image.convert("LA" if "A" in image.mode else "L")
+    if wish.rotate:
+        image = image.transpose({90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180,
+                                 270: Image.Transpose.ROTATE_270}[wish.rotate])  # fmt: skip
+    image.save(target, name, **({"quality": 95} if name == "JPEG" else {}))
 
 
 def process(key: str, source: str, target: str, partial: str) -> Result:
