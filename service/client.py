@@ -1,0 +1,86 @@
+"""Sends an image, or a URL, to the API: python service/client.py IMAGE|URL [-o OUT]."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+if not __package__:  # as python service/client.py
+    sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+import grpc
+
+from service.protos import imagescaler_pb2 as pb
+from service.protos import imagescaler_pb2_grpc as pb_grpc
+from service.settings import MESSAGE
+
+OPTIONS = [("grpc.max_receive_message_length", MESSAGE), ("grpc.max_send_message_length", MESSAGE)]
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        "service/client.py", description="Send an image to the API and keep what comes back."
+    )
+    parser.add_argument("image", metavar="IMAGE|URL", help="a file, or an http or https URL that the API fetches")
+    parser.add_argument(
+        "-o", "--output", metavar="OUT", type=Path, help="where to (default: IMAGE's name, .out before its ending)"
+    )
+    parser.add_argument("--server", metavar="HOST:PORT", default="localhost:50051", help="default: localhost:50051")
+    parser.add_argument("--timeout", metavar="SECONDS", type=float, default=30.0, help="default: 30")
+    parser.add_argument("--ca", metavar="FILE", type=Path, help="speak TLS; the server's authority")
+    parser.add_argument("--cert", metavar="FILE", type=Path, help="a certificate to show")
+    parser.add_argument("--key", metavar="FILE", type=Path, help="its key")
+    parser.add_argument(
+        "--token-file", metavar="FILE", type=Path, help="a file that holds the bearer token (else: IMAGESCALER_TOKEN)"
+    )
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Send, save, and tell in a line what was done; returns the exit code."""
+    options = parse()
+    url = options.image.startswith(("http://", "https://"))
+    name = Path(options.image.rpartition("/")[2].partition("?")[0] or "image") if url else Path(options.image)
+    output = options.output or name.with_suffix(f".out{name.suffix}")
+    try:
+        content = b"" if url else name.read_bytes()
+        token = options.token_file.read_text().strip() if options.token_file else os.getenv("IMAGESCALER_TOKEN", "")
+        files = [path.read_bytes() if path else None for path in (options.ca, options.key, options.cert)]
+        source = pb.ImageSource(http_uri=options.image) if url else None
+        reply, trailers = send(options, pb.Image(content=content, source=source), token, files)
+        output.write_bytes(reply.content)
+    except OSError as error:
+        print(f"service/client.py: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
+    except grpc.RpcError as error:
+        print(f"service/client.py: {error.code().name}: {error.details()}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    told = {key: trailers.get(key, "?") for key in ("x-source-size", "x-target-size", "x-decision", "server-timing")}
+    print(f"{output}: {' -> '.join(list(told.values())[:2])}, {told['x-decision']} ({told['server-timing']})")
+    return 0
+
+
+def send(
+    options: argparse.Namespace, image: pb.Image, token: str, files: list[bytes | None]
+) -> tuple[pb.ScaleImageReply, dict[str, str]]:
+    """Call the API; returns its reply and trailers, raises grpc.RpcError."""
+    metadata = (("authorization", f"Bearer {token}"),) if token else ()
+    if files[0]:
+        channel = grpc.secure_channel(options.server, grpc.ssl_channel_credentials(*files), options=OPTIONS)
+    else:
+        channel = grpc.insecure_channel(options.server, options=OPTIONS)
+    with channel:
+        stub = pb_grpc.ImageScalerStub(channel)
+        reply, call = stub.ScaleImage.with_call(
+            pb.ScaleImageRequest(image=image), timeout=options.timeout, metadata=metadata, wait_for_ready=False
+        )
+        return reply, {key: str(value) for key, value in call.trailing_metadata()}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

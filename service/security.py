@@ -1,0 +1,101 @@
+"""Who may call: TLS from files, bearer tokens, calls a second."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+
+from service.errors import Exhausted, Unauthenticated
+from service.settings import Server
+
+
+def server_credentials(settings: Server) -> grpc.ServerCredentials | None:
+    """TLS as the settings have it, None without; with `client_ca` every client must show a certificate."""
+    if not (settings.tls_cert and settings.tls_key):
+        return None
+    authority = settings.client_ca.read_bytes() if settings.client_ca else None
+    pair = (settings.tls_key.read_bytes(), settings.tls_cert.read_bytes())
+    return grpc.ssl_server_credentials([pair], root_certificates=authority, require_client_auth=authority is not None)
+
+
+def channel_credentials(
+    authority: Path | None, cert: Path | None = None, key: Path | None = None
+) -> grpc.ChannelCredentials | None:
+    """TLS towards a server whose certificate `authority` made, None without."""
+    if not authority:
+        return None
+    return grpc.ssl_channel_credentials(
+        authority.read_bytes(), key.read_bytes() if key else None, cert.read_bytes() if cert else None
+    )
+
+
+class Bucket:
+    """A token bucket: `rate` calls a second, and as many at once as a second has."""
+
+    def __init__(self, rate: float, now: Callable[[], float]) -> None:
+        self.rate, self.now = rate, now
+        self.most = self.left = max(1.0, rate)
+        self.seen = now()
+
+    def take(self) -> None:
+        """Take a call's share; raises Exhausted, which tells when there is one again."""
+        now = self.now()
+        self.left, self.seen = min(self.most, self.left + (now - self.seen) * self.rate), now
+        if self.left < 1:
+            raise Exhausted(
+                f"more than {self.rate:g} calls a second: wait a little", retry_after=(1 - self.left) / self.rate
+            )
+        self.left -= 1
+
+
+class Doorkeeper:
+    """Lets in who shows a known token, so often a second; everybody where there is no file of tokens."""
+
+    def __init__(self, file: Path | None = None, rate: float = 0, now: Callable[[], float] = time.monotonic) -> None:
+        """Read the tokens; raises ValueError for a line that is none."""
+        self.tokens = read_tokens(file.read_text("utf-8")) if file else {}
+        self.open = file is None
+        self.buckets = {name: Bucket(rate, now) for name in self.tokens} if rate else {}
+
+    def check(self, authorization: str) -> str:
+        """The name of who shows this `authorization` header; raises Unauthenticated, Exhausted."""
+        if self.open:
+            return ""
+        scheme, _, token = authorization.partition(" ")
+        shown = hashlib.sha256(token.strip().encode()).digest()
+        # Every token is compared, and in constant time: how long it takes tells nothing.
+        names = [name for name, known in self.tokens.items() if hmac.compare_digest(known, shown)]
+        if scheme.lower() != "bearer" or not names:
+            raise Unauthenticated("send a token that is known here: metadata authorization: Bearer TOKEN")
+        if names[0] in self.buckets:
+            self.buckets[names[0]].take()
+        return names[0]
+
+
+def read_tokens(text: str) -> dict[str, bytes]:
+    """Name -> SHA-256 of the token, from lines NAME TOKEN or NAME sha256:HEX; raises ValueError, telling no token."""
+    found: dict[str, bytes] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        if len(words) != 2 or words[0] in found:
+            raise ValueError(f"line {number} is no NAME TOKEN with a name of its own")
+        name, token = words
+        if token.startswith("sha256:"):
+            if not re.fullmatch(r"sha256:[0-9a-f]{64}", token):
+                raise ValueError(f"line {number} has no 64 hexadecimal digits after sha256:")
+            found[name] = bytes.fromhex(token[7:])
+        elif len(token) < 16:
+            raise ValueError(f"line {number} has a token of less than 16 characters, which can be guessed")
+        else:
+            found[name] = hashlib.sha256(token.encode()).digest()
+    if not found:
+        raise ValueError("there is no token in it")
+    return found
