@@ -24,7 +24,7 @@ from service.balancing import open_channel, read_target
 from service.calls import Context, remaining
 from service.errors import Exhausted, InvalidImage, InvalidRequest, ServiceError, from_processor
 from service.fetch import Fetcher
-from service.logs import REQUEST_ID, request_id
+from service.logs import REQUEST_ID, log, request_id
 from service.metrics import ScalerMetrics
 from service.protos import imageprocessor_pb2, imageprocessor_pb2_grpc
 from service.protos import imagescaler_pb2 as pb
@@ -170,6 +170,7 @@ class Servicer(pb_grpc.ImageScalerServicer):
         try:
             reply = await call
         except grpc.aio.AioRpcError as error:
+            log.warning("processor", extra={"fields": {"code": error.code().name, "reason": error.details()}})
             raise from_processor(error) from error
         clock.stages += [str(value) for key, value in await call.trailing_metadata() if key == "server-timing"]
         return bytes(reply.image)

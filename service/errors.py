@@ -112,7 +112,7 @@ def from_processor(error: grpc.aio.AioRpcError) -> ServiceError:
         return Exhausted("the processors are full: try again later", retry_after=retry_after(error))
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return TooLate("no processor was done in time: allow more of it")
-    if code is grpc.StatusCode.UNAVAILABLE:
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
         return Unavailable("no processor can be reached: try again later")
     return ServiceError(BUG)
 

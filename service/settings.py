@@ -198,7 +198,7 @@ def add_common(parser: Parser, port: int, age: str) -> None:
 def read_api(argv: Sequence[str], environment: Mapping[str, str]) -> Api:
     """The API's settings; exits 2 with one line where they can't be meant."""
     parser = Parser("service.api", "IMAGESCALER", environment, "Scales images: imagescaler.ImageScaler over gRPC.")
-    add_common(parser, 50051, "60")
+    add_common(parser, 50051, "30")
     parser.flag("processor", "localhost:50052", str, "a name with its port, dns:///NAME:PORT, or IP:PORT,IP:PORT,…")
     parser.flag("processor-ca", "", file, "speak TLS to processors, whose certificates this authority made")
     parser.flag("processor-cert", "", file, "certificate to show to processors")

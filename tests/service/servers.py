@@ -14,7 +14,7 @@ import sys
 import threading
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ BIG = [("grpc.max_receive_message_length", 2**25), ("grpc.max_send_message_lengt
 class Served:
     """A server of ours in a process of its own; `log` is what it wrote."""
 
-    def __init__(self, log: Path, name: str, *flags: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, log: Path, name: str, *flags: str, environment: dict[str, str] | None = None) -> None:
         argv = [sys.executable, "-m", f"service.{name}", *flags]
         own = {key: value for key, value in os.environ.items() if not key.startswith(("IMAGE", "GRPC_"))}
         self.file = log
@@ -56,7 +56,7 @@ class Served:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.ready['metrics']}/metrics", timeout=5) as answer:
             lines = answer.read().decode().splitlines()
         words = [line.rpartition(" ") for line in lines if not line.startswith("#")]
-        return Counter({name: float(value) for name, _, value in words})  # type: ignore[misc]
+        return Counter({name: float(value) for name, _, value in words})
 
     def handled(self, code: str = "OK") -> float:
         """How many calls ended so."""
@@ -81,20 +81,22 @@ class Farm:
     def __init__(self, folder: Path) -> None:
         self.folder, self.all = folder, list[Served]()
 
-    def launch(self, name: str, *flags: str, host: str = "127.0.0.1", port: int = 0, **variables: str) -> Served:
+    def launch(
+        self, name: str, *flags: str, host: str = "127.0.0.1", port: int = 0, environment: dict[str, str] | None = None
+    ) -> Served:
         """Begin a server; flags later in the line win."""
         common = ["--listen", f"{host}:{port}", "--metrics", "127.0.0.1:0", "--announce", "0.5"]
         log = self.folder / f"{name}-{len(self.all)}.log"
-        self.all.append(Served(log, name, *common, *flags, environment=variables))
+        self.all.append(Served(log, name, *common, *flags, environment=environment))
         return self.all[-1]
 
     def processor(self, *flags: str, host: str = "127.0.0.1", port: int = 0) -> Served:
         """A processor that answers."""
         return self.launch("processor", *flags, host=host, port=port).wait_ready()
 
-    def api(self, *flags: str, **variables: str) -> Served:
+    def api(self, *flags: str, environment: dict[str, str] | None = None) -> Served:
         """An API that answers."""
-        return self.launch("api", *flags, **variables).wait_ready()
+        return self.launch("api", *flags, environment=environment).wait_ready()
 
     def pair(self, *flags: str) -> tuple[Served, Served]:
         """An API and its one processor."""
@@ -139,7 +141,7 @@ class Question(socketserver.BaseRequestHandler):
 
 
 class Origin(ThreadingHTTPServer):
-    """An HTTP server whose answers the test writes: path -> a function of the handler; `seen` are the paths asked for."""
+    """An HTTP server of pages: path -> a function of the handler; `seen` are the paths asked for."""
 
     daemon_threads = True
 
