@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 import time
@@ -19,6 +20,7 @@ from service.settings import IMAGE, Network
 
 REDIRECTS, CONNECT, SECONDS = 3, 2.0, 5.0
 HEADERS = {"accept": "image/*", "accept-encoding": "identity", "user-agent": "imagescaler"}
+HOST = re.compile(rb"[\w.-]{1,253}|[0-9a-fA-F:.%]{2,60}", re.ASCII)
 Resolve = Callable[[str, int], list[str]]
 
 
@@ -62,8 +64,8 @@ def check_url(url: httpx.URL) -> None:
     """Raise InvalidUrl unless it is http or https, with a host and without user info."""
     if url.scheme not in ("http", "https"):
         raise InvalidUrl("only http and https URLs are fetched")
-    if not url.host:
-        raise InvalidUrl("the URL names no host")
+    if not HOST.fullmatch(url.raw_host) or not 0 < (url.port or 1) < 65_536:
+        raise InvalidUrl("the URL names no host, or a port that can't be")
     if url.userinfo:
         raise InvalidUrl("the URL holds a user or password: give one without")
 
@@ -98,8 +100,6 @@ class Fetcher:
             return await asyncio.wait_for(self.follow(url), SECONDS)
         except asyncio.TimeoutError:
             raise TooLate(f"the origin took longer than {SECONDS:g} s") from None
-        except httpx.InvalidURL:
-            raise OriginRefuses("the origin redirects to what is no URL") from None
         except httpx.RequestError:
             raise Unavailable("the origin can't be reached or broke off: try again later") from None
 

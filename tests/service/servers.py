@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 
@@ -196,10 +196,18 @@ def content(image: bytes = b"", uri: str = "") -> imagescaler_pb2.ScaleImageRequ
     return imagescaler_pb2.ScaleImageRequest(image=imagescaler_pb2.Image(content=image, source=source))
 
 
-def failure(call: Callable[[], object]) -> grpc.RpcError:
-    """The error that a call must end with."""
+class Failure(NamedTuple):
+    """How a call failed."""
+
+    code: str
+    details: str
+    trailers: dict[str, str | bytes]
+
+
+def failure(call: Callable[[], object]) -> Failure:
+    """How a call fails, which it must."""
     try:
         call()
     except grpc.RpcError as error:
-        return error
+        return Failure(error.code().name, error.details() or "", dict(error.trailing_metadata() or ()))  # type: ignore[arg-type]
     raise AssertionError("it went well")
