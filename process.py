@@ -191,7 +191,7 @@ def decode(image: ImageFile.ImageFile, source: IO[bytes]) -> None:
     end = True
     try:
         image.load()
-        if image.format == "PNG":  # Pillow stands behind the end's name now, or where the file was cut
+        if image.format == "PNG" and not getattr(image, "is_animated", False):  # Pillow has read as far as that now
             source.seek(-4, 1)
             end = source.read(8) == b"IEND\xaeB`\x82"
         elif image.format == "GIF":
