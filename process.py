@@ -398,9 +398,16 @@ def walk(root: str) -> Iterator[str]:
             yield folder
 
 
-def list_tasks(source: str, output: str, wish: Operations | None) -> Iterator[Task]:
-    """Yield a task for each file under `source`."""
-    for key in walk(source):
+def walk_shard(root: str, number: int, shards: int) -> Iterator[str]:
+    """Yield walk's paths that are in that shard, from 0: by a hash of the path alone, so nobody need see the others."""
+    from binascii import crc32
+
+    return (key for key in walk(root) if crc32(os.fsencode(key)) % shards == number)
+
+
+def list_tasks(source: str, output: str, wish: Operations | None, shard: tuple[int, int] = (0, 1)) -> Iterator[Task]:
+    """Yield a task for each file under `source` that is in the shard."""
+    for key in walk_shard(source, *shard):
         partial = join(output, dirname(key), f".{os.urandom(8).hex()}.tmp")
         yield key, join(source, key), join(output, key), partial, wish
 
@@ -510,6 +517,17 @@ def share_of(text: str) -> float:
     raise ArgumentTypeError("give a share below 1, as in 0.05 or 5%")
 
 
+def shard_of(text: str) -> tuple[int, int]:
+    """Read 0/4."""
+    from argparse import ArgumentTypeError
+
+    with suppress(ValueError):
+        number, shards = (int(side) for side in text.split("/"))
+        if 0 <= number < shards:
+            return number, shards
+    raise ArgumentTypeError("give K/N, with K from 0 to N-1, as in 0/4")
+
+
 def wish_of(options: argparse.Namespace, parser: argparse.ArgumentParser) -> Operations | None:
     """Tell which operations are asked for; None: none."""
     if options.size is None and (options.how or options.margin):
@@ -521,8 +539,8 @@ def wish_of(options: argparse.Namespace, parser: argparse.ArgumentParser) -> Ope
     return Operations(width, height, how, margin, options.grayscale, options.rotate or 0)
 
 
-def parse() -> tuple[str, str, int, int, Operations | None]:
-    """Return INPUT, OUTPUT (which is made), the workers, the open report and the operations; raises SystemExit."""
+def parse() -> tuple[str, str, int, int, Operations | None, tuple[int, int]]:
+    """Return INPUT, OUTPUT (which is made), workers, the open report, operations and the shard; raises SystemExit."""
     import argparse
 
     parser = argparse.ArgumentParser("process.py", description="Rotate the images under INPUT into OUTPUT.")
@@ -530,6 +548,7 @@ def parse() -> tuple[str, str, int, int, Operations | None]:
     parser.add_argument("output", metavar="OUTPUT", help="the folder to fill, made when missing")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     parser.add_argument("--workers", metavar="N", type=int, default=cores, help="default: one a core")
+    parser.add_argument("--shard", metavar="K/N", type=shard_of, default=(0, 1), help="of N shards, only K (from 0)")
     group = parser.add_argument_group("operations", "with any of them: these alone, and upright as EXIF says")
     group.add_argument("--size", metavar="WxH", type=size_of, help="scale, as in 1024x768; 1024x: keep the ratio")
     group.add_argument("--how", choices=("exact", "fit", "cover"), help="to that size (default), inside it, filling it")
@@ -551,7 +570,7 @@ def parse() -> tuple[str, str, int, int, Operations | None]:
         log = os.open(os.getenv("FANRUN_REPORT") or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     except OSError as error:
         parser.exit(2, f"process.py: error: {printable(str(error.filename))}: {error.strerror}\n")
-    return options.input, options.output, options.workers, log, wish
+    return options.input, options.output, options.workers, log, wish, options.shard
 
 
 def main() -> int:
@@ -559,9 +578,10 @@ def main() -> int:
     for number in (each for each in signal.Signals if each.name in ("SIGHUP", "SIGINT", "SIGTERM")):
         if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
             signal.signal(number, lambda number, _: stopped.append(number))
-    source, output, workers, report, wish = parse()
-    if not (files := sum(1 for _ in islice(walk(source), 2))) and not stopped:
-        print(f"process.py: nothing to do: no file under {printable(source)}", file=sys.stderr)
+    source, output, workers, report, wish, shard = parse()
+    if not (files := sum(1 for _ in islice(walk_shard(source, *shard), 2))) and not stopped:
+        where = printable(source) if shard[1] == 1 else f"{printable(source)} in shard {shard[0]}/{shard[1]}"
+        print(f"process.py: nothing to do: no file under {where}", file=sys.stderr)
         return 0
     import logging
 
@@ -570,7 +590,7 @@ def main() -> int:
     Image.preinit()  # once, before children are forked
     logging.captureWarnings(True)
     logging.disable()  # a line on stderr is a failed file
-    tasks = list_tasks(source, output, wish)
+    tasks = list_tasks(source, output, wish, shard)
     serial = (process(*task) for task in tasks)
     with closing(run_pool(tasks, workers) if min(files, workers) > 1 else serial) as results:
         if not os.isatty(2):
@@ -578,7 +598,7 @@ def main() -> int:
         from tqdm import tqdm
 
         tqdm.monitor_interval = 0  # its thread would be there when children are forked
-        total, columns = sum(1 for _ in walk(source)), os.get_terminal_size(2).columns or 80  # some say 0
+        total, columns = sum(1 for _ in walk_shard(source, *shard)), os.get_terminal_size(2).columns or 80  # some say 0
         return record(tqdm(results, total=total, unit="file", ncols=columns, nrows=9), report, tqdm.write)
 
 
