@@ -1,4 +1,4 @@
-"""Builds the image of process.py with the docker of this machine, whatever network it stands in."""
+"""Builds the images of process.py and of the services with this machine's docker, whatever network it stands in."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from provision.errors import ImageError, ToolMissing, UsageError
 
 SOURCES: tuple[str, ...] = ("Dockerfile", "process.py", "requirements/image.txt")
+SERVICE_LOCKS = ("requirements/image.txt", "requirements/service.txt")
 BASE = "debian:trixie-slim"
 INSTALL_DOCKER = "install it (script/setup does it on Debian and Ubuntu; on macOS install Docker Desktop)"
 START_DOCKER = "start Docker (script/setup does it on Debian and Ubuntu; on macOS start Docker Desktop)"
@@ -53,17 +54,23 @@ class Settings:
     loopback: bool = False
 
 
-def source_hash(root: Path) -> str:
-    """Return 64 hex digits that change when, and only when, SOURCES do; raises UsageError if one is not there."""
+def service_sources(root: Path) -> tuple[str, ...]:
+    """Return what the services' image is made of besides that of process.py, under `root`; its Dockerfile first."""
+    programs = sorted(str(path.relative_to(root)) for path in (root / "service").rglob("*.py"))
+    return ("service/Dockerfile", *SERVICE_LOCKS, *programs)
+
+
+def source_hash(root: Path, sources: Sequence[str] = SOURCES) -> str:
+    """Return 64 hex digits that change when, and only when, the sources do; raises UsageError if one is not there."""
     digest = hashlib.sha256()
-    for name in SOURCES:
+    for name in sources:
         content = read_source(root, name)
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
 
 
 def read_source(root: Path, name: str) -> bytes:
-    """Read one of SOURCES; raises UsageError if it can't be read."""
+    """Read one of the sources; raises UsageError if it can't be read."""
     try:
         return (root / name).read_bytes()
     except OSError as error:
@@ -72,10 +79,21 @@ def read_source(root: Path, name: str) -> bytes:
 
 
 def build_argv(
-    context: Path, tag: str, *, platform: str = "", proxies: Sequence[str] = (), loopback: bool = False
+    context: Path,
+    tag: str,
+    *,
+    platform: str = "",
+    proxies: Sequence[str] = (),
+    loopback: bool = False,
+    process: str = "",
 ) -> list[str]:
-    """Return the command that builds the folder `context` into the image `tag`; `platform`: as linux/arm64."""
+    """Return the command that builds the folder `context` into the image `tag`; `platform`: as linux/arm64.
+
+    With `process`, the tag of process.py's image, it is the services' that is built.
+    """
     options = [option for name in proxies for option in ("--build-arg", name)]
+    if process:
+        options += ["--file", str(context / "service/Dockerfile"), "--build-arg", f"PROCESS={process}"]
     if platform:
         options += ["--platform", platform]
     if loopback:
@@ -83,11 +101,12 @@ def build_argv(
     return ["docker", "build", "--force-rm", "--tag", tag, *options, str(context)]
 
 
-def build(root: Path, tag: str, *, log: Callable[[str], None], platform: str = "") -> str:
+def build(root: Path, tag: str, *, log: Callable[[str], None], platform: str = "", process: str = "") -> str:
     """Build process.py's image from the sources under `root`, tag it, and return its id (sha256:...).
 
+    With `process`, the tag of that image, build the services' on top of it.
     `log` gets each line of docker's output; without `platform` it is docker's own.  Nothing is sent to docker but
-    SOURCES and the machine's settings; the latter stay in this docker's build cache and are not in the image.
+    the sources and the machine's settings; the latter stay in this docker's build cache and are not in the image.
     Raises ToolMissing without a docker, ImageError if the image can't be built, UsageError without sources.
     """
     ensure_client_docker()
@@ -95,11 +114,13 @@ def build(root: Path, tag: str, *, log: Callable[[str], None], platform: str = "
     settings = machine_settings(os.environ)
     with tempfile.TemporaryDirectory(prefix="fanrun-build-") as folder:
         context = Path(folder)
-        for name in SOURCES:
+        for name in service_sources(root) if process else SOURCES:
             write(context / name, read_source(root, name))
         for name, content in settings.files.items():
             write(context / "build-settings" / name, content)
-        argv = build_argv(context, tag, platform=platform, proxies=settings.proxies, loopback=settings.loopback)
+        argv = build_argv(
+            context, tag, platform=platform, process=process, proxies=settings.proxies, loopback=settings.loopback
+        )
         stream(argv, tag, log)
     return image_id(tag)
 

@@ -21,6 +21,7 @@ def can_plot() -> bool:
 def draw(report: Mapping[str, Any], suffix: str) -> bytes:
     """Return a picture of service/load.py's report, in one of FORMATS."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import ScalarFormatter
 
     series = report["series"]
     seconds = [second["second"] + 0.5 for second in series]
@@ -30,7 +31,7 @@ def draw(report: Mapping[str, Any], suffix: str) -> bytes:
 
     unit = "requests/s" if report["mode"] == "rate" else "at once"
     rate.plot(seconds, [second["asked"] for second in series], color="gray", linestyle="--", label=f"asked, {unit}")
-    rate.plot(seconds, [second["ok"] for second in series], color="tab:green", label="answered a second")
+    rate.plot(seconds, [second["ok"] for second in series], color="black", label="answered a second")
     rate.set_ylim(bottom=0)
 
     for percent in PERCENTILES:
@@ -39,6 +40,8 @@ def draw(report: Mapping[str, Any], suffix: str) -> bytes:
     latency.set_ylabel("milliseconds")
     if report["ok"]:
         latency.set_yscale("log")
+        latency.yaxis.set_major_formatter(ScalarFormatter())  # 200, not 2 x 10^2
+        latency.yaxis.set_minor_formatter(ScalarFormatter())
 
     for code in report["codes"]:
         if code != OK:
@@ -50,7 +53,7 @@ def draw(report: Mapping[str, Any], suffix: str) -> bytes:
     for axes in (rate, latency, failures):
         axes.grid(visible=True, alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
-            axes.legend(loc="upper left")
+            axes.legend(loc="best")
     picture = io.BytesIO()
     figure.savefig(picture, format=suffix[1:])
     return picture.getvalue()

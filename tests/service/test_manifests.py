@@ -13,12 +13,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import grpc
 import kubernetes_validate
 import pytest
 import yaml
+from grpc_health.v1 import health_pb2
 
 from service import settings
 from service.protos import imageprocessor_pb2, imagescaler_pb2
+from tests.service.servers import Farm
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "manifests"
@@ -216,6 +219,22 @@ def test_probes_ask_for_what_the_program_answers(name: str, role: str) -> None:
     assert asked["startup"] == asked["liveness"] == {"port": port, "service": "liveness"}
     assert asked["readiness"] == {"port": port, "service": SERVICES[role]}
     assert only["args"] == [f"service.{role}"]
+
+
+@each_role
+def test_the_program_answers_the_probes(farm: Farm, role: str) -> None:
+    """As kubelet asks it, of a server that really runs."""
+    served = farm.launch(role).wait_ready()
+    only = container(find(BASE, "Deployment", role)["spec"]["template"]["spec"])
+    with grpc.insecure_channel(f"127.0.0.1:{served.ready['listen']}") as channel:
+        check = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            health_pb2.HealthCheckRequest.SerializeToString,
+            health_pb2.HealthCheckResponse.FromString,
+        )
+        for kind in ("startup", "liveness", "readiness"):
+            asked = health_pb2.HealthCheckRequest(service=only[f"{kind}Probe"]["grpc"]["service"])
+            assert check(asked, timeout=5).status == health_pb2.HealthCheckResponse.SERVING
 
 
 @each_service

@@ -87,10 +87,35 @@ def test_the_sources_are_those_the_dockerfile_copies() -> None:
     assert build.BASE in (ROOT / "Dockerfile").read_text()
 
 
-def test_the_image_is_of_the_same_version_as_the_project() -> None:
+def test_the_sources_of_the_services_are_those_their_dockerfile_copies() -> None:
+    copied = re.findall(r"^COPY (?!--from)(.*) \S+$", (ROOT / "service/Dockerfile").read_text(), re.MULTILINE)
+    names = {name for line in copied for name in line.split()}
+    assert names == {*build.SERVICE_LOCKS, "build-setting[s]", "service"}
+    sources = build.service_sources(ROOT)
+    assert {"service/api.py", "service/protos/imagescaler_pb2.py"} <= set(sources)
+    assert all(name.startswith("service/") for name in sources if name not in build.SERVICE_LOCKS)
+    assert build.BASE in (ROOT / "service/Dockerfile").read_text()
+
+
+def test_the_services_have_a_hash_of_their_own(root: Path) -> None:
+    (root / "service").mkdir()
+    (root / "service/Dockerfile").write_text("FROM process")
+    (root / "requirements/service.txt").write_text("grpcio")
+    before = build.source_hash(root), build.source_hash(root, build.service_sources(root))
+    (root / "service/api.py").write_text("new")
+    (root / "service/notes.txt").write_text("not in the image")
+    after = build.source_hash(root), build.source_hash(root, build.service_sources(root))
+    assert after[0] == before[0]
+    assert after[1] != before[1]
+    (root / "service/notes.txt").unlink()
+    assert build.source_hash(root, build.service_sources(root)) == after[1]
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "service/Dockerfile"])
+def test_the_images_are_of_the_same_version_as_the_project(name: str) -> None:
     version = re.search(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     assert version
-    assert f"ARG VERSION={version[1]}\n" in (ROOT / "Dockerfile").read_text()
+    assert f"ARG VERSION={version[1]}\n" in (ROOT / name).read_text()
 
 
 # ---- build_argv
@@ -107,6 +132,13 @@ def test_the_command_with_everything() -> None:
     assert argv == [
         "docker", "build", "--force-rm", "--tag", "t", "--build-arg", "http_proxy", "--build-arg", "NO_PROXY",
         "--platform", "linux/arm64", "--network", "host", "/context",
+    ]  # fmt: skip
+
+
+def test_the_command_for_the_services_names_what_they_stand_on() -> None:
+    assert build.build_argv(CONTEXT, "fanrun/service:x", process="fanrun/process:x") == [
+        "docker", "build", "--force-rm", "--tag", "fanrun/service:x", "--file", "/context/service/Dockerfile",
+        "--build-arg", "PROCESS=fanrun/process:x", "/context",
     ]  # fmt: skip
 
 
