@@ -12,3 +12,9 @@ seconds for clients to go elsewhere, then what runs is finished within `--grace`
 signal stops at once. Port 0 takes a free one; the ready line on stderr (JSON) names them:
 {"message": "ready", "listen": port, "metrics": port, …}.
 """
+
+import os
+
+# gRPC's core writes lines of its own to stderr, which is for JSON: its faults reach us as codes and exceptions.
+# Who wants to see them sets this, as GRPC_VERBOSITY=info; it is read when grpc is imported.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")

@@ -6,18 +6,17 @@ import asyncio
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import aio as health
-from grpc_health.v1.health_pb2 import HealthCheckResponse
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_reflection.v1alpha import reflection
 
-from service.calls import HEALTH, Calls
+from service.calls import HEALTH, Calls, Context
 from service.logs import begin_logs, log
 from service.metrics import serve_metrics
 from service.security import Doorkeeper, server_credentials
@@ -49,6 +48,23 @@ def options(settings: Server) -> list[tuple[str, int]]:
     ]
 
 
+class Health(health.HealthServicer):
+    """grpc.health.v1, whose watchers can be sent away: they would stay to the last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.watchers: set[asyncio.Task[object]] = set()
+
+    async def Watch(self, request: HealthCheckRequest, context: Context) -> None:
+        """Tell each change, until the client or this server goes."""
+        task = cast("asyncio.Task[object]", asyncio.current_task())
+        self.watchers.add(task)
+        try:
+            await super().Watch(request, context)
+        finally:
+            self.watchers.discard(task)
+
+
 class Running:
     """A server that answers: its gRPC port, its health, its end."""
 
@@ -56,7 +72,7 @@ class Running:
         self.settings, self.service = settings, service
         self.calls = Calls(doorkeeper, settings.deadline)
         self.server = grpc.aio.server(interceptors=[self.calls], options=options(settings))
-        self.health = health.HealthServicer()
+        self.health = Health()
         self.signals: asyncio.Queue[int] = asyncio.Queue()
 
     async def start(self) -> None:
@@ -102,7 +118,7 @@ class Running:
         drain.cancel()
         again.cancel()
         await self.server.stop(0)
-        log.info("stopped", extra={"fields": {"unfinished": self.calls.running}})
+        log.info("stopped")
 
     async def drain(self) -> None:
         """Say NOT_SERVING, give clients time to go elsewhere, take no more, finish what runs."""
@@ -110,12 +126,11 @@ class Running:
         for name in ("", self.service):
             await self.tell(name, HealthCheckResponse.NOT_SERVING)
         await asyncio.sleep(self.settings.announce)
-        # Those who watch our health do so until the connection ends: it is calls that are waited for.
-        stop, end = asyncio.ensure_future(self.server.stop(self.settings.grace)), time.monotonic() + self.settings.grace
-        while not stop.done() and time.monotonic() < end:
-            await asyncio.wait([stop], timeout=0.05)
-            if not self.calls.running:
-                return
+        stop = asyncio.ensure_future(self.server.stop(self.settings.grace))
+        await asyncio.sleep(0)  # it has begun: connections take no new call
+        for watcher in self.health.watchers:
+            watcher.cancel()
+        await stop
 
 
 def run(main: Callable[[], Coroutine[Any, Any, None]], name: str) -> int:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from service.protos import imageprocessor_pb2_grpc, imagescaler_pb2, imagescaler_pb2_grpc
 from tests.waiting import wait_until
@@ -194,6 +195,13 @@ def content(image: bytes = b"", uri: str = "") -> imagescaler_pb2.ScaleImageRequ
     """A request of the API."""
     source = imagescaler_pb2.ImageSource(http_uri=uri) if uri else None
     return imagescaler_pb2.ScaleImageRequest(image=imagescaler_pb2.Image(content=image, source=source))
+
+
+def health(channel: grpc.Channel, name: str = "", timeout: float = 5) -> str:
+    """What a server says of its health."""
+    stub: Any = health_pb2_grpc.HealthStub(channel)
+    reply = stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=timeout)
+    return str(health_pb2.HealthCheckResponse.ServingStatus.Name(reply.status))
 
 
 class Failure(NamedTuple):

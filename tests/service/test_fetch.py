@@ -11,19 +11,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import grpc
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from service.errors import RefusedAddress, ServiceError
 from service.fetch import Fetcher, resolve
 from service.settings import IMAGE
+from tests.service.authority import Authority
 from tests.service.conftest import picture
 from tests.service.servers import Origin, answer
 
@@ -192,39 +189,15 @@ def test_the_next_address_is_tried() -> None:
     assert asyncio.run(fetcher.fetch(f"http://two.test:{origin.server_address[1]}/")) == picture()
 
 
-def certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    """A certificate that signs itself, and its key, for `name`."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    who, now = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]), datetime.now(timezone.utc)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(who)
-        .issuer_name(who)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    paths = folder / "cert.pem", folder / "key.pem"
-    paths[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    form = serialization.PrivateFormat.PKCS8
-    paths[1].write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()),
-    )
-    return paths
-
-
 @contextmanager
 def secured(folder: Path, name: str) -> Iterator[tuple[Origin, Path]]:
-    """An origin of https whose certificate is for `name`."""
-    cert, key = certificate(folder, name)
+    """An origin of https whose certificate is for `name` and 127.0.0.1, and its authority."""
+    authority = Authority(folder)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert, key)
+    context.load_cert_chain(*authority.sign(name))
     origin = Origin({"/": answer(200, picture())})
     origin.socket = context.wrap_socket(origin.socket, server_side=True)
-    yield origin, cert
+    yield origin, authority.cert
 
 
 def test_https_checks_the_name_not_the_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
