@@ -18,6 +18,7 @@ def pytest_configure() -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--chaos-seeds", type=int, default=5, help="how many seeds of faults runs must survive (5)")
+    parser.addoption("--fuzz-seconds", type=float, default=8, help="how long broken bytes are sent to the service (8)")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

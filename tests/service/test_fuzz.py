@@ -1,0 +1,126 @@
+"""Random and broken bytes for both services: no crash, no leak, no bug; health answers all the while.
+
+`--fuzz-seconds=60` goes on for a minute; the suite has some seconds.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import grpc
+import pytest
+from PIL import Image
+
+from service.protos import imageprocessor_pb2 as pb
+from tests.service.conftest import picture
+from tests.service.servers import Farm, Served, content, health, scaler
+
+GOOD = ("OK", "INVALID_ARGUMENT", "PERMISSION_DENIED", "UNAVAILABLE")
+METHODS = ("/imagescaler.ImageScaler/ScaleImage", "/imageprocessor.ImageProcessor/Process")
+
+
+def modes() -> list[bytes]:
+    """Small images of every format and of many kinds."""
+    found = [picture(90, 70, kind) for kind in ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP")]
+    for mode, kind in [("CMYK", "JPEG"), ("L", "JPEG"), ("P", "PNG"), ("RGBA", "PNG"), ("I;16", "PNG"), ("1", "TIFF")]:
+        target = io.BytesIO()
+        Image.new("RGBA" if mode == "P" else mode, (50, 40)).convert(mode).save(target, kind)
+        found.append(target.getvalue())
+    frames, target = [Image.new("P", (30, 30), color) for color in range(3)], io.BytesIO()
+    frames[0].save(target, "GIF", save_all=True, append_images=frames[1:])
+    return [*found, target.getvalue()]
+
+
+def spoil(image: bytes, chance: random.Random) -> bytes:
+    """An image cut off, with bytes changed, repeated or taken out; or bytes that never were one."""
+    data = bytearray(image)
+    way = chance.randrange(6)
+    if way == 0:
+        del data[chance.randrange(len(data)) :]
+    elif way == 1:
+        return chance.randbytes(chance.randrange(300))
+    elif way == 2:
+        place = chance.randrange(len(data))
+        data[place:place] = data[: chance.randrange(200)]
+    elif way == 3:
+        place = chance.randrange(len(data))
+        del data[place : place + chance.randrange(1, 50)]
+    for _ in range(chance.choice((0, 1, 3, 20))):
+        if data:
+            # Headers are where the dangerous numbers are.
+            data[chance.randrange(min(len(data), chance.choice((40, 200, 10**6))))] = chance.choice(
+                (0, 1, 127, 128, 255)
+            )
+    return bytes(data)
+
+
+def request(method: str, image: bytes, chance: random.Random) -> bytes:
+    """A request with that image; a part of them no protobuf."""
+    raw = content(image, chance.choice(("", "http://127.0.0.1/", "\u2603"))).SerializeToString()
+    if method != METHODS[0]:
+        scale = pb.Scale(width=chance.choice((0, 1, 99, 2**32 - 1)), height=chance.choice((0, 1, 70, 70_000)))
+        wish = pb.ProcessRequest(image=image, grayscale=chance.random() < 0.5, rotate=chance.choice((0, 90, 270, 7)))
+        if chance.random() < 0.8:
+            wish.scale.CopyFrom(scale)
+        raw = wish.SerializeToString()
+    return spoil(raw, chance) if chance.random() < 0.2 else raw
+
+
+def ask(call: Callable[..., object], raw: bytes) -> str:
+    """The code that a call ends with."""
+    try:
+        call(raw, timeout=20)
+    except grpc.RpcError as error:
+        return str(error.code().name)
+    return "OK"
+
+
+@pytest.mark.alone
+def test_broken_bytes_break_nothing(farm: Farm, pytestconfig: pytest.Config) -> None:
+    api, served = farm.pair("--size", "64x48", "--grayscale")
+    seed = random.randrange(2**32)
+    chance, images, codes = random.Random(seed), modes(), Counter[tuple[str, str]]()
+    channels = [grpc.insecure_channel(f"127.0.0.1:{each.ready['listen']}") for each in (api, served)]
+    calls = dict(
+        zip(METHODS, (channel.unary_unary(m) for channel, m in zip(channels, METHODS, strict=True)), strict=True)
+    )
+    end, before = time.monotonic() + float(pytestconfig.getoption("--fuzz-seconds")), 0
+    while time.monotonic() < end:
+        for method, call in calls:
+            raw = request(method, spoil(chance.choice(images), chance), chance)
+            code = ask(call, raw)
+            codes[method, code] += 1
+            assert code in GOOD, (seed, code, raw[:2000])
+        if sum(codes.values()) % 200 == 0:
+            assert [health(channel, timeout=1) for channel in channels] == ["SERVING"] * 2
+        before = before or (api.memory() + served.memory() if sum(codes.values()) >= 1000 else 0)
+    assert all(codes[method, code] for method in METHODS for code in ("OK", "INVALID_ARGUMENT")), codes
+    assert not before or api.memory() + served.memory() < before + 60 * 2**20
+    for each in (api, served):
+        assert each.process.poll() is None
+        assert each.lines("a bug") == []
+
+
+@pytest.mark.alone
+def test_memory_is_flat_over_10_000_requests(farm: Farm) -> None:
+    api, served = farm.pair("--size", "32x24", "--grayscale")
+    # One channel a thread would be one connection; a few calls at once keep both servers busy.
+    image, stub = picture(48, 36), scaler(api)
+
+    def pour(count: int, at_once: int = 8) -> None:
+        for _ in range(count // at_once):
+            for call in [stub.ScaleImage.future(content(image), timeout=60) for _ in range(at_once)]:
+                assert call.result().content
+
+    def sizes(*all_: Served) -> list[int]:
+        return [each.memory() for each in all_]
+
+    pour(2_000)  # caches fill, threads start
+    before = sizes(api, served)
+    pour(10_000)
+    grown = [after - first for after, first in zip(sizes(api, served), before, strict=True)]
+    assert max(grown) < 8 * 2**20, grown
