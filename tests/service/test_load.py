@@ -24,6 +24,8 @@ import pytest
 from PIL import Image
 
 from service.protos import imagescaler_pb2, imagescaler_pb2_grpc
+from tests.service.authority import Authority
+from tests.service.servers import Farm
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -288,6 +290,33 @@ def test_it_draws_a_plot(images: Path) -> None:
     with Image.open(path) as picture:
         assert picture.format == "PNG"
         assert len(picture.convert("RGB").getcolors(2**24) or []) > 10
+
+
+def test_it_speaks_tls_and_shows_a_token_to_the_api_itself(farm: Farm, images: Path, tmp_path: Path) -> None:
+    authority, tokens, token = Authority(tmp_path), tmp_path / "tokens", tmp_path / "token"
+    pair = authority.sign("localhost")
+    tokens.write_text("loader secret-of-the-loader\n")
+    token.write_text("secret-of-the-loader\n")
+    processor = f"127.0.0.1:{farm.processor().ready['listen']}"
+    flags = ["--tls-cert", str(pair.cert), "--tls-key", str(pair.key), "--tokens", str(tokens), "--size", "6x4"]
+    target = f"localhost:{farm.api('--processor', processor, *flags).ready['listen']}"
+    arguments: list[str | Path] = [
+        "--images",
+        images,
+        "--target",
+        target,
+        "--ca",
+        authority.cert,
+        "--rate",
+        "10",
+        "--seconds",
+        "1",
+    ]
+    out, _ = load(*arguments, "--token-file", token)
+    assert out.startswith("10 of 10 requests answered")
+    out, _ = load(*arguments, code=1)
+    assert out.startswith("0 of 10 requests answered")
+    assert "UNAUTHENTICATED  10" in out
 
 
 def closed_port() -> int:
