@@ -85,16 +85,16 @@ def test_broken_bytes_break_nothing(farm: Farm, pytestconfig: pytest.Config) -> 
     seed = random.randrange(2**32)
     chance, images, codes = random.Random(seed), modes(), Counter[tuple[str, str]]()
     channels = [grpc.insecure_channel(f"127.0.0.1:{each.ready['listen']}") for each in (api, served)]
-    calls = dict(
-        zip(METHODS, (channel.unary_unary(m) for channel, m in zip(channels, METHODS, strict=True)), strict=True)
-    )
+    calls: list[tuple[str, Callable[..., object]]] = [
+        (name, channel.unary_unary(name)) for channel, name in zip(channels, METHODS, strict=True)
+    ]
     end, before = time.monotonic() + float(pytestconfig.getoption("--fuzz-seconds")), 0
     while time.monotonic() < end:
         for method, call in calls:
             raw = request(method, spoil(chance.choice(images), chance), chance)
             code = ask(call, raw)
             codes[method, code] += 1
-            assert code in GOOD, (seed, code, raw[:2000])
+            assert code in GOOD, (seed, code, raw[:2000], [line["error"] for line in served.lines("a bug")])
         if sum(codes.values()) % 200 == 0:
             assert [health(channel, timeout=1) for channel in channels] == ["SERVING"] * 2
         before = before or (api.memory() + served.memory() if sum(codes.values()) >= 1000 else 0)
