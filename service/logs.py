@@ -7,6 +7,7 @@ import logging
 import re
 import sys
 import uuid
+import warnings
 from contextvars import ContextVar
 from datetime import datetime, timezone
 
@@ -37,6 +38,10 @@ def begin_logs() -> None:
     handler.setFormatter(Json())
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     log.setLevel(logging.INFO)
+    # What decoders say of others' bytes is told to the callers. Ignored, not hidden: Python keeps each new warning's
+    # text for ever, and these texts hold numbers that whoever sends images can choose.
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
+    warnings.simplefilter("ignore")
 
 
 def take_request_id(given: str) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from invoke.collection import Collection
 
 import fabfile
+from service.settings import read_api, read_processor
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 CONTEXTS = {str(context.name): context for context in Collection.from_module(fabfile).to_contexts()}
@@ -33,6 +35,17 @@ def test_every_option_is_in_the_readme(task: str, flag: str) -> None:
 @pytest.mark.parametrize(("task", "flag"), OPTIONS)
 def test_every_option_has_a_help_text(task: str, flag: str) -> None:
     assert CONTEXTS[task].flags[flag].help
+
+
+@pytest.mark.parametrize("read", [read_api, read_processor])
+def test_every_flag_of_the_servers_is_in_the_readme(
+    read: Callable[[list[str], dict[str, str]], object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        read(["--help"], {})
+    flags = set(re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out)) - {"--help"}
+    assert {"--listen", "--metrics", "--deadline"} < flags
+    assert {flag for flag in flags if f"`{flag}" not in README.read_text("utf-8")} == set()
 
 
 @pytest.mark.parametrize("task", CONTEXTS)
