@@ -34,6 +34,7 @@ from service.server import CannotStart, Running, run
 from service.settings import IMAGE, PIXELS, Api, read_api
 
 NAME = pb.DESCRIPTOR.services_by_name["ImageScaler"].full_name
+PROCESSOR = imageprocessor_pb2.DESCRIPTOR.services_by_name["ImageProcessor"].full_name
 
 
 @dataclass
@@ -184,7 +185,7 @@ async def serve(settings: Api) -> None:
     except (ValueError, OSError, argparse.ArgumentTypeError) as error:
         raise CannotStart(f"--tokens or --processor can't be used: {error}") from None
     credentials = channel_credentials(settings.processor_ca, settings.processor_cert, settings.processor_key)
-    async with open_channel(target, credentials, settings.processor_name) as channel:
+    async with open_channel(target, PROCESSOR, credentials, settings.processor_name) as channel:
         running = Running(settings, NAME, doorkeeper)
         pb_grpc.add_ImageScalerServicer_to_server(Servicer(settings, channel), running.server)
         await running.start()

@@ -1,4 +1,4 @@
-"""The API's way to the processors: one channel, every replica in turn."""
+"""The way to a service: one channel, every replica in turn."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ import socket
 
 import grpc
 
-from service.protos import imageprocessor_pb2 as pb
 from service.settings import MESSAGE, address
 
-SERVICE = pb.DESCRIPTOR.services_by_name["ImageProcessor"].full_name
-CONFIG = {
-    "loadBalancingConfig": [{"round_robin": {}}],
-    # A replica that drains says so before it goes: no call is sent there any more.
-    "healthCheckConfig": {"serviceName": SERVICE},
-    "methodConfig": [
-        {
-            "name": [{"service": SERVICE}],
-            "retryPolicy": {  # processing is idempotent: the same bytes again give the same bytes
-                "maxAttempts": 5,
-                "initialBackoff": "0.05s",
-                "maxBackoff": "1s",
-                "backoffMultiplier": 3,
-                # CANCELLED is what a server's core says of a call that comes while it stops: it never began.
-                "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
-            },
-        }
-    ],
+RETRY = {  # each call is idempotent: the same bytes again give the same bytes
+    "maxAttempts": 5,
+    "initialBackoff": "0.05s",
+    "maxBackoff": "1s",
+    "backoffMultiplier": 3,
+    # CANCELLED is what a server's core says of a call that comes while it stops: it never began.
+    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
 }
 
 
-def options(name: str = "") -> list[tuple[str, int | str]]:
-    """What gRPC is told about the channel; times in milliseconds, `name` as in the processors' certificates."""
+def config(service: str) -> str:
+    """How calls of a service are dealt and tried again, as gRPC's service config."""
+    return json.dumps(
+        {
+            "loadBalancingConfig": [{"round_robin": {}}],
+            # A replica that drains says so before it goes: no call is sent there any more.
+            "healthCheckConfig": {"serviceName": service},
+            "methodConfig": [{"name": [{"service": service}], "retryPolicy": RETRY}],
+        }
+    )
+
+
+def options(service: str, name: str = "") -> list[tuple[str, int | str]]:
+    """What gRPC is told about a channel; times in milliseconds, `name` as in the servers' certificates."""
     return [
         ("grpc.max_receive_message_length", MESSAGE),
         ("grpc.max_send_message_length", MESSAGE),
-        ("grpc.service_config", json.dumps(CONFIG)),
+        ("grpc.service_config", config(service)),
         # What is larger than this buffer (256 KiB unless told) is never tried again.
         ("grpc.per_rpc_retry_buffer_size", 2 * MESSAGE),
         # A new replica is seen when a connection ends, but by default no sooner than 30 s after the last look.
@@ -80,8 +80,10 @@ def is_ip(host: str) -> bool:
     return True
 
 
-def open_channel(target: str, credentials: grpc.ChannelCredentials | None, name: str = "") -> grpc.aio.Channel:
+def open_channel(
+    target: str, service: str, credentials: grpc.ChannelCredentials | None, name: str = ""
+) -> grpc.aio.Channel:
     """A channel to all replicas; it connects when it is first used."""
     if credentials:
-        return grpc.aio.secure_channel(target, credentials, options=options(name))
-    return grpc.aio.insecure_channel(target, options=options())
+        return grpc.aio.secure_channel(target, credentials, options=options(service, name))
+    return grpc.aio.insecure_channel(target, options=options(service))

@@ -12,11 +12,11 @@ if not __package__:  # as python service/client.py
 
 import grpc
 
+from service.balancing import options
 from service.protos import imagescaler_pb2 as pb
 from service.protos import imagescaler_pb2_grpc as pb_grpc
-from service.settings import MESSAGE
 
-OPTIONS = [("grpc.max_receive_message_length", MESSAGE), ("grpc.max_send_message_length", MESSAGE)]
+OPTIONS = options(pb.DESCRIPTOR.services_by_name["ImageScaler"].full_name)
 
 
 def parse() -> argparse.Namespace:
@@ -41,16 +41,16 @@ def parse() -> argparse.Namespace:
 
 def main() -> int:
     """Send, save, and tell in a line what was done; returns the exit code."""
-    options = parse()
-    url = options.image.startswith(("http://", "https://"))
-    name = Path(options.image.rpartition("/")[2].partition("?")[0] or "image") if url else Path(options.image)
-    output = options.output or name.with_suffix(f".out{name.suffix}")
+    flags = parse()
+    url = flags.image.startswith(("http://", "https://"))
+    name = Path(flags.image.rpartition("/")[2].partition("?")[0] or "image") if url else Path(flags.image)
+    output = flags.output or name.with_suffix(f".out{name.suffix}")
     try:
         content = b"" if url else name.read_bytes()
-        token = options.token_file.read_text().strip() if options.token_file else os.getenv("IMAGESCALER_TOKEN", "")
-        files = [path.read_bytes() if path else None for path in (options.ca, options.key, options.cert)]
-        source = pb.ImageSource(http_uri=options.image) if url else None
-        reply, trailers = send(options, pb.Image(content=content, source=source), token, files)
+        token = flags.token_file.read_text().strip() if flags.token_file else os.getenv("IMAGESCALER_TOKEN", "")
+        files = [path.read_bytes() if path else None for path in (flags.ca, flags.key, flags.cert)]
+        source = pb.ImageSource(http_uri=flags.image) if url else None
+        reply, trailers = send(flags, pb.Image(content=content, source=source), token, files)
         output.write_bytes(reply.content)
     except OSError as error:
         print(f"service/client.py: {error.filename}: {error.strerror}", file=sys.stderr)
@@ -66,18 +66,18 @@ def main() -> int:
 
 
 def send(
-    options: argparse.Namespace, image: pb.Image, token: str, files: list[bytes | None]
+    flags: argparse.Namespace, image: pb.Image, token: str, files: list[bytes | None]
 ) -> tuple[pb.ScaleImageReply, dict[str, str]]:
     """Call the API; returns its reply and trailers, raises grpc.RpcError."""
     metadata = (("authorization", f"Bearer {token}"),) if token else ()
     if files[0]:
-        channel = grpc.secure_channel(options.server, grpc.ssl_channel_credentials(*files), options=OPTIONS)
+        channel = grpc.secure_channel(flags.server, grpc.ssl_channel_credentials(*files), options=OPTIONS)
     else:
-        channel = grpc.insecure_channel(options.server, options=OPTIONS)
+        channel = grpc.insecure_channel(flags.server, options=OPTIONS)
     with channel:
         stub = pb_grpc.ImageScalerStub(channel)
         reply, call = stub.ScaleImage.with_call(
-            pb.ScaleImageRequest(image=image), timeout=options.timeout, metadata=metadata, wait_for_ready=False
+            pb.ScaleImageRequest(image=image), timeout=flags.timeout, metadata=metadata, wait_for_ready=False
         )
         return reply, {key: str(value) for key, value in call.trailing_metadata()}
 

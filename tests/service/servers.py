@@ -14,7 +14,7 @@ import sys
 import threading
 import urllib.request
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -179,9 +179,9 @@ def answer(status: int, body: bytes = b"", **headers: str) -> Callable[[BaseHTTP
     return send
 
 
-def scaler(served: Served) -> imagescaler_pb2_grpc.ImageScalerStub:
+def scaler(served: Served, more: Sequence[tuple[str, int | str]] = ()) -> imagescaler_pb2_grpc.ImageScalerStub:
     """A client of an API."""
-    channel = grpc.insecure_channel(f"127.0.0.1:{served.ready['listen']}", BIG)
+    channel = grpc.insecure_channel(f"127.0.0.1:{served.ready['listen']}", [*BIG, *more])
     return imagescaler_pb2_grpc.ImageScalerStub(channel)
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import grpc
 import pytest
 
+from service.balancing import options
 from tests.service.conftest import picture
 from tests.service.servers import Farm, Name, Served, content, scaler
 from tests.waiting import wait_until
@@ -22,8 +23,9 @@ TWO = ("127.0.0.2", "127.0.0.3")
 class Flow:
     """Calls to an API, one after the other in some threads, until it is left; `failed` has what went wrong."""
 
-    def __init__(self, api: Served) -> None:
-        self.stub, self.image = scaler(api), picture()
+    def __init__(self, api: Served, retries: bool = False) -> None:
+        self.stub = scaler(api, options("imagescaler.ImageScaler") if retries else ())
+        self.image = picture()
         self.done, self.failed = 0, list[grpc.RpcError]()
         self.stopped = threading.Event()
 
@@ -153,3 +155,16 @@ def test_a_drained_api_finishes_what_it_has(farm: Farm) -> None:
         flow.stopped.set()
     assert flow.failed == []
     assert api.process.wait(20) == 0
+
+
+def test_an_api_hands_its_port_over_and_loses_no_request(farm: Farm) -> None:
+    """To clients that try again, as service/client.py does."""
+    processor = farm.processor()
+    flags = ("--share-port", "--size", "40x30", "--processor", f"127.0.0.1:{processor.ready['listen']}")
+    old = farm.api(*flags)
+    with Flow(old, retries=True).flowing() as flow:
+        new = farm.launch("api", *flags, port=old.ready["listen"]).wait_ready()
+        assert old.stop() == 0
+        flow.more()
+    assert flow.failed == []
+    assert new.handled() > 0

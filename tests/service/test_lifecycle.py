@@ -105,17 +105,6 @@ def test_a_port_that_is_taken_is_not_shared(farm: Farm) -> None:
     assert "choose another --listen" in again.file.read_text()
 
 
-def test_a_port_may_be_handed_over(farm: Farm) -> None:
-    """A new API at the old one's port, while calls flow: none fails."""
-    served = farm.processor()
-    flags = ("--share-port", "--size", "40x30", "--processor", f"127.0.0.1:{served.ready['listen']}")
-    old = farm.api(*flags, "--connection-age", "0.5", "--announce", "2")
-    new = farm.launch("api", *flags, port=old.ready["listen"]).wait_ready()
-    assert scaler(new).ScaleImage(content(picture()), timeout=5).content
-    assert old.stop() == 0
-    assert scaler(new).ScaleImage(content(picture()), timeout=5).content
-
-
 def test_settings_come_from_the_environment_and_flags_win(farm: Farm) -> None:
     variables = {"IMAGEPROCESSOR_SLOTS": "3", "IMAGEPROCESSOR_QUEUE": "0"}
     served = farm.launch("processor", environment=variables).wait_ready()
