@@ -1,8 +1,9 @@
 """Rotate every image under INPUT by 90 degrees into OUTPUT: python process.py INPUT OUTPUT [--workers N]
 
 Every regular file, at any depth, comes to the same relative path in the same format, byte for byte what
-`Image.open(a).rotate(90, expand=True).save(b)` writes. Links to files are read through, links to folders not
-entered. A result is there only when complete; a file that fails is told on stderr and has no result.
+`Image.open(a).rotate(90, expand=True).save(b)` writes; or what --size, --how, --margin, --grayscale and --rotate
+ask for. Links to files are read through, links to folders not entered. A result is there only when complete;
+a file that fails is told on stderr and has no result. As a module: inspect, target_size and transform do one image.
 Exit codes: 0 all done, 1 some files failed, 2 usage; 129, 130, 143 stopped by SIGHUP, SIGINT, SIGTERM.
 Where FANRUN_REPORT names a file, a JSON line for each input is appended to it as results come: {"path": name,
 "ok": bool, "seconds": float, "error": null or text}. The name is the relative path in ASCII; a byte not UTF-8
@@ -58,16 +59,12 @@ def rotate(image: Image.Image) -> Image.Image:
 class Operations(NamedTuple):
     """What is done to an image, in this order: upright as EXIF says, gray, scaled, rotated."""
 
-    width: int = 0
-    """Pixels; 0 of both: not scaled; 0 of one: it follows from the other."""
+    width: int = 0  # pixels; 0 of both: not scaled; 0 of one: it follows from the other
     height: int = 0
-    how: str = "exact"
-    """exact: to this very size; fit: the largest inside it; cover: fills it, what hangs over is cut off evenly."""
-    margin: float = 0.0
-    """The share of each side by which an image may differ and is not scaled."""
+    how: str = "exact"  # that very size; fit: the largest inside it; cover: fills it, the rest is cut off evenly
+    margin: float = 0.0  # the share of each side by which an image may differ and is not scaled
     grayscale: bool = False
-    rotate: int = 0
-    """Degrees counter-clockwise: 0, 90, 180 or 270."""
+    rotate: int = 0  # degrees counter-clockwise: 0, 90, 180 or 270
 
 
 class Header(NamedTuple):
@@ -92,9 +89,11 @@ def inspect(source: IO[bytes], most_pixels: int | None = None) -> Header:
     """Tell what an image is by its header alone; raises Refused, also when it has more than so many pixels."""
     with open_image(source, most_pixels) as image:
         turn, (width, height) = orientation(image), image.size
-        if turn > 4 and image.format != "TIFF":  # whose plugin has swapped them already
+        if image.format == "TIFF":  # whose plugin may have swapped them already
+            width, height = (image.tag_v2[tag] for tag in (256, 257))
+        if turn > 4:
             width, height = height, width
-        return Header(format_of(image), width, height, image.mode, turn > 1)
+        return Header(str(image.format), width, height, image.mode, turn > 1)
 
 
 def target_size(size: tuple[int, int], wish: Operations) -> tuple[int, int] | None:
@@ -138,7 +137,7 @@ def transform(source: IO[bytes], target: IO[bytes], wish: Operations, most_pixel
         for method in (UPRIGHT.get(turn), TURNS.get(wish.rotate)):
             if method is not None:
                 result = result.transpose(Image.Transpose(method))
-        write(result, target, format_of(image), kept(image, mode, result.mode, turn))
+        write(result, target, str(image.format), kept(image, mode, result.mode, turn))
 
 
 def open_image(source: IO[bytes], most_pixels: int | None) -> ImageFile.ImageFile:
@@ -163,6 +162,8 @@ def open_image(source: IO[bytes], most_pixels: int | None) -> ImageFile.ImageFil
         raise Refused("too large", f"an image of {image.width} x {image.height} pixels is too large")
     if name == "BMP" and image.info.get("compression") in (1, 2):  # which Pillow decodes in Python, for minutes
         raise Refused("unsupported", "run-length encoded BMPs are not supported")
+    if image.format == "MPO":  # a JPEG with more pictures behind the first
+        image.format = "JPEG"
     return image
 
 
@@ -203,11 +204,6 @@ def decode(image: ImageFile.ImageFile, source: IO[bytes]) -> None:
         raise Refused("truncated", "the image is cut off: its end is missing")
 
 
-def format_of(image: ImageFile.ImageFile) -> str:
-    """Tell the format to write: a JPEG with more pictures behind the first (MPO) is a JPEG."""
-    return "JPEG" if image.format == "MPO" else str(image.format)
-
-
 def orientation(image: Image.Image) -> int:
     """Tell how EXIF wants an image to be shown, 1 to 8, as far as it was read: nothing is decoded for it."""
     from PIL import Image
@@ -243,8 +239,9 @@ def scale(image: Image.Image, size: tuple[int, int], cover: bool) -> Image.Image
     import PIL
     from PIL import Image
 
-    share = max(size[0] / image.width, size[1] / image.height) if cover else 0.0
-    width, height = (size[0] / share, size[1] / share) if cover else image.size
+    width, height = map(float, image.size)
+    if cover:
+        width, height = min(width, height * size[0] / size[1]), min(height, width * size[1] / size[0])
     left, top = (image.width - width) / 2, (image.height - height) / 2
     if image.mode != "LA" and PIL.__version__.startswith(("12.", "13.")):  # whose memory it knows
         with suppress(ImportError):
@@ -289,7 +286,7 @@ def write(image: Image.Image, target: IO[bytes], name: str, options: dict[str, A
     if name == "JPEG":
         options.update(quality=QUALITY, subsampling=0)
     elif name == "WEBP":
-        options.update(lossless=True, quality=0)  # its other way halves the colours' resolution
+        options.update(lossless=True, quality=0, method=0)  # quickly; its other way halves the colours' resolution
     elif name == "BMP" and image.mode == "LA":
         image = image.convert("RGBA")
     elif name == "GIF" and image.mode not in ("1", "L", "P"):
@@ -297,7 +294,7 @@ def write(image: Image.Image, target: IO[bytes], name: str, options: dict[str, A
     image.info = {}  # or the plugins would take from it what was left out
     try:
         image.save(target, name, **{key: value for key, value in options.items() if value is not None})
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, OverflowError) as error:  # GIF has no side of more than 65,535
         if isinstance(error, OSError) and error.errno:
             raise
         raise Refused("unsupported", f"the result cannot be written as {name}") from None

@@ -1,4 +1,4 @@
-"""Measures `fab run` against a shell script and GNU parallel on a fleet of its own: see script/bench."""
+"""Measures `fab run` against a shell script and GNU parallel on a fleet of its own, and pixels: see script/bench."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import breakdown, contest, machine
+from benchmarks import breakdown, contest, machine, pixels
 from benchmarks.contest import SETTLED, BenchError, Job, Ratio, Rival
 from benchmarks.handicap import little_cpu, slow_links
 from fanout.plan import deal, walk
@@ -32,6 +32,7 @@ PLATES = 59
 TIMES, FEWER = 40, 5
 MBIT = 20
 HEAVY = "fanrun-bench-heavy"
+PIXELS = "pixels"
 STOPS = (signal.SIGHUP, signal.SIGTERM)
 FANRUN, SHELL, PARALLEL, SHARED = "fab run", "shell script", "GNU parallel", "GNU parallel, shared connections"
 
@@ -46,7 +47,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="script/bench", description=__doc__)
     parser.add_argument("src", nargs="?", type=Path, help=f"a folder of images (default: {PLATES} that are drawn)")
     parser.add_argument("--pairs", type=int, help="rounds of each job (default: 5 of the small, 3 of the large)")
-    parser.add_argument("--only", help="measure the jobs whose name contains this")
+    parser.add_argument("--only", help="measure the jobs whose name contains this, or `pixels`, which need no fleet")
     parser.add_argument("--write", action="store_true", help="write benchmarks/results.md")
     parser.add_argument("--profile", action="store_true", help="tell where the time of `fab run` goes")
     found = parser.parse_args(argv)
@@ -183,6 +184,18 @@ def heavy(folder: Folder) -> str:
 
 def bench(options: argparse.Namespace, scratch: Path) -> int:
     """Measure, print, and write what was asked for; 1 when a goal is missed."""
+    if options.only == PIXELS:
+        lines, missed = pixels.measure(options.src, options.pairs or 7, say)
+    else:
+        lines, missed = bench_fleet(options, scratch)
+    print("\n".join(lines))
+    if options.write:
+        (HERE / "results.md").write_text("\n".join(lines))
+    return int(missed)
+
+
+def bench_fleet(options: argparse.Namespace, scratch: Path) -> tuple[list[str], bool]:
+    """Measure runs on a fleet, then pixels; lines of Markdown, and whether a goal was missed."""
     src = options.src
     if src is None:
         src = scratch / "sample"
@@ -204,10 +217,10 @@ def bench(options: argparse.Namespace, scratch: Path) -> int:
             missed = missed or not all(ratio.met(seconds) for ratio in job.ratios)
         if options.profile:
             lines += breakdown.measure(FAB, todo[0].src, scratch, todo[0].rounds)
-    print("\n".join(lines))
-    if options.write:
-        (HERE / "results.md").write_text("\n".join(lines))
-    return int(missed)
+    if not options.only:
+        found, missed_there = pixels.measure(options.src, options.pairs or 7, say)
+        lines, missed = lines + found, missed or missed_there
+    return lines, missed
 
 
 def main(argv: Sequence[str] | None = None) -> int:

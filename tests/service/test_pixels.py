@@ -89,7 +89,9 @@ def test_gray_of_pure_colours(kind: str, colour: tuple[int, int, int], shade: in
     assert abs(pixels(result, "L") - shade).max() <= (1 if kind == "JPEG" else 0)
 
 
-@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"quality": 75}, {"quality": 100}])
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"subsampling": 0}, {"quality": 75}, {"keep_rgb": True}]
+)
 @pytest.mark.parametrize("wish", [GRAY, SMALL, SMALL_GRAY, Operations(300, 290, grayscale=True)])
 def test_jpeg(options: dict[str, Any], wish: Operations) -> None:
     content = encoded(picture(SCENE, "RGB"), "JPEG", **{"quality": 90, **options})

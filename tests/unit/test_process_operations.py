@@ -84,6 +84,16 @@ def test_twice_is_once(size: Size, wish: Operations) -> None:
         assert target_size(found, wish) is None
 
 
+@given(*[st.integers(1, 300)] * 4)
+def test_any_size_can_be_filled(width: int, height: int, new_width: int, new_height: int) -> None:
+    source, target = io.BytesIO(), io.BytesIO()
+    Image.new("L", (width, height), 200).save(source, "PNG")
+    transform(source, target, Operations(new_width, new_height, "cover"))
+    with Image.open(target) as found:
+        assert found.size == (new_width, new_height)
+        assert found.getextrema() == (200, 200)
+
+
 # ---- the program
 
 
