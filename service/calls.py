@@ -24,7 +24,7 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 class Calls(grpc.aio.ServerInterceptor):
     """Checks tokens, counts and times unary calls, logs them, and turns exceptions into codes.
 
-    Health is everybody's, and not counted.  `running` is how many calls of ours are at work.
+    Health is everybody's, and not counted.  `running` is how many calls of ours are not yet over.
     """
 
     def __init__(self, doorkeeper: Doorkeeper, deadline: float) -> None:
@@ -69,6 +69,7 @@ class Calls(grpc.aio.ServerInterceptor):
         trailer = (REQUEST_ID, take_request_id(metadata.get(REQUEST_ID, "")))
         self.metrics.started.labels(*labels).inc()
         self.running += 1
+        context.add_done_callback(cast(Any, self.end))
         code = grpc.StatusCode.OK
         try:
             fields["caller"] = self.doorkeeper.check(metadata.get("authorization", ""))
@@ -86,12 +87,15 @@ class Calls(grpc.aio.ServerInterceptor):
             log.exception("a bug")
             await context.abort(code, BUG, (trailer,))
         finally:
-            self.running -= 1
             seconds = time.perf_counter() - began
             self.metrics.handled.labels(*labels, code.name).inc()
             self.metrics.seconds.labels(*labels).observe(seconds)
             about = {"method": "/".join(name), "code": code.name, "seconds": round(seconds, 4), "peer": context.peer()}
             log.info("call", extra={"fields": about | fields})
+
+    def end(self, _: Context) -> None:
+        """A call is over: its reply was sent, to the last byte, or nobody waits for it."""
+        self.running -= 1
 
     async def work(self, handler: Handler, raw: bytes, context: Context) -> Message:
         """Read the request and answer it in time; raises ServiceError."""

@@ -130,7 +130,11 @@ class Running:
         await asyncio.sleep(0)  # it has begun: connections take no new call
         for watcher in self.health.watchers:
             watcher.cancel()
-        await stop
+        # A client that is silent keeps its connection, and so `stop`, to the last: it is calls that are waited for.
+        quiet = 0
+        while quiet < 5 and not stop.done():
+            await asyncio.wait([stop], timeout=0.05)
+            quiet = 0 if self.calls.running else quiet + 1
 
 
 def run(main: Callable[[], Coroutine[Any, Any, None]], name: str) -> int:

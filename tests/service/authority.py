@@ -11,6 +11,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+USAGE = x509.KeyUsage(False, False, False, False, False, True, True, False, False)  # signs certificates and CRLs
+
 
 class Pair(NamedTuple):
     """Files of PEM."""
@@ -26,14 +28,21 @@ class Authority:
         self.folder, self.name = folder, x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.cert = folder / f"{name}.pem"
-        self.cert.write_bytes(self.make(self.name, self.key.public_key(), x509.BasicConstraints(True, None)))
+        self.cert.write_bytes(self.make(self.name, self.key.public_key(), x509.BasicConstraints(True, None), USAGE))
 
-    def make(self, name: x509.Name, key: ec.EllipticCurvePublicKey, extension: x509.ExtensionType) -> bytes:
+    def make(self, name: x509.Name, key: ec.EllipticCurvePublicKey, *more: x509.ExtensionType) -> bytes:
         """A certificate, as PEM."""
         now = datetime.now(timezone.utc)
         builder = x509.CertificateBuilder(self.name, name, key, x509.random_serial_number())
         builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
-        made = builder.add_extension(extension, critical=False).sign(self.key, hashes.SHA256())
+        identifiers = (
+            x509.SubjectKeyIdentifier.from_public_key(key),
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()),
+        )
+        for extension in (*identifiers, *more):
+            critical = isinstance(extension, (x509.BasicConstraints, x509.KeyUsage))
+            builder = builder.add_extension(extension, critical=critical)
+        made = builder.sign(self.key, hashes.SHA256())
         return made.public_bytes(serialization.Encoding.PEM)
 
     def sign(self, name: str) -> Pair:
