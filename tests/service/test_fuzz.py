@@ -17,7 +17,7 @@ from PIL import Image
 
 from service.protos import imageprocessor_pb2 as pb
 from tests.service.conftest import picture
-from tests.service.servers import Farm, Served, content, health, scaler
+from tests.service.servers import BIG, Farm, Served, content, health, scaler
 
 GOOD = ("OK", "INVALID_ARGUMENT", "PERMISSION_DENIED", "UNAVAILABLE")
 METHODS = ("/imagescaler.ImageScaler/ScaleImage", "/imageprocessor.ImageProcessor/Process")
@@ -84,7 +84,7 @@ def test_broken_bytes_break_nothing(farm: Farm, pytestconfig: pytest.Config) -> 
     api, served = farm.pair("--size", "64x48", "--grayscale")
     seed = random.randrange(2**32)
     chance, images, codes = random.Random(seed), modes(), Counter[tuple[str, str]]()
-    channels = [grpc.insecure_channel(f"127.0.0.1:{each.ready['listen']}") for each in (api, served)]
+    channels = [grpc.insecure_channel(f"127.0.0.1:{each.ready['listen']}", BIG) for each in (api, served)]
     calls: list[tuple[str, Callable[..., object]]] = [
         (name, channel.unary_unary(name)) for channel, name in zip(channels, METHODS, strict=True)
     ]
