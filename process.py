@@ -45,7 +45,7 @@ PLAIN = {  # modes that can be scaled, and those that become them
     "1": "L", "L": "L", "LA": "LA", "La": "LA", "P": "RGB", "RGB": "RGB", "RGBX": "RGB", "YCbCr": "RGB", "PA": "RGBA",
     "RGBA": "RGBA", "RGBa": "RGBA", "CMYK": "CMYK",
 }  # fmt: skip
-TURNS = {90: 2, 180: 3, 270: 4}  # degrees -> Image.Transpose
+TURNS = {0: None, 90: 2, 180: 3, 270: 4}  # degrees -> Image.Transpose
 UPRIGHT = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # EXIF's orientation -> the Image.Transpose that undoes it
 
 stopped: list[int] = []  # the signals that told this program to stop
@@ -134,7 +134,7 @@ def transform(source: IO[bytes], target: IO[bytes], wish: Operations, most_pixel
         result: Image.Image = to_plain(image, wish.grayscale) if size or gray else image
         if size:
             result = scale(result, size if turn < 5 else size[::-1], wish.how == "cover")
-        for method in (UPRIGHT.get(turn), TURNS.get(wish.rotate)):
+        for method in (UPRIGHT.get(turn), TURNS[wish.rotate]):
             if method is not None:
                 result = result.transpose(Image.Transpose(method))
         write(result, target, str(image.format), kept(image, mode, result.mode, turn))
