@@ -35,6 +35,12 @@ LIMITS = {
 }
 
 
+MACHINES = {
+    "host": "static: a machine that exists, as user@address[:port] or as your ssh_config knows it; repeatable",
+    "hub": "static: the machine that is the hub, one of those or another (default: the first of them)",
+    "known-hosts": "static: the file with the machines' host keys (default: those of your ssh)",
+    "ssh-config": "static: the file that says how to reach them, by which jump hosts (default: your ssh's)",
+}
 WISHES = {
     "region": "EC2: the region (default: the one of your AWS settings)",
     "instance-type": "EC2: what workers are (default: c6i.large, or c7g.large if this machine is an ARM)",
@@ -60,6 +66,14 @@ def _settings(context: Connection, **flags: str | None) -> config.Settings:
 def _paint(text: str, colour: int) -> str:
     plain = not sys.stderr.isatty() or "NO_COLOR" in os.environ
     return text if plain else f"\033[{colour}m{text}\033[0m"
+
+
+def _ask(text: str) -> bool:
+    """Whether a person at the terminal answers with yes; UsageError where there is no terminal."""
+    if not sys.stdin.isatty():
+        raise UsageError("--scan asks a person: run it in a terminal, or name a file with --known-hosts")
+    _say(f"{text} [yes/no]")
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _say(text: str) -> None:
@@ -94,13 +108,16 @@ def _advice(code: int) -> Iterator[None]:
 
 
 @task(
+    iterable=["host"],
     help={
         "hosts": "how many workers, 1 or more (default: as many as it has, 2 for a new one); a hub comes with them",
         "provider": f"where hosts come from: {', '.join(providers.names())} (default: local)",
         "dry-run": "print what would be done and what it would cost, and change nothing",
         **WISHES,
+        **MACHINES,
+        "scan": "static: show the host keys that the machines offer, and take them if told so",
         "fleet": FLEET,
-    }
+    },
 )
 def up(
     context: Connection,
@@ -118,6 +135,11 @@ def up(
     ttl: str | None = None,
     min_hosts: str | None = None,
     prices: str | None = None,
+    host: Sequence[str] | None = None,
+    hub: str | None = None,
+    known_hosts: str | None = None,
+    ssh_config: str | None = None,
+    scan: bool = False,
     fleet: str | None = None,
 ) -> None:
     """Make a fleet of a hub and so many workers, or bring one to that number and repair it."""
@@ -125,14 +147,16 @@ def up(
         settings = _settings(
             context, hosts=hosts, provider=provider, fleet=fleet, region=region, instance_type=instance_type,
             hub_type=hub_type, ami=ami, spot="true" if spot else None, disk=disk, subnet=subnet, allow=allow, ttl=ttl,
-            min_hosts=min_hosts, prices=os.path.abspath(prices) if prices else None,
+            min_hosts=min_hosts, prices=prices, host=",".join(host or ()) or None, hub=hub, known_hosts=known_hosts,
+            ssh_config=ssh_config,
         )  # fmt: skip
         folder = Folder(settings.home, settings.fleet)
         chosen = _provider(folder, settings, provider)
+        chosen.ask = _ask if scan else None
         _say(f"fleet {settings.fleet}, by provider {chosen.name}")
         if dry_run:
             size = folder.load().size if folder.exists() else Fleet.size
-            print("\n".join(lifecycle.plan(chosen, settings.hosts or size) or ["nothing to change"]))
+            print("\n".join(lifecycle.plan(chosen, chosen.workers(settings.hosts) or size) or ["nothing to change"]))
             return
         board = Board()
         try:
@@ -338,16 +362,30 @@ def bake(
 
 
 @task(
+    iterable=["host"],
     help={
         "provider": "who lent the hosts, where the fleet's folder was lost (default: local)",
         "region": WISHES["region"],
+        **MACHINES,
         "fleet": FLEET,
-    }
+    },
 )
-def down(context: Connection, provider: str | None = None, region: str | None = None, fleet: str | None = None) -> None:
-    """End the fleet's hosts and forget it; harmless when there is none."""
+def down(
+    context: Connection,
+    provider: str | None = None,
+    region: str | None = None,
+    host: Sequence[str] | None = None,
+    hub: str | None = None,
+    known_hosts: str | None = None,
+    ssh_config: str | None = None,
+    fleet: str | None = None,
+) -> None:
+    """End the fleet's hosts, or give them back as they were, and forget it; harmless when there is none."""
     with _advice(1):
-        settings = _settings(context, provider=provider, region=region, fleet=fleet)
+        settings = _settings(
+            context, provider=provider, region=region, host=",".join(host or ()) or None, hub=hub,
+            known_hosts=known_hosts, ssh_config=ssh_config, fleet=fleet,
+        )  # fmt: skip
         folder = Folder(settings.home, settings.fleet)
         chosen = _provider(folder, settings, provider)
         board = Board()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import re
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -17,7 +19,8 @@ class Wishes:
     """What kind of hosts a provider shall launch, where it has a choice; "" and 0 leave it to the provider.
 
     `disk` is in GiB, `ttl` in seconds, `allow` has networks with commas between them, `prices` is a file, `profile` one
-    of AWS's, `owner` who the hosts are marked as belonging to.
+    of AWS's, `owner` who the hosts are marked as belonging to.  `host` has machines, with commas between, `hub` one,
+    `known_hosts` and `ssh_config` are files.
     """
 
     region: str = ""
@@ -29,6 +32,10 @@ class Wishes:
     subnet: str = ""
     allow: str = ""
     prices: str = ""
+    host: str = ""
+    hub: str = ""
+    known_hosts: str = ""
+    ssh_config: str = ""
     spot: bool = False
     disk: int = 30
     ttl: int = 4 * 3600
@@ -52,6 +59,12 @@ class Settings:
     wishes: dict[str, str] = field(default_factory=dict)
 
 
+def me() -> str:
+    """Who a fleet belongs to if nobody else is named."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+FILES = ("prices", "known_hosts", "ssh_config")
 TYPE = r"[a-z0-9-]+\.[a-z0-9-]+"
 FORMS = {
     "region": (r"[a-z]{2}(-[a-z]+)+-[0-9]", "eu-central-1"),
@@ -86,15 +99,17 @@ def settings(
     """Merge the three sources, the later winning; UsageError names the setting that is off.
 
     `file` is the mapping under `fanrun:` in fabric.yaml, `environment` has FANRUN_PROVIDER and
-    the like, a flag that was not given is None.
+    the like, a flag that was not given is None.  Files named in fabric.yaml are looked for beside it.
     """
     known = ("home", "provider", "fleet", "hosts", *WISHES)
     unknown = sorted(set(file) - set(known))
     if unknown:
         raise UsageError(f"fabric.yaml: fanrun has no setting {unknown[0]!r}; it has {', '.join(known)}")
-    merged: dict[str, str] = {key: str(value) for key, value in file.items()}
+    merged = {key: ",".join(map(str, value)) if isinstance(value, list) else str(value) for key, value in file.items()}
+    merged |= {key: str(root / Path(merged[key]).expanduser()) for key in FILES if key in merged}
     merged |= {key: environment[f"FANRUN_{key.upper()}"] for key in known if environment.get(f"FANRUN_{key.upper()}")}
     merged |= {key: value for key, value in flags.items() if value is not None}
+    merged |= {key: str(Path.cwd() / Path(merged[key]).expanduser()) for key in FILES if key in merged}
     home = Path(merged.get("home", ".fanrun")).expanduser()
     return Settings(
         home=home if home.is_absolute() else root / home,

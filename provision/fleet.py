@@ -23,6 +23,8 @@ from provision.lock import exclusive
 Role = Literal["hub", "worker"]
 HUB = "hub"
 FIRST = "first-login"
+KEY_TYPE = "ssh-ed25519"
+"""The one type of host keys that is used."""
 _PINNING = threading.Lock()
 """Held while known_hosts is changed: many hosts are set up at once."""
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
@@ -33,7 +35,8 @@ class Host:
     """One machine of a fleet.
 
     `address` and `port` are where the client's SSH reaches it, `inner` is the address
-    by which the fleet's other members do; `user` logs in and may use sudo.
+    by which the fleet's other members do; `user` logs in and may use sudo.  `proxy` is the command that leads to its
+    port where it can't be reached straight, as ssh_config's ProxyCommand.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Host:
     inner: str
     user: str
     port: int = 22
+    proxy: str = ""
 
 
 @dataclass(frozen=True)
@@ -178,7 +182,7 @@ class Folder:
 
         `first` is one for the first login alone, that others than the host may have read.
         """
-        place = _place(address, port)
+        place = known_as(address, port)
         with _PINNING:
             lines = [line for line in self._known() if keep or line.split(" ")[0] != place]
             lines.append(f"{place} {public_key}{f' {FIRST}' if first else ''}")
@@ -189,7 +193,7 @@ class Folder:
 
         Paramiko accepts the first one alone.
         """
-        place = _place(address, port)
+        place = known_as(address, port)
         with _PINNING:
             lines = self._known()
             mine = [line for line in lines if line.split(" ")[0] == place]
@@ -200,20 +204,25 @@ class Folder:
 
     def pinned_first(self, address: str, port: int = 22) -> bool:
         """Whether a key for the first login alone is accepted at that address."""
-        place = _place(address, port)
+        place = known_as(address, port)
         return any(line.startswith(f"{place} ") and line.endswith(f" {FIRST}") for line in self._known())
 
     def unpin_all_but(self, hosts: Iterable[Host]) -> None:
         """Drop the keys of addresses where none of these hosts is: another machine may come to be there."""
         if self.known_hosts.exists():
-            places = {_place(host.address, host.port) for host in hosts}
+            places = {known_as(host.address, host.port) for host in hosts}
             lines = [line for line in self._known() if line.split(" ")[0] in places]
             write_private(self.known_hosts, "".join(f"{line}\n" for line in lines).encode())
 
     def pinned(self, address: str, port: int = 22) -> bool:
         """Whether known_hosts has a key for that address."""
-        place = _place(address, port)
+        place = known_as(address, port)
         return any(line.split(" ")[0] == place for line in self._known())
+
+    def pinned_key(self, address: str, port: int = 22) -> str:
+        """The key that known_hosts has first for that address, "ssh-ed25519 AAAA…"; "" if it has none."""
+        place = known_as(address, port)
+        return next((" ".join(line.split(" ")[1:3]) for line in self._known() if line.split(" ")[0] == place), "")
 
     def _known(self) -> list[str]:
         return self.known_hosts.read_text().splitlines() if self.known_hosts.exists() else []
@@ -236,7 +245,7 @@ class Folder:
             yield
 
 
-def _place(address: str, port: int) -> str:
+def known_as(address: str, port: int) -> str:
     """An address as known_hosts names it."""
     return address if port == 22 else f"[{address}]:{port}"
 
@@ -257,7 +266,9 @@ def ssh_config(folder: Folder, fleet: Fleet) -> str:
     """The text of the fleet's ssh_config: the same rules for ssh, rsync and Fabric."""
     control = control_folder() / (hashlib.sha256(str(folder.path).encode()).hexdigest()[:8] + "-%n")
     blocks = [
-        f"Host {host.name}\n  HostName {host.address}\n  Port {host.port}\n  User {host.user}\n" for host in fleet.hosts
+        f"Host {host.name}\n  HostName {host.address}\n  Port {host.port}\n  User {host.user}\n"
+        + (f"  ProxyCommand {host.proxy.replace('%', '%%')}\n" if host.proxy else "")
+        for host in fleet.hosts
     ]
 
     def quoted(path: Path) -> str:
@@ -269,7 +280,7 @@ def ssh_config(folder: Folder, fleet: Fleet) -> str:
   UserKnownHostsFile {quoted(folder.known_hosts)}
   GlobalKnownHostsFile /dev/null
   StrictHostKeyChecking yes
-  HostKeyAlgorithms ssh-ed25519
+  HostKeyAlgorithms {KEY_TYPE}
   BatchMode yes
   ConnectTimeout 10
   ServerAliveInterval 5

@@ -88,13 +88,20 @@ def up(
     with folder.lock():
         provider.check()
         build.ensure_client_docker()
-        fleet = begin(folder, provider.name, workers, {**wishes, **provider.settled()})
+        fleet = begin(folder, provider.name, provider.workers(workers), {**wishes, **provider.settled()})
         source = build.source_hash(root)
         # Building takes the client's time, launching and setting up the hosts': so both at once.
         built = _InBackground(lambda: build.build(root, f"fanrun/process:{folder.name}", log=lambda _: None))
         fleet = _match(folder, fleet, provider, note)
         ttl = provider.wishes.ttl
-        _, errors = on_hosts(folder, fleet.hosts, lambda remote: _set_up_host(remote, folder, fleet, ttl, note, step))
+        # A machine may be the hub and a worker: then it is set up for one after the other.
+        machines = {(host.address, host.port): threading.Lock() for host in fleet.hosts}
+
+        def set_up(remote: Remote) -> None:
+            with machines[remote.host.address, remote.host.port]:
+                _set_up_host(remote, folder, fleet, ttl, note, step)
+
+        _, errors = on_hosts(folder, fleet.hosts, set_up)
         if errors:
             raise HostsFailed(errors)
         fleet = _deploy(folder, fleet, OWN, built.result(), source, note)
@@ -139,7 +146,7 @@ def down(folder: Folder, provider: Provider, say: Say) -> list[str]:
         names = sorted((item.host.name for item in provider.find()), key=number)
         provider.terminate(names, say)
         provider.clean(say)
-        left = [item.host.name for item in provider.find()]
+        left = [provider.left(item.host.name) for item in provider.find()]
         if left:
             raise FanrunError(f"still there: {', '.join(left)}; run `fab down` again")
         folder.remove()

@@ -213,8 +213,9 @@ def wait_for_ssh(folder: Folder, host: Host, *, timeout: float = 120) -> None:
     while True:
         remote = Remote(folder, host)
         try:
-            with socket.create_connection((host.address, host.port), timeout=5):
-                pass
+            if not host.proxy:
+                with socket.create_connection((host.address, host.port), timeout=5):
+                    pass
             remote.run(["true"], timeout=20)
             return
         except (OSError, FanrunError) as error:

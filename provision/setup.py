@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections.abc import Callable
 
-from provision import ca
+from provision import belongings, ca
 from provision.errors import CommandFailed, HostError
 from provision.fleet import Fleet, Folder, Host
 from provision.probe import LEASE, WORK
@@ -71,6 +71,14 @@ touch "$1"
 echo "$2" >"$1.new" && mv "$1.new" "$1" && echo changed
 """
 
+FOREIGN = f"""
+grep -qs '^# Written by Fanrun' {REGISTRY_FOLDER}/config.yml && exit 0
+[ ! -e {REGISTRY_FOLDER}/config.yml ] || grep -qs '^package docker-registry$' {belongings.ADDED} ||
+  echo "a docker-registry"
+! bash -c '{PORT_OPEN}' || grep -qs '^package docker-registry$' {belongings.ADDED} ||
+  echo "something on port {REGISTRY_PORT}"
+"""
+
 Step = Callable[[Remote], str | None]
 
 
@@ -89,7 +97,13 @@ def steps(folder: Folder, fleet: Fleet, host: Host, ttl: int) -> list[tuple[str,
     ]
     if host != hub:
         return common
-    return [*common, ("starting the registry", lambda remote: ensure_registry_host(remote, folder))]
+    free = ("looking for another registry", ensure_no_registry_host)
+    return [
+        *common[:4],
+        free,
+        *common[4:],
+        ("starting the registry", lambda remote: ensure_registry_host(remote, folder)),
+    ]
 
 
 def ensure_key_host(remote: Remote, folder: Folder) -> str | None:
@@ -145,6 +159,14 @@ def ensure_work_host(remote: Remote) -> str | None:
     return "work folder made"
 
 
+def ensure_no_registry_host(remote: Remote) -> str | None:
+    """Refuse a host whose registry, or whatever has its port, is somebody else's; changes nothing."""
+    foreign = remote.run(["sh", "-c", FOREIGN], sudo=True).stdout.strip()
+    if foreign:
+        raise HostError(f"has {foreign}, which is not Fanrun's; make another host the hub", host=remote.host.name)
+    return None
+
+
 def ensure_packages_host(remote: Remote, programs: dict[str, list[str]]) -> str | None:
     """Install the packages whose programs are not there."""
     missing = remote.run(["sh", "-c", MISSING, "sh", *programs]).stdout.split()
@@ -153,6 +175,7 @@ def ensure_packages_host(remote: Remote, programs: dict[str, list[str]]) -> str 
     try:
         remote.run(["sh", "-c", UPDATE], sudo=True, timeout=300)
         packages = _packages(remote, [programs[program] for program in missing])
+        remote.run(["sh", "-c", belongings.NOTE_PACKAGES, "sh", *packages], sudo=True)
         remote.run(["sh", "-c", INSTALL, "sh", *packages], sudo=True, timeout=900)
     except CommandFailed as error:
         raise HostError(
@@ -189,8 +212,8 @@ def ensure_registry_host(remote: Remote, folder: Folder) -> str | None:
     changed = _ensure_file(remote, f"{REGISTRY_FOLDER}/config.yml", REGISTRY_CONFIG)
     if found.exit_code != 0 or not ca.serves(found.stdout, addresses, folder.ca_cert.read_text()):
         key, cert = ca.server(folder.ca_key.read_text(), folder.ca_cert.read_text(), addresses)
-        remote.put(key, f"{REGISTRY_FOLDER}/fanrun.key", mode="600", owner="docker-registry:docker-registry")
-        remote.put(cert, certificate)
+        _write(remote, f"{REGISTRY_FOLDER}/fanrun.key", key, mode="600", owner="docker-registry:docker-registry")
+        _write(remote, certificate, cert)
         changed = True
     if changed:
         # One command, as the init script's own "restart" doesn't wait for the port to be free.
@@ -227,5 +250,11 @@ def _ensure_file(remote: Remote, path: str, text: str) -> bool:
     found = remote.run(["sha256sum", path], sudo=True, check=False).stdout.split(" ")[0]
     if found == hashlib.sha256(text.encode()).hexdigest():
         return False
-    remote.put(text, path)
+    _write(remote, path, text)
     return True
+
+
+def _write(remote: Remote, path: str, text: str, *, mode: str = "644", owner: str = "root:root") -> None:
+    """Write a file, which is noted first as one that Fanrun brought, if it wasn't there."""
+    remote.run(["sh", "-c", belongings.NOTE_FILE, "sh", path], sudo=True)
+    remote.put(text, path, mode=mode, owner=owner)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
@@ -15,11 +13,6 @@ Tags = list[dict[str, str]]
 def tag(key: str, value: str) -> dict[str, str]:
     """A tag of Fanrun's own; but for Name, which Amazon's console shows."""
     return {"Key": key if key == "Name" else f"fanrun:{key}", "Value": value}
-
-
-def me() -> str:
-    """Who a fleet belongs to if nobody else is named."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def fleet_tags(fleet: str, owner: str, folder: str, ttl: int) -> Tags:

@@ -16,6 +16,8 @@ from provision.fleet import Folder, Host, Role
 
 Say = Callable[[str, str], None]
 """Tells a person of progress: say(host, what)."""
+Ask = Callable[[str], bool]
+"""Asks a person something that is answered by yes or no."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,13 @@ class Wanted:
 
 
 NO_WISHES = Wishes()
-State = Literal["running", "stopped", "broken"]
+State = Literal["running", "stopped", "broken", "unreachable"]
 
 
 @dataclass(frozen=True)
 class Found:
-    """A host that the provider has; "broken" is one that was never made to its end."""
+    """A host that the provider has; "broken" is one that was never made to its end, "unreachable" one that it must
+    ask the host itself about, and can't."""
 
     host: Host
     state: State
@@ -59,10 +62,15 @@ class Provider(ABC):
 
     def __init__(self, folder: Folder, wishes: Wishes) -> None:
         self.folder, self.wishes = folder, wishes
+        self.ask: Ask | None = None  # where a person is there to be asked
 
     def settled(self) -> dict[str, str]:
         """Wishes that nobody named and this machine's settings gave, to be kept: `down` must look in the same place."""
         return {}
+
+    def workers(self, asked: int | None) -> int | None:
+        """How many workers there shall be where so many were asked for; None leaves it as it is."""
+        return asked
 
     @abstractmethod
     def check(self) -> None:
@@ -86,6 +94,10 @@ class Provider(ABC):
     @abstractmethod
     def clean(self, say: Say) -> None:
         """Remove what belongs to the fleet and to no host, once no host is left."""
+
+    def left(self, name: str) -> str:
+        """What to tell of a host that is still there after `terminate`."""
+        return name
 
     def fates(self) -> dict[str, str]:
         """Why hosts of the fleet are gone that nobody here ended, by name; only of those that are."""

@@ -22,7 +22,7 @@ from provision.aws import amis, instance, network, prices
 from provision.aws.api import Api, ApiError, until
 from provision.aws.userdata import user_data
 from provision.ca import ssh_key
-from provision.config import Wishes
+from provision.config import Wishes, me
 from provision.errors import ProviderError
 from provision.fleet import HUB, Folder, Host, Role, number, write_private
 from provision.providers.base import Bill, Found, Provider, Say, Wanted
@@ -54,7 +54,7 @@ class Ec2Provider(Provider):
 
     def __init__(self, folder: Folder, wishes: Wishes) -> None:
         super().__init__(folder, wishes)
-        self._owner = wishes.owner or instance.me()
+        self._owner = wishes.owner or me()
         self._name = f"fanrun-{folder.name}-{hashlib.sha256(self._owner.encode()).hexdigest()[:8]}"
         self._mine = instance.of_fleet(folder.name, self._owner)
         self._tags = instance.fleet_tags(folder.name, self._owner, str(folder.path), wishes.ttl)

@@ -24,18 +24,18 @@ class Fab:
     root: Path = ROOT
     environment: Mapping[str, str] = field(default_factory=dict)
 
-    def start(self, *argv: str, **more: str) -> subprocess.Popen[str]:
-        """Start a task; its output is piped."""
+    def start(self, *argv: str, stdin: int = subprocess.DEVNULL, **more: str) -> subprocess.Popen[str]:
+        """Start a task with `more` in its environment; its output is piped."""
         environment = {**os.environ, "FANRUN_HOME": str(self.home), **self.environment, **more}
         fleet = [] if argv[0] in ("sample", "verify") else ["--fleet", self.fleet]
         return subprocess.Popen(
             [str(FAB), *argv, *fleet], cwd=self.root, env=environment, text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, errors="surrogateescape",
+            stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, errors="surrogateescape",
         )  # fmt: skip
 
     def __call__(self, *argv: str, code: int | None = 0, **more: str) -> subprocess.CompletedProcess[str]:
         """Run a task to its end; fails unless it ends with `code` (None: whatever it is)."""
-        process = self.start(*argv, **more)
+        process = self.start(*argv, stdin=subprocess.DEVNULL, **more)
         try:
             out, err = process.communicate(timeout=400)
         except subprocess.TimeoutExpired:

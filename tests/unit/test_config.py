@@ -52,8 +52,13 @@ def test_every_setting_can_come_from_everywhere() -> None:
 
 
 def test_an_unknown_setting_is_named() -> None:
-    with pytest.raises(UsageError, match=r"'host'.*home, provider, fleet, hosts"):
-        settings(ROOT, {"host": 3}, {}, {})
+    with pytest.raises(UsageError, match=r"'hots'.*home, provider, fleet, hosts"):
+        settings(ROOT, {"hots": 3}, {}, {})
+
+
+def test_a_list_of_machines_and_files_beside_fabric_yaml() -> None:
+    found = settings(ROOT, {"host": ["a@b", "c@d:22"], "known_hosts": "keys"}, {}, {"ssh_config": "my"}).wishes
+    assert found == {"host": "a@b,c@d:22", "known_hosts": "/checkout/keys", "ssh_config": str(Path.cwd() / "my")}
 
 
 @pytest.mark.parametrize("text", ["0", "-3", "abc", "", "1.5", "1e3", "1001", "0x10", "9" * 5000])

@@ -1,0 +1,171 @@
+"""Machines that exist already: taken, worked with, and given back as they were."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fleet.harness import Fab, docker, tree
+from tests.fleet.machines import Machines, machines
+
+# A person's own Docker, with an image and a container of theirs.
+OWN_DOCKER = """
+set -e
+export DEBIAN_FRONTEND=noninteractive
+apt-get -q update
+apt-get -q -o Dpkg::Options::=--force-confold install -y --no-install-recommends docker.io docker-cli
+timeout 30 sh -c 'until docker version; do sleep 0.2; done'
+tar -c -C / etc/hostname | docker import - mine:1 && docker create --name theirs mine:1 true
+"""
+DOCKERS_OWN = ("/var/lib/docker/", "/var/lib/containerd/", "/run/", "/etc/docker")
+BY_SUDO = {"/home/admin/.sudo_as_admin_successful"}
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
+    with machines(tmp_path_factory.mktemp("owner"), f"fanrun-machines-{os.getpid()}", "one", "two", "three") as found:
+        yield found
+
+
+@pytest.fixture
+def fab(tmp_path: Path) -> Fab:
+    return Fab(tmp_path / "home", "theirs")
+
+
+def test_taken_worked_with_and_given_back(three: Machines, fab: Fab, tmp_path: Path, src: Path) -> None:
+    three.on("two", OWN_DOCKER)
+    before = {name: three.files(name) for name in ("one", "two", "three")}
+    keys = {name: three.on(name, "cat /home/admin/.ssh/authorized_keys") for name in before}
+
+    planned = fab("up", *three.options("one", "two"), "--dry-run").stdout
+    assert f"worker-2 is admin@{three.addresses['two']}" in planned
+    assert three.files("one") - BY_SUDO == before["one"] - BY_SUDO
+    fab("up", *three.options("one", "two"))
+    assert "nothing to change" in fab("up").stderr
+    hosts = fab.status()
+    assert {name: row["address"] for name, row in hosts.items()} == {
+        "hub": three.addresses["one"], "worker-1": three.addresses["one"], "worker-2": three.addresses["two"],
+    }  # fmt: skip
+    fab("run", "--src", str(src), "--dst", str(tmp_path / "dst"))
+    assert len(tree(tmp_path / "dst")) == 12
+
+    told = fab("up", *three.options("one", "three")).stderr
+    assert "former-1" in told
+    assert fab.status()["worker-2"]["address"] == three.addresses["three"]
+    fab("run", "--src", str(src), "--dst", str(tmp_path / "again"))
+    assert tree(tmp_path / "again") == tree(tmp_path / "dst")
+
+    # The machine with a Docker of its own got all of it back already.
+    after = three.files("two")
+    assert {path for path in before["two"] - after if not path.startswith(DOCKERS_OWN)} == set()
+    assert {path for path in after - before["two"] if not path.startswith(DOCKERS_OWN)} <= BY_SUDO
+    assert three.on("two", "docker image ls --format '{{.Repository}}'; docker ps -a --format '{{.Names}}'") == (
+        "mine\ntheirs\n"
+    )
+    fab("down")
+    for name in ("one", "three"):
+        gone, left = before[name] - three.files(name), three.files(name) - before[name]
+        assert not gone
+        assert {path for path in left if not path.startswith("/run/")} <= BY_SUDO
+    assert {name: three.on(name, "cat /home/admin/.ssh/authorized_keys") for name in keys} == keys
+    assert "no hosts" in fab("down").stderr
+    assert "no hosts" in fab("down", *three.options("one", "three")).stderr
+
+
+def test_behind_a_jump_host_and_found_without_the_folder(three: Machines, fab: Fab, tmp_path: Path, src: Path) -> None:
+    """The machine's name is known behind the jump host alone."""
+    config = tmp_path / "config"
+    config.write_text(
+        f"Host plate\n  HostName three\n  User admin\n  ProxyJump gate\n"
+        f"Host gate\n  HostName {three.addresses['one']}\n  User admin\n  UserKnownHostsFile {three.known_hosts}\n"
+        f"Host *\n  IdentityFile {three.home / 'key'}\n  IdentitiesOnly yes\n"
+    )
+    before = three.files("three")
+    options = ["--host=plate", f"--known-hosts={three.known_hosts}", f"--ssh-config={config}"]
+    fab("up", "--provider=static", *options)
+    fab("run", "--src", str(src), "--dst", str(tmp_path / "dst"))
+    assert len(tree(tmp_path / "dst")) == 12
+
+    subprocess.run(["rm", "-r", str(fab.home)], check=True)
+    assert "hub, worker-1" in fab("down", "--provider=static", *options).stderr
+    assert {path for path in three.files("three") ^ before if not path.startswith("/run/")} <= BY_SUDO
+    assert "fanrun" not in three.on("three", "cat /home/admin/.ssh/authorized_keys")
+
+
+def test_what_can_not_be_taken_is_named_before_a_step_is_taken(three: Machines, fab: Fab, tmp_path: Path) -> None:
+    release = three.on("two", "cat /etc/os-release; printf 'ID=fedora\\nVERSION_ID=42\\n' >/etc/os-release")
+    sudo = "/etc/sudoers.d/90-admin"
+    three.on("three", f"mv {sudo} /root/sudoers")
+    try:
+        told = fab("up", *three.options("one", "two", "three"), code=1).stderr
+    finally:
+        three.put("two", "etc/os-release", release, 0o644)
+        three.on("three", f"mv /root/sudoers {sudo}")
+    assert f"{three.addresses['two']}: runs fedora 42; Fanrun sets up Debian and Ubuntu" in told
+    assert f"{three.addresses['three']}: sudo without a password is not allowed" in told
+    assert three.on("one", "ls /var/lib/fanrun 2>/dev/null || echo none") == "none\n"
+    fab("down")
+
+
+def test_somebody_elses_machine_is_left_alone(three: Machines, fab: Fab) -> None:
+    mark = "fleet sea\nowner eve@elsewhere\nroles worker\n"
+    three.put("two", "var/lib/fanrun/fleet", mark, 0o600)
+    try:
+        told = fab("up", *three.options("two"), code=1).stderr
+        assert "belongs to fleet sea of eve@elsewhere" in told
+        assert "no hosts" in fab("down", *three.options("two"), code=None).stderr
+        assert three.on("two", "cat /var/lib/fanrun/fleet") == mark
+    finally:
+        three.on("two", "rm -r /var/lib/fanrun")
+
+
+def test_no_key_is_trusted_unseen(three: Machines, fab: Fab, tmp_path: Path) -> None:
+    wrong, empty = tmp_path / "wrong", tmp_path / "empty"
+    key = three.known_hosts.read_text().splitlines()[1].split(" ", 1)[1]  # two's
+    wrong.write_text(f"{three.addresses['one']} {key}\n")
+    empty.write_text("")
+    options = ["--provider=static", f"--host=admin@{three.addresses['one']}", f"--ssh-config={three.ssh_config}"]
+    assert "Host key verification failed" in fab("up", *options, f"--known-hosts={wrong}", code=1).stderr
+    fab("down", code=None)
+    subprocess.run(["rm", "-rf", str(fab.home)], check=True)
+    assert "look at it with --scan" in fab("up", *options, f"--known-hosts={empty}", code=2).stderr
+    assert "run it in a terminal" in fab("up", *options, f"--known-hosts={empty}", "--scan", code=2).stderr
+    assert not (fab.home / "theirs" / "fleet.json").exists()
+
+
+@pytest.mark.parametrize(("answer", "code"), [("no", 2), ("yes", 0)])
+def test_scan_shows_the_fingerprints_and_asks(
+    three: Machines, fab: Fab, tmp_path: Path, answer: str, code: int
+) -> None:
+    shown = three.on("one", "ssh-keygen -yf /etc/ssh/ssh_host_ed25519_key | ssh-keygen -lf -").split()[1]
+    (tmp_path / "empty").write_text("")
+    ours, theirs = pty.openpty()
+    argv = [
+        "up", "--dry-run", "--scan", "--provider=static", f"--host=admin@{three.addresses['one']}",
+        f"--known-hosts={tmp_path / 'empty'}", f"--ssh-config={three.ssh_config}",
+    ]  # fmt: skip
+    os.write(ours, f"{answer}\n".encode())
+    process = fab.start(*argv, stdin=theirs)
+    out, err = process.communicate(timeout=60)
+    os.close(ours)
+    os.close(theirs)
+    assert (process.returncode, shown in err) == (code, True), err
+    assert ("worker-1 is admin@" in out) == (answer == "yes")
+
+
+def test_one_that_is_away_is_named_and_not_forgotten(three: Machines, fab: Fab) -> None:
+    fab("up", *three.options("one"))
+    docker("stop", "--time=1", f"{three.network}-one")
+    try:
+        told = fab("down", code=1).stderr
+        assert "no SSH to" in told
+        assert "forgets the fleet" in told
+    finally:
+        docker("start", f"{three.network}-one")
+    assert "hub, worker-1" in fab("down").stderr
+    assert three.on("one", "ls -d /var/lib/fanrun /var/lib/docker-registry 2>/dev/null || :") == ""

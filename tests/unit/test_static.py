@@ -1,0 +1,76 @@
+"""Machines that exist: which is which, and what their marks say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from provision.belongings import Look, parse
+from provision.config import Wishes
+from provision.errors import UsageError
+from provision.fleet import Folder
+from provision.providers.base import Wanted
+from provision.providers.static import StaticProvider
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> str:
+    """An ssh_config of nobody's, so that the one of who runs the tests counts for nothing."""
+    (tmp_path / "config").write_text("")
+    return str(tmp_path / "config")
+
+
+def provider(folder: Folder, config: str, host: str, hub: str = "") -> StaticProvider:
+    return StaticProvider(folder, Wishes(host=host, hub=hub, ssh_config=config))
+
+
+@pytest.mark.parametrize(
+    ("host", "hub", "expected"),
+    [
+        ("a@10.0.0.1,a@10.0.0.2", "", ["hub is a@10.0.0.1", "worker-1 is a@10.0.0.1", "worker-2 is a@10.0.0.2"]),
+        ("a@10.0.0.1, a@10.0.0.2", "b@10.0.0.2", ["hub is b@10.0.0.2", "worker-1 is a@10.0.0.1",
+                                                 "worker-2 is a@10.0.0.2"]),
+        ("a@10.0.0.1", "a@10.0.0.9:2222", ["hub is a@10.0.0.9:2222", "worker-1 is a@10.0.0.1"]),
+    ],
+)  # fmt: skip
+def test_the_hub_is_the_first_or_the_one_named(
+    folder: Folder, config: str, host: str, hub: str, expected: list[str]
+) -> None:
+    wanted = [Wanted("hub", "hub"), Wanted("worker-1", "worker"), Wanted("worker-2", "worker")]
+    assert provider(folder, config, host, hub).plan(wanted) == expected
+
+
+def test_there_are_as_many_workers_as_machines(folder: Folder, config: str) -> None:
+    two = provider(folder, config, "a@10.0.0.1,a@10.0.0.2")
+    assert two.workers(None) == two.workers(2) == 2
+    with pytest.raises(UsageError, match="has the 2 workers that --host names"):
+        two.workers(3)
+
+
+@pytest.mark.parametrize(
+    ("host", "message"),
+    [
+        ("", "needs machines: --host"),
+        (" , ", "needs machines"),
+        ("a@10.0.0.1,b@10.0.0.1", "twice"),
+        ("a b", "no machine"),
+    ],
+)
+def test_lists_that_can_not_be_meant(folder: Folder, config: str, host: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        provider(folder, config, host).check()
+
+
+def test_a_file_that_is_not_there_is_named(folder: Folder, config: str) -> None:
+    wishes = Wishes(host="a@10.0.0.1", ssh_config=config, known_hosts="/nowhere/keys")
+    with pytest.raises(UsageError, match="there is no file /nowhere/keys"):
+        StaticProvider(folder, wishes).check()
+
+
+def test_a_look_is_read_between_what_a_login_prints() -> None:
+    said = "Welcome to plate!\nos none\nfanrun: os debian 13\nfanrun: machine x86_64\nfanrun: sudo yes\n"
+    assert parse(said) == Look("debian 13", "x86_64", sudo=True)
+    mark = "fanrun: fleet sea\nfanrun: owner eve@laptop\nfanrun: roles hub worker\nfanrun: key ssh-ed25519 AAAA x\n"
+    assert parse(said + mark) == Look("debian 13", "x86_64", True, "sea", "eve@laptop", ("hub", "worker"))
+    assert parse("") == Look("", "", sudo=False)
