@@ -6,6 +6,7 @@ own key is let in over that way, and everything after goes by it as with any oth
 
 from __future__ import annotations
 
+import platform
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,8 @@ from provision.remote import fan_out
 
 T = TypeVar("T")
 
+SAME = {"arm64": "aarch64", "amd64": "x86_64"}
+"""Architectures by another name."""
 SYSTEMS = ("debian", "ubuntu")
 LOOKING = 40
 REMOVING = 900
@@ -183,6 +186,9 @@ class StaticProvider(Provider):
         """Why a machine can't be taken, "" if it can."""
         if look.system.split(" ")[0] not in SYSTEMS:
             return f"runs {look.system or 'an unknown system'}; Fanrun sets up Debian and Ubuntu"
+        ours = platform.machine().lower()
+        if SAME.get(look.machine, look.machine) != SAME.get(ours, ours):
+            return f"is {look.machine}, but images are built on this machine, for {ours}; leave it out"
         if not look.sudo:
             return "sudo without a password is not allowed there, or not installed; see /etc/sudoers.d"
         if look.fleet and (look.fleet, look.owner) != (self.folder.name, self._owner):

@@ -68,6 +68,17 @@ def test_a_file_that_is_not_there_is_named(folder: Folder, config: str) -> None:
         StaticProvider(folder, wishes).check()
 
 
+def test_a_machine_of_another_architecture_is_refused(
+    folder: Folder, config: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = provider(folder, config, "a@10.0.0.1")
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    assert one._problem(Look("debian 13", "aarch64", sudo=True)) == ""
+    assert "is x86_64, but images are built on this machine, for arm64" in one._problem(
+        Look("debian 13", "x86_64", sudo=True)
+    )
+
+
 def test_a_look_is_read_between_what_a_login_prints() -> None:
     said = "Welcome to plate!\nos none\nfanrun: os debian 13\nfanrun: machine x86_64\nfanrun: sudo yes\n"
     assert parse(said) == Look("debian 13", "x86_64", sudo=True)
