@@ -24,6 +24,8 @@ from provision.errors import FanrunError, FleetError, HostsFailed, RunUnfinished
 from provision.fleet import Fleet, Folder, Image
 from provision.progress import Board
 from provision.providers import base as providers
+from service import fleet as services
+from service import settings as service_settings
 
 ROOT = Path(__file__).resolve().parent
 FLEET = "the fleet's name (default: default)"
@@ -279,6 +281,47 @@ def verify(context: Connection, dst: str | None = None, json_: bool = False) -> 
             raise SystemExit(1)
 
 
+@task(
+    help={
+        "replicas": "how many processors, dealt to the workers; 0 ends the service",
+        "args": "flags for the API, in one string, quoted as for a shell: --size, --margin, --how, --grayscale, …",
+        "tokens": "a file of bearer tokens that callers must have, a line each: NAME TOKEN or NAME sha256:HEX",
+        "fleet": FLEET,
+    }
+)
+def serve(
+    context: Connection,
+    replicas: str | None = None,
+    args: str = "",
+    tokens: str | None = None,
+    fleet: str | None = None,
+) -> None:
+    """Run the image program as a gRPC service: processors on the workers, the API on the hub.
+
+    The same command with another number changes it while requests flow.
+    """
+    with _advice(1):
+        if replicas is None:
+            raise UsageError("fab serve needs --replicas; `fab --help serve` shows all it takes")
+        number = config.whole("replicas", replicas, 0, config.MOST_HOSTS)
+        settings = _settings(context, fleet=fleet)
+        folder = Folder(settings.home, settings.fleet)
+        board = Board()
+        with contextlib.closing(board):
+            if number == 0:
+                services.end(folder, board.say)
+                _say("the service has ended")
+                return
+            words = _words(args)
+            service_settings.read_api(words, {})  # a flag that can't be meant ends this here, not on the hub
+            running = services.serve(folder, ROOT, number, words, _text(tokens), board.say)
+        hub, port = running[0].host, running[0].port
+        _say(f"{_paint('serving:', 32)} {number} processors, the API at {hub.inner}:{port}")
+        if hub.address != hub.inner:
+            tunnel = f"ssh -F {shlex.quote(str(folder.ssh_config))} -N -L {port}:127.0.0.1:{port} {hub.name}"
+            _say(f"from here: `{tunnel}`, then at localhost:{port}")
+
+
 @task(help={"json_": "print it as JSON", "fleet": FLEET})
 def status(context: Connection, json_: bool = False, fleet: str | None = None) -> None:
     """Show the fleet's hosts: role, address, reachable, Docker, image, load and disk."""
@@ -290,7 +333,7 @@ def status(context: Connection, json_: bool = False, fleet: str | None = None) -
         if not all(row.reachable for row in rows):
             rows = statuses.explained(rows, chosen.fates())
         bill = chosen.bill()
-        lines = [statuses.table(rows), *statuses.costs(rows, bill)]
+        lines = [statuses.table(rows), *statuses.serving(rows), *statuses.costs(rows, bill)]
         print(statuses.to_json(known, rows, bill) if json_ else "\n".join(lines))
         if not all(row.reachable for row in rows):
             raise SystemExit(1)
@@ -425,6 +468,16 @@ def _provider(folder: Folder, settings: config.Settings, flag: str | None) -> pr
                 )
             name = begun
     return providers.load(name, folder, config.wishes(wishes))
+
+
+def _text(path: str | None) -> str | None:
+    """What a file holds, None for none; UsageError if it can't be read."""
+    if path is None:
+        return None
+    try:
+        return Path(path).read_text("utf-8")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _exists(chosen: providers.Provider) -> str:

@@ -45,8 +45,9 @@ def authority(fleet: str) -> tuple[str, str]:
     return _pem(key), certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 
-def server(ca_key: str, ca_cert: str, addresses: list[str]) -> tuple[str, str]:
-    """A server's (private key, certificate), PEM, signed by the CA for IPs and DNS names."""
+def server(ca_key: str, ca_cert: str, addresses: list[str], *, client: bool = False) -> tuple[str, str]:
+    """A server's (private key, certificate), PEM, signed by the CA for IPs and DNS names; `client`: for one as well."""
+    usages = [ExtendedKeyUsageOID.SERVER_AUTH, *([ExtendedKeyUsageOID.CLIENT_AUTH] if client else [])]
     signer = serialization.load_pem_private_key(ca_key.encode(), password=None)
     if not isinstance(signer, ec.EllipticCurvePrivateKey):
         raise TypeError("the fleet's CA key is not an elliptic-curve key")
@@ -56,7 +57,7 @@ def server(ca_key: str, ca_cert: str, addresses: list[str]) -> tuple[str, str]:
     certificate = (
         _builder(subject, issuer, key.public_key())
         .add_extension(x509.SubjectAlternativeName([_name(item) for item in addresses]), critical=False)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)

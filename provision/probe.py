@@ -22,6 +22,7 @@ stat -f -c 'disk %b %a %S' {WORK} 2>/dev/null
 [ ! -e {LEASE} ] || echo lease $(($(stat -c %Y {LEASE}) + $(cat {LEASE}) - $(date +%s)))
 timeout 10 sudo -n sh -c '
   echo docker $(docker version --format {{{{.Server.Version}}}} 2>/dev/null)
+  docker ps --all --filter label=fanrun.service --format "service {{{{.Names}}}} {{{{.State}}}}" 2>/dev/null
   docker image ls --digests --no-trunc --format "image {{{{.Repository}}}}@{{{{.Digest}}}}" 2>/dev/null
 '
 exit 0
@@ -37,7 +38,8 @@ def probe_argv() -> list[str]:
 class Probe:
     """A host's answer; sizes in bytes, `docker` its version or "" when it doesn't answer.
 
-    `lease` are the seconds until the host ends itself, None for one that doesn't.
+    `services` are the servers on it, as "name state".  `lease` are the seconds until the host ends itself, None for one
+    that doesn't.
     """
 
     uid: int
@@ -49,17 +51,20 @@ class Probe:
     disk_free: int
     docker: str
     images: tuple[str, ...]
+    services: tuple[str, ...] = ()
     lease: int | None = None
 
 
 def parse(text: str) -> Probe:
     """Read what probe_argv's command wrote; a missing line counts as 0 or ""."""
     values: dict[str, list[str]] = {}
-    images = []
+    images, services = [], []
     for line in text.splitlines():
         key, *rest = line.split() or [""]
         if key == "image":
             images.extend(rest)
+        elif key == "service":
+            services.append(" ".join(rest))
         else:
             values[key] = rest
 
@@ -80,5 +85,6 @@ def parse(text: str) -> Probe:
         disk_free=whole("disk", 1) * whole("disk", 2),
         docker=" ".join(values.get("docker", [])),
         images=tuple(images),
+        services=tuple(sorted(services)),
         lease=whole("lease") if values.get("lease") else None,
     )

@@ -19,7 +19,8 @@ from provision.remote import on_hosts
 class HostStatus:
     """One host: `error` says why it can't be reached; sizes in bytes; `images` names the deployed ones it has.
 
-    `lease` are the seconds until it ends itself, None for a host that doesn't.
+    `services` are the servers on it, as "name state"; `lease` are the seconds until it ends itself, None for a host
+    that doesn't.
     """
 
     name: str
@@ -33,6 +34,7 @@ class HostStatus:
     cpus: int = 0
     disk_free: int = 0
     disk_total: int = 0
+    services: tuple[str, ...] = ()
     lease: int | None = None
 
 
@@ -51,7 +53,7 @@ def _row(fleet: Fleet, host: Host, probe: Probe | None, error: FanrunError | Non
     )
     return HostStatus(
         host.name, host.role, address, True, "", probe.docker, had, probe.load, probe.cpus,
-        probe.disk_free, probe.disk_total, probe.lease,
+        probe.disk_free, probe.disk_total, probe.services, probe.lease,
     )  # fmt: skip
 
 
@@ -78,6 +80,12 @@ def costs(rows: Sequence[HostStatus], bill: Bill | None) -> list[str]:
     if left := [row.lease for row in rows if row.lease is not None]:
         lines.append(f"ends itself in {min(left) // 60} min, unless a fab command works on it")
     return lines
+
+
+def serving(rows: Sequence[HostStatus]) -> list[str]:
+    """The service's servers, for people, a line a host that has any; a machine of two names is told of once."""
+    found = {row.address: row for row in reversed(rows) if row.services}
+    return [f"serving on {row.name}: {', '.join(row.services)}" for row in reversed(found.values())]
 
 
 def table(rows: Sequence[HostStatus]) -> str:

@@ -20,21 +20,20 @@ if not __package__:  # as python service/api.py
 import grpc
 
 from process import Header, Operations, Refused, inspect, target_size
-from service.balancing import open_channel, read_target
 from service.calls import Context, remaining
 from service.errors import Exhausted, InvalidImage, InvalidRequest, ServiceError, from_processor
 from service.fetch import Fetcher
 from service.logs import REQUEST_ID, log, request_id
 from service.metrics import ScalerMetrics
-from service.protos import imageprocessor_pb2, imageprocessor_pb2_grpc
+from service.protos import imageprocessor_pb2
 from service.protos import imagescaler_pb2 as pb
 from service.protos import imagescaler_pb2_grpc as pb_grpc
-from service.security import Doorkeeper, channel_credentials
+from service.replicas import Replicas
+from service.security import Doorkeeper
 from service.server import CannotStart, Running, run
 from service.settings import IMAGE, PIXELS, Api, read_api
 
 NAME = pb.DESCRIPTOR.services_by_name["ImageScaler"].full_name
-PROCESSOR = imageprocessor_pb2.DESCRIPTOR.services_by_name["ImageProcessor"].full_name
 
 
 @dataclass
@@ -85,9 +84,8 @@ class Clock:
 class Servicer(pb_grpc.ImageScalerServicer):
     """imagescaler.ImageScaler."""
 
-    def __init__(self, settings: Api, channel: grpc.aio.Channel) -> None:
-        self.settings, self.wish = settings, settings.wish
-        self.processor = imageprocessor_pb2_grpc.ImageProcessorStub(channel)
+    def __init__(self, settings: Api, replicas: Replicas) -> None:
+        self.settings, self.wish, self.replicas = settings, settings.wish, replicas
         self.fetcher = Fetcher(settings.allow_networks)
         self.metrics = ScalerMetrics()
         self.pool = ThreadPoolExecutor(4, "inspect")  # headers are others' bytes too: none may keep the loop
@@ -167,7 +165,7 @@ class Servicer(pb_grpc.ImageScalerServicer):
             request.scale.CopyFrom(scale)
         left = remaining(context)
         seconds = self.settings.deadline if left is None else left
-        call = self.processor.Process(request, timeout=seconds, metadata=((REQUEST_ID, request_id.get()),))
+        call = self.replicas.stub.Process(request, timeout=seconds, metadata=((REQUEST_ID, request_id.get()),))
         try:
             reply = await call
         except grpc.aio.AioRpcError as error:
@@ -181,15 +179,16 @@ async def serve(settings: Api) -> None:
     """Answer until a signal comes."""
     try:
         doorkeeper = Doorkeeper(settings.tokens, settings.rate)
-        target = read_target(settings.processor)
+        replicas = Replicas(settings)
     except (ValueError, OSError, argparse.ArgumentTypeError) as error:
         raise CannotStart(f"--tokens or --processor can't be used: {error}") from None
-    credentials = channel_credentials(settings.processor_ca, settings.processor_cert, settings.processor_key)
-    async with open_channel(target, PROCESSOR, credentials, settings.processor_name) as channel:
-        running = Running(settings, NAME, doorkeeper)
-        pb_grpc.add_ImageScalerServicer_to_server(Servicer(settings, channel), running.server)
-        await running.start()
-        await running.wait()
+    running = Running(settings, NAME, doorkeeper)
+    pb_grpc.add_ImageScalerServicer_to_server(Servicer(settings, replicas), running.server)
+    await running.start()
+    watching = asyncio.ensure_future(replicas.watch())
+    await running.wait()
+    watching.cancel()
+    await replicas.close()
 
 
 if __name__ == "__main__":

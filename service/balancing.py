@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import socket
+from pathlib import Path
 
 import grpc
 
@@ -32,6 +33,9 @@ def config(service: str) -> str:
     )
 
 
+FILE = "file:"
+
+
 def options(service: str, name: str = "") -> list[tuple[str, int | str]]:
     """What gRPC is told about a channel; times in milliseconds, `name` as in the servers' certificates."""
     return [
@@ -56,8 +60,11 @@ def options(service: str, name: str = "") -> list[tuple[str, int | str]]:
 def read_target(text: str) -> str:
     """gRPC's name for NAME:PORT, a list of addresses, or one of its own; raises ValueError, OSError.
 
-    A name alone is looked up again and again; names in a list are looked up once.
+    A name alone is looked up again and again; names in a list are looked up once.  "file:PATH" names a file that holds
+    such a list, with line ends for commas.
     """
+    if text.startswith(FILE):
+        return read_target(",".join(Path(text.removeprefix(FILE)).read_text("utf-8").split()))
     if text.startswith(("dns:", "ipv4:", "ipv6:", "unix:")):
         return text
     places = [address(item.strip()) for item in text.split(",")]

@@ -199,7 +199,9 @@ def read_api(argv: Sequence[str], environment: Mapping[str, str]) -> Api:
     """The API's settings; exits 2 with one line where they can't be meant."""
     parser = Parser("service.api", "IMAGESCALER", environment, "Scales images: imagescaler.ImageScaler over gRPC.")
     add_common(parser, 50051, "30")
-    parser.flag("processor", "localhost:50052", str, "a name with its port, dns:///NAME:PORT, or IP:PORT,IP:PORT,…")
+    parser.flag(
+        "processor", "localhost:50052", str, "NAME:PORT, dns:///NAME:PORT, IP:PORT,IP:PORT,…, or file:PATH with such"
+    )
     parser.flag("processor-ca", "", file, "speak TLS to processors, whose certificates this authority made")
     parser.flag("processor-cert", "", file, "certificate to show to processors")
     parser.flag("processor-key", "", file, "its key")

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import grpc
 import pytest
@@ -168,3 +169,29 @@ def test_an_api_hands_its_port_over_and_loses_no_request(farm: Farm) -> None:
         flow.more()
     assert flow.failed == []
     assert new.handled() > 0
+
+
+def test_a_file_of_addresses_is_followed(farm: Farm, tmp_path: Path) -> None:
+    """What it holds in between that can't be meant changes nothing."""
+    found, file = replicas(farm, *TWO), tmp_path / "replicas"
+    port = found[0].ready["listen"]
+
+    def name(text: str) -> None:
+        (tmp_path / "new").write_text(text)
+        (tmp_path / "new").replace(file)
+
+    name(f"{TWO[0]}:{port}\n")
+    api = farm.api("--size", "40x30", "--processor", f"file:{file}")
+    with Flow(api).flowing() as flow:
+        name("nonsense\n")
+        wait_until(lambda: api.lines("processors"))
+        flow.more()
+        assert found[1].handled() == 0
+        name(f"{TWO[0]}:{port}\n{TWO[1]}:{port}\n")
+        wait_until(lambda: found[1].handled() > 10)
+        name(f"{TWO[1]}:{port}\n")
+        wait_until(lambda: f"{TWO[0]}" not in str(api.lines("processors")[-1]))
+        before = found[0].handled()
+        flow.more()
+    assert flow.failed == []
+    assert found[0].handled() <= before + 4  # what was on its way there

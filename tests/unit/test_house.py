@@ -64,7 +64,10 @@ def test_imports_run_downwards(name: str) -> None:
     if room == "fanout":
         assert {item for item in found if item.split(".")[0] not in ("fanout", "provision")} == set()
         assert {item for item in found if item.startswith("provision")} <= FANOUT_MAY
-    if room == "service":
+    if name == "service.fleet":
+        assert {item for item in found if item.split(".")[0] not in ("provision", "service")} == set()
+        assert {item for item in found if item.startswith("service.")} == set()
+    elif room == "service":
         assert {item for item in found if item.split(".")[0] not in ("process", "service")} == set()
     if name.startswith("provision.providers.") and name != "provision.providers.base":
         others = {item for item in found if item.startswith("provision.providers.")}

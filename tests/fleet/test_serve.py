@@ -1,0 +1,125 @@
+"""The service on a fleet: it comes, grows and shrinks while requests flow, and goes."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+from PIL import Image
+
+from service.protos import imagescaler_pb2 as pb
+from service.protos import imagescaler_pb2_grpc as pb_grpc
+from tests.fleet.harness import Fab
+from tests.waiting import wait_until
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_left(fab: Fab) -> Iterator[None]:
+    yield
+    fab("serve", "--replicas=0")
+
+
+class Flow:
+    """Calls to the API, one after the other in some threads, as long as it is open."""
+
+    def __init__(self, target: str, token: str = "") -> None:
+        channel = grpc.insecure_channel(target)
+        self.stub = pb_grpc.ImageScalerStub(channel)
+        picture = io.BytesIO()
+        Image.effect_noise((300, 200), 40).convert("RGB").save(picture, "JPEG")
+        self.request = pb.ScaleImageRequest(image=pb.Image(content=picture.getvalue()))
+        self.metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        self.failed, self.done, self.over = list[grpc.RpcError](), 0, threading.Event()
+
+    def call(self) -> Image.Image:
+        reply = self.stub.ScaleImage(self.request, timeout=20, metadata=self.metadata)
+        return Image.open(io.BytesIO(reply.content))
+
+    def pour(self) -> None:
+        while not self.over.is_set():
+            try:
+                self.call()
+                self.done += 1
+            except grpc.RpcError as error:
+                self.failed.append(error)
+
+    @contextmanager
+    def flowing(self) -> Iterator[None]:
+        threads = [threading.Thread(target=self.pour) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+            before = self.done
+            wait_until(lambda: self.done > before + 20)
+        finally:
+            self.over.set()
+            for thread in threads:
+                thread.join()
+
+
+def names(fab: Fab) -> dict[str, list[str]]:
+    return {host: row["services"] for host, row in fab.status().items()}
+
+
+def test_it_grows_and_shrinks_while_requests_flow_and_ends(fab: Fab) -> None:
+    told = fab("serve", "--replicas=2", "--args=--size 60x40 --grayscale").stderr
+    hub = fab.status()["hub"]["address"]
+    assert f"2 processors, the API at {hub}:50051" in told
+    one, two = "fanrun-processor-1 running", "fanrun-processor-2 running"
+    assert names(fab) == {"hub": ["fanrun-api running"], "worker-1": [one], "worker-2": [one]}
+    assert "serving on worker-2: fanrun-processor-1 running" in fab("status").stdout
+    image = Flow(f"{hub}:50051").call()
+    assert (image.size, image.mode) == ((60, 40), "L")
+
+    flow, again = Flow(f"{hub}:50051"), ("--args=--size 60x40 --grayscale",)
+    with flow.flowing():
+        fab("serve", "--replicas=4", *again)
+        assert names(fab) == {"hub": ["fanrun-api running"], "worker-1": [one, two], "worker-2": [one, two]}
+        busy = fab.on("worker-2", "docker ps --quiet --filter name=fanrun-processor-2").strip()
+        wait_until(lambda: '"call"' in fab.on("worker-2", f"docker logs {busy} 2>&1"), 30)
+        fab("serve", "--replicas=1", *again)
+        assert names(fab) == {"hub": ["fanrun-api running"], "worker-1": [one], "worker-2": []}
+    assert flow.failed == []
+    assert "serving:" in fab("serve", "--replicas=1", *again).stderr
+
+    assert "has ended" in fab("serve", "--replicas=0").stderr
+    assert names(fab) == {"hub": [], "worker-1": [], "worker-2": []}
+    fab("serve", "--replicas=0")
+
+
+def test_callers_need_a_token_where_there_are_some(fab: Fab, tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text("ada a-secret-of-20-bytes\n")
+    fab("serve", "--replicas=1", "--tokens", str(tmp_path / "tokens"))
+    target = f"{fab.status()['hub']['address']}:50051"
+    with pytest.raises(grpc.RpcError) as refused:
+        Flow(target).call()
+    assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    assert Flow(target, "a-secret-of-20-bytes").call().size == (1024, 768)
+
+
+def test_processors_take_no_calls_but_the_apis(fab: Fab) -> None:
+    fab("serve", "--replicas=1")
+    channel = grpc.insecure_channel(f"{fab.status()['worker-1']['address']}:50052")
+    with pytest.raises(grpc.FutureTimeoutError):
+        grpc.channel_ready_future(channel).result(timeout=3)
+    channel.close()
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "message"),
+    [
+        ([], 2, "needs --replicas"),
+        (["--replicas=x"], 2, "give a whole number"),
+        (["--replicas=1", "--args=--size huge"], 2, "is no size as 1024x768"),
+        (["--replicas=1", "--args='"], 2, "--args"),
+        (["--replicas=1", "--tokens=/nowhere"], 2, "/nowhere can't be read"),
+    ],
+)
+def test_what_can_not_be_meant(fab: Fab, argv: list[str], code: int, message: str) -> None:
+    assert message in fab("serve", *argv, code=code).stderr
