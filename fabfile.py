@@ -25,7 +25,6 @@ from provision.fleet import Fleet, Folder, Image
 from provision.progress import Board
 from provision.providers import base as providers
 from service import fleet as services
-from service import settings as service_settings
 
 ROOT = Path(__file__).resolve().parent
 FLEET = "the fleet's name (default: default)"
@@ -312,9 +311,7 @@ def serve(
                 services.end(folder, board.say)
                 _say("the service has ended")
                 return
-            words = _words(args)
-            service_settings.read_api(words, {})  # a flag that can't be meant ends this here, not on the hub
-            running = services.serve(folder, ROOT, number, words, _text(tokens), board.say)
+            running = services.serve(folder, ROOT, number, _words(args), _text(tokens), board.say)
         hub, port = running[0].host, running[0].port
         _say(f"{_paint('serving:', 32)} {number} processors, the API at {hub.inner}:{port}")
         if hub.address != hub.inner:

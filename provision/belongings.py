@@ -52,7 +52,8 @@ grep -qxF "$4" "$keys" || {{
 NOTE_PACKAGES = rf"""
 apt-get -s install --no-install-recommends "$@" | sed -n 's/^Inst \([^ :]*\) (.*/package \1/p' >>{ADDED}
 for pair in docker.io:/var/lib/docker docker.io:/var/log/docker.log containerd:/var/lib/containerd \
-  containerd:/opt/containerd docker-registry:/var/lib/docker-registry docker-registry:/var/log/docker-registry.log; do
+  containerd:/opt/containerd docker-registry:/var/lib/docker-registry docker-registry:/var/log/docker-registry.log \
+  prometheus:/var/lib/prometheus prometheus:/var/log/prometheus; do
   [ -n "$(ls -A "${{pair#*:}}" 2>/dev/null)" ] || echo "data $pair" >>{ADDED}
 done
 if mkdir {KEPT} 2>/dev/null; then  # once: later ones are the packages' own
@@ -62,6 +63,7 @@ if mkdir {KEPT} 2>/dev/null; then  # once: later ones are the packages' own
 fi
 getent group docker >/dev/null || echo "group docker.io:docker" >>{ADDED}
 getent passwd docker-registry >/dev/null || echo "user docker-registry:docker-registry" >>{ADDED}
+getent passwd prometheus >/dev/null || echo "user prometheus:prometheus" >>{ADDED}
 """
 
 NOTE_FILE = f'[ -e "$1" ] || echo "file $1" >>{ADDED}'
@@ -118,8 +120,10 @@ while [ -n "$list" ] && [ -n "$(drags $list)" ]; do
   list=$kept
 done
 if [ -n "$list" ]; then
-  # Its package stops it, and fails where no init system is and it doesn't run.
-  if echo "$list" | grep -qx docker-registry; then service docker-registry start >/dev/null 2>&1; fi
+  # Their packages stop them, and fail where no init system is and they don't run.
+  for service in docker-registry prometheus; do
+    if echo "$list" | grep -qx $service; then service $service start >/dev/null 2>&1; fi
+  done
   settings=$(dpkg-query -W -f '${{Conffiles}}\n' $list | sed -n 's|^ /\([^ ]*\) .*|\1|p')
   apt-get -q -y -o DPkg::Lock::Timeout=300 -o APT::Get::AutomaticRemove=false purge $list >/dev/null || exit 1
   echo "removed $(echo $list)"

@@ -195,13 +195,13 @@ def _packages(remote: Remote, choices: list[list[str]]) -> list[str]:
 
 def ensure_docker_host(remote: Remote) -> str | None:
     """Start Docker where it doesn't answer."""
-    return _ensure_service(remote, "docker", lambda: _answers(remote, ["docker", "version"]))
+    return ensure_service(remote, "docker", lambda: answers(remote, ["docker", "version"]))
 
 
 def ensure_trust_host(remote: Remote, hub: Host, ca_cert: str) -> str | None:
     """Make the host's Docker trust the fleet's CA for the hub's registry, and for it alone."""
     place = f"/etc/docker/certs.d/{hub.inner}:{REGISTRY_PORT}/ca.crt"
-    return "trusts the hub's registry" if _ensure_file(remote, place, ca_cert) else None
+    return "trusts the hub's registry" if ensure_file(remote, place, ca_cert) else None
 
 
 def ensure_registry_host(remote: Remote, folder: Folder) -> str | None:
@@ -209,7 +209,7 @@ def ensure_registry_host(remote: Remote, folder: Folder) -> str | None:
     addresses = [remote.host.inner, "127.0.0.1"]
     certificate = f"{REGISTRY_FOLDER}/fanrun.crt"
     found = remote.run(["cat", certificate], sudo=True, check=False)
-    changed = _ensure_file(remote, f"{REGISTRY_FOLDER}/config.yml", REGISTRY_CONFIG)
+    changed = ensure_file(remote, f"{REGISTRY_FOLDER}/config.yml", REGISTRY_CONFIG)
     if found.exit_code != 0 or not ca.serves(found.stdout, addresses, folder.ca_cert.read_text()):
         key, cert = ca.server(folder.ca_key.read_text(), folder.ca_cert.read_text(), addresses)
         _write(remote, f"{REGISTRY_FOLDER}/fanrun.key", key, mode="600", owner="docker-registry:docker-registry")
@@ -219,22 +219,22 @@ def ensure_registry_host(remote: Remote, folder: Folder) -> str | None:
         # One command, as the init script's own "restart" doesn't wait for the port to be free.
         wait = f"service docker-registry stop; while {PORT_OPEN}; do sleep 0.1; done"
         remote.run(["bash", "-c", wait], sudo=True, check=False, timeout=20)
-    started = _ensure_service(remote, "docker-registry", lambda: _answers(remote, ["bash", "-c", PORT_OPEN]))
+    started = ensure_service(remote, "docker-registry", lambda: answers(remote, ["bash", "-c", PORT_OPEN]))
     return "registry set up" if changed else started
 
 
-def _answers(remote: Remote, argv: list[str]) -> bool:
+def answers(remote: Remote, argv: list[str]) -> bool:
     return remote.run(argv, sudo=True, check=False, timeout=10).exit_code == 0
 
 
-def _ensure_service(remote: Remote, service: str, answers: Callable[[], bool]) -> str | None:
+def ensure_service(remote: Remote, service: str, is_up: Callable[[], bool]) -> str | None:
     """Start a service that doesn't answer; `service` knows systemd and init scripts alike."""
-    if answers():
+    if is_up():
         return None
     started = remote.run(["service", service, "start"], sudo=True, check=False)
     end = time.monotonic() + 30
     while time.monotonic() < end:
-        if answers():
+        if is_up():
             return f"{service} started"
         time.sleep(0.3)
     last = (started.stderr or started.stdout).strip().splitlines()
@@ -245,7 +245,7 @@ def _ensure_service(remote: Remote, service: str, answers: Callable[[], bool]) -
     )
 
 
-def _ensure_file(remote: Remote, path: str, text: str) -> bool:
+def ensure_file(remote: Remote, path: str, text: str) -> bool:
     """Make a root-owned file hold this text; True if it had to be written."""
     found = remote.run(["sha256sum", path], sudo=True, check=False).stdout.split(" ")[0]
     if found == hashlib.sha256(text.encode()).hexdigest():

@@ -13,12 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from provision import build, ca, lifecycle
+from provision import build, ca, lifecycle, metrics
 from provision.errors import FleetError, HostError, HostsFailed
 from provision.fleet import Fleet, Folder, Host, Image
 from provision.image import ensure_image_host
 from provision.probe import WORK
 from provision.remote import Remote, on_hosts
+from service.settings import read_api
 
 API_PORT, PROCESSOR_PORT = 50051, 50052
 METRICS_PORT = 5001
@@ -32,11 +33,12 @@ Say = Callable[[str, str], None]
 
 @dataclass(frozen=True)
 class Container:
-    """A server on a host; `spec` changes with anything that needs it to be started anew."""
+    """A server on a host; `metrics` is where they are, `spec` changes with all that needs it to be started anew."""
 
     host: Host
     name: str
     port: int
+    metrics: str
     argv: tuple[str, ...]
 
     @property
@@ -59,23 +61,30 @@ def processors(fleet: Fleet, image: Image, replicas: int) -> list[Container]:
 
 
 def _processor(host: Host, image: Image, turn: int) -> Container:
-    port, name = PROCESSOR_PORT + turn, f"fanrun-processor-{turn + 1}"
-    published = [f"{host.inner}:{port}:{PROCESSOR_PORT}", f"{host.inner}:{METRICS_PORT + 1 + turn}:{METRICS_PORT}"]
-    return Container(host, name, port, (*_run(name, "processor", published, image), "service.processor",
+    port, metrics_port, name = PROCESSOR_PORT + turn, METRICS_PORT + 1 + turn, f"fanrun-processor-{turn + 1}"
+    published = [f"{host.inner}:{port}:{PROCESSOR_PORT}", f"{host.inner}:{metrics_port}:{METRICS_PORT}"]
+    argv = (
+        *_run(name, "processor", published, image), "service.processor",
         "--tls-cert=/service/cert.pem", "--tls-key=/service/key.pem", "--client-ca=/service/ca.pem",
-    ))  # fmt: skip
+    )  # fmt: skip
+    return Container(host, name, port, f"{host.inner}:{metrics_port}", argv)
 
 
 def api(fleet: Fleet, image: Image, args: Sequence[str], *, tokens: bool) -> Container:
     """The API, at the hub's address and its loopback; `args` are flags of service.api."""
-    hub, name = fleet.hub, "fanrun-api"
-    published = [f"{hub.inner}:{API_PORT}:{API_PORT}", f"127.0.0.1:{API_PORT}:{API_PORT}",
-                 f"{hub.inner}:{METRICS_PORT}:{METRICS_PORT}"]  # fmt: skip
-    return Container(hub, name, API_PORT, (*_run(name, "api", published, image), "service.api",
+    inner, name = fleet.hub.inner, "fanrun-api"
+    ports = {
+        f"{inner}:{API_PORT}": API_PORT,
+        f"127.0.0.1:{API_PORT}": API_PORT,
+        f"{inner}:{METRICS_PORT}": METRICS_PORT,
+    }
+    argv = (
+        *_run(name, "api", [f"{outside}:{inside}" for outside, inside in ports.items()], image), "service.api",
         "--processor=file:/service/processors", f"--processor-name={PROCESSORS}", "--processor-ca=/service/ca.pem",
         "--processor-cert=/service/cert.pem", "--processor-key=/service/key.pem",
         *(["--tokens=/service/tokens"] if tokens else []), *args,
-    ))  # fmt: skip
+    )  # fmt: skip
+    return Container(fleet.hub, name, API_PORT, f"{inner}:{METRICS_PORT}", argv)
 
 
 def _run(name: str, role: str, published: Sequence[str], image: Image) -> tuple[str, ...]:
@@ -95,8 +104,9 @@ def serve(
 
     Requests that come meanwhile are answered: new processors are ready before the API hears of them, and others
     are told to end after it has heard that they go.  `tokens` are the lines of a file of bearer tokens, None for none.
-    Raises HostsFailed naming each host that failed.
+    Raises HostsFailed naming each host that failed, and SystemExit for a flag that can't be meant.
     """
+    read_api(args, {})  # that ends here, not on the hub
     fleet = folder.load()
     if not fleet.workers:
         raise FleetError(f"fleet {fleet.name} has no worker; `fab up` makes one", fleet=fleet.name)
@@ -115,6 +125,8 @@ def serve(
         for one in wanted:  # one after the other: the rest answer
             if one not in new and there[one.key] != one.spec:
                 _each(folder, [one.host], lambda remote, one=one: _start(remote, [one], say))  # type: ignore[misc]
+        places = {"api": [front.metrics], "processor": [one.metrics for one in wanted]}
+        _each(folder, [fleet.hub], lambda remote: _scrape(remote, places, say))
         keep = {one.key for one in (front, *wanted)}
         _each(folder, _machines(fleet), lambda remote: _end(remote, keep, say))
     return [front, *wanted]
@@ -126,6 +138,7 @@ def end(folder: Folder, say: Say) -> None:
         fleet = folder.load()
         _each(folder, [fleet.hub], lambda remote: _end(remote, set(), say, "api"))
         _each(folder, _machines(fleet), lambda remote: _end(remote, set(), say))
+        _each(folder, [fleet.hub], metrics.forget_targets_host)
 
 
 def _machines(fleet: Fleet) -> list[Host]:
@@ -163,6 +176,12 @@ def _ensure_files_host(remote: Remote, folder: Folder, fleet: Fleet, tokens: str
                 remote.put(text, f"{place}/{file}", mode="400", owner=OWNER)
     if tokens is not None and "api" in roles:
         remote.put(tokens, f"{FOLDER}/api/tokens", mode="400", owner=OWNER)
+
+
+def _scrape(remote: Remote, places: dict[str, list[str]], say: Say) -> None:
+    """Have the hub's Prometheus look at these."""
+    if changed := metrics.ensure_prometheus_host(remote, places):
+        say(remote.host.name, changed)
 
 
 def _tell(remote: Remote, wanted: Sequence[Container]) -> None:

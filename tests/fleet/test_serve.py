@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,6 +68,13 @@ def names(fab: Fab) -> dict[str, list[str]]:
     return {host: row["services"] for host, row in fab.status().items()}
 
 
+def scraped(fab: Fab) -> set[str]:
+    """What the hub's Prometheus says of whom it scrapes."""
+    ask = "promtool query instant http://127.0.0.1:9090 'sum by (instance) (up > -1)' || :"
+    found = re.findall(r'\{(instance="[^"]*")\} => (\d)', fab.on("hub", ask))
+    return {f"up{{{name}}} {value}" for name, value in found}
+
+
 def test_it_grows_and_shrinks_while_requests_flow_and_ends(fab: Fab) -> None:
     told = fab("serve", "--replicas=2", "--args=--size 60x40 --grayscale").stderr
     hub = fab.status()["hub"]["address"]
@@ -76,6 +84,12 @@ def test_it_grows_and_shrinks_while_requests_flow_and_ends(fab: Fab) -> None:
     assert "serving on worker-2: fanrun-processor-1 running" in fab("status").stdout
     image = Flow(f"{hub}:50051").call()
     assert (image.size, image.mode) == ((60, 40), "L")
+
+    ups = {
+        f'up{{instance="{place}"}} 1'
+        for place in (f"{hub}:5001", *(f"{fab.status()[name]['address']}:5002" for name in ("worker-1", "worker-2")))
+    }
+    wait_until(lambda: scraped(fab) == ups, 40)
 
     flow, again = Flow(f"{hub}:50051"), ("--args=--size 60x40 --grayscale",)
     with flow.flowing():
@@ -90,6 +104,7 @@ def test_it_grows_and_shrinks_while_requests_flow_and_ends(fab: Fab) -> None:
 
     assert "has ended" in fab("serve", "--replicas=0").stderr
     assert names(fab) == {"hub": [], "worker-1": [], "worker-2": []}
+    wait_until(lambda: scraped(fab) == set(), 40)
     fab("serve", "--replicas=0")
 
 
