@@ -164,6 +164,7 @@ def up(
             done, changes = lifecycle.up(folder, chosen, settings.hosts, settings.wishes, ROOT, board.say, board.step)
         except (FanrunError, KeyboardInterrupt):
             board.close()
+            chosen.ask = None
             _say(_exists(chosen))
             raise
         board.close()
@@ -283,15 +284,15 @@ def verify(context: Connection, dst: str | None = None, json_: bool = False) -> 
 @task(
     help={
         "replicas": "how many processors, dealt to the workers; 0 ends the service",
-        "args": "flags for the API, in one string, quoted as for a shell: --size, --margin, --how, --grayscale, …",
-        "tokens": "a file of bearer tokens that callers must have, a line each: NAME TOKEN or NAME sha256:HEX",
+        "args": "flags for the API, in one string: --size, --margin, --how, --grayscale, … (default: as the last time)",
+        "tokens": "a file of bearer tokens that callers need, a line each: NAME TOKEN (default: as the last time)",
         "fleet": FLEET,
     }
 )
 def serve(
     context: Connection,
     replicas: str | None = None,
-    args: str = "",
+    args: str | None = None,
     tokens: str | None = None,
     fleet: str | None = None,
 ) -> None:
@@ -311,7 +312,8 @@ def serve(
                 services.end(folder, board.say)
                 _say("the service has ended")
                 return
-            running = services.serve(folder, ROOT, number, _words(args), _text(tokens), board.say)
+            asked = services.Asked(None if args is None else _words(args), _text(tokens))
+            running = services.serve(folder, ROOT, number, asked, board.say)
         hub, port = running[0].host, running[0].port
         _say(f"{_paint('serving:', 32)} {number} processors, the API at {hub.inner}:{port}")
         if hub.address != hub.inner:
@@ -468,9 +470,9 @@ def _provider(folder: Folder, settings: config.Settings, flag: str | None) -> pr
 
 
 def _text(path: str | None) -> str | None:
-    """What a file holds, None for none; UsageError if it can't be read."""
-    if path is None:
-        return None
+    """What a file holds, as it is for None and ""; UsageError if it can't be read."""
+    if not path:
+        return path
     try:
         return Path(path).read_text("utf-8")
     except (OSError, ValueError) as error:

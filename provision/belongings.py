@@ -20,86 +20,142 @@ LOOK = rf"""
 . /etc/os-release 2>/dev/null
 echo "fanrun: os ${{ID:-$(uname -s)}} ${{VERSION_ID:-}}"
 echo "fanrun: machine $(uname -m)"
+[ ! -e /snap/bin/docker ] || echo "fanrun: snap yes"
 sudo -n true 2>/dev/null && echo "fanrun: sudo yes"
 sudo -n sed 's/^/fanrun: /' {MARK} 2>/dev/null
 exit 0
 """
 
-# The mark comes first: what has one is found, and cleaned up.
+# Takes a line out of a file of keys, or leaves all as it was: nobody may be locked out because a disk is full.
+DROP_KEY = r"""
+drop_key() {
+  [ -n "$2" ] && grep -qaxF -e "$2" "$1" 2>/dev/null || return 0
+  place=$(readlink -f "$1")
+  cp -p "$place" "$place.fanrun" || { rm -f "$place.fanrun"; return 1; }
+  grep -avxF -e "$2" "$place" >"$place.fanrun" || [ $? -eq 1 ] || { rm -f "$place.fanrun"; return 1; }
+  mv "$place.fanrun" "$place"
+}
+"""
+
+# Run as the person who logs in: FLEET OWNER ROLES KEY.  The mark comes first: what has one is found, and cleaned up.
 CLAIM = rf"""
+main() {{
 set -eu
+export LC_ALL=C
+{DROP_KEY}
 sudo -n install -d -m 700 -o "$(id -un)" {WORK}
-sudo -n touch {ADDED}
-sudo -n chown "$(id -un)" {ADDED}
+sudo -n touch {WORK}/lock {ADDED} {MARK}
+sudo -n chown "$(id -un)" {WORK}/lock {ADDED} {MARK}
+exec 9>{WORK}/lock
+flock -w 30 9
+mine() {{ sed -n "s/^$1 //p" {MARK}; }}
+if [ -s {MARK} ] && [ "$(mine fleet) $(mine owner)" != "$1 $2" ]; then
+  echo "belongs to fleet $(mine fleet) of $(mine owner) since a moment ago" >&2
+  exit 1
+fi
+old=$(mine key) home=$(mine home)
+printf 'fleet %s\nowner %s\nroles %s\nuser %s\nhome %s\nkey %s\n' \
+  "$1" "$2" "$3" "$(id -un)" "$HOME" "$4" >{MARK}.new
+mv {MARK}.new {MARK}
+if [ "$old" != "$4" ]; then drop_key "$HOME/.ssh/authorized_keys" "$old"; fi
+if [ -n "$home" ] && [ "$home" != "$HOME" ]; then
+  sudo -n sh -s -- "$home/.ssh/authorized_keys" "$old" <<'DROP'
+{DROP_KEY}
+drop_key "$1" "$2"
+DROP
+fi
 umask 077
 keys=$HOME/.ssh/authorized_keys
-old=$(sed -n 's/^key //p' {MARK} 2>/dev/null || :)
-printf 'fleet %s\nowner %s\nroles %s\nhome %s\nkey %s\n' "$1" "$2" "$3" "$HOME" "$4" >{MARK}.new
-mv {MARK}.new {MARK}
 [ -d "$HOME/.ssh" ] || {{ echo "folder $HOME/.ssh" >>{ADDED}; mkdir "$HOME/.ssh"; }}
 [ -e "$keys" ] || {{ echo "keys $keys" >>{ADDED}; : >"$keys"; }}
-if [ -n "$old" ] && [ "$old" != "$4" ]; then
-  grep -vxF "$old" "$keys" >{WORK}/keys || :
-  cat {WORK}/keys >"$keys"
-fi
-grep -qxF "$4" "$keys" || {{
+grep -qaxF -e "$4" "$keys" || {{
   [ -z "$(tail -c 1 "$keys")" ] || echo >>"$keys"
   printf '%s\n' "$4" >>"$keys"
 }}
+}}
+main "$@"
 """
 
-# Written down before packages come: which are new, and which data, users and groups come with them.
+# Run as root, with the packages that are to come: written down are those that are new, and the data, users and groups
+# that come with them.  Nothing of others' may go for it.
 NOTE_PACKAGES = rf"""
-apt-get -s install --no-install-recommends "$@" | sed -n 's/^Inst \([^ :]*\) (.*/package \1/p' >>{ADDED}
+set -eu
+export LC_ALL=C
+plan=$(apt-get -s install --no-install-recommends "$@")
+gone=$(printf '%s\n' "$plan" | sed -n 's/^Remv \([^ ]*\).*/\1/p')
+if [ -n "$gone" ]; then
+  echo "that would remove" $gone "which others brought" >&2
+  exit 1
+fi
+new=$(printf '%s\n' "$plan" | sed -n 's/^Inst \([^ :]*\) (.*/\1/p')
+for package in $new; do echo "package $package" >>{ADDED}; done
+comes() {{ printf '%s\n' "$new" | grep -qx "${{1%%:*}}"; }}
 for pair in docker.io:/var/lib/docker docker.io:/var/log/docker.log containerd:/var/lib/containerd \
   containerd:/opt/containerd docker-registry:/var/lib/docker-registry docker-registry:/var/log/docker-registry.log \
   prometheus:/var/lib/prometheus prometheus:/var/log/prometheus; do
-  [ -n "$(ls -A "${{pair#*:}}" 2>/dev/null)" ] || echo "data $pair" >>{ADDED}
+  if comes "$pair" && [ -z "$(ls -A "${{pair#*:}}" 2>/dev/null)" ]; then echo "data $pair" >>{ADDED}; fi
 done
-if mkdir {KEPT} 2>/dev/null; then  # once: later ones are the packages' own
-  cd / && for file in etc/default/docker etc/default/rsync etc/containerd/config.toml; do
-    [ ! -e "$file" ] || cp -a --parents "$file" {KEPT}
+for pair in docker-registry:docker-registry prometheus:prometheus; do
+  if comes "$pair" && ! getent passwd "${{pair#*:}}" >/dev/null; then echo "user $pair" >>{ADDED}; fi
+done
+if comes docker.io && ! getent group docker >/dev/null; then echo "group docker.io:docker" >>{ADDED}; fi
+if [ ! -e {KEPT} ]; then  # once: later ones are the packages' own
+  rm -rf {KEPT}.new
+  mkdir {KEPT}.new
+  cd /
+  for file in etc/default/docker etc/default/rsync etc/containerd/config.toml; do
+    [ ! -e "$file" ] || cp -a --parents "$file" {KEPT}.new
   done
+  mv {KEPT}.new {KEPT}
 fi
-getent group docker >/dev/null || echo "group docker.io:docker" >>{ADDED}
-getent passwd docker-registry >/dev/null || echo "user docker-registry:docker-registry" >>{ADDED}
-getent passwd prometheus >/dev/null || echo "user prometheus:prometheus" >>{ADDED}
 """
 
 NOTE_FILE = f'[ -e "$1" ] || echo "file $1" >>{ADDED}'
 
-# Run as root.  What belongs to others stays: Docker, where anybody else's images or containers are in it, and packages
-# that others have come to need.
+# Run as root: FLEET OWNER.  What belongs to others stays: Docker, where anybody else's images or containers are in it,
+# and packages that others have come to need.
 REMOVE = rf"""
+main() {{
 set -u
-export DEBIAN_FRONTEND=noninteractive PATH="$PATH:/usr/sbin:/sbin"
+export LC_ALL=C DEBIAN_FRONTEND=noninteractive PATH="$PATH:/usr/sbin:/sbin"
+{DROP_KEY}
 mine() {{ sed -n "s/^$1 //p" {MARK} 2>/dev/null; }}
 [ "$(mine fleet)" = "$1" ] && [ "$(mine owner)" = "$2" ] || exit 0
 added() {{ sed -n "s/^$1 //p" {ADDED} 2>/dev/null | sort -u; }}
+noted() {{ added package | grep -qx "$1"; }}
 there() {{ # whole, in part, or as settings that stayed
   case "$(dpkg-query -W -f '${{db:Status-Status}}' "$1" 2>/dev/null)" in "" | not-installed) return 1 ;; esac
 }}
+apt() {{ apt-get -q -y -o DPkg::Lock::Timeout=300 -o APT::Get::AutomaticRemove=false "$@" </dev/null >/dev/null; }}
+
+# An install that was interrupted may still be at work, or have left things halfway.
+if [ -n "$(added package)" ]; then
+  apt --no-remove install 2>/dev/null || dpkg --configure -a </dev/null >/dev/null 2>&1
+  apt --no-remove install ||
+    {{ echo "apt does not work there, so packages can't be removed; repair it" >&2; exit 1; }}
+fi
 
 others=
+answers() {{ timeout 10 docker version >/dev/null 2>&1; }}
 if command -v dockerd >/dev/null; then
-  answers() {{ timeout 10 docker version >/dev/null 2>&1; }}
-  answers || service docker start >/dev/null 2>&1
+  answers || service docker start </dev/null >/dev/null 2>&1
   tries=0
   until answers || [ $tries -ge 30 ]; do tries=$((tries + 1)); sleep 0.5; done
 fi
 if command -v dockerd >/dev/null && ! answers; then
   # One that Fanrun brought may go as it is, if nobody keeps anything in it.
   others=$(find /var/lib/docker/containers /var/lib/docker/volumes -mindepth 1 -maxdepth 1 -type d 2>/dev/null)
-  if [ -n "$others" ] || ! added package | grep -qx docker.io; then
+  if [ -n "$others" ] || ! noted docker.io; then
     echo "Docker does not start, so what Fanrun has in it can't be removed; start it" >&2
     exit 1
   fi
 elif command -v dockerd >/dev/null; then
-  containers=$(docker ps -aq --filter label=fanrun.run)
-  containers="$containers $(docker ps -aq --filter label=fanrun.service)"
-  if [ -n "${{containers# }}" ]; then docker rm -f -v $containers >/dev/null; echo "containers removed"; fi
-  images=$(docker image ls --format '{{{{.Repository}}}} {{{{.ID}}}}' | sed -n 's|^[^ ]*/fanrun/image ||p' | sort -u)
-  if [ -n "$images" ]; then docker rmi -f $images >/dev/null; echo "images removed"; fi
+  containers=$(docker ps -aq --filter label=fanrun.run; docker ps -aq --filter label=fanrun.service)
+  if [ -n "$containers" ]; then docker rm -f -v $containers >/dev/null; echo "containers removed"; fi
+  # By their names: somebody else may have the same images by other ones.
+  images=$(docker image ls --digests --format '{{{{.Repository}}}} {{{{.Tag}}}} {{{{.Digest}}}}' |
+    sed -n -e 's|^\([^ ]*/fanrun/image\) .* \(sha256:.*\)|\1@\2|p' -e 's|^\([^ ]*/fanrun/image\) \([^< ]*\) .*|\1:\2|p')
+  if [ -n "$images" ]; then docker rmi $images >/dev/null 2>&1; echo "images removed"; fi
   others=$(docker ps -aq; docker image ls -aq; docker volume ls -q; docker network ls -q --filter type=custom)
 fi
 
@@ -122,46 +178,52 @@ done
 if [ -n "$list" ]; then
   # Their packages stop them, and fail where no init system is and they don't run.
   for service in docker-registry prometheus; do
-    if echo "$list" | grep -qx $service; then service $service start >/dev/null 2>&1; fi
+    if echo "$list" | grep -qx $service; then service $service start </dev/null >/dev/null 2>&1; fi
   done
   settings=$(dpkg-query -W -f '${{Conffiles}}\n' $list | sed -n 's|^ /\([^ ]*\) .*|\1|p')
-  apt-get -q -y -o DPkg::Lock::Timeout=300 -o APT::Get::AutomaticRemove=false purge $list >/dev/null || exit 1
+  apt purge $list || exit 1
   echo "removed $(echo $list)"
   for file in $settings; do
     [ ! -e "{KEPT}/$file" ] || [ -e "/$file" ] || (cd {KEPT} && cp -a --parents "$file" /)
   done
 fi
-[ -z "$others" ] || ! grep -q '^package docker.io$' {ADDED} ||
-  echo "Docker stays: others have images or containers in it"
+[ -z "$others" ] || ! noted docker.io || echo "Docker stays: others have images or containers in it"
 
-gone() {{ ! there "${{1%%:*}}"; }}
+# Whoever has brought a Docker or a containerd of theirs meanwhile keeps what is in it.
+gone() {{
+  noted "${{1%%:*}}" && ! there "${{1%%:*}}" || return 1
+  case ${{1%%:*}} in
+    docker.io) [ -z "$others" ] && ! command -v dockerd >/dev/null ;;
+    containerd) ! command -v containerd >/dev/null ;;
+  esac
+}}
 for pair in $(added data); do
-  place=${{pair#*:}}
-  if gone "$pair" && [ -e "$place" ]; then
-    find "$place" -xdev -depth -delete 2>/dev/null || true  # it may be where a disk is mounted
-  fi
+  # It may be where a disk is mounted: then it is emptied.
+  if gone "$pair" && [ -e "${{pair#*:}}" ]; then find "${{pair#*:}}" -xdev -depth -delete 2>/dev/null; fi
 done
 for pair in $(added user); do if gone "$pair"; then userdel "${{pair#*:}}" >/dev/null 2>&1; fi; done
 for pair in $(added group); do if gone "$pair"; then groupdel "${{pair#*:}}" >/dev/null 2>&1; fi; done
-if grep -q '^package docker.io$' {ADDED} && ! there docker.io; then
+if gone docker.io; then
   ip link delete docker0 2>/dev/null
-  rm -rf /run/docker /run/docker.sock /run/docker.pid /run/containerd
+  rm -rf --one-file-system /run/docker /run/docker.sock /run/docker.pid
 fi
+if gone containerd; then rm -rf --one-file-system /run/containerd; fi
 added file | while read -r file; do
   rm -f "$file"
   rmdir -p "$(dirname "$file")" 2>/dev/null
 done
 
+# The mark goes last: whatever comes between, this can be done again.
+find {WORK} -xdev -mindepth 1 -maxdepth 1 ! -name fleet ! -name added -exec rm -rf {{}} +
+rm -f "$(mine home)"/.fanrun-*
 keys=$(mine home)/.ssh/authorized_keys
-if [ -e "$keys" ]; then
-  grep -vxF "$(mine key)" "$keys" >{WORK}/keys
-  cat {WORK}/keys >"$keys"  # its owner and mode stay
-  [ -s "$keys" ] || [ -z "$(added keys)" ] || rm -f "$keys"
-  echo "key removed"
-fi
+drop_key "$keys" "$(mine key)" || {{ echo "$keys can't be written, so the fleet's key is still in it" >&2; exit 1; }}
+[ -s "$keys" ] || [ -z "$(added keys)" ] || rm -f "$keys"
 added folder | while read -r folder; do rmdir "$folder" 2>/dev/null; done
 rm -rf {WORK}
-echo "folders removed"
+echo "key and folders removed"
+}}
+main "$@"
 """
 
 
@@ -169,7 +231,8 @@ echo "folders removed"
 class Look:
     """What a machine is and whose: `system` as "debian 13", `machine` as uname names it.
 
-    `sudo` is whether the login may use it without a password; `fleet` and `owner` are "" for one that is nobody's.
+    `sudo` is whether the login may use it without a password, `snap` whether there is a Docker of that kind; `fleet`,
+    `owner` and `user` are "" for one that is nobody's.
     """
 
     system: str
@@ -178,6 +241,8 @@ class Look:
     fleet: str = ""
     owner: str = ""
     roles: tuple[str, ...] = ()
+    user: str = ""
+    snap: bool = False
 
 
 def parse(text: str) -> Look:
@@ -186,5 +251,5 @@ def parse(text: str) -> Look:
     found = dict(line.partition(" ")[::2] for line in lines)
     return Look(
         found.get("os", "").strip(), found.get("machine", ""), "sudo" in found, found.get("fleet", ""),
-        found.get("owner", ""), tuple(found.get("roles", "").split()),
+        found.get("owner", ""), tuple(found.get("roles", "").split()), found.get("user", ""), "snap" in found,
     )  # fmt: skip

@@ -31,7 +31,7 @@ TIMEOUT = 20
 class Login:
     """How to get into a machine: what ssh made of `given`; `proxy` is the command that leads there, "" for none.
 
-    `known_hosts` are the files that may know its key, under the name `alias`.
+    `known_hosts` are the files that may know its key, under the name `alias`; `identities` the person's keys for it.
     """
 
     given: str
@@ -41,6 +41,7 @@ class Login:
     proxy: str = ""
     alias: str = ""
     known_hosts: tuple[str, ...] = ()
+    identities: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:
@@ -55,6 +56,8 @@ def resolve(given: str, ssh_config: str = "") -> Login:
     """
     if not ENTRY.fullmatch(given):
         raise UsageError(f"{given!r} is no machine; they look like admin@10.0.0.5 or admin@10.0.0.5:2222")
+    if _name(given).count(":"):
+        raise UsageError(f"{given!r} is an address of IPv6, which Docker's names of images can't have; give a name")
     done = subprocess.run(
         ["ssh", *_file(ssh_config), "-G", *_destination(given)], capture_output=True, text=True, check=False
     )
@@ -68,7 +71,7 @@ def parse(given: str, settings: str, ssh_config: str = "") -> Login:
     found = dict(line.partition(" ")[::2] for line in settings.splitlines())
     address, port = found["hostname"], int(found["port"])
     files = shlex.split(f"{found.get('userknownhostsfile', '')} {found.get('globalknownhostsfile', '')}")
-    login = Login(given, address, port, found["user"], "", found.get("hostkeyalias", ""), tuple(files))
+    identities = tuple(line.split(" ", 1)[1] for line in settings.splitlines() if line.startswith("identityfile "))
     proxy = ""
     if found.get("proxyjump", "none") != "none":
         *before, last = found["proxyjump"].split(",")
@@ -79,7 +82,7 @@ def parse(given: str, settings: str, ssh_config: str = "") -> Login:
     elif found.get("proxycommand", "none") != "none":
         values = {"%h": address, "%p": str(port), "%r": found["user"], "%n": _name(given), "%%": "%"}
         proxy = re.sub("%[hprn%]", lambda match: values[match[0]], found["proxycommand"])
-    return Login(given, address, port, login.user, proxy, login.alias, login.known_hosts)
+    return Login(given, address, port, found["user"], proxy, found.get("hostkeyalias", ""), tuple(files), identities)
 
 
 def known_key(login: Login, file: str = "") -> str:
@@ -134,9 +137,11 @@ def run(
             "ServerAliveInterval": "5", "ControlPath": "none", "RemoteCommand": "none", "ClearAllForwardings": "yes",
             "PermitLocalCommand": "no", "LogLevel": "ERROR",
             **({"ProxyCommand": login.proxy.replace("%", "%%")} if login.proxy else {}),
-            **({"IdentityFile": f'"{identity}"'.replace("%", "%%")} if identity.exists() else {}),
         }  # fmt: skip
-        argv = ["ssh", *_file(ssh_config), "-T", *(f"-o{name}={value}" for name, value in options.items())]
+        # One that is named here takes the place of all that ssh would try by itself.
+        first = [str(identity).replace("%", "%%")] if identity.exists() else []
+        keys = [f'-oIdentityFile="{each}"' for each in (*first, *login.identities)]
+        argv = ["ssh", *_file(ssh_config), "-T", *keys, *(f"-o{name}={value}" for name, value in options.items())]
         command = shlex.join(["sh", "-s", "--", *args])
         try:
             done = subprocess.run(

@@ -51,7 +51,7 @@ INSTALL = f"""
 export DEBIAN_FRONTEND=noninteractive
 install() {{
   apt-get -q {PATIENCE} -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold \\
-    install -y --reinstall --no-install-recommends "$@"
+    install -y --no-remove --reinstall --no-install-recommends "$@"
 }}
 install "$@" || {{ dpkg --configure -a && install "$@"; }}
 """

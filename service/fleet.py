@@ -6,120 +6,65 @@ the two TLS is spoken under the fleet's own authority, both sides show a certifi
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from provision import build, ca, lifecycle, metrics
-from provision.errors import FleetError, HostError, HostsFailed
+from provision.errors import FleetError, HostError, HostsFailed, UsageError
 from provision.fleet import Fleet, Folder, Host, Image
 from provision.image import ensure_image_host
-from provision.probe import WORK
 from provision.remote import Remote, on_hosts
+from service.containers import ANY, FOLDER, OWNER, PROCESSORS, Container, Ground, Wish, api, processors
 from service.settings import read_api
+from service.tokens import read_tokens
 
-API_PORT, PROCESSOR_PORT = 50051, 50052
-METRICS_PORT = 5001
-FOLDER = f"{WORK}/service"
-OWNER = "65532:65532"  # whom the image runs as
-PROCESSORS = "processors"  # the name in their certificates
+# The host's own address by which the others know it.
+BIND = f"""
+own=$(getent ahostsv4 "$1" | sed -n '1s/ .*//p')
+ip -4 -o addr show | grep -qF " inet $own/" && echo "$own" || echo {ANY}
+"""
 READY, DRAIN = 60.0, 40
 """Seconds that a server may take to be ready, and to end."""
 Say = Callable[[str, str], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Container:
-    """A server on a host; `metrics` is where they are, `spec` changes with all that needs it to be started anew."""
+class Asked:
+    """What somebody asks for of a Wish; None leaves it as it is."""
 
-    host: Host
-    name: str
-    port: int
-    metrics: str
-    argv: tuple[str, ...]
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Which machine it is on, and its name there."""
-        return self.host.inner, self.name
-
-    @property
-    def spec(self) -> str:
-        return hashlib.sha256(json.dumps(self.argv).encode()).hexdigest()[:12]
+    args: Sequence[str] | None = None
+    tokens: str | None = None
 
 
-def processors(fleet: Fleet, image: Image, replicas: int) -> list[Container]:
-    """So many processors, dealt round robin to the workers; those of one worker at ports one after the other."""
-    found = []
-    for number in range(replicas):
-        turn, place = divmod(number, len(fleet.workers))
-        found.append(_processor(fleet.workers[place], image, turn))
-    return found
-
-
-def _processor(host: Host, image: Image, turn: int) -> Container:
-    port, metrics_port, name = PROCESSOR_PORT + turn, METRICS_PORT + 1 + turn, f"fanrun-processor-{turn + 1}"
-    published = [f"{host.inner}:{port}:{PROCESSOR_PORT}", f"{host.inner}:{metrics_port}:{METRICS_PORT}"]
-    argv = (
-        *_run(name, "processor", published, image), "service.processor",
-        "--tls-cert=/service/cert.pem", "--tls-key=/service/key.pem", "--client-ca=/service/ca.pem",
-    )  # fmt: skip
-    return Container(host, name, port, f"{host.inner}:{metrics_port}", argv)
-
-
-def api(fleet: Fleet, image: Image, args: Sequence[str], *, tokens: bool) -> Container:
-    """The API, at the hub's address and its loopback; `args` are flags of service.api."""
-    inner, name = fleet.hub.inner, "fanrun-api"
-    ports = {
-        f"{inner}:{API_PORT}": API_PORT,
-        f"127.0.0.1:{API_PORT}": API_PORT,
-        f"{inner}:{METRICS_PORT}": METRICS_PORT,
-    }
-    argv = (
-        *_run(name, "api", [f"{outside}:{inside}" for outside, inside in ports.items()], image), "service.api",
-        "--processor=file:/service/processors", f"--processor-name={PROCESSORS}", "--processor-ca=/service/ca.pem",
-        "--processor-cert=/service/cert.pem", "--processor-key=/service/key.pem",
-        *(["--tokens=/service/tokens"] if tokens else []), *args,
-    )  # fmt: skip
-    return Container(fleet.hub, name, API_PORT, f"{inner}:{METRICS_PORT}", argv)
-
-
-def _run(name: str, role: str, published: Sequence[str], image: Image) -> tuple[str, ...]:
-    """The docker command up to the program: unprivileged, nothing writable, back after a reboot."""
-    return (
-        "docker", "run", "--detach", f"--name={name}", "--restart=unless-stopped", f"--label=fanrun.service={role}",
-        "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges", f"--user={OWNER}",
-        "--pids-limit=1024", "--log-opt=max-size=10m", "--log-opt=max-file=3", f"--volume={FOLDER}/{role}:/service:ro",
-        *(f"--publish={each}" for each in published), image.ref,
-    )  # fmt: skip
-
-
-def serve(
-    folder: Folder, root: Path, replicas: int, args: Sequence[str], tokens: str | None, say: Say
-) -> list[Container]:
+def serve(folder: Folder, root: Path, replicas: int, asked: Asked, say: Say) -> list[Container]:
     """Make so many processors and the API run, and end those that are too many; returns what runs, the API first.
 
     Requests that come meanwhile are answered: new processors are ready before the API hears of them, and others
-    are told to end after it has heard that they go.  `tokens` are the lines of a file of bearer tokens, None for none.
-    Raises HostsFailed naming each host that failed, and SystemExit for a flag that can't be meant.
+    are told to end after it has heard that they go.  Raises HostsFailed naming each host that failed, UsageError and
+    SystemExit for what can't be meant.
     """
-    read_api(args, {})  # that ends here, not on the hub
+    _check(asked)  # that ends here, not on the hub
     fleet = folder.load()
     if not fleet.workers:
         raise FleetError(f"fleet {fleet.name} has no worker; `fab up` makes one", fleet=fleet.name)
     image = _deploy(folder, root, say)
     with folder.lock():
         fleet = folder.load()
-        wanted = processors(fleet, image, replicas)
-        front = api(fleet, image, args, tokens=tokens is not None)
-        _each(folder, fleet.hosts, lambda remote: _ensure_files_host(remote, folder, fleet, tokens))
+        wish = _each(folder, [fleet.hub], lambda remote: _ensure_wish_host(remote, asked))[fleet.hub.name]
+        grounds = _each(folder, fleet.hosts, lambda remote: _ensure_files_host(remote, folder, fleet, wish))
+        wanted = processors(fleet, image, replicas, grounds)
+        front = api(fleet, image, wish, grounds[fleet.hub.name])
         there = _found(folder, fleet)
         new = [one for one in wanted if one.key not in there]
         _each(folder, fleet.workers, lambda remote: _start(remote, new, say))
-        _each(folder, [fleet.hub], lambda remote: _tell(remote, [one for one in wanted if one not in new] + new))
+        _each(folder, [fleet.hub], lambda remote: _tell(remote, wanted))
         if there.get(front.key) != front.spec:
             _each(folder, [fleet.hub], lambda remote: _start(remote, [front], say))
         for one in wanted:  # one after the other: the rest answer
@@ -157,25 +102,54 @@ def _deploy(folder: Folder, root: Path, say: Say) -> Image:
     return image
 
 
-def _each(folder: Folder, hosts: Sequence[Host], work: Callable[[Remote], object]) -> None:
-    _, errors = on_hosts(folder, hosts, work)
+def _each(folder: Folder, hosts: Sequence[Host], work: Callable[[Remote], T]) -> dict[str, T]:
+    results, errors = on_hosts(folder, hosts, work)
     if errors:
         raise HostsFailed(errors)
+    return results
 
 
-def _ensure_files_host(remote: Remote, folder: Folder, fleet: Fleet, tokens: str | None) -> None:
-    """Give a host the certificates of its servers, where it hasn't got them."""
+def _check(asked: Asked) -> None:
+    """Raise UsageError or SystemExit for what a server would refuse."""
+    read_api(asked.args or [], {})
+    if asked.tokens:
+        try:
+            read_tokens(asked.tokens)
+        except ValueError as error:
+            raise UsageError(f"--tokens: {error}") from error
+
+
+def _ensure_wish_host(remote: Remote, asked: Asked) -> Wish:
+    """What the API shall be: what is asked for now, else what the hub was told the last time; it is told anew."""
+    kept = remote.run(["cat", f"{FOLDER}/wish.json"], sudo=True, check=False)
+    old = Wish(**json.loads(kept.stdout)) if kept.exit_code == 0 else Wish()
+    wish = Wish(
+        old.args if asked.args is None else list(asked.args), old.tokens if asked.tokens is None else asked.tokens
+    )
+    if wish != old or kept.exit_code != 0:
+        remote.put(json.dumps(dataclasses.asdict(wish)), f"{FOLDER}/wish.json", mode="400")
+    return wish
+
+
+def _ensure_files_host(remote: Remote, folder: Folder, fleet: Fleet, wish: Wish) -> Ground:
+    """Give a host the files that its servers read, where it hasn't got them."""
     roles = (["api"] if remote.host == fleet.hub else []) + (["processor"] if remote.host in fleet.workers else [])
-    authority = folder.ca_cert.read_text()
+    authority, files = folder.ca_cert.read_text(), dict[str, str]()
     for role in roles:
         place, names = f"{FOLDER}/{role}", [PROCESSORS, remote.host.inner]
-        found = remote.run(["cat", f"{place}/cert.pem"], sudo=True, check=False)
-        if found.exit_code != 0 or not ca.serves(found.stdout, names, authority):
+        certificate = remote.run(["cat", f"{place}/cert.pem"], sudo=True, check=False).stdout
+        if not ca.serves(certificate, names, authority):
             key, certificate = ca.server(folder.ca_key.read_text(), authority, names, client=role == "api")
             for file, text in (("ca.pem", authority), ("key.pem", key), ("cert.pem", certificate)):
                 remote.put(text, f"{place}/{file}", mode="400", owner=OWNER)
-    if tokens is not None and "api" in roles:
-        remote.put(tokens, f"{FOLDER}/api/tokens", mode="400", owner=OWNER)
+        files[role] = hashlib.sha256(certificate.encode()).hexdigest()
+    if "api" in roles:
+        if wish.tokens:
+            remote.put(wish.tokens, f"{FOLDER}/api/tokens", mode="400", owner=OWNER)
+        else:
+            remote.run(["rm", "-f", f"{FOLDER}/api/tokens"], sudo=True)
+        files["api"] += hashlib.sha256(wish.tokens.encode()).hexdigest()
+    return Ground(remote.run(["sh", "-c", BIND, "sh", remote.host.inner]).stdout.strip(), files)
 
 
 def _scrape(remote: Remote, places: dict[str, list[str]], say: Say) -> None:

@@ -6,10 +6,13 @@ own key is let in over that way, and everything after goes by it as with any oth
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import json
 import platform
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,7 +20,7 @@ from provision import belongings, login
 from provision.belongings import Look
 from provision.config import Wishes, me
 from provision.errors import FanrunError, FleetError, HostError, HostsFailed, ToolMissing, UsageError
-from provision.fleet import HUB, KEY_TYPE, Folder, Host, Role, known_as
+from provision.fleet import HUB, KEY_TYPE, Folder, Host, Role, known_as, write_private
 from provision.login import Login
 from provision.providers.base import Found, Provider, Say, State, Wanted
 from provision.remote import fan_out
@@ -26,6 +29,7 @@ T = TypeVar("T")
 
 SAME = {"arm64": "aarch64", "amd64": "x86_64"}
 """Architectures by another name."""
+NO_SUDO = "sudo without a password is not allowed there, or not installed; see /etc/sudoers.d"
 SYSTEMS = ("debian", "ubuntu")
 LOOKING = 40
 REMOVING = 900
@@ -49,6 +53,7 @@ class StaticProvider(Provider):
         super().__init__(folder, wishes)
         self._owner = wishes.owner or me()
         self._config = wishes.ssh_config
+        self._file = folder.path / "left.json"
         self._known_members: list[_Member] | None = None
         self._keys: dict[str, str] = {}
         self._unreachable: dict[str, str] = {}
@@ -76,6 +81,9 @@ class StaticProvider(Provider):
         members = [*self._members(), *self._former()]
         looks, errors = self._look(members)
         self._unreachable = {place: str(error) for place, error in errors.items()}
+        for place, look in looks.items():
+            if not look.sudo:  # what is on it can't be seen
+                self._unreachable[place] = NO_SUDO
         found = []
         for member in members:
             state = self._state(member, looks.get(member.login.place))
@@ -100,6 +108,7 @@ class StaticProvider(Provider):
 
         _, errors = self._on_machines(members, claim)
         if errors:
+            self._remember({each.login.place: each.host for each in members}, set())
             raise HostsFailed(errors)
         for member in members:
             say(member.host.name, f"is {member.login.given}")
@@ -115,7 +124,9 @@ class StaticProvider(Provider):
             for line in told.splitlines():
                 say(member.host.name, line)
 
-        _, errors = self._on_machines(members, remove)
+        done, errors = self._on_machines(members, remove)
+        hosts = {each.login.place: each.host for each in members}
+        self._remember({place: hosts[place] for place in errors}, set(done))
         for place, error in sorted(errors.items()):
             say(place, f"{error}; what is on it stays")
 
@@ -158,16 +169,15 @@ class StaticProvider(Provider):
         return self._known_members
 
     def _former(self) -> list[_Member]:
-        """The machines that the fleet has, and that are not named any more."""
-        try:
-            hosts = self.folder.load().hosts
-        except FleetError:
-            return []
+        """The machines that the fleet has or had, with something of it on them, and that are not named any more."""
+        hosts = [host for host, _ in self._left().values()]
+        with contextlib.suppress(FleetError):
+            hosts += self.folder.load().hosts
         named = {member.login.place for member in self._members()}
         former = {known_as(host.address, host.port): host for host in hosts}
         places = sorted(former.keys() - named)
         return [
-            _Member(replace(former[place], name=f"former-{n}"), _login(former[place]))
+            _Member(dataclasses.replace(former[place], name=f"former-{n}"), _login(former[place]))
             for n, place in enumerate(places, 1)
         ]
 
@@ -176,11 +186,13 @@ class StaticProvider(Provider):
 
     def _state(self, member: _Member, look: Look | None) -> State | None:
         """What the machine is to the fleet; None for one that is not the fleet's."""
-        if look is None:
+        if look is None or not look.sudo:
             return "unreachable"
         if (look.fleet, look.owner) != (self.folder.name, self._owner):
             return None
-        return "running" if member.host.role in look.roles else "broken"
+        pinned = self.folder.pinned_key(member.host.address, member.host.port)
+        same = (look.user, pinned) == (member.host.user, self._keys[member.login.place])
+        return "running" if same and member.host.role in look.roles else "broken"
 
     def _problem(self, look: Look) -> str:
         """Why a machine can't be taken, "" if it can."""
@@ -190,11 +202,13 @@ class StaticProvider(Provider):
         if SAME.get(look.machine, look.machine) != SAME.get(ours, ours):
             return f"is {look.machine}, but images are built on this machine, for {ours}; leave it out"
         if not look.sudo:
-            return "sudo without a password is not allowed there, or not installed; see /etc/sudoers.d"
+            return NO_SUDO
+        if look.snap:
+            return "has a Docker from snap, which can't read Fanrun's folders; `snap remove docker`, or leave it out"
         if look.fleet and (look.fleet, look.owner) != (self.folder.name, self._owner):
             return (
-                f"belongs to fleet {look.fleet} of {look.owner}, whose `fab down` frees it; "
-                f"or remove {belongings.MARK} there if that is no more"
+                f"belongs to fleet {look.fleet} of {look.owner}, whose `fab down` frees it; where they are gone, "
+                f"`FANRUN_OWNER={look.owner} fab down --provider=static --fleet={look.fleet} --host=…` does"
             )
         return ""
 
@@ -208,6 +222,11 @@ class StaticProvider(Provider):
     ) -> tuple[dict[str, T], dict[str, FanrunError]]:
         """Call work(member) once for each machine, at the same time: (results, errors) by its place."""
         self._learn_keys([member.login for member in members])
+        keys = {self._keys[member.login.place]: member.login.given for member in members}
+        if len(keys) < len({member.login.place for member in members}):
+            raise UsageError(
+                f"two of the machines have one host key, so they are one: {', '.join(keys.values())} are all"
+            )
         one = {member.login.place: member for member in members}
         return fan_out(one, lambda place: work(one[place]))
 
@@ -232,7 +251,8 @@ class StaticProvider(Provider):
 
     def _known_key(self, way: Login) -> str:
         named = login.known_key(way, self.wishes.known_hosts) if self.wishes.known_hosts else ""
-        return named or self.folder.pinned_key(way.address, way.port) or login.known_key(way)
+        left = self._left().get(way.place, (None, ""))[1]
+        return named or self.folder.pinned_key(way.address, way.port) or left or login.known_key(way)
 
     def _ask_for(self, ways: Mapping[str, Login], known: dict[str, str]) -> dict[str, str]:
         """Show a person the keys that answer at these places, where they are other than known; returns all of them."""
@@ -240,11 +260,29 @@ class StaticProvider(Provider):
         if errors:
             raise HostsFailed(errors)
         new = {place: key for place, key in sorted(keys.items()) if known.get(place) != key}
-        shown = [f"{ways[place].given}  {login.fingerprint(key)}" for place, key in new.items()]
+        shown = [
+            f"{ways[place].given}  {login.fingerprint(key)}{', NOT the one known so far' if place in known else ''}"
+            for place, key in new.items()
+        ]
         told = "on the machine itself, `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` prints it"
         if new and self.ask and not self.ask("\n".join([*shown, f"Are these their host keys ({told})?"])):
             raise UsageError("not taken: the host keys were not confirmed")
         return keys
+
+    def _left(self) -> dict[str, tuple[Host, str]]:
+        """The machines that could not be cleaned up when they left the fleet, and their keys, by place."""
+        if not self._file.exists():
+            return {}
+        data = json.loads(self._file.read_text("utf-8"))
+        return {place: (Host(**host), key) for place, (host, key) in data.items()}
+
+    def _remember(self, hosts: Mapping[str, Host], cleaned: set[str]) -> None:
+        """Note machines with something of the fleet on them, and those that are clean."""
+        left = {place: item for place, item in self._left().items() if place not in cleaned}
+        left |= {place: (host, self._keys[place]) for place, host in hosts.items()}
+        if left or self._file.exists():
+            data = {place: (dataclasses.asdict(host), key) for place, (host, key) in left.items()}
+            write_private(self._file, json.dumps(data).encode())
 
 
 def _host(name: str, role: Role, way: Login) -> Host:

@@ -91,16 +91,17 @@ def test_it_grows_and_shrinks_while_requests_flow_and_ends(fab: Fab) -> None:
     }
     wait_until(lambda: scraped(fab) == ups, 40)
 
-    flow, again = Flow(f"{hub}:50051"), ("--args=--size 60x40 --grayscale",)
+    flow = Flow(f"{hub}:50051")
     with flow.flowing():
-        fab("serve", "--replicas=4", *again)
+        fab("serve", "--replicas=4")
         assert names(fab) == {"hub": ["fanrun-api running"], "worker-1": [one, two], "worker-2": [one, two]}
         busy = fab.on("worker-2", "docker ps --quiet --filter name=fanrun-processor-2").strip()
         wait_until(lambda: '"call"' in fab.on("worker-2", f"docker logs {busy} 2>&1"), 30)
-        fab("serve", "--replicas=1", *again)
+        fab("serve", "--replicas=1")
         assert names(fab) == {"hub": ["fanrun-api running"], "worker-1": [one], "worker-2": []}
     assert flow.failed == []
-    assert "serving:" in fab("serve", "--replicas=1", *again).stderr
+    image = Flow(f"{hub}:50051").call()
+    assert (image.size, image.mode) == ((60, 40), "L")  # as was asked for at first
 
     assert "has ended" in fab("serve", "--replicas=0").stderr
     assert names(fab) == {"hub": [], "worker-1": [], "worker-2": []}
@@ -110,12 +111,20 @@ def test_it_grows_and_shrinks_while_requests_flow_and_ends(fab: Fab) -> None:
 
 def test_callers_need_a_token_where_there_are_some(fab: Fab, tmp_path: Path) -> None:
     (tmp_path / "tokens").write_text("ada a-secret-of-20-bytes\n")
-    fab("serve", "--replicas=1", "--tokens", str(tmp_path / "tokens"))
+    fab("serve", "--replicas=1", "--args=", "--tokens", str(tmp_path / "tokens"))
     target = f"{fab.status()['hub']['address']}:50051"
     with pytest.raises(grpc.RpcError) as refused:
         Flow(target).call()
     assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
     assert Flow(target, "a-secret-of-20-bytes").call().size == (1024, 768)
+    (tmp_path / "tokens").write_text("ada another-secret-of-28-bytes\n")
+    fab("serve", "--replicas=1", "--tokens", str(tmp_path / "tokens"))
+    with pytest.raises(grpc.RpcError):
+        Flow(target, "a-secret-of-20-bytes").call()
+    fab("serve", "--replicas=1")
+    assert Flow(target, "another-secret-of-28-bytes").call().size == (1024, 768)
+    fab("serve", "--replicas=1", "--tokens=")
+    assert Flow(target).call().size == (1024, 768)
 
 
 def test_processors_take_no_calls_but_the_apis(fab: Fab) -> None:
@@ -134,6 +143,7 @@ def test_processors_take_no_calls_but_the_apis(fab: Fab) -> None:
         (["--replicas=1", "--args=--size huge"], 2, "is no size as 1024x768"),
         (["--replicas=1", "--args='"], 2, "--args"),
         (["--replicas=1", "--tokens=/nowhere"], 2, "/nowhere can't be read"),
+        (["--replicas=1", "--tokens=/etc/hostname"], 2, "--tokens: line 1"),
     ],
 )
 def test_what_can_not_be_meant(fab: Fab, argv: list[str], code: int, message: str) -> None:

@@ -56,7 +56,7 @@ def test_the_script_names_the_programs_that_are_missing() -> None:
 APT = (
     "apt-get -q -o Acquire::Retries=2 -o Acquire::http::Timeout=15 -o Acquire::https::Timeout=15"
     " -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold"
-    " install -y --reinstall --no-install-recommends"
+    " install -y --no-remove --reinstall --no-install-recommends"
 )
 
 

@@ -1,0 +1,99 @@
+"""The service's containers as docker commands: pure, tested to the letter, run elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from provision.fleet import Fleet, Host, Image
+from provision.probe import WORK
+
+API_PORT, PROCESSOR_PORT = 50051, 50052
+METRICS_PORT = 5001
+FOLDER = f"{WORK}/service"
+OWNER = "65532:65532"  # whom the image runs as
+PROCESSORS = "processors"  # the name in their certificates
+ANY = "0.0.0.0"  # noqa: S104 - where the address that others use is none of the host's own, as behind NAT
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the API is told: flags of service.api, and the text of a file of bearer tokens, "" for none."""
+
+    args: list[str] = field(default_factory=list)
+    tokens: str = ""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What servers stand on at a host: `bind` is its address to listen at, `files` {role: a hash of them}."""
+
+    bind: str
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Container:
+    """A server on a host; `metrics` is where they are, `spec` changes with all that needs it to be started anew."""
+
+    host: Host
+    name: str
+    port: int
+    metrics: str
+    argv: tuple[str, ...]
+    files: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Which machine it is on, and its name there."""
+        return self.host.inner, self.name
+
+    @property
+    def spec(self) -> str:
+        return hashlib.sha256(json.dumps([self.argv, self.files]).encode()).hexdigest()[:12]
+
+
+def processors(fleet: Fleet, image: Image, replicas: int, grounds: Mapping[str, Ground]) -> list[Container]:
+    """So many processors, dealt round robin to the workers; those of one worker at ports one after the other."""
+    found = []
+    for number in range(replicas):
+        turn, place = divmod(number, len(fleet.workers))
+        host = fleet.workers[place]
+        found.append(_processor(host, image, turn, grounds[host.name]))
+    return found
+
+
+def _processor(host: Host, image: Image, turn: int, ground: Ground) -> Container:
+    port, metrics_port, name = PROCESSOR_PORT + turn, METRICS_PORT + 1 + turn, f"fanrun-processor-{turn + 1}"
+    published = [f"{ground.bind}:{port}:{PROCESSOR_PORT}", f"{ground.bind}:{metrics_port}:{METRICS_PORT}"]
+    argv = (
+        *_run(name, "processor", published, image), "service.processor",
+        "--tls-cert=/service/cert.pem", "--tls-key=/service/key.pem", "--client-ca=/service/ca.pem",
+    )  # fmt: skip
+    return Container(host, name, port, f"{host.inner}:{metrics_port}", argv, ground.files["processor"])
+
+
+def api(fleet: Fleet, image: Image, wish: Wish, ground: Ground) -> Container:
+    """The API, at the hub's address and its loopback."""
+    name, ports = "fanrun-api", [f"{ground.bind}:{METRICS_PORT}:{METRICS_PORT}", f"{ground.bind}:{API_PORT}:{API_PORT}"]
+    if ground.bind != ANY:
+        ports.append(f"127.0.0.1:{API_PORT}:{API_PORT}")
+    argv = (
+        *_run(name, "api", ports, image), "service.api",
+        "--processor=file:/service/processors", f"--processor-name={PROCESSORS}", "--processor-ca=/service/ca.pem",
+        "--processor-cert=/service/cert.pem", "--processor-key=/service/key.pem",
+        *(["--tokens=/service/tokens"] if wish.tokens else []), *wish.args,
+    )  # fmt: skip
+    return Container(fleet.hub, name, API_PORT, f"{fleet.hub.inner}:{METRICS_PORT}", argv, ground.files["api"])
+
+
+def _run(name: str, role: str, published: Sequence[str], image: Image) -> tuple[str, ...]:
+    """The docker command up to the program: unprivileged, nothing writable, back after a reboot."""
+    return (
+        "docker", "run", "--detach", f"--name={name}", "--restart=unless-stopped", f"--label=fanrun.service={role}",
+        "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges", f"--user={OWNER}",
+        "--pids-limit=1024", "--log-opt=max-size=10m", "--log-opt=max-file=3", f"--volume={FOLDER}/{role}:/service:ro",
+        *(f"--publish={each}" for each in published), image.ref,
+    )  # fmt: skip

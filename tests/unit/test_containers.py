@@ -1,0 +1,68 @@
+"""The service's containers: which, where, and by which docker commands."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from provision.fleet import Image
+from service.containers import ANY, Ground, Wish, api, processors
+from tests.unit.samples import FLEET
+
+IMAGE = Image("service", "sha256:1", "10.0.0.10:5000/fanrun/image@sha256:2")
+GROUNDS = {host.name: Ground(host.inner, {"api": "a", "processor": "p"}) for host in FLEET.hosts}
+RUN = ["docker", "run", "--detach"]
+BOUND = [
+    "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--user=65532:65532",
+    "--pids-limit=1024", "--log-opt=max-size=10m", "--log-opt=max-file=3",
+]  # fmt: skip
+
+
+def test_replicas_are_dealt_round_robin_to_ports_one_after_the_other() -> None:
+    found = processors(FLEET, IMAGE, 3, GROUNDS)
+    names = [host.name for host in FLEET.workers]
+    assert len(names) == 2
+    assert [(one.host.name, one.name, one.port) for one in found] == [
+        (names[0], "fanrun-processor-1", 50052), (names[1], "fanrun-processor-1", 50052),
+        (names[0], "fanrun-processor-2", 50053),
+    ]  # fmt: skip
+    assert len({one.metrics for one in found}) == 3
+    assert processors(FLEET, IMAGE, 0, GROUNDS) == []
+
+
+def test_a_processor_to_the_letter() -> None:
+    one = processors(FLEET, IMAGE, 1, GROUNDS)[0]
+    inner = one.host.inner
+    assert list(one.argv) == [
+        *RUN, "--name=fanrun-processor-1", "--restart=unless-stopped", "--label=fanrun.service=processor", *BOUND,
+        "--volume=/var/lib/fanrun/service/processor:/service:ro", f"--publish={inner}:50052:50052",
+        f"--publish={inner}:5002:5001", IMAGE.ref, "service.processor", "--tls-cert=/service/cert.pem",
+        "--tls-key=/service/key.pem", "--client-ca=/service/ca.pem",
+    ]  # fmt: skip
+
+
+def test_the_api_to_the_letter() -> None:
+    inner = FLEET.hub.inner
+    one = api(FLEET, IMAGE, Wish(["--size", "60x40"], "ada secret"), GROUNDS["hub"])
+    assert list(one.argv) == [
+        *RUN, "--name=fanrun-api", "--restart=unless-stopped", "--label=fanrun.service=api", *BOUND,
+        "--volume=/var/lib/fanrun/service/api:/service:ro", f"--publish={inner}:5001:5001",
+        f"--publish={inner}:50051:50051", "--publish=127.0.0.1:50051:50051", IMAGE.ref, "service.api",
+        "--processor=file:/service/processors", "--processor-name=processors", "--processor-ca=/service/ca.pem",
+        "--processor-cert=/service/cert.pem", "--processor-key=/service/key.pem", "--tokens=/service/tokens",
+        "--size", "60x40",
+    ]  # fmt: skip
+    assert "ada secret" not in " ".join(one.argv)
+
+
+def test_behind_nat_all_addresses_are_listened_at_once() -> None:
+    argv = api(FLEET, IMAGE, Wish(), Ground(ANY, {"api": "a"})).argv
+    assert [item for item in argv if item.startswith("--publish")] == [
+        f"--publish={ANY}:5001:5001", f"--publish={ANY}:50051:50051",
+    ]  # fmt: skip
+
+
+def test_what_a_server_reads_is_in_its_spec() -> None:
+    one = processors(FLEET, IMAGE, 1, GROUNDS)[0]
+    assert dataclasses.replace(one, files="another certificate").spec != one.spec
+    assert dataclasses.replace(one, argv=(*one.argv, "--slots=1")).spec != one.spec
+    assert dataclasses.replace(one).spec == one.spec
