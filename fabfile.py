@@ -454,7 +454,7 @@ def _provider(folder: Folder, settings: config.Settings, flag: str | None) -> pr
         with contextlib.suppress(FleetError):
             known = folder.load()
             begun, wishes = known.provider, {**known.wishes, **wishes}
-            for wish in ("region", "profile", "owner"):  # elsewhere its hosts would not be found any more
+            for wish in ("account", "region", "profile", "owner"):  # elsewhere its hosts would not be found any more
                 if known.wishes.get(wish, wishes.get(wish)) != wishes.get(wish):
                     raise UsageError(
                         f"fleet {settings.fleet} was begun with {wish} {known.wishes[wish]!r}, not {wishes[wish]!r}; "

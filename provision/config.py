@@ -18,11 +18,12 @@ MOST_HOSTS = 1000
 class Wishes:
     """What kind of hosts a provider shall launch, where it has a choice; "" and 0 leave it to the provider.
 
-    `disk` is in GiB, `ttl` in seconds, `allow` has networks with commas between them, `prices` is a file, `profile` one
-    of AWS's, `owner` who the hosts are marked as belonging to.  `host` has machines, with commas between, `hub` one,
-    `known_hosts` and `ssh_config` are files.
+    `disk` is in GiB, `ttl` in seconds, `allow` has networks with commas between them, `prices` is a file, `account`
+    the number of one of AWS's, `profile` one of its settings', `owner` who the hosts are marked as belonging to.
+    `host` has machines, with commas between, `hub` one, `known_hosts` and `ssh_config` are files.
     """
 
+    account: str = ""
     region: str = ""
     profile: str = ""
     owner: str = ""
@@ -67,6 +68,7 @@ def me() -> str:
 FILES = ("prices", "known_hosts", "ssh_config")
 TYPE = r"[a-z0-9-]+\.[a-z0-9-]+"
 FORMS = {
+    "account": (r"[0-9]{12}", "123456789012"),
     "region": (r"[a-z]{2}(-[a-z]+)+-[0-9]", "eu-central-1"),
     "instance_type": (TYPE, "c6i.large"),
     "hub_type": (TYPE, "t3.small"),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from provision import build, ca, image, setup
 from provision.errors import FanrunError, FleetError, HostsFailed
-from provision.fleet import HUB, Fleet, Folder, Image, number, write_private
+from provision.fleet import HUB, Fleet, Folder, Host, Image, number, write_private
 from provision.providers.base import Found, Provider, Say, Wanted
 from provision.remote import Remote, Result, disconnect_argv, on_hosts, wait_for_ssh
 
@@ -139,11 +139,16 @@ def bake(folder: Folder, provider: Provider, say: Say) -> str:
 
 
 def down(folder: Folder, provider: Provider, say: Say) -> list[str]:
-    """End every host of the fleet that the provider knows of, then forget it; returns their names."""
+    """End every host of the fleet that the provider knows of, then forget it; returns their names.
+
+    Of hosts that should be there and are not it is said what became of them.
+    """
     provider.check()
     with folder.lock():
         disconnect(folder)
         names = sorted((item.host.name for item in provider.find()), key=number)
+        for name, fate in _missing(folder, provider, names).items():
+            say(name, fate)
         provider.terminate(names, say)
         provider.clean(say)
         left = [provider.left(item.host.name) for item in provider.find()]
@@ -151,6 +156,19 @@ def down(folder: Folder, provider: Provider, say: Say) -> list[str]:
             raise FanrunError(f"still there: {', '.join(left)}; run `fab down` again")
         folder.remove()
     return names
+
+
+def _missing(folder: Folder, provider: Provider, names: Sequence[str]) -> dict[str, str]:
+    """What became of the hosts that the folder knows and the provider no longer has."""
+    hosts: tuple[Host, ...] = ()
+    with contextlib.suppress(FleetError):
+        hosts = folder.load().hosts
+    gone = [host for host in hosts if host.name not in names]
+    fates = provider.fates() if gone else {}
+    return {
+        host.name: fates.get(host.name, f"was not there any more (it had {host.address}), and nobody knows why")
+        for host in gone
+    }
 
 
 def disconnect(folder: Folder) -> None:

@@ -1,7 +1,8 @@
-"""Calls of the EC2 API, their errors told as ours with the next step."""
+"""Calls of Amazon's API, their errors told as ours with the next step."""
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Callable
@@ -29,6 +30,8 @@ QUOTAS = "https://console.aws.amazon.com/servicequotas/home/services/ec2/quotas"
 # "standard" tries again what was throttled or failed on Amazon's side, after a time that grows, with jitter:
 # https://boto3.amazonaws.com/v1/documentation/api/latest/guide/retries.html
 CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 10}, connect_timeout=10, read_timeout=60)
+FIRST = CONFIG.merge(Config(retries={"mode": "standard", "total_max_attempts": 3}))
+"""For the call before all others: a region that is none, or a network that is away, is told soon."""
 
 NO_LOGIN = "`aws configure` or `aws sso login` gives you some, AWS_PROFILE chooses among them"
 ADVICE = {
@@ -81,6 +84,7 @@ class Api:
                 region_name=region or os.environ.get("AWS_REGION") or None, profile_name=profile or None
             )
             self._client = session.client("ec2", config=CONFIG)
+            self._first = session.client("sts", config=FIRST)
         except (ProfileNotFound, ConfigNotFound) as error:
             raise UsageError(f"{error}; `aws configure list-profiles` shows the ones there are") from error
         except NoRegionError as error:
@@ -89,15 +93,20 @@ class Api:
             raise UsageError(f"AWS can't be used: {error}") from error
         self.region: str = self._client.meta.region_name
 
+    @functools.cached_property
+    def account(self) -> str:
+        """The account that the credentials belong to."""
+        return str(_told("sts:GetCallerIdentity", self._first.get_caller_identity)["Account"])
+
     def call(self, action: str, **arguments: object) -> dict[str, Any]:
         """Call an action by its name in Python (run_instances); ApiError or UsageError if it fails."""
-        answer: dict[str, Any] = _told(action, lambda: getattr(self._client, action)(**arguments))
+        answer: dict[str, Any] = _told(_name(action), lambda: getattr(self._client, action)(**arguments))
         return answer
 
     def all(self, action: str, key: str, **arguments: object) -> list[dict[str, Any]]:
         """Everything that a describing action lists under `key`, page after page."""
         pages = self._client.get_paginator(action).paginate(**arguments)
-        return _told(action, lambda: [item for page in pages for item in page[key]])
+        return _told(_name(action), lambda: [item for page in pages for item in page[key]])
 
     def gone(self, action: str, *codes: str, **arguments: object) -> bool:
         """Call an action that removes something; False if it was not there, which `codes` say."""
@@ -120,6 +129,11 @@ def until(done: Callable[[], bool], timeout: float, pause: float) -> bool:
     return True
 
 
+def _name(action: str) -> str:
+    """An action of EC2 by its name in policies: run_instances -> ec2:RunInstances."""
+    return "ec2:" + "".join(part.capitalize() for part in action.split("_"))
+
+
 def _told(action: str, call: Callable[[], T]) -> T:
     try:
         return call()
@@ -130,17 +144,16 @@ def _told(action: str, call: Callable[[], T]) -> T:
     except (TokenRetrievalError, UnauthorizedSSOTokenError) as error:
         raise UsageError(f"the login has expired; {NO_LOGIN}") from error
     except BotoCoreError as error:
-        raise ApiError(f"EC2 can't be reached: {error}; check the network and --region", code="") from error
+        raise ApiError(f"Amazon can't be reached: {error}; check the network and --region", code="") from error
 
 
 def explain(action: str, error: ClientError) -> FanrunError:
-    """An error of the API as ours: what was wanted, what Amazon says, and the next step."""
+    """An error of the API as ours: the action (ec2:RunInstances), what Amazon says, and the next step."""
     code = str(error.response.get("Error", {}).get("Code", ""))
     said = " ".join(str(error.response.get("Error", {}).get("Message", "")).split()).rstrip(".")
-    name = "".join(part.capitalize() for part in action.split("_"))
     if code in ("UnauthorizedOperation", "AccessDenied", "Client.UnauthorizedOperation"):
         return ApiError(
-            f"you may not call ec2:{name}; {POLICY} holds the least policy that Fanrun needs", code=code, refused=True
+            f"you may not call {action}; {POLICY} holds the least policy that Fanrun needs", code=code, refused=True
         )
     advice = ADVICE.get(code, "")
     if code in ("AuthFailure", "ExpiredToken", "RequestExpired", "InvalidClientTokenId", "SignatureDoesNotMatch"):
@@ -148,4 +161,6 @@ def explain(action: str, error: ClientError) -> FanrunError:
     # Of what failed at Amazon's side something may have come, but not of what it had no room for.
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     refused = 400 <= status < 500 or code == "InsufficientInstanceCapacity"
-    return ApiError(f"{name}: {said or code} ({code})" + (f"; {advice}" if advice else ""), code=code, refused=refused)
+    return ApiError(
+        f"{action}: {said or code} ({code})" + (f"; {advice}" if advice else ""), code=code, refused=refused
+    )

@@ -23,7 +23,7 @@ from provision.aws.api import Api, ApiError, until
 from provision.aws.userdata import user_data
 from provision.ca import ssh_key
 from provision.config import Wishes, me
-from provision.errors import ProviderError
+from provision.errors import ProviderError, UsageError
 from provision.fleet import HUB, Folder, Host, Role, number, write_private
 from provision.providers.base import Bill, Found, Provider, Say, Wanted
 
@@ -63,7 +63,14 @@ class Ec2Provider(Provider):
 
     @property
     def _api(self) -> Api:
-        self._made = self._made or Api(self.wishes.region, self._profile)
+        if self._made is None:
+            made = Api(self.wishes.region, self._profile)
+            if self.wishes.account not in ("", made.account):
+                raise UsageError(
+                    f"fleet {self.folder.name} is of AWS account {self.wishes.account}, these credentials are of "
+                    f"{made.account}; AWS_PROFILE or AWS_ACCESS_KEY_ID choose others"
+                )
+            self._made = made
         return self._made
 
     @property
@@ -71,7 +78,8 @@ class Ec2Provider(Provider):
         return self.wishes.profile or os.environ.get("AWS_PROFILE", "")
 
     def settled(self) -> dict[str, str]:
-        return {"region": self._api.region, "profile": self._profile, "owner": self._owner}
+        api = self._api
+        return {"account": api.account, "region": api.region, "profile": self._profile, "owner": self._owner}
 
     def check(self) -> None:
         for item in self._instances():

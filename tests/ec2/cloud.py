@@ -72,12 +72,13 @@ class Cloud:
     """A server of the EC2 API on loopback; `calls` are the actions that were called, in their order.
 
     `lag` are the seconds for which what was launched is not listed.  `before(action, arguments)` may raise a Fault.
-    `bodies` says whether instances get one.
+    `bodies` says whether instances get one.  `accounts` are those of access keys, where they are not ACCOUNT.
     """
 
     def __init__(self, home: Path, *, bodies: bool = True) -> None:
         self.bodies = bodies
         self.calls: list[str] = []
+        self.accounts: dict[str, str] = {}
         self.capacity: int | None = None
         self.lag = 0.0
         self.before: Callable[[str, dict[str, str]], None] = lambda action, arguments: None
@@ -195,10 +196,13 @@ class Cloud:
         body = request.get_data().decode()
         arguments = dict(parse_qsl(body, keep_blank_values=True))
         action = arguments.get("Action", "")
+        key, service = signed(request)
+        if key in self.accounts:
+            environ["HTTP_X_MOTO_ACCOUNT_ID"] = self.accounts[key]
         with self._lock:
             self.calls.append(action)
         try:
-            if f"ec2:{action}" not in POLICY:
+            if f"{service}:{action}" not in POLICY:
                 raise Fault("UnauthorizedOperation", "You are not authorized to perform this operation.", 403)
             self.before(action, arguments)
             with self._lock:
@@ -308,6 +312,12 @@ class Cloud:
         name = self.containers.pop(identity, None)
         if name:
             subprocess.run(["docker", "rm", "--force", "--volumes", name], capture_output=True, check=False)
+
+
+def signed(request: Request) -> tuple[str, str]:
+    """The access key that a call is signed with, and the service that it is for."""
+    key, _, _, service, _ = request.headers["Authorization"].split("Credential=")[1].split(",")[0].split("/")
+    return key, service
 
 
 def without_snapshot_tags(arguments: dict[str, str]) -> tuple[str, dict[str, str]]:

@@ -14,7 +14,7 @@ from tests.fleet.harness import Fab
 UP = ("up", "--hosts=2", "--provider=ec2", "--allow=192.0.2.0/24")
 # The calls of an `up` before it goes on by SSH, which nothing answers here.
 CALLS = (
-    "DescribeKeyPairs", "DescribeInstances", "ImportKeyPair", "DescribeVpcs",
+    "GetCallerIdentity", "DescribeKeyPairs", "DescribeInstances", "ImportKeyPair", "DescribeVpcs",
     "DescribeSecurityGroups", "CreateSecurityGroup", "AuthorizeSecurityGroupIngress", "DescribeInstanceTypes",
     "DescribeImages", "RunInstances",
 )  # fmt: skip
@@ -34,14 +34,14 @@ def test_a_permission_that_is_missing_is_named(api: Cloud, fab: Fab, action: str
     api.before = refuse
     done = fab(*UP, code=1)
     last = done.stderr.strip().splitlines()[-1]
-    assert f"ec2:{action}" in last
+    assert f":{action}" in last
     assert "docs/iam-policy.json" in last
     api.before = lambda called, arguments: None
     fab("down")
     assert api.left("sky") == []
 
 
-@pytest.mark.parametrize("number", range(1, 18))
+@pytest.mark.parametrize("number", range(1, 19))
 def test_killed_after_any_call(api: Cloud, fab: Fab, number: int) -> None:
     """Up to the second launch, the last call but those that wait; the folder is lost as well: tags find all."""
     process = fab.start(*UP)

@@ -91,7 +91,7 @@ def test_a_dry_run_changes_nothing(api: Cloud, tmp_path: Path) -> None:
     assert "100 workers: c6i.large" in done.stdout
     assert "spot, at most $0.09" in done.stdout
     assert "an hour, by prices of" in done.stdout
-    assert api.calls == ["DescribeInstances"]
+    assert api.calls == ["GetCallerIdentity", "DescribeInstances"]
     assert not (tmp_path / "home" / "sky").exists()
     done = fab("up", "--dry-run", "--provider=ec2", "--instance-type=x99.huge")
     assert "in all unknown an hour" in done.stdout
@@ -105,7 +105,7 @@ def test_calls_do_not_grow_with_the_instances(api: Cloud, tmp_path: Path) -> Non
     assert len(api.calls) < 25
     api.calls.clear()
     fab("down")
-    assert len(api.calls) < 12
+    assert len(api.calls) <= 12
     assert api.left("sky") == []
 
 
@@ -126,3 +126,30 @@ def test_fleets_of_one_name_and_two_owners(api: Cloud, tmp_path: Path) -> None:
         assert "hub, worker-1" in done.stderr
         assert len(api.alive()) == 4 - 2 * count
     assert api.left("sky") == []
+
+
+def test_a_fleet_is_not_looked_for_in_another_account(api: Cloud, tmp_path: Path) -> None:
+    fab = Fab(tmp_path / "home", "sky", environment=api.environment)
+    launched(fab, "worker-1", "--hosts=1", "--provider=ec2", ALLOW)
+    api.accounts["stranger"] = "999999999999"
+    for task in (["down"], ["up"], ["up", "--dry-run"], ["status"], ["bake", "--delete"]):
+        (line,) = fab(*task, AWS_ACCESS_KEY_ID="stranger", code=2).stderr.splitlines()[-1:]
+        assert "is of AWS account 123456789012, these credentials are of 999999999999" in line
+        assert "AWS_PROFILE" in line
+    assert len(api.alive()) == 2
+    assert "hub, worker-1" in fab("down").stderr
+    assert api.left("sky") == []
+
+
+def test_of_hosts_that_are_gone_it_is_said_before_they_are_forgotten(api: Cloud, tmp_path: Path) -> None:
+    fab = Fab(tmp_path / "home", "sky", environment=api.environment)
+    launched(fab, "worker-2", "--hosts=2", "--provider=ec2", ALLOW)
+    hub, first, second = api.alive()
+    api.end(first, "Server.SpotInstanceTermination", "taken")
+    api.end(second, "Client.UserInitiatedShutdown", "by hand")
+    del api.backend.reservations[
+        next(key for key, each in api.backend.reservations.items() if each.instances[0].id == first)
+    ]
+    said = fab("down").stderr
+    assert re.search(r"worker-1 +was not there any more \(it had [0-9.]+\)", said)
+    assert hub not in api.alive()

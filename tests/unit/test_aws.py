@@ -36,11 +36,11 @@ def called() -> set[str]:
 
 
 def test_the_policy_allows_what_is_called_and_nothing_else() -> None:
-    """CreateTags is what tagging in the very call that creates asks for."""
+    """CreateTags is what tagging in the very call that creates asks for, and the first call is for STS."""
     policy = json.loads((ROOT / "docs" / "iam-policy.json").read_text())
     allowed = [action for statement in policy["Statement"] for action in statement["Action"]]
     assert len(allowed) == len(set(allowed))
-    assert set(allowed) == {f"ec2:{action}" for action in called()} | {"ec2:CreateTags"}
+    assert set(allowed) == {f"ec2:{action}" for action in called()} | {"ec2:CreateTags", "sts:GetCallerIdentity"}
 
 
 def test_only_a_default_is_known_of_a_type_that_is_not_in_the_table() -> None:
@@ -97,11 +97,11 @@ def test_user_data_is_one_document_and_small() -> None:
         ("AuthFailure", "does not accept these credentials", UsageError),
         ("Unsupported", "--instance-type or --region another", ProviderError),
         ("InsufficientInstanceCapacity", "--min-hosts", ProviderError),
-        ("SomethingNew", r"RunInstances: what Amazon says \(SomethingNew\)$", ProviderError),
+        ("SomethingNew", r"ec2:RunInstances: what Amazon says \(SomethingNew\)$", ProviderError),
     ],
 )
 def test_an_error_of_the_api_names_the_next_step(code: str, expected: str, kind: type[Exception]) -> None:
-    error = explain("run_instances", ClientError({"Error": {"Code": code, "Message": "what\nAmazon says."}}, "x"))
+    error = explain("ec2:RunInstances", ClientError({"Error": {"Code": code, "Message": "what\nAmazon says."}}, "x"))
     assert isinstance(error, kind)
     assert re.search(expected, str(error))
     assert "\n" not in str(error)
