@@ -235,7 +235,7 @@ def run(
             planned = runs.dry_run(request, known, known.images.get(name))
             print(reports.plan_json(planned, name) if json_ else reports.plan_text(planned, name))
             return
-        _run(folder, request, name, json_)
+        _run(folder, _provider(folder, settings, None), request, name, json_)
 
 
 @task(
@@ -264,7 +264,8 @@ def retry(
         if not request.only:
             _say(f"nothing failed in the last run into {dst}")
             return
-        _run(Folder(settings.home, settings.fleet), request, name, json_)
+        folder = Folder(settings.home, settings.fleet)
+        _run(folder, _provider(folder, settings, None), request, name, json_)
 
 
 @task(help={"dst": "the folder with the results of a run", "json_": "print the verdict as JSON"})
@@ -514,7 +515,7 @@ def _unfinished() -> Iterator[None]:
         raise RunUnfinished("interrupted before anything was done; the same command again begins anew") from None
 
 
-def _run(folder: Folder, request: runs.Request, name: str, as_json: bool) -> None:
+def _run(folder: Folder, chosen: providers.Provider, request: runs.Request, name: str, as_json: bool) -> None:
     """Do what is asked for with the image of that name, and tell what came of it."""
     known = folder.load()
     found = runs.check(request)
@@ -523,7 +524,7 @@ def _run(folder: Folder, request: runs.Request, name: str, as_json: bool) -> Non
         logger.remove()
         logger.add(board.write, level="WARNING", format="{level}: {message}")
         image = _deployed(folder, known, name, board)
-        done = runs.run(request, found, known, folder, image, board)
+        done = runs.run(request, found, known, folder, image, board, chosen.fates)
     print(reports.to_json(done) if as_json else reports.summary(done))
     if any(worker.lost for worker in done.workers):
         _say("workers were lost; `fab status` says what became of them, `fab up` makes them anew")

@@ -12,6 +12,7 @@ from loguru import logger
 
 from fanout import commands
 from fanout.execute import Stopped
+from fanout.fates import Ask, Fates
 from fanout.landing import Tally
 from fanout.link import Link
 from fanout.report import shown
@@ -44,9 +45,12 @@ class _Absence:
 class Crew:
     """Starts a worker on every host, gives lost ones up and takes them back, and ends them all."""
 
-    def __init__(self, job: Job, folder: Folder, fit: Callable[[Probe], str], dead: Sequence[str] = ()) -> None:
+    def __init__(
+        self, job: Job, folder: Folder, fit: Callable[[Probe], str], fates: Ask, dead: Sequence[str] = ()
+    ) -> None:
         """`fit` tells why a host can't take part, "" if it can; `dead` are runs that could not clean up."""
         self._job, self._folder, self._fit, self._dead = job, folder, fit, dead
+        self._fates = Fates(fates, self._explain)
         self._links: dict[str, Link] = {}
         self._workers: dict[str, Worker] = {}
         self._started: list[Worker] = []
@@ -121,6 +125,7 @@ class Crew:
             link.disconnect()
 
         fan_out(self._links, end)
+        self._fates.close()
         for worker in self._started:
             if worker.crash is not None:
                 raise worker.crash
@@ -178,8 +183,15 @@ class Crew:
         count = self._job.deck.lose(name)
         logger.warning("{} is lost: {}; {} batches go to the others", name, worker.lost, count)
         self._job.board.say(name, f"lost: {shown(worker.lost)}")
+        self._fates.lost(name)
         # Its commands may hang as the host does; nobody waits for their end.
         threading.Thread(target=self._links[name].close, daemon=True).start()
+
+    def _explain(self, name: str, why: str) -> None:
+        """What the silence was, where somebody knows better."""
+        logger.warning("{} is gone: {}", name, why)
+        self._job.board.say(name, why)
+        self._workers[name].tally.lost[-1] = why
 
     def _awaited(self) -> bool:
         """Whether a lost worker may still come back."""

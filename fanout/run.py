@@ -22,6 +22,7 @@ from fanout import plan
 from fanout.commands import Program
 from fanout.crew import Crew
 from fanout.deck import Deck
+from fanout.fates import Ask
 from fanout.joblog import Joblog
 from fanout.landing import Shore
 from fanout.ledger import Ledger
@@ -182,7 +183,7 @@ class Run:
             self.board.advance(len(found.kept) + len(found.copied))
         return found
 
-    def execute(self, ledger: Ledger, found: Sorted) -> Report:
+    def execute(self, ledger: Ledger, found: Sorted, fates: Ask) -> Report:
         """Do what is to do; always leaves a report, and nothing on the workers that can be reached.
 
         Raises UsageError when no worker can take part, RunUnfinished, after the report is written, when
@@ -196,7 +197,7 @@ class Run:
         program = Program(self.image.ref, request.args, request.limits.timeout, request.limits.memory)
         job = Job(self.name, request.src, program, deck, shore, self.board, {})
         dead = [path.name for path in self._dead]
-        crew = Crew(job, self.folder, lambda probe: unfit(probe, largest), dead)
+        crew = Crew(job, self.folder, lambda probe: unfit(probe, largest), fates, dead)
         stopped = ""
         try:
             if found.todo:
@@ -319,10 +320,12 @@ def dry_run(request: Request, fleet: Fleet, image: Image | None) -> Plan:
 
 
 def run(
-    request: Request, found: tuple[list[Input], int], fleet: Fleet, folder: Folder, image: Image, board: Board
-) -> Report:
+    request: Request, found: tuple[list[Input], int], fleet: Fleet, folder: Folder, image: Image, board: Board,
+    fates: Ask = dict,
+) -> Report:  # fmt: skip
     """Bring the inputs that `check` found from SRC to DST; the report says what became of every one.
 
+    `fates` is asked for workers that are lost.
     Raises UsageError before anything has begun, RunUnfinished when inputs are left.
     """
     current = Run(request, fleet, folder, image, board)
@@ -334,7 +337,7 @@ def run(
             if links:
                 logger.warning("{} links to folders in SRC were not followed", links)
             ledger.begin(current.name, ledgers.program(image.id, request.args), request.remembered(image.name))
-            return current.execute(ledger, current.sort_out(ledger, inputs))
+            return current.execute(ledger, current.sort_out(ledger, inputs), fates)
         finally:
             ledger.close()
             logger.remove(log)

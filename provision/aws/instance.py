@@ -87,7 +87,7 @@ def fate(item: Mapping[str, Any]) -> str:
     """Why an instance ended, for a person."""
     code = str(item.get("StateReason", {}).get("Code", ""))
     if code.startswith("Server.SpotInstance"):
-        return "Amazon has taken the spot instance back; `fab up` launches another"
+        return "ended by Amazon: spot interruption; `fab up` launches another"
     if code == "Client.InstanceInitiatedShutdown":
         return "it has ended itself, as nobody worked with it (--ttl); `fab up` launches another"
-    return f"the instance is {state(item)} ({reason(item)}); `fab up` launches another"
+    return f"the instance is {state(item)}: {reason(item)}; `fab up` launches another"

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.ec2.cloud import Cloud
+from tests.fleet.conftest import program
+
+__all__ = ["api", "cloud", "program"]
 
 
 @pytest.fixture

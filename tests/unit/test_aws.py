@@ -159,10 +159,10 @@ def test_whatever_is_wished_for_is_understood_or_refused(given_: dict[str, str])
 @pytest.mark.parametrize(
     ("code", "expected"),
     [
-        ("Server.SpotInstanceTermination", "Amazon has taken the spot instance back"),
-        ("Server.SpotInstanceShutdown", "Amazon has taken the spot instance back"),
+        ("Server.SpotInstanceTermination", "ended by Amazon: spot interruption"),
+        ("Server.SpotInstanceShutdown", "ended by Amazon: spot interruption"),
         ("Client.InstanceInitiatedShutdown", "ended itself"),
-        ("Server.InternalError", r"is terminated \(Server.InternalError: something\)"),
+        ("Server.InternalError", "is terminated: Server.InternalError: something"),
     ],
 )
 def test_why_an_instance_is_gone(code: str, expected: str) -> None:
