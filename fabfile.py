@@ -452,21 +452,24 @@ def _provider(folder: Folder, settings: config.Settings, flag: str | None) -> pr
     """The provider of the fleet, if it was begun; else the one that the settings name."""
     name, wishes = settings.provider, settings.wishes
     if folder.exists():
-        with contextlib.suppress(FleetError):
+        try:
             known = folder.load()
-            begun, wishes = known.provider, {**known.wishes, **wishes}
-            for wish in ("account", "region", "profile", "owner"):  # elsewhere its hosts would not be found any more
-                if known.wishes.get(wish, wishes.get(wish)) != wishes.get(wish):
-                    raise UsageError(
-                        f"fleet {settings.fleet} was begun with {wish} {known.wishes[wish]!r}, not {wishes[wish]!r}; "
-                        "`fab down` ends it, --fleet names another"
-                    )
-            if flag is not None and flag != begun:
+        except FleetError:  # whose hosts they are must be said: another provider would find none, and forget them
+            if flag is None:
+                raise
+            return providers.load(flag, folder, config.wishes(wishes))
+        name, wishes = known.provider, {**known.wishes, **wishes}
+        for wish in ("account", "region", "profile", "owner"):  # elsewhere its hosts would not be found any more
+            if known.wishes.get(wish, wishes.get(wish)) != wishes.get(wish):
                 raise UsageError(
-                    f"fleet {settings.fleet} was begun with provider {begun}, not {flag}; "
+                    f"fleet {settings.fleet} was begun with {wish} {known.wishes[wish]!r}, not {wishes[wish]!r}; "
                     "`fab down` ends it, --fleet names another"
                 )
-            name = begun
+        if flag not in (None, name):
+            raise UsageError(
+                f"fleet {settings.fleet} was begun with provider {name}, not {flag}; "
+                "`fab down` ends it, --fleet names another"
+            )
     return providers.load(name, folder, config.wishes(wishes))
 
 

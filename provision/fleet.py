@@ -169,7 +169,9 @@ class Folder:
             raise FleetError(f"there is no fleet {self.name}; `fab up` starts one", fleet=self.name) from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise FleetError(
-                f"{self.fleet_json} can't be read ({error}); `fab down` removes the fleet", fleet=self.name
+                f"{self.fleet_json} can't be read ({error}); `fab down --provider=NAME` removes the fleet "
+                "(--provider=ec2 with the --region that it is in)",
+                fleet=self.name,
             ) from error
 
     def save(self, fleet: Fleet) -> None:

@@ -153,3 +153,14 @@ def test_of_hosts_that_are_gone_it_is_said_before_they_are_forgotten(api: Cloud,
     said = fab("down").stderr
     assert re.search(r"worker-1 +was not there any more \(it had [0-9.]+\)", said)
     assert hub not in api.alive()
+
+
+def test_a_damaged_folder_does_not_hide_the_fleet(api: Cloud, tmp_path: Path) -> None:
+    fab = Fab(tmp_path / "home", "sky", environment=api.environment)
+    launched(fab, "worker-1", "--hosts=1", "--provider=ec2", ALLOW)
+    (fab.home / "sky" / "fleet.json").write_text("{")
+    for task in ("down", "up", "status"):
+        assert "`fab down --provider=NAME`" in fab(task, FANRUN_PROVIDER="local", code=2).stderr
+    assert len(api.alive()) == 2
+    assert "hub, worker-1" in fab("down", "--provider=ec2").stderr
+    assert api.left("sky") == []

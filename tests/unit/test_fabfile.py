@@ -165,7 +165,8 @@ CASES = {
     "no ssh": Case(RUN, "ssh is not installed here; script/setup installs it", lacking="ssh"),
     "no ssh to open": Case("ssh", "ssh is not installed", lacking="ssh"),
     "no docker: up": Case("up", "script/setup", "none"),
-    "no docker: down": Case("down", "script/setup", "damaged"),
+    "a fleet that can't be read": Case("down", "`fab down --provider=NAME`", "damaged"),
+    "no docker: down": Case("down --provider=local", "script/setup", "damaged"),
     "no docker: an image": Case(f"{RUN} --image=another:1", "script/setup"),
     "dead fleet": Case(f"{RUN} --json", "no worker of fleet default can take part (worker-1: "),
 }  # fmt: skip

@@ -107,7 +107,7 @@ DAMAGED: list[dict[str, object]] = [
 )  # fmt: skip
 def test_a_damaged_fleet_json_is_a_fleet_error(folder: Folder, text: str | bytes) -> None:
     folder.fleet_json.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(FleetError, match=r"fleet.json can't be read .*; `fab down` removes the fleet"):
+    with pytest.raises(FleetError, match=r"fleet.json can't be read .*; `fab down --provider=NAME` removes the fleet"):
         folder.load()
 
 
