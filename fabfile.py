@@ -330,11 +330,18 @@ def status(context: Connection, json_: bool = False, fleet: str | None = None) -
         folder = Folder(settings.home, settings.fleet)
         known = folder.load()
         rows, chosen = statuses.status(folder, known), _provider(folder, settings, None)
-        if not all(row.reachable for row in rows):
-            rows = statuses.explained(rows, chosen.fates())
-        bill = chosen.bill()
+        bill: providers.Bill | None = None
+        problem: FanrunError | None = None
+        try:
+            if not all(row.reachable for row in rows):
+                rows = statuses.explained(rows, chosen.fates())
+            bill = chosen.bill()
+        except FanrunError as error:  # what the hosts have said is shown all the same
+            problem = error
         lines = [statuses.table(rows), *statuses.serving(rows), *statuses.costs(rows, bill)]
         print(statuses.to_json(known, rows, bill) if json_ else "\n".join(lines))
+        if problem:
+            raise problem
         if not all(row.reachable for row in rows):
             raise SystemExit(1)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provision import build, ca, image, setup
-from provision.errors import FanrunError, FleetError, HostsFailed
+from provision.errors import FanrunError, FleetError, HostsFailed, ProviderError
 from provision.fleet import HUB, Fleet, Folder, Host, Image, number, write_private
 from provision.providers.base import Found, Provider, Say, Wanted
 from provision.remote import Remote, Result, disconnect_argv, on_hosts, wait_for_ssh
@@ -149,8 +149,15 @@ def down(folder: Folder, provider: Provider, say: Say) -> list[str]:
         names = sorted((item.host.name for item in provider.find()), key=number)
         for name, fate in _missing(folder, provider, names).items():
             say(name, fate)
-        provider.terminate(names, say)
-        provider.clean(say)
+        failed: list[str] = []
+        steps: list[Callable[[], None]] = [lambda: provider.terminate(names, say), lambda: provider.clean(say)]
+        for step in steps:
+            try:
+                step()
+            except ProviderError as error:  # what can be removed is removed all the same
+                failed.append(str(error))
+        if failed:
+            raise FanrunError("; ".join(dict.fromkeys(failed)))
         left = [provider.left(item.host.name) for item in provider.find()]
         if left:
             raise FanrunError(f"still there: {', '.join(left)}; run `fab down` again")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from provision.aws.api import Api, until
+from provision.aws.api import Api, ApiError, until
+from provision.aws.removal import Removal
 from provision.errors import ProviderError, UsageError
 
 DEBIAN = "136693071363"
@@ -12,6 +13,7 @@ DEBIAN = "136693071363"
 RELEASE = "debian-13"
 BAKED = "fanrun:baked"
 """The tag of images that Fanrun made, and of their snapshots: no fleet's, as they outlive it."""
+GONE = ("InvalidAMIID.Unavailable", "InvalidAMIID.NotFound")
 BAKING = 1800.0
 ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}
 
@@ -88,19 +90,27 @@ def bake(api: Api, instance: str, name: str, fleet: str) -> str:
             raise ProviderError(f"image {made} came to nothing ({states[0]}); `fab bake` again", provider="ec2")
         return states == ["available"]
 
-    if not until(ready, BAKING, 5):
+    try:
+        done = until(ready, BAKING, 5)
+    except ApiError as error:
+        raise ProviderError(
+            f"image {made} is being made, but {error}; `fab bake --delete` removes it", provider="ec2"
+        ) from error
+    if not done:
         raise ProviderError(f"image {made} is not ready after {BAKING / 60:.0f} min; it may yet be", provider="ec2")
     return made
 
 
 def unbake(api: Api) -> list[str]:
-    """Remove every image that `fab bake` made in this region, with its snapshots; returns their ids."""
-    removed = []
+    """Remove every image that `fab bake` made in this region, with its snapshots; returns what they were called."""
+    removal = Removal(api, "`fab bake --delete`")
     for image in baked(api):
-        api.gone("deregister_image", "InvalidAMIID.Unavailable", "InvalidAMIID.NotFound", ImageId=image["ImageId"])
-        removed.append(str(image["ImageId"]))
+        name = image["ImageId"]
+        removal.gone("deregister_image", *GONE, what=f"image {name}", ImageId=name)
     filters = [{"Name": "tag-key", "Values": [BAKED]}]
-    for snapshot in api.all("describe_snapshots", "Snapshots", OwnerIds=["self"], Filters=filters):
-        api.gone("delete_snapshot", "InvalidSnapshot.NotFound", SnapshotId=snapshot["SnapshotId"])
-        removed.append(str(snapshot["SnapshotId"]))
-    return removed
+    for snapshot in removal.all("describe_snapshots", "Snapshots", OwnerIds=["self"], Filters=filters):
+        name = snapshot["SnapshotId"]
+        busy = ["InvalidSnapshot.InUse"] if removal.complete else []
+        removal.gone("delete_snapshot", "InvalidSnapshot.NotFound", what=f"snapshot {name}", busy=busy, SnapshotId=name)
+    removal.end()
+    return removal.removed

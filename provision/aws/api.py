@@ -104,7 +104,9 @@ class Api:
         return answer
 
     def all(self, action: str, key: str, **arguments: object) -> list[dict[str, Any]]:
-        """Everything that a describing action lists under `key`, page after page."""
+        """Everything that a describing action lists under `key`, page after page where it has pages."""
+        if not self._client.can_paginate(action):
+            return list(self.call(action, **arguments)[key])
         pages = self._client.get_paginator(action).paginate(**arguments)
         return _told(_name(action), lambda: [item for page in pages for item in page[key]])
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import ipaddress
 import urllib.request
 from collections.abc import Sequence
 from typing import Any
 
-from provision.aws.api import Api, ApiError, until
+from provision.aws.api import Api
 from provision.aws.instance import Tags
+from provision.aws.removal import Removal
 from provision.errors import UsageError
 
 ASKED = "https://checkip.amazonaws.com"
@@ -70,32 +70,20 @@ def ensure_group(api: Api, name: str, subnet: str, allowed: Sequence[str], tags:
     return group
 
 
-def remove(api: Api, filters: list[dict[str, Any]]) -> list[str]:
-    """Remove the groups and key pairs that these filters find; returns what they were called."""
-    removed = []
-    for group in api.all("describe_security_groups", "SecurityGroups", Filters=filters):
+def remove(removal: Removal, filters: list[dict[str, Any]], *, in_use: bool) -> None:
+    """Remove the groups and key pairs that these filters find; groups that hosts are known to use are left."""
+    for group in removal.all("describe_security_groups", "SecurityGroups", Filters=filters):
+        what = f"security group {group['GroupName']} {group['GroupId']}"
+        if in_use:
+            removal.leave(what, "the group goes when its hosts have gone")
+            continue
         # An interface may hold on to it for a while after its instance is gone.
-        if not until(functools.partial(_without_group, api, group["GroupId"]), timeout=120, pause=3):
-            raise ApiError(
-                f"security group {group['GroupId']} is still in use; `fab down` again removes it, or "
-                f"`aws ec2 delete-security-group --region {api.region} --group-id {group['GroupId']}`",
-                code="DependencyViolation",
-            )
-        removed.append(f"security group {group['GroupName']}")
-    for pair in api.call("describe_key_pairs", Filters=filters)["KeyPairs"]:
-        api.gone("delete_key_pair", GONE_KEY, KeyName=pair["KeyName"])
-        removed.append(f"key pair {pair['KeyName']}")
-    return removed
-
-
-def _without_group(api: Api, group: str) -> bool:
-    try:
-        api.gone("delete_security_group", GONE_GROUP, GroupId=group)
-    except ApiError as error:
-        if error.code == "DependencyViolation":
-            return False
-        raise
-    return True
+        removal.gone(
+            "delete_security_group", GONE_GROUP, what=what, busy=["DependencyViolation"], GroupId=group["GroupId"]
+        )
+    for pair in removal.all("describe_key_pairs", "KeyPairs", Filters=filters):
+        name = pair["KeyName"]
+        removal.gone("delete_key_pair", GONE_KEY, what=f"key pair {name}", KeyName=name)
 
 
 def _vpc(api: Api, subnet: str) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 
 from provision.aws import amis, instance, network, prices
 from provision.aws.api import Api, ApiError, until
+from provision.aws.removal import Removal
 from provision.aws.userdata import user_data
 from provision.ca import ssh_key
 from provision.config import Wishes, me
@@ -125,16 +126,23 @@ class Ec2Provider(Provider):
 
     def clean(self, say: Say) -> None:
         """Also what an `up` launched that was killed before it saw it: listings may lag behind."""
+        removal = Removal(self._api, "`fab down`")
         if self._began.exists():
             left = float(json.loads(self._began.read_text())["time"]) + LAG - time.time()
             until(self._lists_what_began, left, PAUSE)
-            self.terminate([item.host.name for item in self.find()], say)
-        for volume in self._api.all("describe_volumes", "Volumes", Filters=self._mine):
-            if volume["State"] != "deleting":
-                self._api.gone("delete_volume", "InvalidVolume.NotFound", VolumeId=volume["VolumeId"])
-                say("volume", f"{volume['VolumeId']} removed")
-        for what in network.remove(self._api, self._mine):
-            say("network", f"{what} removed")
+            try:
+                self.terminate([item.host.name for item in self.find()], say)
+            except ProviderError as error:
+                removal.leave("hosts", str(error))
+        in_use = bool(self._instances())
+        for volume in removal.all("describe_volumes", "Volumes", Filters=self._mine):
+            if volume["State"] != "deleting" and not in_use:
+                removal.gone("delete_volume", "InvalidVolume.NotFound", what=f"volume {volume['VolumeId']}",
+                             busy=["VolumeInUse"], VolumeId=volume["VolumeId"])  # fmt: skip
+        network.remove(removal, self._mine, in_use=in_use)
+        for what in removal.removed:
+            say(self.name, f"{what} removed")
+        removal.end()
 
     def fates(self) -> dict[str, str]:
         listed = sorted(self._instances([*ALIVE, *ENDED]), key=lambda item: item["LaunchTime"])
@@ -182,13 +190,14 @@ class Ec2Provider(Provider):
         if not ids:
             return
 
-        def told() -> bool:  # what was launched a moment ago may not be known everywhere yet
-            return self._api.gone("terminate_instances", "InvalidInstanceID.NotFound", InstanceIds=sorted(ids))
-
         def gone() -> bool:
             return ids.keys().isdisjoint(item["InstanceId"] for item in self._instances([*ALIVE, "shutting-down"]))
 
-        until(told, LAG, PAUSE)
+        removal = Removal(self._api, "`fab down`")
+        hosts = ", ".join(f"{name} {identity}" for identity, name in sorted(ids.items()))
+        # What was launched a moment ago may not be known everywhere yet.
+        removal.gone("terminate_instances", what=hosts, busy=["InvalidInstanceID.NotFound"], InstanceIds=sorted(ids))
+        removal.end()
         if not until(gone, BOOT, PAUSE):
             raise ProviderError(
                 f"{', '.join(sorted(ids))} do not end; look at them with "

@@ -176,12 +176,11 @@ class Cloud:
             "group": groups, "key": list(backend.key_pairs.values()), "volume": list(backend.volumes.values()),
             "interface": list(backend.enis.values()), "instance": list(self.alive().values()),
         }  # fmt: skip
-        own = {"key": "fanrun:fleet", "value": fleet}
         return [
             f"{kind} {getattr(each, 'id', None) or each.name}"
             for kind, things in kinds.items()
             for each in things
-            if own in each.get_tags()
+            if ("fanrun:fleet", fleet) in {(tag["key"], tag["value"]) for tag in each.get_tags()}
         ]
 
     def _image(self, identity: str, kind: str, day: int) -> None:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from tests.ec2.cloud import Cloud
+from tests.ec2.test_removal import at_first, nothing, refuse
 from tests.ec2.test_up import ALLOW
 from tests.fleet.harness import Fab, docker
 
@@ -17,6 +18,15 @@ def test_the_next_hosts_start_from_it(cloud: Cloud, tmp_path: Path) -> None:
     assert "no fleet sky" in fab("bake", "--provider=ec2", code=2).stderr
     assert "installed" in fab(*MADE).stderr
     old = (tmp_path / "home" / "sky" / "key.pub").read_text().split()[1]
+    cloud.before = refuse("CreateImage")
+    assert "you may not call ec2:CreateImage; docs/iam-policy.json" in fab("bake", code=1).stderr
+    cloud.before = refuse("DescribeImages")
+    begun = fab("bake", code=1).stderr
+    assert re.search(
+        r"image ami-\w+ is being made, but you may not call ec2:DescribeImages.*`fab bake --delete`", begun
+    )
+    cloud.before = nothing
+    assert re.search(r"image ami-\w+, snapshot snap-\w+", fab("bake", "--delete").stderr)
     made = re.search(r"ami-\w+", fab("bake").stderr)
     assert made
     fab("down")
@@ -32,9 +42,14 @@ def test_the_next_hosts_start_from_it(cloud: Cloud, tmp_path: Path) -> None:
         assert len(keys.splitlines()) == 1
     again("down")
 
-    done = again("bake", "--delete", "--provider=ec2")
-    assert made[0] in done.stderr
-    assert "snap-" in done.stderr
+    for action, what in (("DeregisterImage", "image"), ("DeleteSnapshot", "snapshot")):
+        cloud.before = refuse(action)
+        line = again("bake", "--delete", "--provider=ec2", code=1).stderr.splitlines()[-1]
+        assert f"you may not call ec2:{action}; docs/iam-policy.json" in line
+        assert re.search(rf"left: .*`aws ec2 {action[:6].lower()}.* --{what}-id ", line)
+        assert line.endswith("then `fab bake --delete` again")
+    cloud.before = at_first("DeleteSnapshot", "InvalidSnapshot.InUse")
+    assert "removed: snapshot snap-" in again("bake", "--delete", "--provider=ec2").stderr
     tagged = [each for each in cloud.backend.amis.values() if each.get_tags()]
     assert tagged == []
     assert [each for each in cloud.backend.snapshots.values() if each.get_tags()] == []
