@@ -384,7 +384,7 @@ def execute(context: Connection, command: str = "", fleet: str | None = None) ->
 
 @task(
     help={
-        "delete": "remove every image that was made so in the region, with its snapshots",
+        "delete": "remove every image of yours that was made so in the region, with its snapshots",
         "provider": "with --delete: whose images, where there is no fleet (default: local)",
         "region": WISHES["region"],
         "fleet": FLEET,

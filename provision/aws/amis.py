@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from provision.aws.api import Api, ApiError, until
+from provision.aws.instance import tag
 from provision.aws.removal import Removal
 from provision.errors import ProviderError, UsageError
 
@@ -60,32 +61,35 @@ def least_disk(image: dict[str, Any]) -> int:
     return int(root[0].get("Ebs", {}).get("VolumeSize", 0)) if root else 0
 
 
-def newest_own(api: Api, kind: str) -> dict[str, Any] | None:
-    """The newest image that `fab bake` made for an architecture, None if there is none."""
-    images = [image for image in baked(api) if image["State"] == "available" and image["Architecture"] == kind]
+def newest_own(api: Api, kind: str, owner: str) -> dict[str, Any] | None:
+    """The newest image that its owner's `fab bake` made for an architecture, None if there is none."""
+    images = [image for image in baked(api, owner) if image["State"] == "available" and image["Architecture"] == kind]
     return max(images, key=lambda image: str(image["CreationDate"]), default=None)
 
 
-def baked(api: Api) -> list[dict[str, Any]]:
-    """Every image that `fab bake` made in this region, ready or not."""
-    filters = [{"Name": "tag-key", "Values": [BAKED]}]
-    found: list[dict[str, Any]] = api.call("describe_images", Owners=["self"], Filters=filters)["Images"]
+def baked(api: Api, owner: str) -> list[dict[str, Any]]:
+    """Every image that its owner's `fab bake` made in this region, ready or not."""
+    found: list[dict[str, Any]] = api.call("describe_images", Owners=["self"], Filters=_filters(owner))["Images"]
     return found
 
 
-def bake(api: Api, instance: str, name: str, fleet: str) -> str:
+def _filters(owner: str) -> list[dict[str, Any]]:
+    return [{"Name": "tag-key", "Values": [BAKED]}, {"Name": "tag:fanrun:owner", "Values": [owner]}]
+
+
+def bake(api: Api, instance: str, name: str, fleet: str, owner: str) -> str:
     """Make an image of a running instance, and wait until it is ready; returns its id.
 
     The instance is not stopped for it: what was written before is in the image.
     """
-    tags = [{"Key": BAKED, "Value": fleet}, {"Key": "Name", "Value": name}]
+    tags = [{"Key": BAKED, "Value": fleet}, tag("owner", owner), tag("Name", name)]
     spec = [{"ResourceType": resource, "Tags": tags} for resource in ("image", "snapshot")]
     made = str(
         api.call("create_image", InstanceId=instance, Name=name, NoReboot=True, TagSpecifications=spec)["ImageId"]
     )
 
     def ready() -> bool:
-        states = [image["State"] for image in baked(api) if image["ImageId"] == made]
+        states = [image["State"] for image in baked(api, owner) if image["ImageId"] == made]
         if states and states[0] not in ("pending", "available"):
             raise ProviderError(f"image {made} came to nothing ({states[0]}); `fab bake` again", provider="ec2")
         return states == ["available"]
@@ -101,14 +105,13 @@ def bake(api: Api, instance: str, name: str, fleet: str) -> str:
     return made
 
 
-def unbake(api: Api) -> list[str]:
-    """Remove every image that `fab bake` made in this region, with its snapshots; returns what they were called."""
+def unbake(api: Api, owner: str) -> list[str]:
+    """Remove every image that its owner's `fab bake` made in this region, with its snapshots; returns what they were called."""
     removal = Removal(api, "`fab bake --delete`")
-    for image in baked(api):
+    for image in baked(api, owner):
         name = image["ImageId"]
         removal.gone("deregister_image", *GONE, what=f"image {name}", ImageId=name)
-    filters = [{"Name": "tag-key", "Values": [BAKED]}]
-    for snapshot in removal.all("describe_snapshots", "Snapshots", OwnerIds=["self"], Filters=filters):
+    for snapshot in removal.all("describe_snapshots", "Snapshots", OwnerIds=["self"], Filters=_filters(owner)):
         name = snapshot["SnapshotId"]
         busy = ["InvalidSnapshot.InUse"] if removal.complete else []
         removal.gone("delete_snapshot", "InvalidSnapshot.NotFound", what=f"snapshot {name}", busy=busy, SnapshotId=name)

@@ -155,10 +155,12 @@ class Ec2Provider(Provider):
             raise ProviderError(f"{name} is not there any more; `fab up` makes it anew", provider=self.name)
         say(name, "is made into an image; that takes some minutes")
         now = datetime.now(timezone.utc)
-        return amis.bake(self._api, found[0]["InstanceId"], f"fanrun-{now:%Y%m%d-%H%M%S}", self.folder.name)
+        return amis.bake(
+            self._api, found[0]["InstanceId"], f"fanrun-{now:%Y%m%d-%H%M%S}", self.folder.name, self._owner
+        )
 
     def unbake(self) -> list[str]:
-        return amis.unbake(self._api)
+        return amis.unbake(self._api, self._owner)
 
     def bill(self) -> Bill:
         table, now = prices.load(self.wishes.prices), datetime.now(timezone.utc)
@@ -236,11 +238,11 @@ class Ec2Provider(Provider):
         return {names[item["AmiLaunchIndex"]]: _Launched(item["InstanceId"], public) for item in given["Instances"]}
 
     def _image(self, kind: str) -> dict[str, Any]:
-        """What an instance of that type starts from: what was asked for, else the newest of its own, else Debian's."""
+        """What an instance of that type starts from: what was asked for, else its owner's newest, else Debian's."""
         if self.wishes.ami:
             return amis.image(self._api, self.wishes.ami)
         architecture = amis.architecture(self._api, kind)
-        return amis.newest_own(self._api, architecture) or amis.newest_debian(self._api, architecture)
+        return amis.newest_own(self._api, architecture, self._owner) or amis.newest_debian(self._api, architecture)
 
     def _run_instances(self, **arguments: object) -> dict[str, Any]:
         """Launch instances.  Its token is noted before: whatever happens then, it is known that something was begun."""

@@ -353,10 +353,10 @@ def first_boot(document: dict[str, Any]) -> str:
 
 def launched(fab: Fab, last: str, *argv: str, timeout: float = 60) -> str:
     """Let `fab up` launch hosts and kill it then, as nothing answers it by SSH; returns the fleet's ssh_config."""
-    config = fab.home / fab.fleet / "ssh_config"
+    known, config = (fab.home / fab.fleet / name for name in ("fleet.json", "ssh_config"))
     process = fab.start("up", *argv)
     try:
-        wait_until(lambda: config.exists() and f"Host {last}\n" in config.read_text(), timeout)
+        wait_until(lambda: known.exists() and f'"{last}"' in known.read_text(), timeout)  # ssh_config is written before
     finally:
         process.kill()
         process.communicate()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.ec2.cloud import Cloud
+from tests.ec2.cloud import Cloud, launched
 from tests.ec2.test_removal import at_first, nothing, refuse
 from tests.ec2.test_up import ALLOW
 from tests.fleet.harness import Fab, docker
@@ -31,6 +31,12 @@ def test_the_next_hosts_start_from_it(cloud: Cloud, tmp_path: Path) -> None:
     assert made
     fab("down")
     assert cloud.left("sky") == []
+
+    stranger = Fab(tmp_path / "home", "sun", environment={**cloud.environment, "FANRUN_OWNER": "ben"})
+    assert "there were no images" in stranger("bake", "--delete", "--provider=ec2").stderr
+    launched(stranger, "worker-1", "--hosts=1", "--provider=ec2", ALLOW)
+    assert made[0] not in {each.image_id for each in cloud.alive().values()}, "each owner has images of their own"
+    stranger("down")
 
     again = Fab(tmp_path / "home", "sea", environment=cloud.environment)
     lines = again(*MADE).stderr.splitlines()
