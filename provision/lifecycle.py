@@ -241,6 +241,8 @@ def _match(folder: Folder, fleet: Fleet, provider: Provider, say: Say) -> Fleet:
     provider.terminate(todo.terminate, say)
     kept = {item.host.name: item.host for item in found if item.host.name in todo.keep}
     launched = provider.launch(todo.launch, say) if todo.launch else []
+    if not launched:
+        provider.admit(say)
     hosts = sorted([*kept.values(), *launched], key=lambda host: number(host.name))
     # A hub that was made anew holds no image yet.
     images = {} if HUB in {item.name for item in todo.launch} else fleet.images

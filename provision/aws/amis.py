@@ -106,7 +106,7 @@ def bake(api: Api, instance: str, name: str, fleet: str, owner: str) -> str:
 
 
 def unbake(api: Api, owner: str) -> list[str]:
-    """Remove every image that its owner's `fab bake` made in this region, with its snapshots; returns what they were called."""
+    """Remove every image that its owner's `fab bake` made in this region, with its snapshots; returns their names."""
     removal = Removal(api, "`fab bake --delete`")
     for image in baked(api, owner):
         name = image["ImageId"]

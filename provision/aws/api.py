@@ -25,6 +25,14 @@ from botocore.exceptions import (
 from provision.errors import FanrunError, ProviderError, UsageError
 
 T = TypeVar("T")
+LAG = 60.0
+"""Seconds for which Amazon may not yet know everywhere what was just made, or list it."""
+PAUSE = 2.0
+FINAL = ("InsufficientInstanceCapacity", "InsufficientCapacity", "InsufficientHostCapacity")
+"""Failures on Amazon's side that are not over in seconds: told at once, not tried again in silence."""
+FRESH = ("InvalidKeyPair.NotFound", "InvalidGroup.NotFound", "InvalidGroupId.NotFound",
+         "InvalidSecurityGroupID.NotFound", "InvalidKeyPair.Duplicate")  # fmt: skip
+"""What is said of a key pair or group that was made, or removed, a moment ago."""
 POLICY = "docs/iam-policy.json"
 QUOTAS = "https://console.aws.amazon.com/servicequotas/home/services/ec2/quotas"
 # "standard" tries again what was throttled or failed on Amazon's side, after a time that grows, with jitter:
@@ -84,6 +92,7 @@ class Api:
                 region_name=region or os.environ.get("AWS_REGION") or None, profile_name=profile or None
             )
             self._client = session.client("ec2", config=CONFIG)
+            self._client.meta.events.register_first("needs-retry.ec2", _final)
             self._first = session.client("sts", config=FIRST)
         except (ProfileNotFound, ConfigNotFound) as error:
             raise UsageError(f"{error}; `aws configure list-profiles` shows the ones there are") from error
@@ -110,6 +119,17 @@ class Api:
         pages = self._client.get_paginator(action).paginate(**arguments)
         return _told(_name(action), lambda: [item for page in pages for item in page[key]])
 
+    def soon(self, action: str, **arguments: object) -> dict[str, Any]:
+        """Call an action that needs what was just made; for LAG seconds it may not be known there yet."""
+        end = time.monotonic() + LAG
+        while True:
+            try:
+                return self.call(action, **arguments)
+            except ApiError as error:
+                if error.code not in FRESH or time.monotonic() > end:
+                    raise
+            time.sleep(PAUSE)
+
     def gone(self, action: str, *codes: str, **arguments: object) -> bool:
         """Call an action that removes something; False if it was not there, which `codes` say."""
         try:
@@ -129,6 +149,12 @@ def until(done: Callable[[], bool], timeout: float, pause: float) -> bool:
             return False
         time.sleep(pause)
     return True
+
+
+def _final(response: tuple[Any, dict[str, Any]] | None, **_: object) -> None:
+    """Let boto3 take such an answer for the caller's matter: of Amazon's own failures it makes up to ten attempts."""
+    if response is not None and response[1].get("Error", {}).get("Code") in FINAL:
+        response[0].status_code = 409
 
 
 def _name(action: str) -> str:
@@ -162,7 +188,7 @@ def explain(action: str, error: ClientError) -> FanrunError:
         return UsageError(advice)
     # Of what failed at Amazon's side something may have come, but not of what it had no room for.
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    refused = 400 <= status < 500 or code == "InsufficientInstanceCapacity"
+    refused = 400 <= status < 500 or code in FINAL
     return ApiError(
         f"{action}: {said or code} ({code})" + (f"; {advice}" if advice else ""), code=code, refused=refused
     )

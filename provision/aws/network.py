@@ -13,11 +13,13 @@ from provision.aws.removal import Removal
 from provision.errors import UsageError
 
 ASKED = "https://checkip.amazonaws.com"
+CLIENT, ASKED_FOR = "Fanrun: the client", "Fanrun: --allow"
+"""What the rules of Fanrun's own are marked with."""
 GONE_GROUP, GONE_KEY = "InvalidGroup.NotFound", "InvalidKeyPair.NotFound"
 
 
-def allowed(allow: str, asked: str = ASKED) -> list[str]:
-    """The networks that may reach port 22: the caller's own address as Amazon sees it, and those that --allow names.
+def allowed(allow: str, asked: str = ASKED) -> tuple[str, list[str]]:
+    """The networks that may reach port 22: the caller's own as Amazon sees it ("" if unknown), and those of --allow.
 
     UsageError for what is no network, and where the own address can't be asked and nothing else is named.
     """
@@ -27,10 +29,10 @@ def allowed(allow: str, asked: str = ASKED) -> list[str]:
         raise UsageError(f"--allow {allow!r}: {error}; give networks as 203.0.113.7/32,198.51.100.0/24") from error
     try:
         with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310 - ASKED, which is https; tests ask nobody
-            return [f"{ipaddress.IPv4Address(answer.read().decode().strip())}/32", *networks]
+            return f"{ipaddress.IPv4Address(answer.read().decode().strip())}/32", networks
     except (OSError, ValueError) as error:
         if networks:
-            return networks
+            return "", networks
         raise UsageError(
             f"{asked} does not tell this machine's address ({error}); name it with --allow ADDRESS/32"
         ) from error
@@ -41,11 +43,16 @@ def ensure_key(api: Api, name: str, public: str, tags: Tags) -> None:
     if api.call("describe_key_pairs", Filters=[{"Name": "key-name", "Values": [name]}])["KeyPairs"]:
         api.gone("delete_key_pair", GONE_KEY, KeyName=name)
     spec = [{"ResourceType": "key-pair", "Tags": tags}]
-    api.call("import_key_pair", KeyName=name, PublicKeyMaterial=public.encode(), TagSpecifications=spec)
+    api.soon("import_key_pair", KeyName=name, PublicKeyMaterial=public.encode(), TagSpecifications=spec)
 
 
-def ensure_group(api: Api, name: str, subnet: str, allowed: Sequence[str], tags: Tags) -> str:
-    """The id of the fleet's group: port 22 from the networks `allowed`, everything among its members."""
+def ensure_group(
+    api: Api, name: str, subnet: str, allowed: tuple[str, Sequence[str]], tags: Tags
+) -> tuple[str, list[str]]:
+    """The id of the fleet's group, and what was changed: port 22 from the networks `allowed`, all among its members.
+
+    Networks that were let in before and are not wanted any more are shut out; rules of somebody else's stay.
+    """
     vpc = _vpc(api, subnet)
     filters = [{"Name": "group-name", "Values": [name]}, {"Name": "vpc-id", "Values": [vpc]}]
     found = api.call("describe_security_groups", Filters=filters)["SecurityGroups"]
@@ -57,17 +64,33 @@ def ensure_group(api: Api, name: str, subnet: str, allowed: Sequence[str], tags:
             "create_security_group", GroupName=name, Description="Made by Fanrun", VpcId=vpc, TagSpecifications=spec
         )
         group, rules = str(made["GroupId"]), []
-    has_own = any(pair["GroupId"] == group for rule in rules for pair in rule.get("UserIdGroupPairs", []))
-    has = {item["CidrIp"] for rule in rules if rule.get("FromPort") == 22 for item in rule.get("IpRanges", [])}
-    wanted: list[dict[str, Any]] = []
-    if not has_own:
-        wanted.append({"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group}]})
-    if missing := sorted(set(allowed) - has):
-        ranges = [{"CidrIp": network, "Description": "Fanrun client"} for network in missing]
-        wanted.append({"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": ranges})
-    if wanted:
-        api.call("authorize_security_group_ingress", GroupId=group, IpPermissions=wanted)
-    return group
+    opened, shut = _changes(rules, *allowed)
+    if not any(pair["GroupId"] == group for rule in rules for pair in rule.get("UserIdGroupPairs", [])):
+        inner = [{"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group}]}]
+        api.soon("authorize_security_group_ingress", GroupId=group, IpPermissions=[*inner, *_ssh(opened)])
+    elif opened:
+        api.soon("authorize_security_group_ingress", GroupId=group, IpPermissions=_ssh(opened))
+    if shut:
+        api.call("revoke_security_group_ingress", GroupId=group, IpPermissions=_ssh(shut))
+    return group, [f"SSH is open to {each['CidrIp']}" for each in opened] + [
+        f"SSH is shut to {each['CidrIp']}" for each in shut
+    ]
+
+
+def _changes(
+    rules: Sequence[dict[str, Any]], own: str, others: Sequence[str]
+) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """The ranges to let in and those to shut out; where the own address is not known the last one stays."""
+    has = [item for rule in rules if rule.get("FromPort") == 22 for item in rule.get("IpRanges", [])]
+    wanted = dict.fromkeys(others, ASKED_FOR) | ({own: CLIENT} if own else {})
+    ours = {CLIENT, ASKED_FOR} if own else {ASKED_FOR}
+    missing = sorted(wanted.keys() - {item["CidrIp"] for item in has})
+    shut = [item for item in has if item.get("Description") in ours and item["CidrIp"] not in wanted]
+    return [{"CidrIp": network, "Description": wanted[network]} for network in missing], shut
+
+
+def _ssh(ranges: list[dict[str, str]]) -> list[dict[str, Any]]:
+    return [{"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": ranges}] if ranges else []
 
 
 def remove(removal: Removal, filters: list[dict[str, Any]], *, in_use: bool) -> None:

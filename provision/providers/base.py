@@ -87,6 +87,10 @@ class Provider(ABC):
         A host that exists but stands still is started.  Safe to repeat after any interruption.
         """
 
+    def admit(self, say: Say) -> None:
+        """Let this machine, wherever it is now, reach the hosts that there are; where something is between."""
+        return
+
     @abstractmethod
     def terminate(self, names: Sequence[str], say: Say) -> None:
         """End these hosts and all that came with them; those already gone are no error."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from provision.aws import amis, instance, network, prices
-from provision.aws.api import Api, ApiError, until
+from provision.aws.api import LAG, PAUSE, Api, ApiError, until
 from provision.aws.removal import Removal
 from provision.aws.userdata import user_data
 from provision.ca import ssh_key
@@ -33,9 +33,6 @@ ALIVE = ["pending", "running", "stopping", "stopped"]
 ENDED = ("stopping", "stopped", "shutting-down", "terminated")
 BOOT = 300.0
 """Seconds until a launched instance must run and have an address."""
-LAG = 60.0
-"""Seconds for which Amazon's listings may not yet show what was launched."""
-PAUSE = 2.0
 TYPES = {"x86_64": ("c6i.large", "t3.small"), "arm64": ("c7g.large", "t4g.small")}
 """What workers and the hub are by default, by the client's architecture: its Docker builds the image for that."""
 
@@ -93,13 +90,14 @@ class Ec2Provider(Provider):
                 )
 
     def find(self) -> list[Found]:
-        return [_found(item) for item in self._instances()]
+        return [_found(name, item) for name, item in self._hosts().items()]
 
     def launch(self, wanted: Sequence[Wanted], say: Say) -> list[Host]:
-        names, allowed = [item.name for item in wanted], network.allowed(self.wishes.allow)
-        self.terminate([item.host.name for item in self.find() if item.host.name in names], say)
+        names = [item.name for item in wanted]
+        self._await_listing()
+        self.terminate([name for name, item in self._hosts().items() if name in (*names, item["InstanceId"])], say)
         network.ensure_key(self._api, self._name, self._public_key(), self._tags)
-        group = network.ensure_group(self._api, self._name, self.wishes.subnet, allowed, self._tags)
+        group = self._ensure_group(say)
         launched: dict[str, _Launched] = {}
         try:
             for role in ("hub", "worker"):
@@ -117,19 +115,25 @@ class Ec2Provider(Provider):
         self._began.unlink(missing_ok=True)
         return hosts
 
+    def admit(self, say: Say) -> None:
+        self._ensure_group(say)
+
+    def _ensure_group(self, say: Say) -> str:
+        allowed = network.allowed(self.wishes.allow)
+        group, changes = network.ensure_group(self._api, self._name, self.wishes.subnet, allowed, self._tags)
+        for what in changes:
+            say("network", what)
+        return group
+
     def terminate(self, names: Sequence[str], say: Say) -> None:
         if names:
-            self._end(
-                {item["InstanceId"]: instance.name(item) for item in self._instances() if instance.name(item) in names},
-                say,
-            )
+            self._end({item["InstanceId"]: name for name, item in self._hosts().items() if name in names}, say)
 
     def clean(self, say: Say) -> None:
         """Also what an `up` launched that was killed before it saw it: listings may lag behind."""
         removal = Removal(self._api, "`fab down`")
         if self._began.exists():
-            left = float(json.loads(self._began.read_text())["time"]) + LAG - time.time()
-            until(self._lists_what_began, left, PAUSE)
+            self._await_listing()
             try:
                 self.terminate([item.host.name for item in self.find()], say)
             except ProviderError as error:
@@ -150,14 +154,12 @@ class Ec2Provider(Provider):
         return {name: instance.fate(item) for name, item in latest.items() if instance.state(item) in ENDED}
 
     def bake(self, name: str, say: Say) -> str:
-        found = [item for item in self._instances() if instance.name(item) == name]
+        found = self._hosts().get(name)
         if not found:
             raise ProviderError(f"{name} is not there any more; `fab up` makes it anew", provider=self.name)
         say(name, "is made into an image; that takes some minutes")
         now = datetime.now(timezone.utc)
-        return amis.bake(
-            self._api, found[0]["InstanceId"], f"fanrun-{now:%Y%m%d-%H%M%S}", self.folder.name, self._owner
-        )
+        return amis.bake(self._api, found["InstanceId"], f"fanrun-{now:%Y%m%d-%H%M%S}", self.folder.name, self._owner)
 
     def unbake(self) -> list[str]:
         return amis.unbake(self._api, self._owner)
@@ -249,7 +251,7 @@ class Ec2Provider(Provider):
         old, token = self._tokens(), secrets.token_hex(16)
         write_private(self._began, json.dumps({"tokens": [*old, token], "time": time.time()}).encode())
         try:
-            return self._api.call("run_instances", ClientToken=token, **arguments)
+            return self._api.soon("run_instances", ClientToken=token, **arguments)
         except ApiError as error:
             if error.refused:  # nothing came of it
                 write_private(self._began, json.dumps({"tokens": old, "time": time.time()}).encode())
@@ -258,6 +260,12 @@ class Ec2Provider(Provider):
     def _tokens(self) -> list[str]:
         found: list[str] = json.loads(self._began.read_text())["tokens"] if self._began.exists() else []
         return found
+
+    def _await_listing(self) -> None:
+        """Wait until what an `up` launched that did not end is listed; not for longer than it may lag behind."""
+        if self._began.exists():
+            left = float(json.loads(self._began.read_text())["time"]) + LAG - time.time()
+            until(self._lists_what_began, left, PAUSE)
 
     def _lists_what_began(self) -> bool:
         """Whether all launches that were noted are listed by now, whatever became of them."""
@@ -286,12 +294,22 @@ class Ec2Provider(Provider):
                 f"{', '.join(sorted(missing.values()))} did not start within {BOOT:.0f} s; `fab up` tries again",
                 provider=self.name,
             )
-        return [_found(found[name]).host for name in sorted(launched, key=number)]
+        return [_found(name, found[name]).host for name in sorted(launched, key=number)]
 
     def _instances(self, states: Sequence[str] = ALIVE) -> list[dict[str, Any]]:
         filters = [*self._mine, {"Name": "instance-state-name", "Values": list(states)}]
         found = self._api.all("describe_instances", "Reservations", Filters=filters)
         return [item for reservation in found for item in reservation["Instances"]]
+
+    def _hosts(self) -> dict[str, dict[str, Any]]:
+        """The instances by their hosts' names.  Of several of one name, which an `up` left that was killed, the one
+        whose key is pinned has it, and the others, of no use, go by their ids.
+        """
+        hosts: dict[str, dict[str, Any]] = {}
+        for item in sorted(self._instances(), key=lambda item: not self.folder.pinned(instance.address(item))):
+            name = instance.name(item)
+            hosts[item["InstanceId"] if name in hosts else name] = item
+        return hosts
 
     def _least(self, count: int) -> int:
         """How few workers will do of so many: as --min-hosts says, else all."""
@@ -306,9 +324,8 @@ class Ec2Provider(Provider):
         return self.folder.key.with_suffix(".pub").read_text().strip()
 
 
-def _found(item: Mapping[str, Any]) -> Found:
+def _found(name: str, item: Mapping[str, Any]) -> Found:
     """An instance as a host.  One that stands still has lost its address: it is as good as none."""
-    name = instance.name(item)
     role: Role = "hub" if name == HUB else "worker"
     host = Host(name, role, instance.address(item), str(item.get("PrivateIpAddress", "")), USER)
     return Found(host, "running" if instance.state(item) == "running" else "broken")

@@ -146,13 +146,17 @@ class Cloud:
             "AWS_SECRET_ACCESS_KEY": "test", "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
         }  # fmt: skip
 
-    def groups(self, fleet: str) -> list[dict[str, Any]]:
-        """A fleet's security groups, as the API describes them."""
-        client = boto3.client(
+    @property
+    def client(self) -> Any:  # noqa: ANN401 - boto3 makes its classes as it runs
+        """The API past Fanrun."""
+        return boto3.client(
             "ec2", REGION, endpoint_url=self.url, aws_access_key_id="test", aws_secret_access_key="test"
         )
+
+    def groups(self, fleet: str) -> list[dict[str, Any]]:
+        """A fleet's security groups, as the API describes them."""
         mine = [{"Name": "tag:fanrun:fleet", "Values": [fleet]}]
-        found: list[dict[str, Any]] = client.describe_security_groups(Filters=mine)["SecurityGroups"]
+        found: list[dict[str, Any]] = self.client.describe_security_groups(Filters=mine)["SecurityGroups"]
         return found
 
     def alive(self) -> dict[str, Any]:
@@ -361,3 +365,16 @@ def launched(fab: Fab, last: str, *argv: str, timeout: float = 60) -> str:
         process.kill()
         process.communicate()
     return config.read_text()
+
+
+def until_said(process: subprocess.Popen[str], words: str) -> list[str]:
+    """The lines of a task's progress up to one with these words, where it is killed."""
+    assert process.stderr is not None
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if words in line:
+            break
+    process.kill()
+    process.communicate()
+    return lines

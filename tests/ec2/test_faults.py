@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.ec2.cloud import Cloud, Fault, launched
+from tests.ec2.cloud import Cloud, Fault, launched, until_said
+from tests.ec2.test_removal import at_first, nothing
 from tests.fleet.harness import Fab
 
 UP = ("up", "--hosts=2", "--provider=ec2", "--allow=192.0.2.0/24")
@@ -68,6 +69,73 @@ def test_of_three_workers_there_are_two(api: Cloud, fab: Fab) -> None:
     assert "InsufficientInstanceCapacity" in done.stderr
     assert "--min-hosts" in done.stderr
     assert api.alive() == {}
+
+
+def test_capacity_that_is_missing_is_told_at_once(api: Cloud, fab: Fab) -> None:
+    api.capacity = 0
+    assert "InsufficientInstanceCapacity" in fab(*UP, code=1).stderr
+    assert api.calls.count("RunInstances") == 1
+    fab("down")
+    assert api.left("sky") == []
+
+
+@pytest.mark.parametrize(
+    ("action", "code"),
+    [
+        ("RunInstances", "InvalidKeyPair.NotFound"),
+        ("RunInstances", "InvalidGroup.NotFound"),
+        ("AuthorizeSecurityGroupIngress", "InvalidGroup.NotFound"),
+        ("ImportKeyPair", "InvalidKeyPair.Duplicate"),
+    ],
+)
+def test_what_was_just_made_may_not_be_known_yet(api: Cloud, fab: Fab, action: str, code: str) -> None:
+    api.before = at_first(action, code)
+    launched(fab, "worker-2", *UP[1:])
+    assert len(api.alive()) == 3
+    fab("down")
+    assert api.left("sky") == []
+
+
+@pytest.mark.parametrize("lag", [0, 6])
+def test_an_up_that_was_killed_leaves_no_second_host_of_a_name(api: Cloud, fab: Fab, lag: float) -> None:
+    """The next `up` ends what nobody knows the keys of, also what is listed late."""
+    api.lag = lag
+    process = fab.start(*UP)
+
+    def kill(called: str, arguments: dict[str, str]) -> None:
+        if called == "DescribeInstances" and len(api.alive()) == 3:
+            process.send_signal(signal.SIGKILL)
+
+    api.before = kill
+    process.communicate()
+    api.before = nothing
+    first = set(api.alive())
+    assert len(first) == 3
+    launched(fab, "worker-2", *UP[1:], timeout=120)
+    assert len(api.alive()) == 3
+    assert first.isdisjoint(api.alive())
+    fab("down")
+    assert api.left("sky") == []
+
+
+def test_up_ends_a_second_host_of_a_name(api: Cloud, fab: Fab) -> None:
+    """However it came to be there: the one whose key is pinned stays."""
+    launched(fab, "worker-2", *UP[1:])
+    known = set(api.alive())
+    tags = [
+        {"Key": tag["key"], "Value": tag["value"]}
+        for each in api.alive().values()
+        for tag in each.get_tags()
+        if each.ami_launch_index == 1
+    ]
+    spec = [{"ResourceType": "instance", "Tags": tags}]
+    (image,) = {each.image_id for each in api.alive().values()}
+    api.client.run_instances(ImageId=image, MinCount=1, MaxCount=1, TagSpecifications=spec)
+    (second,) = set(api.alive()) - known
+    until_said(fab.start("up"), f"terminated {second}")
+    assert set(api.alive()) == known
+    fab("down")
+    assert api.left("sky") == []
 
 
 def test_an_instance_that_ends_while_booting(api: Cloud, fab: Fab) -> None:

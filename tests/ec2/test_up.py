@@ -105,7 +105,7 @@ def test_calls_do_not_grow_with_the_instances(api: Cloud, tmp_path: Path) -> Non
     assert len(api.calls) < 25
     api.calls.clear()
     fab("down")
-    assert len(api.calls) <= 12
+    assert len(api.calls) <= 14
     assert api.left("sky") == []
 
 

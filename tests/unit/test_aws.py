@@ -30,7 +30,7 @@ def called() -> set[str]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
                 first = node.args[0]
-                if node.func.attr in ("call", "all", "gone") and isinstance(first, ast.Constant):
+                if node.func.attr in ("call", "all", "gone", "soon") and isinstance(first, ast.Constant):
                     found.add("".join(part.capitalize() for part in str(first.value).split("_")))
     return found
 
@@ -67,7 +67,7 @@ def test_a_price_table_that_is_none(tmp_path: Path, text: str) -> None:
 
 
 def test_where_the_own_address_is_not_told_another_must_be_named() -> None:
-    assert network.allowed("203.0.113.7/32, 198.51.100.0/24", NOWHERE) == ["203.0.113.7/32", "198.51.100.0/24"]
+    assert network.allowed("203.0.113.7/32, 198.51.100.0/24", NOWHERE) == ("", ["203.0.113.7/32", "198.51.100.0/24"])
     with pytest.raises(UsageError, match="name it with --allow"):
         network.allowed("", NOWHERE)
 
