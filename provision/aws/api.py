@@ -42,15 +42,17 @@ FIRST = CONFIG.merge(Config(retries={"mode": "standard", "total_max_attempts": 3
 """For the call before all others: a region that is none, or a network that is away, is told soon."""
 
 NO_LOGIN = "`aws configure` or `aws sso login` gives you some, AWS_PROFILE chooses among them"
+NO_VPC = "the region has no default VPC; name a subnet with --subnet, or make one: `aws ec2 create-default-vpc`"
 ADVICE = {
-    "AuthFailure": f"Amazon does not accept these credentials; {NO_LOGIN}",
+    "AuthFailure": "Amazon does not accept these credentials, or not in this region, which the account has to enable; "
+    f"--region another, or {NO_LOGIN}",
     "InvalidClientTokenId": f"Amazon does not know these credentials; {NO_LOGIN}",
     "SignatureDoesNotMatch": f"the secret key is wrong, or this machine's clock; {NO_LOGIN}",
     "ExpiredToken": f"the credentials have expired; {NO_LOGIN}",
     "RequestExpired": f"the credentials have expired, or this machine's clock is wrong; {NO_LOGIN}",
     "OptInRequired": "the account may not use this region; enable it in the account's settings, or --region another",
-    "VPCIdNotSpecified": "the region has no default VPC; name a subnet with --subnet, or make one: "
-    "`aws ec2 create-default-vpc`",
+    "VPCIdNotSpecified": NO_VPC,
+    "DefaultVpcDoesNotExist": NO_VPC,
     "MissingInput": "the default VPC has no subnet for this; name one with --subnet",
     "InvalidSubnetID.NotFound": "there is no such subnet in this region; `aws ec2 describe-subnets` shows them",
     "InsufficientInstanceCapacity": "Amazon has not so many of them now; try --min-hosts with fewer, another "
@@ -62,9 +64,11 @@ ADVICE = {
     "SpotMaxPriceTooLow": "the spot price is above the usual one now; leave --spot out",
     "AuthFailure.ServiceLinkedRoleCreationNotPermitted": "the account never used spot instances: "
     "`aws iam create-service-linked-role --aws-service-name spot.amazonaws.com` once, by someone who may",
+    "SecurityGroupLimitExceeded": f"your quota of security groups is used up; remove some, or ask for more at {QUOTAS}",
     "VolumeLimitExceeded": f"your quota of volumes is used up; ask for more at {QUOTAS}",
     "InvalidInstanceType": "there is no such instance type; `aws ec2 describe-instance-types` shows them",
-    "InvalidParameterValue": "see what Amazon says of it",
+    "InvalidParameterValue": "another --instance-type, --ami, --disk or --subnet may fit",
+    "InvalidParameterCombination": "another --instance-type, --ami, --disk or --subnet may fit",
     "Unsupported": "the region, or the subnet's zone, has no such instance type; --instance-type or --region another",
     "InvalidAMIID.NotFound": "there is no such image in this region; leave --ami out to have Debian's newest",
     "InvalidAMIID.Malformed": "that is no image's name; they look like ami-0123456789abcdef0",
