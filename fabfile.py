@@ -6,6 +6,7 @@ import contextlib
 import os
 import shlex
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -352,9 +353,11 @@ def ssh(context: Connection, host: str = "worker-1", fleet: str | None = None) -
     with _advice(1):
         settings = _settings(context, fleet=fleet)
         folder = Folder(settings.home, settings.fleet)
-        name = folder.load().host(host).name
+        known = folder.load()
+        name = known.host(host).name
         runs.check_tools()
-        os.execvp("ssh", ["ssh", "-F", str(folder.ssh_config), name])
+        with lifecycle.keep(folder, known.hosts):
+            raise SystemExit(subprocess.call(["ssh", "-F", str(folder.ssh_config), name]))
 
 
 @task(name="exec", help={"command": "a line of shell, run on every worker", "fleet": FLEET})

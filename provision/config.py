@@ -18,9 +18,9 @@ MOST_HOSTS = 1000
 class Wishes:
     """What kind of hosts a provider shall launch, where it has a choice; "" and 0 leave it to the provider.
 
-    `disk` is in GiB, `ttl` in seconds, `allow` has networks with commas between them, `prices` is a file, `account`
-    the number of one of AWS's, `profile` one of its settings', `owner` who the hosts are marked as belonging to.
-    `host` has machines, with commas between, `hub` one, `known_hosts` and `ssh_config` are files.
+    `disk` is in GiB, `ttl` and `boot_timeout` in seconds, `allow` has networks with commas between them, `prices` is a
+    file, `account` the number of one of AWS's, `profile` one of its settings', `owner` who the hosts are marked as
+    belonging to.  `host` has machines, with commas between, `hub` one, `known_hosts` and `ssh_config` are files.
     """
 
     account: str = ""
@@ -40,6 +40,7 @@ class Wishes:
     spot: bool = False
     disk: int = 30
     ttl: int = 4 * 3600
+    boot_timeout: int = 300
     min_hosts: int = 0
 
 
@@ -91,6 +92,9 @@ def wishes(given: Mapping[str, str]) -> Wishes:
         spot=text.get("spot", "").lower() == "true",
         disk=whole("disk", text["disk"], 8, 16384) if "disk" in text else Wishes.disk,
         ttl=duration("ttl", text["ttl"], 600) if "ttl" in text else Wishes.ttl,
+        boot_timeout=whole("boot-timeout", text["boot_timeout"], 10, 7200)
+        if "boot_timeout" in text
+        else Wishes.boot_timeout,
         min_hosts=whole("min-hosts", text["min_hosts"], 1, MOST_HOSTS) if "min_hosts" in text else 0,
     )
 

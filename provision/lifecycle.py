@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provision import build, ca, image, setup
-from provision.errors import FanrunError, FleetError, HostsFailed, ProviderError
+from provision.errors import FanrunError, FleetError, HostsFailed, HostUnreachable, ProviderError
 from provision.fleet import HUB, Fleet, Folder, Host, Image, number, write_private
 from provision.providers.base import Found, Provider, Say, Wanted
 from provision.remote import Remote, Result, disconnect_argv, on_hosts, wait_for_ssh
 
 OWN = "process.py"
 KEEP = 120.0
+SOON = 15.0
+"""Seconds that a short task waits until hosts were told that they are worked with."""
 
 
 @dataclass(frozen=True)
@@ -92,18 +94,17 @@ def up(
         source = build.source_hash(root)
         # Building takes the client's time, launching and setting up the hosts': so both at once.
         built = _InBackground(lambda: build.build(root, f"fanrun/process:{folder.name}", log=lambda _: None))
-        fleet = _match(folder, fleet, provider, note)
-        ttl = provider.wishes.ttl
+        fleet, launched = _match(folder, fleet, provider, note)
         # A machine may be the hub and a worker: then it is set up for one after the other.
         machines = {(host.address, host.port): threading.Lock() for host in fleet.hosts}
 
         def set_up(remote: Remote) -> None:
             with machines[remote.host.address, remote.host.port]:
-                _set_up_host(remote, folder, fleet, ttl, note, step)
+                _set_up_host(remote, folder, fleet, provider, note, step)
 
         _, errors = on_hosts(folder, fleet.hosts, set_up)
         if errors:
-            raise HostsFailed(errors)
+            raise HostsFailed(_abandoned(provider, errors, launched, note))
         fleet = _deploy(folder, fleet, OWN, built.result(), source, note)
     return fleet, changes
 
@@ -200,20 +201,27 @@ def current(fleet: Fleet, name: str, root: Path) -> bool:
 
 
 @contextlib.contextmanager
-def keep_hub(folder: Folder, fleet: Fleet) -> Iterator[None]:
-    """Tell the hub now and then that it is worked with: runs themselves speak to workers alone."""
-    over = threading.Event()
+def keep(folder: Folder, hosts: Sequence[Host]) -> Iterator[None]:
+    """Tell these hosts at once, and now and then, that they are worked with."""
+    over, told = threading.Event(), threading.Event()
 
     def tell() -> None:
-        while not over.wait(KEEP):
-            with contextlib.suppress(FanrunError):
-                on_hosts(folder, [fleet.hub], setup.extend_host)
+        while not over.is_set():
+            on_hosts(folder, hosts, setup.extend_host)  # who can't be told is another's matter
+            told.set()
+            over.wait(KEEP)
 
     threading.Thread(target=tell, daemon=True).start()
     try:
         yield
     finally:
         over.set()
+        told.wait(SOON)
+
+
+def keep_hub(folder: Folder, fleet: Fleet) -> contextlib.AbstractContextManager[None]:
+    """Tell the hub that it is worked with, where only workers are spoken to."""
+    return keep(folder, [host for host in fleet.hosts if host.name == HUB])
 
 
 def execute(folder: Folder, fleet: Fleet, command: str) -> tuple[dict[str, Result], dict[str, FanrunError]]:
@@ -223,11 +231,12 @@ def execute(folder: Folder, fleet: Fleet, command: str) -> tuple[dict[str, Resul
         setup.extend_host(remote)
         return remote.shell(command, check=False)
 
-    return on_hosts(folder, fleet.workers, call)
+    with keep_hub(folder, fleet):
+        return on_hosts(folder, fleet.workers, call)
 
 
-def _match(folder: Folder, fleet: Fleet, provider: Provider, say: Say) -> Fleet:
-    """Terminate what is too much, launch what is missing, and save who is there.
+def _match(folder: Folder, fleet: Fleet, provider: Provider, say: Say) -> tuple[Fleet, list[Host]]:
+    """Terminate what is too much, launch what is missing, and save who is there; also returns who was launched.
 
     A host whose key is not pinned (its folder was lost) is launched anew, never trusted.
     """
@@ -249,12 +258,30 @@ def _match(folder: Folder, fleet: Fleet, provider: Provider, say: Say) -> Fleet:
     fleet = dataclasses.replace(fleet, hosts=tuple(hosts), images=images)
     folder.save(fleet)
     folder.unpin_all_but(hosts)
-    return fleet
+    return fleet, launched
 
 
-def _set_up_host(remote: Remote, folder: Folder, fleet: Fleet, ttl: int, note: Say, step: Say) -> None:
+def _abandoned(
+    provider: Provider, errors: Mapping[str, FanrunError], launched: Sequence[Host], say: Say
+) -> dict[str, FanrunError]:
+    """The errors; hosts that were launched and never answered are ended, where that is how it is done."""
+    silent = [host.name for host in launched if isinstance(errors.get(host.name), HostUnreachable)]
+    fates: dict[str, str] = {}
+    if silent:
+        try:
+            fates = provider.abandon(silent, say)
+        except FanrunError as error:
+            fates = dict.fromkeys(silent, str(error))
+    return {
+        name: HostUnreachable(f"{error}; {fates[name]}", host=name) if name in fates else error
+        for name, error in errors.items()
+    }
+
+
+def _set_up_host(remote: Remote, folder: Folder, fleet: Fleet, provider: Provider, note: Say, step: Say) -> None:
     step(remote.host.name, "waiting for SSH")
-    wait_for_ssh(folder, remote.host)
+    wait_for_ssh(folder, remote.host, timeout=provider.patience)
+    ttl = provider.wishes.ttl if provider.leases else 0
     for title, ensure in setup.steps(folder, fleet, remote.host, ttl):
         step(remote.host.name, title)
         changed = ensure(remote)

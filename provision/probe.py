@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 
 WORK = "/var/lib/fanrun"
-LEASE = "/run/fanrun.lease"
-"""Where a host has one: the seconds that it lives on after this file was last touched; new at each boot."""
+LEASE = "/var/lib/fanrun.lease"
+"""Where a host has one: the seconds that it lives on after this file was last touched."""
 NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 # One round trip a host: every line is "key value".  `timeout` keeps a stuck dockerd from

@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections.abc import Callable
 
-from provision import belongings, ca
+from provision import belongings, ca, lease
 from provision.errors import CommandFailed, HostError
 from provision.fleet import Fleet, Folder, Host
 from provision.probe import LEASE, WORK
@@ -63,13 +63,6 @@ HUB_PROGRAMS = {"docker-registry": ["docker-registry"]}
 MISSING = 'PATH=$PATH:/usr/sbin:/sbin; for program; do command -v "$program" >/dev/null || echo "$program"; done'
 
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
-# Says something if the time is another than it was.
-EXTEND = """
-[ -e "$1" ] || exit 0
-touch "$1"
-[ -n "$2" ] && [ "$(cat "$1")" != "$2" ] || exit 0
-echo "$2" >"$1.new" && mv "$1.new" "$1" && echo changed
-"""
 
 FOREIGN = f"""
 grep -qs '^# Written by Fanrun' {REGISTRY_FOLDER}/config.yml && exit 0
@@ -83,7 +76,7 @@ Step = Callable[[Remote], str | None]
 
 
 def steps(folder: Folder, fleet: Fleet, host: Host, ttl: int) -> list[tuple[str, Step]]:
-    """The steps for one host, in their order: (what it does, the step); `ttl` are seconds, where it has a lease."""
+    """The steps for one host, in their order: (what it does, the step); `ttl` is its lease, 0 if it has none."""
     hub = fleet.hub
     programs = PROGRAMS | (HUB_PROGRAMS if host == hub else {})
     common: list[tuple[str, Step]] = [
@@ -125,14 +118,25 @@ def ensure_key_host(remote: Remote, folder: Folder) -> str | None:
 
 
 def ensure_lease_host(remote: Remote, ttl: int) -> str | None:
-    """Let a host that ends itself live on for `ttl` seconds from now."""
-    done = remote.run(["sh", "-c", EXTEND, "sh", LEASE, str(ttl)], sudo=True)
-    return f"ends itself {ttl // 60} min after the last command" if done.stdout.strip() else None
+    """Let a host that shall end itself live on for `ttl` seconds from now; nothing where that is 0.
+
+    What ends it is begun here if its boot commands did not.
+    """
+    if not ttl:
+        return None
+    watched = remote.run(["sh", "-c", lease.WATCHED, "sh", lease.WATCHING], sudo=True, check=False).exit_code == 0
+    if not watched:
+        remote.put(lease.script(ttl), lease.AT_BOOT, mode="755")
+        remote.run([lease.AT_BOOT], sudo=True)
+    done = remote.run(["sh", "-c", lease.EXTEND, "sh", LEASE, str(ttl)], sudo=True)
+    if done.stdout.strip() or not watched:
+        return f"ends itself {ttl // 60} min after the last command"
+    return None
 
 
 def extend_host(remote: Remote) -> None:
     """Let a host that ends itself live on for as long again as it was told."""
-    remote.run(["sh", "-c", EXTEND, "sh", LEASE], sudo=True)
+    remote.run(["sh", "-c", lease.EXTEND, "sh", LEASE], sudo=True)
 
 
 def ensure_debian_host(remote: Remote) -> str | None:

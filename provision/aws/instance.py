@@ -91,3 +91,10 @@ def fate(item: Mapping[str, Any]) -> str:
     if code == "Client.InstanceInitiatedShutdown":
         return "it has ended itself, as nobody worked with it (--ttl); `fab up` launches another"
     return f"the instance is {state(item)}: {reason(item)}; `fab up` launches another"
+
+
+def checks(status: Mapping[str, Any]) -> str:
+    """What is wrong by Amazon's own checks of a machine, and of the one below it; "" if nothing is."""
+    kinds = {"InstanceStatus": "instance", "SystemStatus": "system"}
+    bad = [kinds[key] for key in kinds if status.get(key, {}).get("Status") == "impaired"]
+    return f"Amazon says that its {' and '.join(bad)} status is impaired; " if bad else ""

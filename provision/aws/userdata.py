@@ -8,17 +8,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from provision.lease import AT_BOOT, watch_argv
 from provision.probe import LEASE
-
-# At every boot: a watch that ends the machine when its lease runs out.  A lease that is gone or can't be read has run
-# out too.  Shutting down is all the instance may do, and as it was launched that terminates it.
-WATCH = r"""
-echo "$2" >"$1"
-setsid sh -c 'while :; do
-  sleep 15
-  sh -c "$1" "$0" || shutdown -P now
-done' "$1" '[ $(($(stat -c %Y "$0") + $(cat "$0") - $(date +%s))) -gt 0 ]' </dev/null >/dev/null 2>&1 &
-"""
 
 
 def user_data(user: str, public_key: str, host_key: tuple[str, str], ttl: int) -> str:
@@ -42,9 +33,9 @@ def user_data(user: str, public_key: str, host_key: tuple[str, str], ttl: int) -
             }
         ],
         "bootcmd": [
-            # An image of Fanrun's own knows the login of the fleet that it was made from.
-            ["cloud-init-per", "instance", "fanrun", "rm", "-f", f"/home/{user}/.ssh/authorized_keys"],
-            ["sh", "-c", WATCH, "sh", LEASE, str(ttl)],
+            # An image of Fanrun's own knows the login, and the lease, of the host that it was made from.
+            ["cloud-init-per", "instance", "fanrun", "rm", "-f", f"/home/{user}/.ssh/authorized_keys", LEASE, AT_BOOT],
+            watch_argv(ttl),  # at every boot
         ],
     }
     # JSON is YAML.

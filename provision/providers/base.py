@@ -59,6 +59,10 @@ class Provider(ABC):
     """
 
     name: str
+    leases = False
+    """Whether hosts end themselves when nobody works with them."""
+    patience = 120.0
+    """Seconds that a host may take until it answers by SSH."""
 
     def __init__(self, folder: Folder, wishes: Wishes) -> None:
         self.folder, self.wishes = folder, wishes
@@ -94,6 +98,10 @@ class Provider(ABC):
     @abstractmethod
     def terminate(self, names: Sequence[str], say: Say) -> None:
         """End these hosts and all that came with them; those already gone are no error."""
+
+    def abandon(self, names: Sequence[str], say: Say) -> dict[str, str]:
+        """End hosts that were launched and never answered, where others are to be had; tells what became of them."""
+        return {}
 
     @abstractmethod
     def clean(self, say: Say) -> None:

@@ -6,6 +6,7 @@ that nothing is ever there that `fab down` can't find.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -31,8 +32,8 @@ from provision.providers.base import Bill, Found, Provider, Say, Wanted
 USER = "fanrun"
 ALIVE = ["pending", "running", "stopping", "stopped"]
 ENDED = ("stopping", "stopped", "shutting-down", "terminated")
-BOOT = 300.0
-"""Seconds until a launched instance must run and have an address."""
+ENDING = 300.0
+"""Seconds that instances may take to end."""
 TYPES = {"x86_64": ("c6i.large", "t3.small"), "arm64": ("c7g.large", "t4g.small")}
 """What workers and the hub are by default, by the client's architecture: its Docker builds the image for that."""
 
@@ -49,9 +50,11 @@ class Ec2Provider(Provider):
     """Instances of one region, of one account."""
 
     name = "ec2"
+    leases = True
 
     def __init__(self, folder: Folder, wishes: Wishes) -> None:
         super().__init__(folder, wishes)
+        self.patience = float(wishes.boot_timeout)
         self._owner = wishes.owner or me()
         self._name = f"fanrun-{folder.name}-{hashlib.sha256(self._owner.encode()).hexdigest()[:8]}"
         self._mine = instance.of_fleet(folder.name, self._owner)
@@ -129,6 +132,16 @@ class Ec2Provider(Provider):
         if names:
             self._end({item["InstanceId"]: name for name, item in self._hosts().items() if name in names}, say)
 
+    def abandon(self, names: Sequence[str], say: Say) -> dict[str, str]:
+        ids = {item["InstanceId"]: name for name, item in self._hosts().items() if name in names}
+        said: dict[str, str] = {}
+        if ids:
+            with contextlib.suppress(ApiError):  # they are ended whatever Amazon says of them
+                listed = self._api.all("describe_instance_status", "InstanceStatuses", InstanceIds=sorted(ids))
+                said = {ids[each["InstanceId"]]: instance.checks(each) for each in listed}
+        self._end(ids, say)
+        return {name: f"{said.get(name, '')}it was ended, and `fab up` launches another" for name in names}
+
     def clean(self, say: Say) -> None:
         """Also what an `up` launched that was killed before it saw it: listings may lag behind."""
         removal = Removal(self._api, "`fab down`")
@@ -202,7 +215,7 @@ class Ec2Provider(Provider):
         # What was launched a moment ago may not be known everywhere yet.
         removal.gone("terminate_instances", what=hosts, busy=["InvalidInstanceID.NotFound"], InstanceIds=sorted(ids))
         removal.end()
-        if not until(gone, BOOT, PAUSE):
+        if not until(gone, ENDING, PAUSE):
             raise ProviderError(
                 f"{', '.join(sorted(ids))} do not end; look at them with "
                 f"`aws ec2 describe-instances --region {self._api.region}`, then `fab down` again",
@@ -289,9 +302,10 @@ class Ec2Provider(Provider):
             return not missing
 
         say(self.name, f"waiting for {len(launched)} instances")
-        if not until(ready, BOOT, PAUSE):
+        if not until(ready, self.patience, PAUSE):
             raise ProviderError(
-                f"{', '.join(sorted(missing.values()))} did not start within {BOOT:.0f} s; `fab up` tries again",
+                f"{', '.join(sorted(missing.values()))} did not start within {self.patience:.0f} s; "
+                "`fab up` tries again, FANRUN_BOOT_TIMEOUT waits longer",
                 provider=self.name,
             )
         return [_found(name, found[name]).host for name in sorted(launched, key=number)]

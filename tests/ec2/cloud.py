@@ -72,12 +72,14 @@ class Cloud:
     """A server of the EC2 API on loopback; `calls` are the actions that were called, in their order.
 
     `lag` are the seconds for which what was launched is not listed.  `before(action, arguments)` may raise a Fault.
-    `bodies` says whether instances get one.  `accounts` are those of access keys, where they are not ACCOUNT.
+    `bodies` says whether instances get one, `boot_commands` whether these do what their user data says of boots,
+    `impaired` whether they fail Amazon's checks.  `accounts` are those of access keys, where they are not ACCOUNT.
     """
 
     def __init__(self, home: Path, *, bodies: bool = True) -> None:
         self.bodies = bodies
         self.calls: list[str] = []
+        self.boot_commands, self.impaired = True, False
         self.accounts: dict[str, str] = {}
         self.capacity: int | None = None
         self.lag = 0.0
@@ -233,6 +235,8 @@ class Cloud:
         before = set(self.alive())
         with self._late() if action == "DescribeInstances" else contextlib.nullcontext():
             response = Response.from_app(self._app, self._environ(environ, body))
+        if action == "DescribeInstanceStatus" and self.impaired:
+            response.data = response.data.replace(b"<status>ok<", b"<status>impaired<")
         after = self.alive()
         for identity in before - set(after):
             self._bury(identity)
@@ -287,7 +291,7 @@ class Cloud:
             self.images.get(instance.image_id, IMAGE), "sh", "/first-boot",
         )  # fmt: skip
         script = self._home / f"{instance.id}.sh"
-        script.write_text(first_boot(document))
+        script.write_text(boot(document if self.boot_commands else {**document, "bootcmd": []}))
         docker("cp", str(script), f"{name}:/first-boot")
         docker("start", name)
 
@@ -331,18 +335,20 @@ def without_snapshot_tags(arguments: dict[str, str]) -> tuple[str, dict[str, str
     return urlencode({key: value for key, value in arguments.items() if not key.startswith(prefix)}), tags
 
 
-def first_boot(document: dict[str, Any]) -> str:
-    """What cloud-init would do for this document, as a shell script that ends as the machine's init."""
+def boot(document: dict[str, Any]) -> str:
+    """What cloud-init would do for this document, as a shell script that ends as the machine's init.
+
+    It runs at each boot; keys and users are for the first one.
+    """
     known = {"ssh_deletekeys", "ssh_keys", "ssh_pwauth", "disable_root", "users", "bootcmd"}
     assert set(document) <= known, f"the reader knows nothing of {set(document) - known}"
-    lines = ["set -e", "rm -f /etc/ssh/ssh_host_*"]
+    lines: list[str] = []
 
     def write(path: str, text: str, mode: str, owner: str = "root") -> None:
         lines.append(f"printf %s {shlex.quote(text)} >{path}; chmod {mode} {path}; chown {owner}: {path}")
 
     write("/usr/sbin/shutdown", SHUTDOWN, "755")
     write("/usr/bin/cloud-init-per", PER, "755")
-    lines += [shlex.join(command) for command in document["bootcmd"]]
     write("/etc/ssh/ssh_host_ed25519_key", document["ssh_keys"]["ed25519_private"], "600")
     write("/etc/ssh/ssh_host_ed25519_key.pub", document["ssh_keys"]["ed25519_public"] + "\n", "644")
     for user in document["users"]:
@@ -352,7 +358,11 @@ def first_boot(document: dict[str, Any]) -> str:
         lines.append(f"printf %s {keys} >>{home}/.ssh/authorized_keys; chmod 600 {home}/.ssh/authorized_keys")
         lines.append(f"chown -R {name}: {home}/.ssh")
         write("/etc/sudoers.d/90-cloud-init-users", f"{name} {user['sudo']}\n", "440")
-    return "\n".join([*lines, "exec /sbin/boot", ""])
+    always = [shlex.join(command) for command in document["bootcmd"]]
+    first = ["if [ ! -e /var/lib/cloud/booted ]; then", "rm -f /etc/ssh/ssh_host_*", *lines,
+             "mkdir -p /var/lib/cloud; hostname >/var/lib/cloud/booted; fi"]  # fmt: skip
+    scripts = 'for each in /var/lib/cloud/scripts/per-boot/*; do [ ! -x "$each" ] || "$each"; done'
+    return "\n".join(["set -e", *always, *first, scripts, "exec /sbin/boot", ""])
 
 
 def launched(fab: Fab, last: str, *argv: str, timeout: float = 60) -> str:

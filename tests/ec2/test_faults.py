@@ -210,3 +210,28 @@ def test_calls_that_are_too_many_all_the_way(api: Cloud, fab: Fab) -> None:
     assert len(api.alive()) == 3
     fab("down")
     assert api.left("sky") == []
+
+
+def test_instances_that_never_answer_are_ended(api: Cloud, fab: Fab) -> None:
+    """Nothing is behind their addresses."""
+    api.impaired = True
+    done = fab("up", "--hosts=20", *UP[2:], code=1, FANRUN_BOOT_TIMEOUT="10")
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    for name in ("hub", "worker-1", "worker-20"):
+        assert f"{name}: no SSH to " in line
+    assert "its instance and system status is impaired" in line
+    assert "it was ended, and `fab up` launches another" in line
+    assert api.alive() == {}
+    assert api.calls.count("DescribeInstanceStatus") == 1
+    fab("down")
+    assert api.left("sky") == []
+
+
+def test_instances_that_never_start_are_ended(api: Cloud, fab: Fab) -> None:
+    api.lag = 1000
+    done = fab(*UP, code=1, FANRUN_BOOT_TIMEOUT="10")
+    assert "hub, worker-1, worker-2 did not start within 10 s; `fab up` tries again" in done.stderr
+    assert api.alive() == {}
+    api.lag = 0
+    fab("down")
+    assert api.left("sky") == []

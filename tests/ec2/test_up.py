@@ -8,12 +8,12 @@ from pathlib import Path
 from moto.ec2.models.instances import Instance
 
 from provision.ca import ssh_key
+from provision.probe import LEASE
 from tests.ec2.cloud import Cloud, launched
 from tests.fleet.harness import Fab, docker, tree
 from tests.waiting import wait_until
 
 ALLOW = "--allow=192.0.2.0/24"
-LEASE = "/run/fanrun.lease"
 
 
 def test_the_whole_way(cloud: Cloud, tmp_path: Path, src: Path) -> None:

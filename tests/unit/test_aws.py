@@ -85,7 +85,7 @@ def test_user_data_is_one_document_and_small() -> None:
     document = json.loads(text.partition("\n")[2])
     assert document["ssh_keys"] == {"ed25519_private": "PRIVATE\nKEY\n", "ed25519_public": "ssh-ed25519 BBBB"}
     assert document["users"][0]["ssh_authorized_keys"] == ["ssh-ed25519 AAAA me"]
-    assert document["bootcmd"][-1][-2:] == ["/run/fanrun.lease", "3600"]
+    assert document["bootcmd"][-1][-3:] == ["/var/lib/fanrun.lease", "3600", "/run/fanrun.watch"]
 
 
 @pytest.mark.parametrize(
