@@ -80,7 +80,9 @@ def address(item: Mapping[str, Any]) -> str:
 
 def reason(item: Mapping[str, Any]) -> str:
     """Why it is in its state, as Amazon says."""
-    return str(item.get("StateReason", {}).get("Message") or state(item))
+    said = item.get("StateReason", {})
+    hint = ", often as the key of its volumes may not be used: see the README's list of KMS permissions"
+    return str(said.get("Message") or state(item)) + (hint if said.get("Code") == "Client.InternalError" else "")
 
 
 def fate(item: Mapping[str, Any]) -> str:

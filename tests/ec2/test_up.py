@@ -164,3 +164,23 @@ def test_a_damaged_folder_does_not_hide_the_fleet(api: Cloud, tmp_path: Path) ->
     assert len(api.alive()) == 2
     assert "hub, worker-1" in fab("down", "--provider=ec2").stderr
     assert api.left("sky") == []
+
+
+def test_an_image_of_ubuntu_is_another_root(api: Cloud, tmp_path: Path) -> None:
+    """Its disk is called otherwise: there is still one, as large as was asked for, or as the image needs."""
+    disk = {"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 15}}
+    made = api.client.register_image(
+        Name="ubuntu-noble-24.04", Architecture="x86_64", RootDeviceName="/dev/sda1", BlockDeviceMappings=[disk]
+    )
+    fab = Fab(tmp_path / "home", "sky", environment=api.environment)
+    launched(fab, "worker-1", "--hosts=1", "--provider=ec2", ALLOW, f"--ami={made['ImageId']}", "--disk=12")
+    for each in api.alive().values():
+        assert each.image_id == made["ImageId"]
+        ((name, device),) = each.get_block_device_mapping
+        assert name == "/dev/sda1"
+        assert device.delete_on_termination
+        volume = api.backend.volumes[device.volume_id]
+        assert (volume.size, volume.encrypted, volume.volume_type) == (15, True, "gp3")
+        assert "fanrun:fleet" in {tag["key"] for tag in volume.get_tags()}
+    fab("down")
+    assert api.left("sky") == []

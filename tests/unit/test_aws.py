@@ -162,6 +162,7 @@ def test_whatever_is_wished_for_is_understood_or_refused(given_: dict[str, str])
         ("Server.SpotInstanceTermination", "ended by Amazon: spot interruption"),
         ("Server.SpotInstanceShutdown", "ended by Amazon: spot interruption"),
         ("Client.InstanceInitiatedShutdown", "ended itself"),
+        ("Client.InternalError", "something, often as the key of its volumes may not be used: .*KMS"),
         ("Server.InternalError", "is terminated: Server.InternalError: something"),
     ],
 )
