@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,3 +57,14 @@ def dollars(amount: float | None) -> str:
 def total(amounts: list[float | None]) -> float | None:
     """The sum, None if any is unknown."""
     return None if None in amounts else sum(amount for amount in amounts if amount is not None)
+
+
+def lines(table: Prices, region: str, kinds: Mapping[str, tuple[int, str]], disk: int, spot: bool) -> list[str]:
+    """What so many hosts of these types, {role: (count, type)}, cost an hour, for people; `spot` is for workers."""
+    found, hours = list[str](), list[float | None]()
+    for role, (count, kind) in kinds.items():
+        hour = table.hour(region, kind, disk)
+        hours += [hour] * count
+        market = "spot, at most " if spot and role == "worker" else ""
+        found.append(f"{count} {role}{'s'[: count > 1]}: {kind}, {disk} GiB, {market}{dollars(hour)} an hour each")
+    return [*found, f"in all {dollars(total(hours))} an hour, by prices of {table.date}"]

@@ -8,25 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import platform
-import secrets
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from provision.aws import amis, instance, network, prices
-from provision.aws.api import LAG, PAUSE, Api, ApiError, until
+from provision.aws import amis, instance, launch, network, prices
+from provision.aws.api import PAUSE, Api, ApiError, until
+from provision.aws.begun import Begun
 from provision.aws.removal import Removal
 from provision.aws.userdata import user_data
 from provision.ca import ssh_key
 from provision.config import Wishes, me
 from provision.errors import ProviderError, UsageError
-from provision.fleet import HUB, Folder, Host, Role, number, write_private
+from provision.fleet import HUB, Folder, Host, Role, number
 from provision.providers.base import Bill, Found, Provider, Say, Wanted
 
 USER = "fanrun"
@@ -59,7 +57,7 @@ class Ec2Provider(Provider):
         self._name = f"fanrun-{folder.name}-{hashlib.sha256(self._owner.encode()).hexdigest()[:8]}"
         self._mine = instance.of_fleet(folder.name, self._owner)
         self._tags = instance.fleet_tags(folder.name, self._owner, str(folder.path), wishes.ttl)
-        self._began = folder.path / "launching.json"
+        self._begun = Begun(folder.path / "launching.json")
         self._made: Api | None = None
 
     @property
@@ -115,7 +113,7 @@ class Ec2Provider(Provider):
         for host in hosts:
             self.folder.pin(host.address, host.port, launched[host.name].host_key, first=True)
             say(host.name, f"launched at {host.address}")
-        self._began.unlink(missing_ok=True)
+        self._begun.done()
         return hosts
 
     def admit(self, say: Say) -> None:
@@ -145,12 +143,11 @@ class Ec2Provider(Provider):
     def clean(self, say: Say) -> None:
         """Also what an `up` launched that was killed before it saw it: listings may lag behind."""
         removal = Removal(self._api, "`fab down`")
-        if self._began.exists():
-            self._await_listing()
-            try:
-                self.terminate([item.host.name for item in self.find()], say)
-            except ProviderError as error:
-                removal.leave("hosts", str(error))
+        self._await_listing()
+        try:
+            self.terminate([item.host.name for item in self.find()], say)
+        except ProviderError as error:
+            removal.leave("hosts", str(error))
         in_use = bool(self._instances())
         for volume in removal.all("describe_volumes", "Volumes", Filters=self._mine):
             if volume["State"] != "deleting" and not in_use:
@@ -187,20 +184,13 @@ class Ec2Provider(Provider):
         return Bill(prices.total(hours), prices.total(costs), table.date)
 
     def plan(self, wanted: Sequence[Wanted]) -> list[str]:
-        table = prices.load(self.wishes.prices)
-        lines, hours = [f"region {self._api.region}"], list[float | None]()
-        for role in ("hub", "worker"):
-            count = sum(item.role == role for item in wanted)
-            kind = self._type(role)
-            hour = table.hour(self._api.region, kind, self.wishes.disk)
-            hours += [hour] * count
-            market = "spot, at most " if self.wishes.spot and role == "worker" else ""
-            if count:
-                lines.append(f"{count} {role}{'s'[: count > 1]}: {kind}, {self.wishes.disk} GiB, "
-                             f"{market}{prices.dollars(hour)} an hour each")  # fmt: skip
-        lines.append(f"in all {prices.dollars(prices.total(hours))} an hour, by prices of {table.date}")
-        lines.append(f"they end themselves {self.wishes.ttl // 60} min after the last fab command that worked on them")
-        return lines
+        counts = {role: sum(item.role == role for item in wanted) for role in ("hub", "worker")}
+        kinds = {role: (count, self._type(role)) for role, count in counts.items() if count}
+        return [
+            f"region {self._api.region}",
+            *prices.lines(prices.load(self.wishes.prices), self._api.region, kinds, self.wishes.disk, self.wishes.spot),
+            f"they end themselves {self.wishes.ttl // 60} min after the last fab command that worked on them",
+        ]
 
     def _end(self, ids: Mapping[str, str], say: Say) -> None:
         """Terminate instances, {id: host's name}, and wait until they are gone; ProviderError names what is left."""
@@ -227,29 +217,14 @@ class Ec2Provider(Provider):
     def _launch_role(self, role: Role, names: Sequence[str], group: str) -> dict[str, _Launched]:
         """Launch the hosts of a role in one call: {name: instance} of those that Amazon gave."""
         kind = self._type(role)
-        image = self._image(kind)
         private, public = ssh_key()
-        tags = [*self._tags, *instance.name_tags(role, names, f"{self._name}-{role}")]
-        spot = {"MarketType": "spot", "SpotOptions": {"SpotInstanceType": "one-time"}}
-        size = max(self.wishes.disk, amis.least_disk(image))
-        disk = {"VolumeSize": size, "VolumeType": "gp3", "Encrypted": True, "DeleteOnTermination": True}
         least = len(names) if role == "hub" else self._least(len(names))
-        given = self._run_instances(
-            ImageId=image["ImageId"], InstanceType=kind, MinCount=least, MaxCount=len(names),
-            KeyName=self._name,
-            UserData=user_data(USER, self._public_key(), (private, public), self.wishes.ttl),
-            InstanceInitiatedShutdownBehavior="terminate",
-            MetadataOptions={"HttpTokens": "required", "HttpPutResponseHopLimit": 1, "HttpEndpoint": "enabled"},
-            BlockDeviceMappings=[{"DeviceName": image.get("RootDeviceName", "/dev/xvda"), "Ebs": disk}],
-            NetworkInterfaces=[{
-                "DeviceIndex": 0, "Groups": [group], "DeleteOnTermination": True, "AssociatePublicIpAddress": True,
-                **({"SubnetId": self.wishes.subnet} if self.wishes.subnet else {}),
-            }],
-            TagSpecifications=[
-                {"ResourceType": resource, "Tags": tags} for resource in ("instance", "volume", "network-interface")
-            ],
-            **({"InstanceMarketOptions": spot} if self.wishes.spot and role == "worker" else {}),
-        )  # fmt: skip
+        given = self._run_instances(launch.arguments(
+            self.wishes, self._image(kind), kind, (least, len(names)), key=self._name, group=group,
+            user_data=user_data(USER, self._public_key(), (private, public), self.wishes.ttl),
+            tags=[*self._tags, *instance.name_tags(role, names, f"{self._name}-{role}")],
+            spot=self.wishes.spot and role == "worker",
+        ))  # fmt: skip
         return {names[item["AmiLaunchIndex"]]: _Launched(item["InstanceId"], public) for item in given["Instances"]}
 
     def _image(self, kind: str) -> dict[str, Any]:
@@ -259,30 +234,25 @@ class Ec2Provider(Provider):
         architecture = amis.architecture(self._api, kind)
         return amis.newest_own(self._api, architecture, self._owner) or amis.newest_debian(self._api, architecture)
 
-    def _run_instances(self, **arguments: object) -> dict[str, Any]:
-        """Launch instances.  Its token is noted before: whatever happens then, it is known that something was begun."""
-        old, token = self._tokens(), secrets.token_hex(16)
-        write_private(self._began, json.dumps({"tokens": [*old, token], "time": time.time()}).encode())
+    def _run_instances(self, arguments: Mapping[str, object]) -> dict[str, Any]:
+        """Launch instances."""
+        token = self._begun.note()
         try:
             return self._api.soon("run_instances", ClientToken=token, **arguments)
         except ApiError as error:
-            if error.refused:  # nothing came of it
-                write_private(self._began, json.dumps({"tokens": old, "time": time.time()}).encode())
+            if error.refused:
+                self._begun.refused(token)
             raise
 
-    def _tokens(self) -> list[str]:
-        found: list[str] = json.loads(self._began.read_text())["tokens"] if self._began.exists() else []
-        return found
-
     def _await_listing(self) -> None:
-        """Wait until what an `up` launched that did not end is listed; not for longer than it may lag behind."""
-        if self._began.exists():
-            left = float(json.loads(self._began.read_text())["time"]) + LAG - time.time()
-            until(self._lists_what_began, left, PAUSE)
+        """Wait until what was begun is listed, whatever became of it; not for longer than listings may lag behind."""
 
-    def _lists_what_began(self) -> bool:
-        """Whether all launches that were noted are listed by now, whatever became of them."""
-        return set(self._tokens()) <= {item.get("ClientToken") for item in self._instances([*ALIVE, *ENDED])}
+        def listed() -> bool:
+            return tokens <= {item.get("ClientToken") for item in self._instances([*ALIVE, *ENDED])}
+
+        tokens = self._begun.tokens()
+        if tokens:
+            until(listed, self._begun.lag(), PAUSE)
 
     def _booted(self, launched: Mapping[str, _Launched], say: Say) -> list[Host]:
         """Wait until these run and have addresses; ProviderError naming those that end, or take too long."""

@@ -1,0 +1,43 @@
+"""Launches that were begun and not seen through, in a file of the fleet's folder."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from pathlib import Path
+
+from provision.aws.api import LAG
+from provision.fleet import write_private
+
+
+class Begun:
+    """The client tokens of launches: noted before the call, so that whatever happens then it is known of."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def tokens(self) -> set[str]:
+        """Those of launches of which something may have come."""
+        return set(json.loads(self._path.read_text())["tokens"]) if self._path.exists() else set()
+
+    def note(self) -> str:
+        """A new token for a launch that begins now."""
+        token = secrets.token_hex(16)
+        self._write({*self.tokens(), token})
+        return token
+
+    def refused(self, token: str) -> None:
+        """Nothing has come of that launch."""
+        self._write(self.tokens() - {token})
+
+    def done(self) -> None:
+        """All launches were seen through."""
+        self._path.unlink(missing_ok=True)
+
+    def lag(self) -> float:
+        """The seconds, 0 or less if none, for which what was begun may not be listed yet."""
+        return float(json.loads(self._path.read_text())["time"]) + LAG - time.time() if self._path.exists() else 0.0
+
+    def _write(self, tokens: set[str]) -> None:
+        write_private(self._path, json.dumps({"tokens": sorted(tokens), "time": time.time()}).encode())
