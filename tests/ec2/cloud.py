@@ -359,7 +359,7 @@ def boot(document: dict[str, Any]) -> str:
         lines.append(f"chown -R {name}: {home}/.ssh")
         write("/etc/sudoers.d/90-cloud-init-users", f"{name} {user['sudo']}\n", "440")
     always = [shlex.join(command) for command in document["bootcmd"]]
-    first = ["if [ ! -e /var/lib/cloud/booted ]; then", "rm -f /etc/ssh/ssh_host_*", *lines,
+    first = ['if [ "$(cat /var/lib/cloud/booted)" != "$(hostname)" ]; then', "rm -f /etc/ssh/ssh_host_*", *lines,
              "mkdir -p /var/lib/cloud; hostname >/var/lib/cloud/booted; fi"]  # fmt: skip
     scripts = 'for each in /var/lib/cloud/scripts/per-boot/*; do [ ! -x "$each" ] || "$each"; done'
     return "\n".join(["set -e", *tools, *always, *first, scripts, "exec /sbin/boot", ""])

@@ -93,7 +93,7 @@ def test_the_other_argvs() -> None:
     ]
     assert commands.stop_argv(run) == ["sh", "-c", commands.STOP, "sh", "/var/lib/fanrun/runs", run]
     assert commands.halt_argv(run, 2) == ["sh", "-c", commands.HALT, "sh", run, "2", commands.RUNS]
-    argv = ["sudo", "-n", "sh", "-c", commands.BEAT, "sh", "/var/lib/fanrun", "4", "/run/fanrun.lease"]
+    argv = ["sudo", "-n", "sh", "-c", commands.BEAT, "sh", "/var/lib/fanrun", "4", "/var/lib/fanrun.lease"]
     assert commands.beat_argv(4) == argv
 
 
