@@ -180,7 +180,8 @@ class Worker:
 
     def _part(self) -> float:
         """This worker's part of all that is done in a second (0 to 1)."""
-        rates = {name: pace.rate() for name, pace in self.job.paces.items()}
+        paces = self.job.paces.copy()  # other workers may come while this one reckons
+        rates = {name: pace.rate() for name, pace in paces.items()}
         known = [rate for rate in rates.values() if rate]
         usual = sum(known) / len(known) if known else 1.0  # those of whom nothing is known are like the others
         return (rates[self.name] or usual) / sum(rate or usual for rate in rates.values())

@@ -22,6 +22,7 @@ from provision.errors import ImageError, ToolMissing, UsageError
 
 SOURCES: tuple[str, ...] = ("Dockerfile", "process.py", "requirements/image.txt")
 SERVICE_LOCKS = ("requirements/image.txt", "requirements/service.txt")
+SERVICE_CONTROL = ("service/containers.py", "service/fleet.py")  # what the control machine alone runs
 BASE = "debian:trixie-slim"
 INSTALL_DOCKER = "install it (script/setup does it on Debian and Ubuntu; on macOS install Docker Desktop)"
 START_DOCKER = "start Docker (script/setup does it on Debian and Ubuntu; on macOS start Docker Desktop)"
@@ -57,7 +58,7 @@ class Settings:
 def service_sources(root: Path) -> tuple[str, ...]:
     """Return what the services' image is made of besides that of process.py, under `root`; its Dockerfile first."""
     programs = sorted(str(path.relative_to(root)) for path in (root / "service").rglob("*.py"))
-    return ("service/Dockerfile", *SERVICE_LOCKS, *programs)
+    return ("service/Dockerfile", *SERVICE_LOCKS, *(name for name in programs if name not in SERVICE_CONTROL))
 
 
 def source_hash(root: Path, sources: Sequence[str] = SOURCES) -> str:
