@@ -356,7 +356,7 @@ def ssh(context: Connection, host: str = "worker-1", fleet: str | None = None) -
         known = folder.load()
         name = known.host(host).name
         runs.check_tools()
-        with lifecycle.keep(folder, known.hosts):
+        with lifecycle.keep(folder, _provider(folder, settings, None), known.hosts):
             raise SystemExit(subprocess.call(["ssh", "-F", str(folder.ssh_config), name]))
 
 
@@ -369,7 +369,7 @@ def execute(context: Connection, command: str = "", fleet: str | None = None) ->
         settings = _settings(context, fleet=fleet)
         folder = Folder(settings.home, settings.fleet)
         known = folder.load()
-        results, errors = lifecycle.execute(folder, known, command)
+        results, errors = lifecycle.execute(folder, _provider(folder, settings, None), known, command)
         for host in known.workers:
             if host.name in errors:
                 _say(f"{host.name}: {_paint('error:', 31)} {errors[host.name]}")
@@ -533,7 +533,7 @@ def _run(folder: Folder, chosen: providers.Provider, request: runs.Request, name
     known = folder.load()
     found = runs.check(request)
     board = Board(total=len(found[0]), unit="images")
-    with contextlib.closing(board), _unfinished(), lifecycle.keep_hub(folder, known):
+    with contextlib.closing(board), _unfinished(), lifecycle.keep_hub(folder, chosen, known):
         logger.remove()
         logger.add(board.write, level="WARNING", format="{level}: {message}")
         image = _deployed(folder, known, name, board)

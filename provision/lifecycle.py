@@ -201,8 +201,11 @@ def current(fleet: Fleet, name: str, root: Path) -> bool:
 
 
 @contextlib.contextmanager
-def keep(folder: Folder, hosts: Sequence[Host]) -> Iterator[None]:
-    """Tell these hosts at once, and now and then, that they are worked with."""
+def keep(folder: Folder, provider: Provider, hosts: Sequence[Host]) -> Iterator[None]:
+    """Tell these hosts at once, and now and then, that they are worked with, where hosts end themselves."""
+    if not provider.leases:
+        yield
+        return
     over, told = threading.Event(), threading.Event()
 
     def tell() -> None:
@@ -219,19 +222,21 @@ def keep(folder: Folder, hosts: Sequence[Host]) -> Iterator[None]:
         told.wait(SOON)
 
 
-def keep_hub(folder: Folder, fleet: Fleet) -> contextlib.AbstractContextManager[None]:
+def keep_hub(folder: Folder, provider: Provider, fleet: Fleet) -> contextlib.AbstractContextManager[None]:
     """Tell the hub that it is worked with, where only workers are spoken to."""
-    return keep(folder, [host for host in fleet.hosts if host.name == HUB])
+    return keep(folder, provider, [host for host in fleet.hosts if host.name == HUB])
 
 
-def execute(folder: Folder, fleet: Fleet, command: str) -> tuple[dict[str, Result], dict[str, FanrunError]]:
+def execute(
+    folder: Folder, provider: Provider, fleet: Fleet, command: str
+) -> tuple[dict[str, Result], dict[str, FanrunError]]:
     """Run a line of shell on every worker: (results, errors) by name."""
 
     def call(remote: Remote) -> Result:
         setup.extend_host(remote)
         return remote.shell(command, check=False)
 
-    with keep_hub(folder, fleet):
+    with keep_hub(folder, provider, fleet):
         return on_hosts(folder, fleet.workers, call)
 
 
