@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 from fanout import commands
 from fanout.commands import Place
@@ -18,9 +19,10 @@ PUSH = "push"
 class Link:
     """Runs commands on a host, and rsync to and from it, over multiplexed connections of the run's own.
 
-    One carries all; where the line is what a run waits for, another, begun when it is first wanted, what comes home:
-    in one alone either direction takes half of the other's speed.  Two runs on a fleet neither crowd nor end
-    each other's.
+    One carries all; where the line is what a run waits for, a second one what comes home, and a third one commands,
+    begun when they are first wanted: in one alone either direction takes half of the other's speed, and the news that
+    a container has ended would wait behind a second's worth of results.  Two runs on a fleet neither crowd nor
+    end each other's.
     """
 
     def __init__(self, folder: Folder, host: str, name: str, slots: threading.Semaphore) -> None:
@@ -30,12 +32,13 @@ class Link:
         self._folder, self._slots = folder, slots
         self._control = control_folder() / f"{hashlib.sha256(name.encode()).hexdigest()[:12]}-{host}"
         self._homeward = self._control.with_name(f"{self._control.name}-home")
+        self._commands = self._control.with_name(f"{self._control.name}-run")
         self._lock = threading.Lock()
         self._begun = False
 
     def argv(self, argv: list[str]) -> list[str]:
-        """The local command that runs argv on the host, where it waits behind no push if there is such a way."""
-        return ssh_argv(self._folder, self.host, argv, control=self._homeward if self._begun else self._control)
+        """The local command that runs argv on the host, where it waits behind no file if there is such a way."""
+        return ssh_argv(self._folder, self.host, argv, control=self._commands if self._begun else self._control)
 
     def run(self, argv: list[str], *, timeout: float | None = None) -> Done:
         """Run argv on the host to its end; Stopped when the link is being closed."""
@@ -51,10 +54,14 @@ class Link:
         with self._lock:
             if apart and not self._begun:
                 with self._slots:
-                    begin = ssh_argv(self._folder, self.host, ["true"], control=self._homeward)
-                    self._begun = self._executor.call(begin, timeout=40).exit_code == 0
+                    self._begun = self._begin(self._homeward) and self._begin(self._commands)
         shell = rsync_shell(self._folder, control=self._homeward if self._begun else self._control)
         return self._executor.call(commands.pull_argv(shell, self.host, place, staging))
+
+    def _begin(self, control: Path) -> bool:
+        """Begin a connection; whether it is there."""
+        argv = ssh_argv(self._folder, self.host, ["true"], control=control)
+        return self._executor.call(argv, timeout=40).exit_code == 0
 
     def end_pushes(self) -> None:
         """End the push that is under way, and let no other begin."""
@@ -70,7 +77,7 @@ class Link:
 
     def disconnect(self) -> None:
         """End the connections; harmless when there are none."""
-        for control in (self._control, self._homeward):
+        for control in (self._control, self._homeward, self._commands):
             Executor().call(disconnect_argv(self._folder, self.host, control=control), timeout=30)
 
     def close(self) -> None:

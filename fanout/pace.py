@@ -17,8 +17,8 @@ START = {"push": 0.15, "process": 0.6, "pull": 0.15}
 """Seconds that a stage usually takes however small the batch: an rsync's first words, a container's start."""
 SLOW_START = 5
 """On a busy machine it may be so many times as long."""
-LANES = {"push": ABREAST, "process": 1, "pull": ABREAST}
-"""How many batches share a stage's speed; containers run one at a time."""
+LANES = {"push": 1, "process": 1, "pull": ABREAST}
+"""How many batches share a stage's speed; containers run one at a time, pushes follow each other: see Line."""
 GOOD, LEAST = 0.04, 0.1
 """What part of the speed may go into the slowest stage's starts: usually, and near the end, where batches get smaller
 so that all end together."""
@@ -122,7 +122,8 @@ class Pace:
             for stage, line in self._lines.items()
             if stage != slowest
         )
-        return max([start / (lost * each), *others])
+        hidden = slowest == "push" and lost == LEAST  # it begins while the one before is still on the line
+        return max([0.0 if hidden else start / (lost * each), *others])
 
 
 def _line(stage: str, lightest: tuple[int, float], seen: Sequence[tuple[int, float]]) -> _Line:

@@ -20,6 +20,7 @@ from fanout.deck import Deck, Flight
 from fanout.execute import Done, Stopped
 from fanout.landing import Cargo, Shore, Tally, unload
 from fanout.ledger import Look, look
+from fanout.line import Line
 from fanout.link import Link
 from fanout.pace import Pace, worth
 from fanout.plan import ABREAST, Batch, weight
@@ -31,6 +32,9 @@ LESSONS = {"push": 1, "process": 2}
 """One batch alone is on its way to or in the container at first, and so many more when it has told a stage's speed: so
 the next ones can be of the right size.  The second is cut boldly, when the line's speed alone is known, and taken
 back if the container tells that it is far too much.  Then one is processed, two are pushed, one is ready to follow."""
+HESITATION = 0.4
+"""Seconds after which a second batch, as small as the first, follows though that one is still on the line: a slow line
+is to have something to do meanwhile."""
 STAGES = ("push", "process", "pull")
 VANISHED = (23, 24)
 """rsync's exit codes for "some files could not be read" and "some files vanished"."""
@@ -76,9 +80,11 @@ class Worker:
         self._inside: list[Batch] = []
         self._entered = 0.0
         self._any_taken = False
+        self._any_early = False
         self._proven = threading.Event()
         self._now: Counter[str] = Counter()
         self._lock = threading.Lock()
+        self._line = Line()
         stages = [
             _Stage(self._push_all, self._pushed), _Stage(self._process_all, self._processed),
             _Stage(self._pull_all, None),
@@ -122,14 +128,28 @@ class Worker:
 
     def _push_all(self) -> None:
         while True:
-            self._ahead.acquire()
+            self._wait_for_room()
+            self._line.wait()
             batch = None if self.lost else self.job.deck.take(self.name, self._most, self._worth)
             if batch is None:
                 return
             cargo = Cargo(batch, self.name, bold=self._is_bold())
-            with self._timed("push", batch):
+            expected = self.pace.seconds("push", sum(map(weight, batch.inputs)))
+            with self._timed("push", batch), self._line.turn(expected) as seconds:
                 self._push(cargo)
+                self._note("push", batch, seconds())
             self._pushed.put(cargo)
+
+    def _wait_for_room(self) -> None:
+        """Wait until one batch more may be on its way."""
+        if not self.pace.knows("push"):
+            if self._ahead.acquire(timeout=HESITATION):
+                return
+            with self._lock:
+                self._any_early = not self.pace.knows("push")
+            if self._any_early:
+                return
+        self._ahead.acquire()
 
     def _process_all(self) -> None:
         while (cargo := self._pushed.get()) is not None and not self.lost:
@@ -294,8 +314,9 @@ class Worker:
         seconds = time.monotonic() - begun
         with self._lock:
             self._now[stage] -= len(batch.inputs)
-        if stage != "process":  # a batch may have waited there for its turn
+        if stage == "pull":
             self._note(stage, batch, seconds)
+        if stage != "process":  # a batch may have waited there for its turn
             self.tally.busy(stage, seconds)
         self._show()
 
@@ -305,7 +326,8 @@ class Worker:
             new = stage in LESSONS and not self.pace.knows(stage)
             self.pace.note(stage, sum(map(weight, batch.inputs)), seconds)
         if new:
-            self._ahead.release(LESSONS[stage])
+            early = stage == "process" and self._any_early
+            self._ahead.release(LESSONS[stage] - early)
 
     def _show(self) -> None:
         """Write the worker's line: what each stage has in hand, and what is done."""

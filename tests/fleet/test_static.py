@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from provision.belongings import CLAIM
 from tests.fleet.harness import Fab, docker, tree
 from tests.fleet.machines import Machines, machines
 
@@ -47,6 +48,9 @@ def test_taken_worked_with_and_given_back(three: Machines, fab: Fab, tmp_path: P
     assert three.files("one") - BY_SUDO == before["one"] - BY_SUDO
     fab("up", *three.options("one", "two"))
     assert "nothing to change" in fab("up").stderr
+    added = {name: three.on(name, "cat /var/lib/fanrun/added") for name in ("one", "two")}
+    assert "package docker-registry\n" in added["one"]
+    assert not {"package docker.io", "package docker-registry", "package prometheus"} & set(added["two"].splitlines())
     hosts = fab.status()
     assert {name: row["address"] for name, row in hosts.items()} == {
         "hub": three.addresses["one"], "worker-1": three.addresses["one"], "worker-2": three.addresses["two"],
@@ -110,6 +114,73 @@ def test_what_can_not_be_taken_is_named_before_a_step_is_taken(three: Machines, 
     assert f"{three.addresses['three']}: sudo without a password is not allowed" in told
     assert three.on("one", "ls /var/lib/fanrun 2>/dev/null || echo none") == "none\n"
     fab("down")
+
+
+def test_what_its_owner_keeps_in_the_docker_meanwhile_stays(three: Machines, fab: Fab) -> None:
+    three.add("four")
+    fab("up", *three.options("four"))
+    image = "docker image ls --quiet --no-trunc | head -n 1"
+    named = three.on("four", f"image=$({image}); docker tag $image mine:1; docker volume create theirs; echo $image")
+    assert "Docker stays" in fab("down").stderr
+    left = "docker image ls --format '{{.Repository}}:{{.Tag}}'; docker volume ls --quiet; " + image
+    assert three.on("four", left).split() == ["mine:1", *named.split()]
+    assert three.on("four", "ls -d /var/lib/fanrun /var/lib/docker-registry 2>/dev/null || :") == ""
+
+
+def test_a_mark_that_another_has_just_made_is_respected(three: Machines) -> None:
+    mark = "fleet sea\nowner eve@elsewhere\nroles worker\n"
+    three.put("two", "var/lib/fanrun/fleet", mark, 0o600)
+    keys = three.on("two", "cat /home/admin/.ssh/authorized_keys")
+    argv = ["docker", "exec", "-i", "--user=admin", f"{three.network}-two", "sh", "-s", "--", "sky", "ada", "worker"]
+    try:
+        done = subprocess.run([*argv, "ssh-ed25519 AAAA"], input=CLAIM, capture_output=True, text=True, check=False)
+        assert (done.returncode, "belongs to fleet sea of eve@elsewhere" in done.stderr) == (1, True)
+        assert three.on("two", "cat /var/lib/fanrun/fleet") == mark
+        assert three.on("two", "cat /home/admin/.ssh/authorized_keys") == keys
+    finally:
+        three.on("two", "rm -r /var/lib/fanrun")
+
+
+def test_another_login_takes_the_machine_over(three: Machines, fab: Fab) -> None:
+    three.on(
+        "three",
+        "useradd --create-home --shell /bin/sh bob && echo 'bob ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/bob && "
+        "install -d -m 700 -o bob /home/bob/.ssh && cp /home/admin/.ssh/authorized_keys /home/bob/.ssh/ && "
+        "chown bob /home/bob/.ssh/authorized_keys",
+    )
+    keys = "cat /home/{}/.ssh/authorized_keys"
+    before = three.on("three", keys.format("bob"))
+    fab("up", *three.options("three"))
+    fab("up", *[option.replace("admin@", "bob@") for option in three.options("three")])
+    assert three.on("three", keys.format("admin")) == before
+    assert "fanrun" in three.on("three", keys.format("bob"))
+    assert fab.status()["worker-1"]["state"] == "ready"
+    fab("down")
+    assert three.on("three", keys.format("bob")) == before
+
+
+def test_two_addresses_of_one_machine_are_one_machine(three: Machines, fab: Fab) -> None:
+    second = three.addresses["one"].rsplit(".", 1)[0] + ".200"
+    three.on("one", f"ip address add {second}/16 dev eth0")
+    key = three.known_hosts.read_text().splitlines()[0].split(" ", 1)[1]
+    known = three.home / "both"
+    known.write_text(f"{three.addresses['one']},{second} {key}\n")
+    options = [*three.options("one")[:2], f"--host=admin@{second}", f"--known-hosts={known}"]
+    told = fab("up", *options, f"--ssh-config={three.ssh_config}", code=2).stderr
+    assert "two of the machines have one host key" in told
+
+
+def test_one_that_is_away_when_it_is_left_out_is_remembered(three: Machines, fab: Fab) -> None:
+    fab("up", *three.options("one", "two"))
+    docker("stop", "--time=1", f"{three.network}-two")
+    try:
+        told = fab("up", *three.options("one"), code=None).stderr
+        assert "what is on it stays" in told
+        assert set(fab.status()) == {"hub", "worker-1"}
+    finally:
+        docker("start", f"{three.network}-two")
+    assert "former-1" in fab("down").stderr
+    assert three.on("two", "ls -d /var/lib/fanrun 2>/dev/null || :") == ""
 
 
 def test_somebody_elses_machine_is_left_alone(three: Machines, fab: Fab) -> None:

@@ -69,7 +69,8 @@ def test_a_speed_is_found_in_what_was_measured(each: float, seed: int) -> None:
 
 def test_two_abreast_are_twice_as_quick_as_each_of_them() -> None:
     quick = (START["process"], 0.01)
-    assert paced({"push": (START["push"], 1.0), "process": quick}).rate() == pytest.approx(LANES["push"] * MB)
+    assert paced({"pull": (START["pull"], 1.0), "process": quick}).rate() == pytest.approx(LANES["pull"] * MB)
+    assert paced({"push": (START["push"], 1.0), "process": quick}).rate() == pytest.approx(MB)
     assert paced({"process": (START["process"], 1.0)}).rate() == pytest.approx(MB)
 
 
@@ -105,12 +106,13 @@ def test_a_worker_of_which_a_push_alone_is_known_has_no_speed_yet() -> None:
 def test_it_is_told_whether_the_line_is_what_takes_long(line: str) -> None:
     quick = dict.fromkeys(START, (0.1, 0.01))
     assert not Pace().waits_for_line()
-    assert paced({**quick, line: (0.1, 0.3)}).waits_for_line()
-    assert not paced({**quick, line: (0.1, 0.3), "process": (0.1, 0.2)}).waits_for_line()
+    each = 0.3 / LANES[line]
+    assert paced({**quick, line: (0.1, 0.3), "process": (0.1, 0.7 * each)}).waits_for_line()
+    assert not paced({**quick, line: (0.1, 0.3), "process": (0.1, 1.4 * each)}).waits_for_line()
 
 
 def test_a_first_batch_has_its_stage_to_itself() -> None:
-    stages = {"push": (0.15, 0.1), "process": (0.6, 0.2)}
+    stages = {"pull": (0.15, 0.1), "process": (0.6, 0.2)}
     assert paced(stages, loads=(8 * MB,)).waits_for_line()
     assert not paced(stages, loads=(8 * MB, 8 * MB)).waits_for_line()
 
@@ -213,6 +215,14 @@ def test_near_the_end_batches_get_smaller() -> None:
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[2] == pytest.approx(0.6 * middle, rel=0.01)
     assert sizes[3] == pytest.approx(middle * GOOD / LEAST, rel=0.01)
+
+
+def test_near_the_end_of_a_slow_line_what_a_container_takes_decides() -> None:
+    """The start of a push is over when the one before it is."""
+    pace = paced({"push": (START["push"], 1.0), "process": (0.01, 0.01), "pull": (0.01, 0.01)})
+    assert pace.most(ENDLESS, 0.5) > 10 * pace.most(1, 0.5)
+    heavier = paced({"push": (START["push"], 1.0), "process": (1.0, 0.3), "pull": (0.01, 0.01)})
+    assert heavier.most(1, 0.5) == pytest.approx(1.0 * MB, rel=0.01)
 
 
 def test_who_does_more_takes_more_near_the_end() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,8 @@ from fanout.landing import Shore, Tally
 from fanout.ledger import Ledger
 from fanout.link import Link
 from fanout.pace import FIRST, START
-from fanout.plan import HANDLING, Input
-from fanout.worker import Job, Worker
+from fanout.plan import ABREAST, HANDLING, Input
+from fanout.worker import HESITATION, LESSONS, Job, Worker
 from provision.fleet import Folder
 from provision.probe import Probe
 from provision.progress import Board
@@ -81,3 +82,41 @@ def test_a_first_batch_waits_for_no_other(worker: Worker) -> None:
     assert [worker._is_bold() for _ in range(3)] == [False, True, True]
     worker._note("process", batch, 1.0)
     assert not worker._is_bold()
+
+
+def admitted(worker: Worker, seconds: float) -> list[float]:
+    """When the two that push may take a batch, on a clock that begins now, as far as that is within `seconds`."""
+    found: list[float] = []
+    begun = time.monotonic()
+
+    def wait() -> None:
+        worker._wait_for_room()
+        found.append(time.monotonic() - begun)
+
+    threads = [threading.Thread(target=wait, daemon=True) for _ in range(ABREAST)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(begun + seconds - time.monotonic(), 0))
+    return sorted(found)
+
+
+def test_on_a_slow_line_a_second_batch_follows_before_the_first_has_arrived(worker: Worker) -> None:
+    first, second = admitted(worker, 10)
+    assert first < HESITATION / 2
+    assert second >= HESITATION
+    batch = worker.job.deck.take("worker-1", lambda waiting: FIRST, worker._worth)
+    assert batch is not None
+    worker._note("push", batch, 1.0)
+    worker._note("process", batch, 1.0)
+    assert len(admitted(worker, 10)) == sum(LESSONS.values()) - 1, "as many are on their way in all as on other lines"
+    assert not admitted(worker, 3 * HESITATION)
+
+
+def test_on_a_quick_line_a_second_batch_waits_for_what_the_first_one_tells(worker: Worker) -> None:
+    batch = worker.job.deck.take("worker-1", lambda waiting: FIRST, worker._worth)
+    assert batch is not None
+    worker._ahead.acquire()
+    threading.Timer(HESITATION / 4, worker._note, ("push", batch, 0.1)).start()
+    assert len(admitted(worker, HESITATION / 2)) == 1
+    assert not admitted(worker, 3 * HESITATION)
