@@ -15,6 +15,7 @@ KEPT = f"{WORK}/kept"
 """Copies of settings that were there before the packages that call them theirs."""
 MARK = f"{WORK}/fleet"
 SAID = "fanrun: "
+FORWARD = "/proc/sys/net/ipv4/ip_forward"
 
 LOOK = rf"""
 . /etc/os-release 2>/dev/null
@@ -99,6 +100,11 @@ for pair in docker-registry:docker-registry prometheus:prometheus; do
   if comes "$pair" && ! getent passwd "${{pair#*:}}" >/dev/null; then echo "user $pair" >>{ADDED}; fi
 done
 if comes docker.io && ! getent group docker >/dev/null; then echo "group docker.io:docker" >>{ADDED}; fi
+if comes containerd && [ ! -e /etc/cni ]; then echo "empty containerd:/etc/cni/net.d" >>{ADDED}; fi
+if comes docker.io && [ "$(cat {FORWARD})" = 0 ]; then  # Docker turns it on, and then forbids what is not its own
+  policy=$(iptables -S FORWARD 2>/dev/null | sed -n 's/^-P FORWARD //p')
+  echo "forward docker.io:${{policy:-ACCEPT}}" >>{ADDED}
+fi
 if [ ! -e {KEPT} ]; then  # once: later ones are the packages' own
   rm -rf {KEPT}.new
   mkdir {KEPT}.new
@@ -159,6 +165,22 @@ elif command -v dockerd >/dev/null; then
   others=$(docker ps -aq; docker image ls -aq; docker volume ls -q; docker network ls -q --filter type=custom)
 fi
 
+# Docker leaves its rules for packets behind, also when its package goes: its chains, and what is about its bridge.
+# (What begins with DOCKER_ is another Docker's, whose container this machine is.)
+undo_rules() {{
+  "$1-save" 2>/dev/null | awk '
+    /^[*]/ {{ print; chains = 0 }}
+    /^:DOCKER(-[A-Z0-9-]+)? / {{ chain[++chains] = substr($1, 2) }}
+    /^-A / && !/^-A DOCKER(-[A-Z0-9-]+)? / && (/ -[jg] DOCKER(-[A-Z0-9-]+)?( |$)/ || / docker0( |$)/) {{
+      sub(/^-A/, "-D"); print
+    }}
+    /^COMMIT/ {{
+      for (i = 1; i <= chains; i++) print "-F", chain[i]
+      for (i = 1; i <= chains; i++) print "-X", chain[i]
+      print
+    }}' | "$1-restore" --noflush
+}}
+
 # What a list of packages takes with it that is not in the list.
 drags() {{ apt-get -s -o APT::Get::AutomaticRemove=false purge "$@" 2>/dev/null |
   sed -n 's/^\(Remv\|Purg\) \([^ :]*\).*/\2/p' | grep -vxF "$list"; }}
@@ -176,6 +198,15 @@ while [ -n "$list" ] && [ -n "$(drags $list)" ]; do
   list=$kept
 done
 if [ -n "$list" ]; then
+  if echo "$list" | grep -qx docker.io; then
+    service docker stop </dev/null >/dev/null 2>&1
+    for family in iptables ip6tables; do ! command -v $family-restore >/dev/null || undo_rules $family; done
+    for pair in $(added forward); do
+      iptables -P FORWARD "${{pair#*:}}"
+      cat /etc/sysctl.conf /etc/sysctl.d/* /run/sysctl.d/* 2>/dev/null |
+        grep -q '^ *net[./]ipv4[./]ip_forward *= *1' || echo 0 >{FORWARD}
+    done
+  fi
   # Their packages stop them, and fail where no init system is and they don't run.
   for service in docker-registry prometheus; do
     if echo "$list" | grep -qx $service; then service $service start </dev/null >/dev/null 2>&1; fi
@@ -208,6 +239,7 @@ if gone docker.io; then
   rm -rf --one-file-system /run/docker /run/docker.sock /run/docker.pid
 fi
 if gone containerd; then rm -rf --one-file-system /run/containerd; fi
+for pair in $(added empty); do if gone "$pair"; then rmdir -p "${{pair#*:}}" 2>/dev/null; fi; done
 added file | while read -r file; do
   rm -f "$file"
   rmdir -p "$(dirname "$file")" 2>/dev/null

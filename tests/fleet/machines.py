@@ -7,7 +7,7 @@ import io
 import json
 import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,26 @@ from provision.providers.local import CGROUP, NESTED, USER, LocalProvider
 from provision.providers.local import IMAGE as DEBIAN
 from tests.fleet.harness import docker
 
-LOG = "/var/log/"
+SYSTEMD = "fanrun-machine-systemd"
+DOCKERFILE = f"""
+FROM {DEBIAN}
+RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+      dbus iptables systemd systemd-sysv \
+ && apt-get clean && rm -r /usr/sbin/policy-rc.d /etc/default/docker
+ENV container=docker
+CMD ["/sbin/init"]
+"""
+OF_THE_SYSTEM = (
+    "/var/lib/apt/", "/var/cache/apt", "/var/lib/dpkg", "/var/log/", "/var/lib/systemd", "/var/.updated",
+    "/etc/.updated", "/tmp/.", "/tmp/systemd-private-",
+)  # fmt: skip
+"""What changes on a machine by itself, and what apt and dpkg keep."""
+NETWORK = r"""
+for family in iptables ip6tables; do
+  "$family-save" 2>/dev/null | sed -e '/^#/d' -e 's/ [[][0-9:]*[]]$//'
+done
+cat /proc/sys/net/ipv4/ip_forward
+"""
 
 
 @dataclass
@@ -37,16 +56,17 @@ class Machines:
     def known_hosts(self) -> Path:
         return self.home / "known_hosts"
 
-    def add(self, name: str) -> str:
-        """Start a machine; returns user@address."""
+    def add(self, name: str, image: str = DEBIAN) -> str:
+        """Start a machine, with no init system if the image has none, and wait for its sshd; returns user@address."""
         private, public = ssh_key()
         docker(
             "create", f"--name={self.network}-{name}", f"--hostname={name}", f"--network={self.network}",
-            f"--network-alias={name}", "--tmpfs=/run:exec", "--volume=/var/lib/docker", *NESTED, *CGROUP, DEBIAN,
+            f"--network-alias={name}", "--tmpfs=/run:exec", "--volume=/var/lib/docker", *NESTED, *CGROUP, image,
         )  # fmt: skip
         self.put(name, "etc/ssh/ssh_host_ed25519_key", private, 0o600)
         self.put(name, f"home/{USER}/.ssh/authorized_keys", (self.home / "key.pub").read_text(), 0o644)
         docker("start", f"{self.network}-{name}")
+        self.on(name, "timeout 60 sh -c 'until ss -Hltn sport = :22 | grep -q .; do sleep 0.2; done'")
         self.on(name, f"chown -R {USER}: /home/{USER}")
         shown = json.loads(docker("inspect", f"{self.network}-{name}"))[0]
         self.addresses[name] = shown["NetworkSettings"]["Networks"][self.network]["IPAddress"]
@@ -65,11 +85,9 @@ class Machines:
         subprocess.run(argv, input=buffer.getvalue(), check=True, capture_output=True)
 
     def files(self, name: str) -> set[str]:
-        """All that is on a machine, but for what apt and dpkg keep, and logs."""
+        """All that is on a machine, but for what is OF_THE_SYSTEM."""
         found = self.on(name, r"find / -xdev \( -path /proc -o -path /sys \) -prune -o -print").splitlines()
-        return {
-            path for path in found if not path.startswith(("/var/lib/apt/", "/var/cache/apt", "/var/lib/dpkg", LOG))
-        }
+        return {path for path in found if not path.startswith(OF_THE_SYSTEM)}
 
     def options(self, *names: str) -> list[str]:
         """What `fab up` takes for these machines as workers."""
@@ -80,6 +98,10 @@ class Machines:
         """Run a script as root on a machine, past SSH."""
         return docker("exec", f"{self.network}-{name}", "sh", "-c", script)
 
+    def network_of(self, name: str) -> str:
+        """A machine's rules for packets, if it has a program that shows them, and whether it forwards any."""
+        return self.on(name, NETWORK)
+
     def end(self) -> None:
         """Remove the machines and their network."""
         found = docker("ps", "--all", "--quiet", f"--filter=network={self.network}").split()
@@ -89,8 +111,8 @@ class Machines:
 
 
 @contextlib.contextmanager
-def machines(home: Path, network: str, *names: str) -> Iterator[Machines]:
-    """So many machines, and their end."""
+def machines(home: Path, network: str, *names: str, systemd: Sequence[str] = ()) -> Iterator[Machines]:
+    """So many machines, and their end; those in `systemd` are run by it."""
     LocalProvider(Folder(home, "none"), Wishes())._ensure_image(lambda host, what: None)
     home.mkdir(parents=True, exist_ok=True)
     private, public = ssh_key()
@@ -101,8 +123,12 @@ def machines(home: Path, network: str, *names: str) -> Iterator[Machines]:
     found.ssh_config.write_text(f"Host *\n  IdentityFile {home / 'key'}\n  IdentitiesOnly yes\n")
     docker("network", "create", network)
     try:
+        if systemd:
+            proxies = [f"--build-arg={name}" for name in ("http_proxy", "https_proxy", "no_proxy")]
+            argv = ["docker", "build", f"--tag={SYSTEMD}", *proxies, "-"]
+            subprocess.run(argv, input=DOCKERFILE, text=True, check=True, capture_output=True)
         for name in names:
-            found.add(name)
+            found.add(name, SYSTEMD if name in systemd else DEBIAN)
         yield found
     finally:
         found.end()
