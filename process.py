@@ -220,7 +220,7 @@ def to_plain(image: ImageFile.ImageFile, gray: bool) -> Image.Image:
     result: Image.Image = image
     if image.mode.startswith("I;16"):
         result = image.convert("I").point(lambda value: value * (1 / 257) + 0.5).convert("L")
-        if image.format == "TIFF" and image.tag_v2.get(262) == 0:  # type: ignore[attr-defined]
+        if image.format == "TIFF" and getattr(image, "tag_v2", {}).get(262) == 0:
             result = result.point(lambda value: 255 - value)  # white is 0, which Pillow heeds at 8 bits alone
     elif "transparency" in image.info and image.mode in ("1", "L", "P", "RGB"):
         result = (image.convert("L") if image.mode == "1" else image).convert("LA" if image.mode in "1L" else "RGBA")

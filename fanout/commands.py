@@ -98,8 +98,8 @@ code=0
 while :; do
   [ $code -eq 124 ] || sleep "$2"
   timeout 4 docker version >/dev/null 2>&1; code=$?
+  echo "$code $(stat -f -c '%a %S' "$1")" || exit  # nobody listens any more
   [ ! -e "$3" ] || touch "$3"
-  echo "$code $(stat -f -c '%a %S' "$1")" || exit
 done
 """
 

@@ -61,6 +61,11 @@ def _push_direct(folder: Folder, hub: Host, image_id: str) -> str:
         _docker("tag", image_id, target, image=image_id)
         try:
             return _docker("push", target, image=image_id)
+        except ImageError as error:
+            raise ImageError(
+                f"the hub's registry does not take the image ({error}); `fab up` sets it up or repairs it",
+                image=image_id,
+            ) from error
         finally:
             _docker("rmi", "--no-prune", target, image=image_id)
 

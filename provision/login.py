@@ -167,9 +167,8 @@ def _file(ssh_config: str) -> list[str]:
 
 def _destination(given: str) -> list[str]:
     match = ENTRY.fullmatch(given)
-    assert match is not None  # resolve() has looked at it  # noqa: S101
-    port = ["-p", match["port"]] if match["port"] else []
-    user = ["-l", match["user"]] if match["user"] else []
+    port = ["-p", match["port"]] if match and match["port"] else []
+    user = ["-l", match["user"]] if match and match["user"] else []
     return [*port, *user, "--", _name(given)]
 
 

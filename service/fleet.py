@@ -7,6 +7,7 @@ the two TLS is spoken under the fleet's own authority, both sides show a certifi
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import time
@@ -69,7 +70,7 @@ def serve(folder: Folder, root: Path, replicas: int, asked: Asked, say: Say) -> 
             _each(folder, [fleet.hub], lambda remote: _start(remote, [front], say))
         for one in wanted:  # one after the other: the rest answer
             if one not in new and there[one.key] != one.spec:
-                _each(folder, [one.host], lambda remote, one=one: _start(remote, [one], say))  # type: ignore[misc]
+                _each(folder, [one.host], functools.partial(_start, containers=[one], say=say))
         places = {"api": [front.metrics], "processor": [one.metrics for one in wanted]}
         _each(folder, [fleet.hub], lambda remote: _scrape(remote, places, say))
         keep = {one.key for one in (front, *wanted)}

@@ -67,7 +67,11 @@ class Fab:
 
 
 def docker(*argv: str) -> str:
-    done = subprocess.run(["docker", *argv], capture_output=True, text=True, check=False)
+    """Run docker; returns what it prints.  Where processes begin too fast to be paused it is tried again."""
+    for _ in range(10):
+        done = subprocess.run(["docker", *argv], capture_output=True, text=True, check=False)
+        if "unable to freeze" not in done.stderr:
+            break
     assert done.returncode == 0, f"docker {argv}: {done.stderr}"
     return done.stdout
 

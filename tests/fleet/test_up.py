@@ -118,6 +118,7 @@ def test_a_step_that_hangs_is_ended_on_its_host(fab: Fab) -> None:
 def test_up_repairs_what_a_host_lost(fab: Fab) -> None:
     fab.on("worker-1", "service docker stop; rm -rf /etc/docker/certs.d /var/lib/fanrun /usr/bin/rsync")
     fab.on("hub", "service docker-registry stop; rm -rf /var/lib/docker-registry/* /etc/docker/registry/fanrun.crt")
+    assert "`fab up` sets it up or repairs it" in fab("deploy", code=1).stderr
     fab.on("worker-2", "docker image prune --all --force")
     docker("stop", "--time=1", fab.containers()["worker-2"])
     wait_until(lambda: "docker" not in fab.on("worker-1", "ps -eo comm"))
