@@ -201,7 +201,7 @@ def test_a_batch_whose_run_is_over_has_no_turn(shell: str, tmp_path: Path, how: 
         else:
             run.rename(tmp_path / "discarded")
         (tmp_path / "go").touch()
-        assert second.result().returncode == 1
+        assert second.result().returncode != 0  # 2 from dash, if it was just opening a file
         first.result()
     assert not (tmp_path / "second").exists()
 
