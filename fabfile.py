@@ -30,6 +30,7 @@ from service import fleet as services
 ROOT = Path(__file__).resolve().parent
 FLEET = "the fleet's name (default: default)"
 LEAST_MEMORY = 6 * 1024**2  # Docker's own
+TAKE_OVER = "end the hosts with this id, that another folder made or one that was lost"
 LIMITS = {
     "retries": f"how often a failed input is tried again, elsewhere if it can be (default: {runs.Limits.retries})",
     "timeout": f"seconds without anything finished that end a program, 0: none (default: {runs.Limits.timeout})",
@@ -118,6 +119,7 @@ def _advice(code: int) -> Iterator[None]:
         **WISHES,
         **MACHINES,
         "scan": "static: show the host keys that the machines offer, and take them if told so",
+        "take-over": f"first {TAKE_OVER}",
         "fleet": FLEET,
     },
 )
@@ -142,6 +144,7 @@ def up(
     known_hosts: str | None = None,
     ssh_config: str | None = None,
     scan: bool = False,
+    take_over: str | None = None,
     fleet: str | None = None,
 ) -> None:
     """Make a fleet of a hub and so many workers, or bring one to that number and repair it."""
@@ -161,6 +164,8 @@ def up(
             print("\n".join(lifecycle.plan(chosen, chosen.workers(settings.hosts) or size) or ["nothing to change"]))
             return
         board = Board()
+        if take_over:
+            lifecycle.take_over(folder, _provider_of(folder, settings, provider, take_over), board.say)
         try:
             done, changes = lifecycle.up(folder, chosen, settings.hosts, settings.wishes, ROOT, board.say, board.step)
         except (FanrunError, KeyboardInterrupt):
@@ -420,6 +425,7 @@ def bake(
         "provider": "who lent the hosts, where the fleet's folder was lost (default: local)",
         "region": WISHES["region"],
         **MACHINES,
+        "take-over": f"{TAKE_OVER}; the fleet of this folder stays",
         "fleet": FLEET,
     },
 )
@@ -431,6 +437,7 @@ def down(
     hub: str | None = None,
     known_hosts: str | None = None,
     ssh_config: str | None = None,
+    take_over: str | None = None,
     fleet: str | None = None,
 ) -> None:
     """End the fleet's hosts, or give them back as they were, and forget it; harmless when there is none."""
@@ -440,11 +447,17 @@ def down(
             known_hosts=known_hosts, ssh_config=ssh_config, fleet=fleet,
         )  # fmt: skip
         folder = Folder(settings.home, settings.fleet)
-        chosen = _provider(folder, settings, provider)
         board = Board()
+        if take_over:
+            other = _provider_of(folder, settings, provider, take_over)
+            with contextlib.closing(board):
+                ended = lifecycle.take_over(folder, other, board.say)
+            _say(f"ended what has id {take_over}: {', '.join(ended.hosts) or 'there were no hosts'}")
+            return
+        chosen, known = _provider(folder, settings, provider), folder.exists()
         with contextlib.closing(board):
-            names = lifecycle.down(folder, chosen, board.say)
-        _say(f"fleet {settings.fleet} is gone: {', '.join(names) or 'there were no hosts'}")
+            ended = lifecycle.down(folder, chosen, board.say)
+        _tell_ended(folder, chosen, ended, known=known or provider is not None)
 
 
 @task(help={"dst": "the folder for them, made if it isn't there", "count": "how many, 1 or more (default: 59)"})
@@ -481,6 +494,38 @@ def _provider(folder: Folder, settings: config.Settings, flag: str | None) -> pr
                 "`fab down` ends it, --fleet names another"
             )
     return providers.load(name, folder, config.wishes(wishes))
+
+
+def _provider_of(folder: Folder, settings: config.Settings, flag: str | None, fleet_id: str) -> providers.Provider:
+    """Return the provider of the hosts with that id, wherever this folder's own fleet may be."""
+    name, wishes = flag or settings.provider, settings.wishes
+    with contextlib.suppress(FleetError):
+        known = folder.load()
+        if flag in (None, known.provider):
+            name, wishes = known.provider, {**known.wishes, **wishes}
+    return providers.load(name, folder, config.wishes(wishes), fleet_id)
+
+
+def _tell_ended(folder: Folder, chosen: providers.Provider, ended: lifecycle.Ended, *, known: bool) -> None:
+    """Tell what `down` ended and left alone; FanrunError where hosts are there that may be the fleet's."""
+    for other in ended.others:
+        command = shlex.join(["fab", "down", *other.options, f"--fleet={folder.name}", f"--take-over={other.id}"])
+        _say(f"left alone: {lifecycle.describe(other)}; `{command}` ends it")
+    if ended.others and not ended.hosts:
+        if not folder.exists():
+            raise FanrunError(
+                f"nothing was ended: no fleet {folder.name} is known in {folder.path.parent}, and the hosts above "
+                "carry its name; if they are yours, their command ends them"
+            )
+        raise FanrunError(
+            f"nothing was ended: no host is left with the id {folder.id}, and those above carry the same name; if none "
+            f"of them is yours, `rm -r {shlex.quote(str(folder.path))}` forgets the fleet"
+        )
+    if ended.hosts:
+        _say(f"fleet {folder.name} is gone: {', '.join(ended.hosts)}")
+        return
+    elsewhere = "" if known else "; nothing is known of a fleet of another --provider here"
+    _say(f"fleet {folder.name} is gone: there were no hosts in {chosen.looked()}{elsewhere}")
 
 
 def _text(path: str | None) -> str | None:

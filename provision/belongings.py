@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from provision.fleet import old_id
 from provision.probe import WORK
 
 ADDED = f"{WORK}/added"
@@ -38,25 +39,41 @@ drop_key() {
 }
 """
 
-# Run as the person who logs in: FLEET OWNER ROLES KEY.  The mark comes first: what has one is found, and cleaned up.
+# What the mark says; "$(mine id)" is made from the key where the mark is from before fleets had ids.
+MINE = rf"""
+mine() {{ sed -n "s/^$1 //p" {MARK} 2>/dev/null; }}
+fleet_id() {{
+  id=$(mine id)
+  [ -n "$id" ] || [ -z "$(mine key)" ] || id=old-$(printf %s "$(mine key)" | sha256sum | cut -c 1-12)
+  echo "$id"
+}}
+"""
+
+# Run as the person who logs in: FLEET OWNER ROLES KEY IDS.  The first of the ids is the fleet's, hosts with the others
+# are its as well.  The mark comes first: what has one is found, and cleaned up.
 CLAIM = rf"""
 main() {{
 set -eu
 export LC_ALL=C
-{DROP_KEY}
+{DROP_KEY}{MINE}
 sudo -n install -d -m 700 -o "$(id -un)" {WORK}
 sudo -n touch {WORK}/lock {ADDED} {MARK}
 sudo -n chown "$(id -un)" {WORK}/lock {ADDED} {MARK}
 exec 9>{WORK}/lock
 flock -w 30 9
-mine() {{ sed -n "s/^$1 //p" {MARK}; }}
-if [ -s {MARK} ] && [ "$(mine fleet) $(mine owner)" != "$1 $2" ]; then
-  echo "belongs to fleet $(mine fleet) of $(mine owner) since a moment ago" >&2
-  exit 1
+if [ -s {MARK} ]; then
+  case " $5 " in
+    *" $(fleet_id) "*) ;;
+    *)
+      echo "belongs to fleet $(mine fleet) of $(mine owner), id $(fleet_id), since a moment ago" >&2
+      exit 1 ;;
+  esac
 fi
 old=$(mine key) home=$(mine home)
-printf 'fleet %s\nowner %s\nroles %s\nuser %s\nhome %s\nkey %s\n' \
-  "$1" "$2" "$3" "$(id -un)" "$HOME" "$4" >{MARK}.new
+version=$(mine version)
+printf 'fleet %s\nowner %s\nroles %s\nuser %s\nhome %s\nkey %s\nid %s\n' \
+  "$1" "$2" "$3" "$(id -un)" "$HOME" "$4" "${{5%% *}}" >{MARK}.new
+[ -z "$version" ] || echo "version $version" >>{MARK}.new
 mv {MARK}.new {MARK}
 if [ "$old" != "$4" ]; then drop_key "$HOME/.ssh/authorized_keys" "$old"; fi
 if [ -n "$home" ] && [ "$home" != "$HOME" ]; then
@@ -118,15 +135,15 @@ fi
 
 NOTE_FILE = f'[ -e "$1" ] || echo "file $1" >>{ADDED}'
 
-# Run as root: FLEET OWNER.  What belongs to others stays: Docker, where anybody else's images or containers are in it,
+# Run as root: IDS.  What belongs to others stays: Docker, where anybody else's images or containers are in it,
 # and packages that others have come to need.
 REMOVE = rf"""
 main() {{
 set -u
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive PATH="$PATH:/usr/sbin:/sbin"
-{DROP_KEY}
-mine() {{ sed -n "s/^$1 //p" {MARK} 2>/dev/null; }}
-[ "$(mine fleet)" = "$1" ] && [ "$(mine owner)" = "$2" ] || exit 0
+{DROP_KEY}{MINE}
+[ -n "$(fleet_id)" ] || exit 0
+case " $1 " in *" $(fleet_id) "*) ;; *) exit 0 ;; esac
 added() {{ sed -n "s/^$1 //p" {ADDED} 2>/dev/null | sort -u; }}
 noted() {{ added package | grep -qx "$1"; }}
 there() {{ # whole, in part, or as settings that stayed
@@ -264,7 +281,7 @@ class Look:
     """What a machine is and whose: `system` as "debian 13", `machine` as uname names it.
 
     `sudo` is whether the login may use it without a password, `snap` whether there is a Docker of that kind; `fleet`,
-    `owner` and `user` are "" for one that is nobody's.
+    `id`, `owner` and `user` are "" for one that is nobody's.  `version` is that of what Fanrun has written there.
     """
 
     system: str
@@ -275,13 +292,18 @@ class Look:
     roles: tuple[str, ...] = ()
     user: str = ""
     snap: bool = False
+    id: str = ""
+    version: int = 0
 
 
 def parse(text: str) -> Look:
     """Read what LOOK printed, between whatever else a login prints."""
     lines = [line.removeprefix(SAID) for line in text.splitlines() if line.startswith(SAID)]
     found = dict(line.partition(" ")[::2] for line in lines)
+    key, version = found.get("key", "").strip(), found.get("version", "")
+    fleet_id = found.get("id", "").strip() or (old_id(key) if key else "")
     return Look(
         found.get("os", "").strip(), found.get("machine", ""), "sudo" in found, found.get("fleet", ""),
         found.get("owner", ""), tuple(found.get("roles", "").split()), found.get("user", ""), "snap" in found,
+        fleet_id, int(version) if version.isascii() and version.isdigit() else 0,
     )  # fmt: skip

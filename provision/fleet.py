@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
 import stat
 import tempfile
@@ -25,6 +26,10 @@ HUB = "hub"
 FIRST = "first-login"
 KEY_TYPE = "ssh-ed25519"
 """The one type of host keys that is used."""
+VERSION = 2
+"""The version of what Fanrun writes into the fleet's folder and on its hosts; 1 had no ids."""
+ROOT = "${root}/"
+"""Stands in fleet.json for the folder that the fleets' folders belong to: it may be moved."""
 _PINNING = threading.Lock()
 """Held while known_hosts is changed: many hosts are set up at once."""
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
@@ -136,8 +141,13 @@ def control_folder() -> Path:
     return path
 
 
+def old_id(text: str) -> str:
+    """Return the id of a fleet from before fleets had ids, made from something that all its hosts share."""
+    return f"old-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
 class Folder:
-    """`.fanrun/<name>/`: fleet.json, ssh_config, known_hosts, the fleet's key and CA."""
+    """`.fanrun/<name>/`: id, fleet.json, ssh_config, known_hosts, the fleet's key and CA."""
 
     def __init__(self, home: Path, name: str) -> None:
         if not NAME.fullmatch(name):
@@ -146,6 +156,8 @@ class Folder:
             )
         self.name = name
         self.path = (home / name).absolute()
+        self.id_file = self.path / "id"
+        self.lock_file = self.path / "lock"
         self.fleet_json = self.path / "fleet.json"
         self.ssh_config = self.path / "ssh_config"
         self.known_hosts = self.path / "known_hosts"
@@ -161,23 +173,95 @@ class Folder:
         """Make the folder, private to the caller, if it isn't there."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def load(self) -> Fleet:
-        """The fleet as last saved; FleetError when there is none or it can't be read."""
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The fleet's own id, and after it the ids of older hosts that it has adopted; empty if it has none yet."""
         try:
-            return from_json(json.loads(self.fleet_json.read_text("utf-8")))
+            return tuple(self.id_file.read_text("ascii").split())
+        except FileNotFoundError:
+            return ()
+        except (OSError, ValueError) as error:
+            raise FleetError(f"{self.id_file} can't be read ({error}); restore it", fleet=self.name) from error
+
+    @property
+    def id(self) -> str:
+        """The random id that all hosts of the fleet carry; "" if it has none yet."""
+        return next(iter(self.ids), "")
+
+    def ensure_id(self) -> str:
+        """Return the fleet's id, made if it has none."""
+        if not self.ids:
+            self.create()
+            self._write_ids([secrets.token_hex(8)])
+        return self.id
+
+    def adopt(self, ids: Iterable[str]) -> None:
+        """Note that hosts with these ids are the fleet's too."""
+        known = [self.ensure_id(), *self.ids[1:]]
+        if new := sorted(set(ids) - set(known)):
+            self._write_ids([*known, *new])
+
+    def _write_ids(self, ids: Iterable[str]) -> None:
+        write_private(self.id_file, "".join(f"{each}\n" for each in ids).encode())
+
+    @property
+    def outdated(self) -> bool:
+        """Whether an older version of Fanrun wrote fleet.json; False if there is none or it can't be read."""
+        with contextlib.suppress(FleetError):
+            return self.exists() and "version" not in self._read()
+        return False
+
+    @property
+    def _root(self) -> str:
+        """The folder that is moved when the fleets' folders are: the checkout, or their own folder elsewhere."""
+        home = self.path.parent
+        return f"{home.parent if home.name == '.fanrun' else home}/"
+
+    def load(self) -> Fleet:
+        """Return the fleet as last saved; FleetError when there is none or it can't be read.
+
+        A folder that was moved since then gets an ssh_config that fits.
+        """
+        data = self._read()
+        if "version" in data and data["version"] != VERSION:
+            raise FleetError(
+                f"fleet {self.name} was written by a newer Fanrun (version {data['version']}, this one knows "
+                f"{VERSION}); update this Fanrun, or work with the newer one",
+                fleet=self.name,
+            )
+        try:
+            fleet = from_json(data["fleet"] if "version" in data else data)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise self._damaged(error) from error
+        fleet = with_paths(fleet, ROOT, self._root)
+        if self.ssh_config.exists() and quoted(self.key) not in self.ssh_config.read_text("utf-8", "replace"):
+            write_private(self.ssh_config, ssh_config(self, fleet).encode())
+        return fleet
+
+    def _read(self) -> dict[str, Any]:
+        """Return what fleet.json holds; FleetError when there is none or it is not JSON."""
+        try:
+            data = json.loads(self.fleet_json.read_text("utf-8"))
+            if not isinstance(data, dict):
+                raise TypeError("it is not a JSON object")
+            return data
         except FileNotFoundError as error:
             raise FleetError(f"there is no fleet {self.name}; `fab up` starts one", fleet=self.name) from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise FleetError(
-                f"{self.fleet_json} can't be read ({error}); `fab down --provider=NAME` removes the fleet "
-                "(--provider=ec2 with the --region that it is in)",
-                fleet=self.name,
-            ) from error
+        except (OSError, ValueError, TypeError) as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> FleetError:
+        return FleetError(
+            f"{self.fleet_json} can't be read ({error}); `fab down --provider=NAME` removes the fleet "
+            "(--provider=ec2 with the --region that it is in)",
+            fleet=self.name,
+        )
 
     def save(self, fleet: Fleet) -> None:
         """Write fleet.json and the ssh_config that follows from it."""
         write_private(self.ssh_config, ssh_config(self, fleet).encode())
-        write_private(self.fleet_json, json.dumps(dataclasses.asdict(fleet), indent=2).encode() + b"\n")
+        data = {"version": VERSION, "fleet": dataclasses.asdict(with_paths(fleet, self._root, ROOT))}
+        write_private(self.fleet_json, json.dumps(data, indent=2).encode() + b"\n")
 
     def pin(self, address: str, port: int, public_key: str, *, first: bool = False, keep: bool = False) -> None:
         """Make `public_key` ("ssh-ed25519 AAAA…") the one key accepted at that address; `keep`: besides others.
@@ -233,13 +317,18 @@ class Folder:
         """Delete the folder with the keys in it."""
         shutil.rmtree(self.path, ignore_errors=True)
 
+    def remove_empty(self) -> None:
+        """Delete the folder if it holds nothing but the lock."""
+        if {path.name for path in self.path.iterdir()} <= {self.lock_file.name}:
+            self.remove()
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the fleet for a change; FleetError at once if another process does."""
         self.create()
         with contextlib.ExitStack() as held:
             try:
-                held.enter_context(exclusive(self.path / "lock", f"process {os.getpid()}"))
+                held.enter_context(exclusive(self.lock_file, f"process {os.getpid()}"))
             except Busy as error:
                 raise FleetError(
                     f"fleet {self.name} is being changed by {error.holder}; wait for it and try again", fleet=self.name
@@ -264,6 +353,24 @@ def from_json(data: dict[str, Any]) -> Fleet:
     )
 
 
+def with_paths(fleet: Fleet, old: str, new: str) -> Fleet:
+    """Return the fleet with another folder in its paths: in what was asked for, and in the commands of its proxies."""
+
+    def moved(text: str) -> str:
+        return re.sub(rf"(?<![^\s'\"=]){re.escape(old)}", lambda _: new, text)
+
+    return dataclasses.replace(
+        fleet,
+        wishes={name: moved(text) for name, text in fleet.wishes.items()},
+        hosts=tuple(dataclasses.replace(host, proxy=moved(host.proxy)) for host in fleet.hosts),
+    )
+
+
+def quoted(path: Path) -> str:
+    """Return a path as ssh_config takes it."""
+    return '"' + str(path).replace("%", "%%") + '"'
+
+
 def ssh_config(folder: Folder, fleet: Fleet) -> str:
     """The text of the fleet's ssh_config: the same rules for ssh, rsync and Fabric."""
     control = control_folder() / (hashlib.sha256(str(folder.path).encode()).hexdigest()[:8] + "-%n")
@@ -272,9 +379,6 @@ def ssh_config(folder: Folder, fleet: Fleet) -> str:
         + (f"  ProxyCommand {host.proxy.replace('%', '%%')}\n" if host.proxy else "")
         for host in fleet.hosts
     ]
-
-    def quoted(path: Path) -> str:
-        return '"' + str(path).replace("%", "%%") + '"'
 
     common = f"""Host *
   IdentityFile {quoted(folder.key)}

@@ -7,14 +7,15 @@ import dataclasses
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from provision import build, ca, image, setup
-from provision.errors import FanrunError, FleetError, HostsFailed, HostUnreachable, ProviderError
+from provision.errors import FanrunError, FleetError, HostsFailed, HostUnreachable, ProviderError, UsageError
 from provision.fleet import HUB, Fleet, Folder, Host, Image, number, write_private
-from provision.providers.base import Found, Provider, Say, Wanted
+from provision.providers.base import Found, OtherFleet, Provider, Say, Wanted
 from provision.remote import Remote, Result, disconnect_argv, on_hosts, wait_for_ssh
 
 OWN = "process.py"
@@ -32,8 +33,17 @@ class Change:
     terminate: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Ended:
+    """What `down` did: the hosts that it ended, and what carries the fleet's name and was left alone."""
+
+    hosts: tuple[str, ...]
+    others: tuple[OtherFleet, ...] = ()
+
+
 def plan(provider: Provider, workers: int) -> list[str]:
     """What `up` would do with so many workers, in lines for a person; changes nothing."""
+    refuse_others(provider)
     found = provider.find()
     todo = change(found, workers)
     lines = [f"keep {', '.join(todo.keep)}"] if todo.keep else []
@@ -55,8 +65,8 @@ def change(found: Sequence[Found], workers: int) -> Change:
 
 
 def begin(folder: Folder, provider: str, workers: int | None, wishes: Mapping[str, str] | None = None) -> Fleet:
-    """The fleet in this folder, made with its key and CA if it isn't there yet, as it is now asked for."""
-    folder.create()
+    """The fleet in this folder, made with its id, key and CA if it isn't there yet, as it is now asked for."""
+    folder.ensure_id()
     if not folder.key.exists() or not folder.key.with_suffix(".pub").exists():
         private, public = ca.ssh_key()
         write_private(folder.key.with_suffix(".pub"), f"{public} fanrun-{folder.name}\n".encode())
@@ -90,6 +100,8 @@ def up(
     with folder.lock():
         provider.check()
         build.ensure_client_docker()
+        _adopt(folder, provider)
+        refuse_others(provider)
         fleet = begin(folder, provider.name, provider.workers(workers), {**wishes, **provider.settled()})
         source = build.source_hash(root)
         # Building takes the client's time, launching and setting up the hosts': so both at once.
@@ -139,31 +151,104 @@ def bake(folder: Folder, provider: Provider, say: Say) -> str:
         return provider.bake(worker.name, say)
 
 
-def down(folder: Folder, provider: Provider, say: Say) -> list[str]:
-    """End every host of the fleet that the provider knows of, then forget it; returns their names.
+def down(folder: Folder, provider: Provider, say: Say) -> Ended:
+    """End every host that carries the fleet's id, then forget the fleet.
 
-    Of hosts that should be there and are not it is said what became of them.
+    Of hosts that should be there and are not it is said what became of them.  Where no host carries its id, and others
+    carry its name, nothing is ended or forgotten: they may be its hosts, and only a person can tell.
     """
     provider.check()
     with folder.lock():
         disconnect(folder)
+        _adopt(folder, provider)
         names = sorted((item.host.name for item in provider.find()), key=number)
         for name, fate in _missing(folder, provider, names).items():
             say(name, fate)
-        failed: list[str] = []
-        steps: list[Callable[[], None]] = [lambda: provider.terminate(names, say), lambda: provider.clean(say)]
-        for step in steps:
-            try:
-                step()
-            except ProviderError as error:  # what can be removed is removed all the same
-                failed.append(str(error))
-        if failed:
-            raise FanrunError("; ".join(dict.fromkeys(failed)))
-        left = [provider.left(item.host.name) for item in provider.find()]
-        if left:
-            raise FanrunError(f"still there: {', '.join(left)}; run `fab down` again")
-        folder.remove()
-    return names
+        _end(provider, names, say)
+        others = tuple(provider.others(everywhere=not names))
+        if names or not others:
+            folder.remove()
+        elif not folder.exists():
+            folder.remove_empty()
+    return Ended(tuple(names), others)
+
+
+def take_over(folder: Folder, provider: Provider, say: Say) -> Ended:
+    """End every host that carries the id that `provider` was loaded with; UsageError if there is none.
+
+    The fleet in the folder is another, and stays as it is.
+    """
+    provider.check()
+    with folder.lock():
+        names = sorted((item.host.name for item in provider.find()), key=number)
+        removed: list[str] = []
+
+        def note(host: str, what: str) -> None:
+            removed.append(what)
+            say(host, what)
+
+        _end(provider, names, note)
+        if not folder.exists():
+            folder.remove_empty()
+    if not removed:
+        raise UsageError(
+            f"nothing of a fleet {folder.name} has the id {provider.ids[0]}; `fab down` shows what there is"
+        )
+    return Ended(tuple(names))
+
+
+def _end(provider: Provider, names: Sequence[str], say: Say) -> None:
+    """End these hosts and remove what belongs to their fleet; raises FanrunError naming what is left."""
+    failed: list[str] = []
+    steps: list[Callable[[], None]] = [lambda: provider.terminate(names, say), lambda: provider.clean(say)]
+    for step in steps:
+        try:
+            step()
+        except ProviderError as error:  # what can be removed is removed all the same
+            failed.append(str(error))
+    if failed:
+        raise FanrunError("; ".join(dict.fromkeys(failed)))
+    left = [provider.left(item.host.name) for item in provider.find()]
+    if left:
+        raise FanrunError(f"still there: {', '.join(left)}; run `fab down` again")
+
+
+def _adopt(folder: Folder, provider: Provider) -> None:
+    """Give a fleet that an older version made an id, and note which of the older hosts are its own."""
+    if folder.outdated:
+        folder.adopt(provider.adoptable())
+
+
+def refuse_others(provider: Provider) -> None:
+    """Raise UsageError where hosts of another fleet of this name stand in the way of `up`."""
+    barring = [other for other in provider.others() if provider.excludes(other)]
+    if barring:
+        raise UsageError(
+            f"hosts of another fleet carry this name: {'; '.join(map(describe, barring))}.  Work with them from the "
+            f"folder that knows them, name yours otherwise with --fleet, or `fab up --take-over={barring[0].id}` ends "
+            "them and goes on"
+        )
+
+
+def describe(other: OtherFleet, now: float | None = None) -> str:
+    """Say in words what another fleet is: id, owner, hosts, age, and where."""
+    age = (now or time.time()) - other.created if other.created is not None else None
+    words = [f"id {other.id}", f"of {other.owner}" if other.owner else "of an unknown owner"]
+    count = f"{len(other.hosts)} host{'' if len(other.hosts) == 1 else 's'}"
+    words.append(f"{count} ({', '.join(other.hosts)})" if 0 < len(other.hosts) <= 4 else count)
+    words += other.rest
+    words += [f"made {_ago(age)} ago"] if age is not None else []
+    words += [other.where] if other.where else []
+    words += [f"begun in {other.folder}"] if other.folder else []
+    return ", ".join(words)
+
+
+def _ago(seconds: float) -> str:
+    """Say a time span in words: "50 s", "12 min", "3 h", "2 days"."""
+    for most, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
+        if seconds < most:
+            return f"{max(0, seconds) // unit:.0f} {name}"
+    return f"{seconds // 86400:.0f} days"
 
 
 def _missing(folder: Folder, provider: Provider, names: Sequence[str]) -> dict[str, str]:

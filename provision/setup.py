@@ -13,6 +13,7 @@ from collections.abc import Callable
 from provision import belongings, ca, lease
 from provision.errors import CommandFailed, HostError
 from provision.fleet import Fleet, Folder, Host
+from provision.hosts import mark
 from provision.probe import LEASE, WORK
 from provision.remote import Remote, wait_for_ssh
 
@@ -80,6 +81,7 @@ def steps(folder: Folder, fleet: Fleet, host: Host, ttl: int) -> list[tuple[str,
     hub = fleet.hub
     programs = PROGRAMS | (HUB_PROGRAMS if host == hub else {})
     common: list[tuple[str, Step]] = [
+        ("looking whose it is", lambda remote: mark.check_mark_host(remote, folder)),
         ("replacing its first host key", lambda remote: ensure_key_host(remote, folder)),
         ("looking at the system", ensure_debian_host),
         ("extending its lease", lambda remote: ensure_lease_host(remote, ttl)),
@@ -88,14 +90,17 @@ def steps(folder: Folder, fleet: Fleet, host: Host, ttl: int) -> list[tuple[str,
         ("starting Docker", ensure_docker_host),
         ("trusting the registry", lambda remote: ensure_trust_host(remote, hub, folder.ca_cert.read_text())),
     ]
+    # Its version says that a host was set up to the end.
+    last: tuple[str, Step] = ("marking it", lambda remote: mark.ensure_mark_host(remote, folder))
     if host != hub:
-        return common
+        return [*common, last]
     free = ("looking for another registry", ensure_no_registry_host)
     return [
-        *common[:4],
+        *common[:5],
         free,
-        *common[4:],
+        *common[5:],
         ("starting the registry", lambda remote: ensure_registry_host(remote, folder)),
+        last,
     ]
 
 

@@ -90,6 +90,7 @@ class Api:
 
     def __init__(self, region: str, profile: str = "") -> None:
         """Raises UsageError when no region or profile can be meant; calls nothing."""
+        self._profile = profile
         try:
             # boto3 knows AWS_DEFAULT_REGION; Amazon's other tools prefer AWS_REGION.
             session = boto3.session.Session(
@@ -110,6 +111,12 @@ class Api:
     def account(self) -> str:
         """The account that the credentials belong to."""
         return str(_told("sts:GetCallerIdentity", self._first.get_caller_identity)["Account"])
+
+    def in_region(self, region: str) -> Api:
+        """Return the same account's API of another region."""
+        other = Api(region, self._profile)
+        other.account = self.account
+        return other
 
     def call(self, action: str, **arguments: object) -> dict[str, Any]:
         """Call an action by its name in Python (run_instances); ApiError or UsageError if it fails."""

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
+from provision.fleet import old_id
+
 Tags = list[dict[str, str]]
 
 
@@ -15,19 +17,25 @@ def tag(key: str, value: str) -> dict[str, str]:
     return {"Key": key if key == "Name" else f"fanrun:{key}", "Value": value}
 
 
-def fleet_tags(fleet: str, owner: str, folder: str, ttl: int) -> Tags:
-    """What everything of a fleet is tagged with; `folder` is where it is known on the owner's machine.
+def fleet_tags(fleet: str, identity: str, owner: str, folder: str, ttl: int) -> Tags:
+    """What everything of a fleet is tagged with; `identity` is its id, `folder` where its owner's machine knows it.
 
     `ttl` are the seconds until it ends itself if nobody comes back.
     """
     expiry = datetime.fromtimestamp(time.time() + ttl, timezone.utc)
-    common = [tag("fleet", fleet), tag("owner", owner), tag("folder", folder[-256:])]
+    common = [tag("fleet", fleet), tag("id", identity), tag("owner", owner), tag("folder", folder[-256:])]
     return [*common, tag("expiry", f"{expiry:%Y-%m-%dT%H:%M:%SZ}")]
 
 
-def of_fleet(fleet: str, owner: str) -> list[dict[str, Any]]:
-    """The filters that find what is tagged so: two owners in one account may give their fleets one name."""
-    return [{"Name": "tag:fanrun:fleet", "Values": [fleet]}, {"Name": "tag:fanrun:owner", "Values": [owner]}]
+def of_name(fleet: str) -> list[dict[str, Any]]:
+    """The filters that find what is tagged with a fleet's name: several fleets may have it, each with its own id."""
+    return [{"Name": "tag:fanrun:fleet", "Values": [fleet]}]
+
+
+def fleet_id(item: Mapping[str, Any]) -> str:
+    """Return the id of the fleet that a thing is tagged as being of."""
+    found = tags(item)
+    return found.get("id") or old_id(f"{found.get('owner', '')} {found.get('folder', '')}")
 
 
 def name_tags(role: str, names: Sequence[str], shown: str) -> Tags:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import ipaddress
 import urllib.request
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from provision.aws.api import Api
-from provision.aws.instance import Tags
+from provision.aws.instance import Tags, fleet_id
 from provision.aws.removal import Removal
 from provision.errors import UsageError
 
@@ -46,16 +47,26 @@ def ensure_key(api: Api, name: str, public: str, tags: Tags) -> None:
     api.soon("import_key_pair", KeyName=name, PublicKeyMaterial=public.encode(), TagSpecifications=spec)
 
 
-def ensure_group(
-    api: Api, name: str, subnet: str, allowed: tuple[str, Sequence[str]], tags: Tags
-) -> tuple[str, list[str]]:
-    """The id of the fleet's group, and what was changed: port 22 from the networks `allowed`, all among its members.
+@dataclass(frozen=True)
+class Group:
+    """A fleet's security group: one of these ids, made in the subnet's VPC with this name and these tags if missing."""
+
+    ids: tuple[str, ...]
+    name: str
+    subnet: str
+    filters: list[dict[str, Any]]
+    tags: Tags
+
+
+def ensure_group(api: Api, wanted: Group, allowed: tuple[str, Sequence[str]]) -> tuple[str, list[str]]:
+    """Return the id of the fleet's group, and what was changed: port 22 from `allowed`, all among its members.
 
     Networks that were let in before and are not wanted any more are shut out; rules of somebody else's stay.
     """
-    vpc = _vpc(api, subnet)
-    filters = [{"Name": "group-name", "Values": [name]}, {"Name": "vpc-id", "Values": [vpc]}]
-    found = api.call("describe_security_groups", Filters=filters)["SecurityGroups"]
+    vpc, name, tags = _vpc(api, wanted.subnet), wanted.name, wanted.tags
+    filters = [*wanted.filters, {"Name": "vpc-id", "Values": [vpc]}]
+    listed = api.call("describe_security_groups", Filters=filters)["SecurityGroups"]
+    found = [group for group in listed if fleet_id(group) in wanted.ids]
     if found:
         group, rules = str(found[0]["GroupId"]), found[0]["IpPermissions"]
     else:
@@ -93,9 +104,11 @@ def _ssh(ranges: list[dict[str, str]]) -> list[dict[str, Any]]:
     return [{"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": ranges}] if ranges else []
 
 
-def remove(removal: Removal, filters: list[dict[str, Any]], *, in_use: bool) -> None:
-    """Remove the groups and key pairs that these filters find; groups that hosts are known to use are left."""
+def remove(removal: Removal, filters: list[dict[str, Any]], ids: Sequence[str], *, in_use: bool) -> None:
+    """Remove the groups and key pairs with these ids that the filters find; groups that hosts use are left."""
     for group in removal.all("describe_security_groups", "SecurityGroups", Filters=filters):
+        if fleet_id(group) not in ids:
+            continue
         what = f"security group {group['GroupName']} {group['GroupId']}"
         if in_use:
             removal.leave(what, "the group goes when its hosts have gone")
@@ -106,6 +119,8 @@ def remove(removal: Removal, filters: list[dict[str, Any]], *, in_use: bool) -> 
         )
     for pair in removal.all("describe_key_pairs", "KeyPairs", Filters=filters):
         name = pair["KeyName"]
+        if fleet_id(pair) not in ids:
+            continue
         removal.gone("delete_key_pair", GONE_KEY, what=f"key pair {name}", KeyName=name)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from provision.belongings import MARK
 from provision.lease import AT_BOOT, watch_argv
 from provision.probe import LEASE
 
@@ -18,6 +19,7 @@ def user_data(user: str, public_key: str, host_key: tuple[str, str], ttl: int) -
     The host key is for the first login alone, which replaces it: user data can be read back.
     """
     private, public = host_key
+    of_another = [f"/home/{user}/.ssh/authorized_keys", MARK, LEASE, AT_BOOT]
     document: dict[str, Any] = {
         "ssh_deletekeys": True,
         "ssh_keys": {"ed25519_private": private, "ed25519_public": public},
@@ -33,8 +35,8 @@ def user_data(user: str, public_key: str, host_key: tuple[str, str], ttl: int) -
             }
         ],
         "bootcmd": [
-            # An image of Fanrun's own knows the login, and the lease, of the host that it was made from.
-            ["cloud-init-per", "instance", "fanrun", "rm", "-f", f"/home/{user}/.ssh/authorized_keys", LEASE, AT_BOOT],
+            # An image of Fanrun's own knows the login, the mark and the lease of the host that it was made from.
+            ["cloud-init-per", "instance", "fanrun", "rm", "-f", *of_another],
             watch_argv(ttl),  # at every boot
         ],
     }

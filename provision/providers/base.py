@@ -50,12 +50,30 @@ class Bill:
     date: str
 
 
+@dataclass(frozen=True)
+class OtherFleet:
+    """What carries the fleet's name and another id: hosts, and `rest`, such as volumes.
+
+    `created` is when its oldest host was made, in seconds since 1970, None if unknown; `folder` is where it was begun,
+    `where` says in words where it is, `options` are what `fab` needs to find it.
+    """
+
+    id: str
+    owner: str
+    hosts: tuple[str, ...]
+    rest: tuple[str, ...] = ()
+    created: float | None = None
+    folder: str = ""
+    where: str = ""
+    options: tuple[str, ...] = ()
+
+
 class Provider(ABC):
     """Launches, finds and terminates the hosts of one fleet.
 
     The module's name in provision/providers/ is the provider's name, and the module
     calls its subclass `PROVIDER`.  What a fleet has is read from the provider itself,
-    by tag or label, never from memory alone.
+    by tag or label, never from memory alone.  Hosts are the fleet's when they carry one of its `ids`.
     """
 
     name: str
@@ -64,8 +82,10 @@ class Provider(ABC):
     patience = 120.0
     """Seconds that a host may take until it answers by SSH."""
 
-    def __init__(self, folder: Folder, wishes: Wishes) -> None:
+    def __init__(self, folder: Folder, wishes: Wishes, fleet_id: str = "") -> None:
+        """`fleet_id` is the id of other hosts to work with, in place of the folder's own."""
         self.folder, self.wishes = folder, wishes
+        self._fleet_id = fleet_id
         self.ask: Ask | None = None  # where a person is there to be asked
 
     def settled(self) -> dict[str, str]:
@@ -75,6 +95,29 @@ class Provider(ABC):
     def workers(self, asked: int | None) -> int | None:
         """How many workers there shall be where so many were asked for; None leaves it as it is."""
         return asked
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids that the fleet's hosts carry; the first one is what new hosts get."""
+        if self._fleet_id:
+            return (self._fleet_id,)
+        return self.folder.ids or tuple(self.adoptable())
+
+    def adoptable(self) -> list[str]:
+        """Return the ids of hosts from before fleets had ids, whose keys are in this folder."""
+        return []
+
+    def others(self, *, everywhere: bool = False) -> list[OtherFleet]:
+        """Return what carries the fleet's name and none of its ids; `everywhere`: not only where the fleet is."""
+        return []
+
+    def excludes(self, other: OtherFleet) -> bool:
+        """Whether the fleet can't be made while that other one is there."""
+        return False
+
+    def looked(self) -> str:
+        """Say in words where `others` looks everywhere."""
+        return f"what provider {self.name} knows of"
 
     @abstractmethod
     def check(self) -> None:
@@ -138,9 +181,9 @@ def names() -> list[str]:
     return sorted(name for name in found if name != "base")
 
 
-def load(name: str, folder: Folder, wishes: Wishes = NO_WISHES) -> Provider:
-    """The provider of that name for a fleet; UsageError names the ones there are."""
+def load(name: str, folder: Folder, wishes: Wishes = NO_WISHES, fleet_id: str = "") -> Provider:
+    """Return the provider of that name for a fleet, or for other hosts with `fleet_id`; UsageError names the known."""
     if name not in names():
         raise UsageError(f"there is no provider {name!r}; choose one of: {', '.join(names())}")
     provider: type[Provider] = importlib.import_module(f"provision.providers.{name}").PROVIDER
-    return provider(folder, wishes)
+    return provider(folder, wishes, fleet_id)

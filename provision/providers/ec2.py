@@ -7,16 +7,14 @@ that nothing is ever there that `fab down` can't find.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
-from provision.aws import amis, instance, launch, network, prices
+from provision.aws import amis, instance, launch, namesakes, network, prices
 from provision.aws.api import PAUSE, Api, ApiError, until
 from provision.aws.begun import Begun
 from provision.aws.removal import Removal
@@ -25,7 +23,7 @@ from provision.ca import ssh_key
 from provision.config import Wishes, me
 from provision.errors import ProviderError, UsageError
 from provision.fleet import HUB, Folder, Host, Role, number
-from provision.providers.base import Bill, Found, Provider, Say, Wanted
+from provision.providers.base import Bill, Found, OtherFleet, Provider, Say, Wanted
 
 USER = "fanrun"
 ALIVE = ["pending", "running", "stopping", "stopped"]
@@ -50,13 +48,11 @@ class Ec2Provider(Provider):
     name = "ec2"
     leases = True
 
-    def __init__(self, folder: Folder, wishes: Wishes) -> None:
-        super().__init__(folder, wishes)
+    def __init__(self, folder: Folder, wishes: Wishes, fleet_id: str = "") -> None:
+        super().__init__(folder, wishes, fleet_id)
         self.patience = float(wishes.boot_timeout)
         self._owner = wishes.owner or me()
-        self._name = f"fanrun-{folder.name}-{hashlib.sha256(self._owner.encode()).hexdigest()[:8]}"
-        self._mine = instance.of_fleet(folder.name, self._owner)
-        self._tags = instance.fleet_tags(folder.name, self._owner, str(folder.path), wishes.ttl)
+        self._filters = instance.of_name(folder.name)
         self._begun = Begun(folder.path / "launching.json")
         self._made: Api | None = None
 
@@ -80,15 +76,33 @@ class Ec2Provider(Provider):
         api = self._api
         return {"account": api.account, "region": api.region, "profile": self._profile, "owner": self._owner}
 
+    @property
+    def _name(self) -> str:
+        return f"fanrun-{self.folder.name}-{self.ids[0][:8]}"
+
+    @property
+    def _tags(self) -> instance.Tags:
+        return instance.fleet_tags(self.folder.name, self.ids[0], self._owner, str(self.folder.path), self.wishes.ttl)
+
     def check(self) -> None:
-        for item in self._instances():
-            place = instance.tags(item).get("folder", "")
-            if place != str(self.folder.path) and Path(place, self.folder.fleet_json.name).exists():
-                raise ProviderError(
-                    f"fleet {self.folder.name} was begun in {place} and is known there; work with it from there, or "
-                    "--fleet names another",
-                    provider=self.name,
-                )
+        """Whatever a call needs is checked by the first call."""
+        _ = self._api
+
+    def adoptable(self) -> list[str]:
+        old = [item for item in self._named() if "id" not in instance.tags(item) and self._is_known(item)]
+        return sorted({instance.fleet_id(item) for item in old})
+
+    def others(self, *, everywhere: bool = False) -> list[OtherFleet]:
+        regions = namesakes.regions(self._api) if everywhere else [self._api]
+        return namesakes.find(regions, self.folder.name, self.ids, volumes=everywhere)
+
+    def excludes(self, other: OtherFleet) -> bool:
+        """Whoever has lost a folder, or works from another machine, would pay for two fleets; others pay themselves."""
+        return other.owner == self._owner
+
+    def looked(self) -> str:
+        regions = ", ".join(api.region for api in namesakes.regions(self._api))
+        return f"AWS account {self._api.account}, in its enabled regions ({regions})"
 
     def find(self) -> list[Found]:
         return [_found(name, item) for name, item in self._hosts().items()]
@@ -121,7 +135,8 @@ class Ec2Provider(Provider):
 
     def _ensure_group(self, say: Say) -> str:
         allowed = network.allowed(self.wishes.allow)
-        group, changes = network.ensure_group(self._api, self._name, self.wishes.subnet, allowed, self._tags)
+        wanted = network.Group(self.ids, self._name, self.wishes.subnet, self._filters, self._tags)
+        group, changes = network.ensure_group(self._api, wanted, allowed)
         for what in changes:
             say("network", what)
         return group
@@ -149,11 +164,11 @@ class Ec2Provider(Provider):
         except ProviderError as error:
             removal.leave("hosts", str(error))
         in_use = bool(self._instances())
-        for volume in removal.all("describe_volumes", "Volumes", Filters=self._mine):
-            if volume["State"] != "deleting" and not in_use:
+        for volume in removal.all("describe_volumes", "Volumes", Filters=self._filters):
+            if volume["State"] != "deleting" and not in_use and instance.fleet_id(volume) in self.ids:
                 removal.gone("delete_volume", "InvalidVolume.NotFound", what=f"volume {volume['VolumeId']}",
                              busy=["VolumeInUse"], VolumeId=volume["VolumeId"])  # fmt: skip
-        network.remove(removal, self._mine, in_use=in_use)
+        network.remove(removal, self._filters, self.ids, in_use=in_use)
         for what in removal.removed:
             say(self.name, f"{what} removed")
         removal.end()
@@ -281,9 +296,19 @@ class Ec2Provider(Provider):
         return [_found(name, found[name]).host for name in sorted(launched, key=number)]
 
     def _instances(self, states: Sequence[str] = ALIVE) -> list[dict[str, Any]]:
-        filters = [*self._mine, {"Name": "instance-state-name", "Values": list(states)}]
+        """Return the fleet's own instances that are in these states."""
+        ids = self.ids
+        return [item for item in self._named(states) if instance.fleet_id(item) in ids]
+
+    def _named(self, states: Sequence[str] = ALIVE) -> list[dict[str, Any]]:
+        """Return the instances that carry the fleet's name, whatever their id."""
+        filters = [*self._filters, {"Name": "instance-state-name", "Values": list(states)}]
         found = self._api.all("describe_instances", "Reservations", Filters=filters)
         return [item for reservation in found for item in reservation["Instances"]]
+
+    def _is_known(self, item: Mapping[str, Any]) -> bool:
+        """Whether the folder has the host key of an instance of this owner."""
+        return instance.tags(item).get("owner") == self._owner and self.folder.pinned(instance.address(item))
 
     def _hosts(self) -> dict[str, dict[str, Any]]:
         """The instances by their hosts' names.  Of several of one name, which an `up` left that was killed, the one

@@ -7,6 +7,8 @@ else in Fanrun knows that it is no VM.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import io
 import ipaddress
@@ -15,16 +17,19 @@ import platform
 import socket
 import subprocess
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from provision.ca import ssh_key
-from provision.config import Wishes
-from provision.errors import ProviderError, ToolMissing
-from provision.fleet import Folder, Host, number
-from provision.providers.base import Found, Provider, Say, State, Wanted
+from provision.config import me
+from provision.errors import FleetError, ProviderError, ToolMissing
+from provision.fleet import Folder, Host, number, old_id
+from provision.providers.base import Found, OtherFleet, Provider, Say, State, Wanted
 
 USER = "admin"
+AUTHORIZED_KEYS = f"/home/{USER}/.ssh/authorized_keys"
 BASE = "debian:trixie-slim"
 
 # What an image's apt does to stay small costs a host 3 s of CPU: as on a VM, indexes and packages are kept.
@@ -58,13 +63,13 @@ NESTED = [
 CGROUP = ["--cgroupns=host", "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw"]
 
 
-def create_argv(fleet: str, folder: str, network: str, host: Host, *, privileged: bool) -> list[str]:
-    """The docker command that creates, but doesn't start, one host."""
-    labels = {"fleet": fleet, "folder": folder, "name": host.name, "role": host.role,
+def create_argv(labels: Mapping[str, str], network: str, host: Host, *, privileged: bool) -> list[str]:
+    """Return the docker command that creates, but doesn't start, one host; `labels` are its fleet's."""
+    labels = {**labels, "name": host.name, "role": host.role,
               "address": host.address, "port": str(host.port), "inner": host.inner}  # fmt: skip
     published = [f"--publish=127.0.0.1:{host.port}:22"] if host.port != 22 else []
     return [
-        "docker", "create", f"--name={container(folder, fleet, host.name)}", f"--hostname={host.name}",
+        "docker", "create", f"--name={resource(labels['fleet'], labels['id'], host.name)}", f"--hostname={host.name}",
         *(f"--label=fanrun.{key}={value}" for key, value in labels.items()),
         f"--network={network}", f"--ip={host.inner}", *published,
         "--tmpfs=/run:exec", "--volume=/var/lib/docker",
@@ -72,19 +77,15 @@ def create_argv(fleet: str, folder: str, network: str, host: Host, *, privileged
     ]  # fmt: skip
 
 
-def container(folder: str, fleet: str, name: str) -> str:
-    """The container's name; two checkouts with a fleet of one name don't meet in it."""
-    return f"fanrun-{fleet}-{hashlib.sha256(folder.encode()).hexdigest()[:8]}-{name}"
+def resource(fleet: str, fleet_id: str, name: str) -> str:
+    """Return the name of a container or network; those of two fleets of one name differ."""
+    return f"fanrun-{fleet}-{fleet_id[:8]}-{name}"
 
 
 class LocalProvider(Provider):
     """Containers of the Docker daemon that this machine's client talks to."""
 
     name = "local"
-
-    def __init__(self, folder: Folder, wishes: Wishes) -> None:
-        super().__init__(folder, wishes)
-        self._network = container(str(folder.path), folder.name, "net")
 
     def check(self) -> None:
         try:
@@ -96,50 +97,109 @@ class LocalProvider(Provider):
             ) from error
 
     def find(self) -> list[Found]:
-        ids = self._docker(
-            "ps", "--all", "--quiet", "--no-trunc",
-            f"--filter=label=fanrun.fleet={self.folder.name}",
-            f"--filter=label=fanrun.folder={self.folder.path}",
-        ).split()  # fmt: skip
-        if not ids:
-            return []
-        return [_found(item) for item in json.loads(self._docker("inspect", *ids))]
+        return [_found(item) for item in self._mine()]
+
+    def adoptable(self) -> list[str]:
+        return sorted({_id(item) for item in self._named if _is_old(item) and self._has_key(item)})
+
+    def others(self, *, everywhere: bool = False) -> list[OtherFleet]:
+        ids = self.ids
+        return [_other(each, items) for each, items in _by_id(self._containers()).items() if each not in ids]
+
+    def excludes(self, other: OtherFleet) -> bool:
+        """Another checkout may have a fleet of this name: one whose folder is still there and knows its id."""
+        place = Path(other.folder)
+        if place == self.folder.path:
+            return True
+        if other.id.startswith("old-"):
+            return not (place / self.folder.fleet_json.name).exists()
+        with contextlib.suppress(FleetError):
+            return other.id not in Folder(place.parent, self.folder.name).ids
+        return True
+
+    def looked(self) -> str:
+        return "the Docker of this machine"
 
     def launch(self, wanted: Sequence[Wanted], say: Say) -> list[Host]:
         self._ensure_image(say)
-        subnet = self._ensure_network()
-        found = {item.host.name: item for item in self.find()}
+        containers = {_found(item).host.name: item for item in self._mine()}
+        network = self._ensure_network(containers.values())
         hosts = []
         for item in wanted:
-            old = found.get(item.name)
-            if old and old.state != "broken" and self.folder.pinned(old.host.address, old.host.port):
+            container = containers.get(item.name)
+            old = _found(container) if container else None
+            if container and old and old.state != "broken" and self.folder.pinned(old.host.address, old.host.port):
                 hosts.append(old.host)
                 if old.state == "stopped":
-                    self._docker("start", container(str(self.folder.path), self.folder.name, item.name))
+                    self._docker("start", container["Id"])
                     say(item.name, "started again")
                 continue
-            if old:  # left by an `up` that was killed, or by another checkout's keys
+            if old:  # left by an `up` that was killed
                 self.terminate([item.name], say)
-            hosts.append(self._create(item, subnet))
+            hosts.append(self._create(item, network))
             say(item.name, f"launched at {hosts[-1].address}")
         return hosts
 
     def terminate(self, names: Sequence[str], say: Say) -> None:
-        if not names:
-            return
-        containers = [container(str(self.folder.path), self.folder.name, name) for name in names]
-        self._docker("rm", "--force", "--volumes", *containers)
-        for name in names:
+        containers = {item["Id"]: name for item in self._mine() if (name := _found(item).host.name) in names}
+        if containers:
+            self._docker("rm", "--force", "--volumes", *containers)
+        for name in containers.values():
             say(name, "removed")
 
     def clean(self, say: Say) -> None:
-        if self._docker("network", "ls", "--quiet", f"--filter=name=^{self._network}$").strip():
-            self._docker("network", "rm", self._network)
+        labelled = [f"--filter=label=fanrun.id={each}" for each in self.ids]
+        for each in labelled:
+            self._networks |= set(self._docker("network", "ls", "--format={{.Name}}", each).split())
+        for network in sorted(self._networks & set(self._docker("network", "ls", "--format={{.Name}}").split())):
+            self._docker("network", "rm", network)
             say("network", "removed")
 
-    def _create(self, item: Wanted, subnet: ipaddress.IPv4Network) -> Host:
+    @functools.cached_property
+    def _networks(self) -> set[str]:
+        """The networks that the fleet's containers were seen in: older ones have no label."""
+        return set()
+
+    @functools.cached_property
+    def _named(self) -> list[dict[str, Any]]:
+        """All containers that carried the fleet's name when first asked for."""
+        return self._containers()
+
+    def _containers(self) -> list[dict[str, Any]]:
+        """Return docker's description of all containers that carry the fleet's name, whatever their id."""
+        listed = self._docker(
+            "ps", "--all", "--quiet", "--no-trunc", f"--filter=label=fanrun.fleet={self.folder.name}"
+        ).split()
+        if not listed:
+            return []
+        with contextlib.suppress(ProviderError):
+            return list(json.loads(self._docker("inspect", *listed)))
+        found: list[dict[str, Any]] = []
+        for item in listed:  # one by one, as another fleet's have gone meanwhile
+            with contextlib.suppress(ProviderError):
+                found += json.loads(self._docker("inspect", item))
+        return found
+
+    def _mine(self) -> list[dict[str, Any]]:
+        """Return the fleet's own containers."""
+        ids = self.ids
+        mine = [item for item in self._containers() if _id(item) in ids]
+        networks = {name for item in mine for name in item["NetworkSettings"]["Networks"]}
+        self._networks.update(name for name in networks if name.startswith("fanrun-"))
+        return mine
+
+    def _has_key(self, item: Mapping[str, Any]) -> bool:
+        """Whether a host lets this folder's key in, running or not."""
+        try:
+            copied = self._docker_bytes("cp", f"{item['Id']}:{AUTHORIZED_KEYS}", "-")
+            key = self.folder.key.with_suffix(".pub").read_bytes().strip()
+        except (ProviderError, OSError):
+            return False
+        return bool(key) and key in copied
+
+    def _create(self, item: Wanted, network: str) -> Host:
         """Create one host, plant its key and ours in it, pin its key, and start it."""
-        inner = str(subnet[10 + number(item.name)])
+        inner = str(self._subnet(network)[10 + number(item.name)])
         outside = not self._reaches_containers()
         host = Host(
             item.name, item.role, address="127.0.0.1" if outside else inner, inner=inner, user=USER,
@@ -148,11 +208,15 @@ class LocalProvider(Provider):
         private, public = ssh_key()
         files = {
             "etc/ssh/ssh_host_ed25519_key": (private, 0o600),
-            f"home/{USER}/.ssh/authorized_keys": (self.folder.key.with_suffix(".pub").read_text(), 0o644),
+            AUTHORIZED_KEYS.lstrip("/"): (self.folder.key.with_suffix(".pub").read_text(), 0o644),
         }
         self.folder.pin(host.address, host.port, public)
+        labels = {
+            "fleet": self.folder.name, "id": self.folder.id, "owner": self.wishes.owner or me(),
+            "folder": str(self.folder.path),
+        }  # fmt: skip
         for privileged in (False, True):
-            argv = create_argv(self.folder.name, str(self.folder.path), self._network, host, privileged=privileged)
+            argv = create_argv(labels, network, host, privileged=privileged)
             created = self._docker(*argv[1:]).strip()
             self._docker("cp", "-", f"{created}:/", stdin=_tar(files))
             try:
@@ -178,18 +242,26 @@ class LocalProvider(Provider):
                 provider=self.name,
             ) from error
 
-    def _ensure_network(self) -> ipaddress.IPv4Network:
-        """The fleet's network; fixed addresses, as a VM's, need a subnet named at creation."""
-        if not self._docker("network", "ls", "--quiet", f"--filter=name=^{self._network}$").strip():
-            # Let Docker choose a subnet that is free here, then ask for that very one.
-            self._docker("network", "create", self._network)
-            chosen = self._subnet()
-            self._docker("network", "rm", self._network)
-            self._docker("network", "create", f"--subnet={chosen}", self._network)
-        return self._subnet()
+    def _ensure_network(self, containers: Iterable[Mapping[str, Any]] = ()) -> str:
+        """Return the fleet's network, that of its containers if it has any, else one made for its id.
 
-    def _subnet(self) -> ipaddress.IPv4Network:
-        shown = self._docker("network", "inspect", "--format={{(index .IPAM.Config 0).Subnet}}", self._network)
+        Fixed addresses, as a VM's, need a subnet named at creation.
+        """
+        for item in containers:
+            if used := next(iter(item["NetworkSettings"]["Networks"]), ""):
+                return used
+        network = resource(self.folder.name, self.folder.ensure_id(), "net")
+        if not self._docker("network", "ls", "--quiet", f"--filter=name=^{network}$").strip():
+            # Let Docker choose a subnet that is free here, then ask for that very one.
+            self._docker("network", "create", network)
+            chosen = self._subnet(network)
+            self._docker("network", "rm", network)
+            label = f"--label=fanrun.id={self.folder.id}"
+            self._docker("network", "create", f"--subnet={chosen}", label, network)
+        return network
+
+    def _subnet(self, network: str) -> ipaddress.IPv4Network:
+        shown = self._docker("network", "inspect", "--format={{(index .IPAM.Config 0).Subnet}}", network)
         return ipaddress.IPv4Network(shown.strip())
 
     def _reaches_containers(self) -> bool:
@@ -198,7 +270,10 @@ class LocalProvider(Provider):
         return platform.system() == "Linux" and "Docker Desktop" not in system
 
     def _docker(self, *argv: str, stdin: bytes | None = None) -> str:
-        """Run docker; returns its standard output, raises ProviderError with its last words."""
+        """Run docker; return what it prints, raise ProviderError with its last line."""
+        return self._docker_bytes(*argv, stdin=stdin).decode()
+
+    def _docker_bytes(self, *argv: str, stdin: bytes | None = None) -> bytes:
         try:
             done = subprocess.run(["docker", *argv], input=stdin, capture_output=True, check=False)
         except FileNotFoundError as error:
@@ -210,12 +285,45 @@ class LocalProvider(Provider):
             raise ProviderError(
                 f"docker {argv[0]} failed: {lines[-1] if lines else done.returncode}", provider=self.name
             )
-        return done.stdout.decode()
+        return done.stdout
 
 
-def _found(inspected: dict[str, Any]) -> Found:
-    """One element of `docker inspect` as a host."""
-    label = {key.removeprefix("fanrun."): value for key, value in inspected["Config"]["Labels"].items()}
+def _labels(inspected: Mapping[str, Any]) -> dict[str, Any]:
+    return {key.removeprefix("fanrun."): value for key, value in inspected["Config"]["Labels"].items()}
+
+
+def _is_old(inspected: Mapping[str, Any]) -> bool:
+    """Whether a container is from before fleets had ids."""
+    return "id" not in _labels(inspected)
+
+
+def _id(inspected: Mapping[str, Any]) -> str:
+    """Return the id of a container's fleet."""
+    label = _labels(inspected)
+    return str(label.get("id") or old_id(label["folder"]))
+
+
+def _by_id(containers: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for item in containers:
+        found.setdefault(_id(item), []).append(item)
+    return found
+
+
+def _other(fleet_id: str, containers: Sequence[Mapping[str, Any]]) -> OtherFleet:
+    """Describe the containers of another fleet."""
+    created = min(datetime.fromisoformat(f"{item['Created'][:19]}+00:00").timestamp() for item in containers)
+    label = _labels(containers[0])
+    hosts = sorted((_found(item).host.name for item in containers), key=number)
+    return OtherFleet(
+        fleet_id, label.get("owner", ""), tuple(hosts), created=created, folder=label["folder"],
+        where="in the Docker of this machine", options=("--provider=local",),
+    )  # fmt: skip
+
+
+def _found(inspected: Mapping[str, Any]) -> Found:
+    """Read one element of `docker inspect` as a host."""
+    label = _labels(inspected)
     host = Host(label["name"], label["role"], label["address"], label["inner"], USER, int(label["port"]))
     # "created" is a container whose keys may not be planted yet.
     states: dict[str, State] = {"running": "running", "created": "broken", "dead": "broken"}

@@ -20,9 +20,9 @@ from provision import belongings, login
 from provision.belongings import Look
 from provision.config import Wishes, me
 from provision.errors import FanrunError, FleetError, HostError, HostsFailed, ToolMissing, UsageError
-from provision.fleet import HUB, KEY_TYPE, Folder, Host, Role, known_as, write_private
+from provision.fleet import HUB, KEY_TYPE, VERSION, Folder, Host, Role, known_as, old_id, write_private
 from provision.login import Login
-from provision.providers.base import Found, Provider, Say, State, Wanted
+from provision.providers.base import Found, OtherFleet, Provider, Say, State, Wanted
 from provision.remote import fan_out
 
 T = TypeVar("T")
@@ -49,14 +49,15 @@ class StaticProvider(Provider):
 
     name = "static"
 
-    def __init__(self, folder: Folder, wishes: Wishes) -> None:
-        super().__init__(folder, wishes)
+    def __init__(self, folder: Folder, wishes: Wishes, fleet_id: str = "") -> None:
+        super().__init__(folder, wishes, fleet_id)
         self._owner = wishes.owner or me()
         self._config = wishes.ssh_config
         self._file = folder.path / "left.json"
         self._known_members: list[_Member] | None = None
         self._keys: dict[str, str] = {}
         self._unreachable: dict[str, str] = {}
+        self._looks: dict[str, Look] = {}
 
     def settled(self) -> dict[str, str]:
         return {"owner": self._owner}
@@ -77,9 +78,37 @@ class StaticProvider(Provider):
                 raise UsageError(f"there is no file {file}")
         self._learn_keys([member.login for member in self._members()])
 
+    def adoptable(self) -> list[str]:
+        key = self.folder.key.with_suffix(".pub")
+        return [old_id(key.read_text().strip())] if key.exists() else []
+
+    def others(self, *, everywhere: bool = False) -> list[OtherFleet]:
+        members = {member.login.place: member for member in self._members()}
+        if not self._looks:
+            self._looks, _ = self._look(list(members.values()))
+        by_id: dict[str, list[str]] = {}
+        for place, look in self._looks.items():
+            if look.fleet == self.folder.name and look.id not in self.ids and place in members:
+                by_id.setdefault(look.id, []).append(place)
+        return [
+            OtherFleet(
+                each, self._looks[places[0]].owner, tuple(sorted(members[place].login.given for place in places)),
+                options=("--provider=static", *(f"--host={members[place].login.given}" for place in sorted(places))),
+            )
+            for each, places in sorted(by_id.items())
+        ]  # fmt: skip
+
+    def excludes(self, other: OtherFleet) -> bool:
+        """A machine can be in one fleet."""
+        return True
+
+    def looked(self) -> str:
+        return f"the marks of {', '.join(sorted({member.login.given for member in self._members()}))}"
+
     def find(self) -> list[Found]:
         members = [*self._members(), *self._former()]
         looks, errors = self._look(members)
+        self._looks = looks
         self._unreachable = {place: str(error) for place, error in errors.items()}
         for place, look in looks.items():
             if not look.sudo:  # what is on it can't be seen
@@ -103,7 +132,8 @@ class StaticProvider(Provider):
         key = self.folder.key.with_suffix(".pub").read_text().strip()
 
         def claim(member: _Member) -> None:
-            self._run(member, belongings.CLAIM, [self.folder.name, self._owner, self._roles(member), key], LOOKING)
+            args = [self.folder.name, self._owner, self._roles(member), key, " ".join(self.ids)]
+            self._run(member, belongings.CLAIM, args, LOOKING)
             self.folder.pin(member.host.address, member.host.port, self._keys[member.login.place])
 
         _, errors = self._on_machines(members, claim)
@@ -120,7 +150,7 @@ class StaticProvider(Provider):
 
         def remove(member: _Member) -> None:
             script = f"sudo -n sh -s -- \"$@\" <<'REMOVE'\n{belongings.REMOVE}\nREMOVE\n"
-            told = self._run(member, script, [self.folder.name, self._owner], REMOVING)
+            told = self._run(member, script, [" ".join(self.ids)], REMOVING)
             for line in told.splitlines():
                 say(member.host.name, line)
 
@@ -188,7 +218,7 @@ class StaticProvider(Provider):
         """What the machine is to the fleet; None for one that is not the fleet's."""
         if look is None or not look.sudo:
             return "unreachable"
-        if (look.fleet, look.owner) != (self.folder.name, self._owner):
+        if look.id not in self.ids:
             return None
         pinned = self.folder.pinned_key(member.host.address, member.host.port)
         same = (look.user, pinned) == (member.host.user, self._keys[member.login.place])
@@ -205,10 +235,14 @@ class StaticProvider(Provider):
             return NO_SUDO
         if look.snap:
             return "has a Docker from snap, which can't read Fanrun's folders; `snap remove docker`, or leave it out"
-        if look.fleet and (look.fleet, look.owner) != (self.folder.name, self._owner):
+        if look.fleet and look.id not in self.ids:
             return (
                 f"belongs to fleet {look.fleet} of {look.owner}, whose `fab down` frees it; where they are gone, "
-                f"`FANRUN_OWNER={look.owner} fab down --provider=static --fleet={look.fleet} --host=…` does"
+                f"`fab down --provider=static --fleet={look.fleet} --host=… --take-over={look.id}` does"
+            )
+        if look.version > VERSION:
+            return (
+                f"was set up by a newer Fanrun (version {look.version}, this one knows {VERSION}); update this Fanrun"
             )
         return ""
 

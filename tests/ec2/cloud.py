@@ -36,7 +36,7 @@ from provision.aws.amis import DEBIAN
 from provision.aws.instance import unpacked
 from provision.config import Wishes
 from provision.fleet import Folder
-from provision.providers.local import CGROUP, IMAGE, NESTED, LocalProvider
+from provision.providers.local import CGROUP, IMAGE, NESTED, LocalProvider, resource
 from tests.fleet.harness import ROOT, Fab, docker
 from tests.waiting import wait_until
 
@@ -92,7 +92,7 @@ class Cloud:
         self._lock = threading.RLock()
         self._app = DomainDispatcherApplication(create_backend_app)
         self._local = LocalProvider(Folder(home, "cloud"), Wishes())
-        self._network = self._local._network
+        self._network = resource("cloud", self._local.folder.ensure_id(), "net")
         self._subnet = ipaddress.IPv4Network("198.18.0.0/15")
         self._numbers = itertools.count(10)
 
@@ -110,7 +110,7 @@ class Cloud:
                 self._image(f"ami-{number}{day:016x}", kind, day)
         if self.bodies:
             self._local._ensure_image(lambda host, what: None)
-            self._subnet = self._local._ensure_network()
+            self._subnet = self._local._subnet(self._local._ensure_network())
         attach = Instance.attach_eni
 
         def attach_at_home(instance: Instance, eni: NetworkInterface, index: int) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from provision.aws import network
 from provision.aws.api import Api
-from provision.aws.instance import fleet_tags
+from provision.aws.instance import fleet_tags, of_name
 from tests.ec2.cloud import Cloud, launched, until_said
 from tests.fleet.harness import Fab
 
@@ -23,10 +23,11 @@ def open_to(cloud: Cloud) -> set[str]:
 def test_the_group_follows_the_client(api: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in api.environment.items():
         monkeypatch.setenv(name, value)
-    tags = fleet_tags("sky", "me", "/home", 3600)
+    tags = fleet_tags("sky", "0123", "me", "/home", 3600)
+    wanted = network.Group(("0123",), "fanrun-sky", "", of_name("sky"), tags)
 
     def ensure(own: str, *others: str) -> list[str]:
-        return network.ensure_group(Api("us-east-1"), "fanrun-sky", "", (own, others), tags)[1]
+        return network.ensure_group(Api("us-east-1"), wanted, (own, others))[1]
 
     assert ensure(HOME, OFFICE) == [f"SSH is open to {OFFICE}", f"SSH is open to {HOME}"]
     assert open_to(api) == {HOME, OFFICE}

@@ -91,7 +91,7 @@ def test_a_dry_run_changes_nothing(api: Cloud, tmp_path: Path) -> None:
     assert "100 workers: c6i.large" in done.stdout
     assert "spot, at most $0.09" in done.stdout
     assert "an hour, by prices of" in done.stdout
-    assert api.calls == ["GetCallerIdentity", "DescribeInstances"]
+    assert set(api.calls) == {"GetCallerIdentity", "DescribeInstances"}
     assert not (tmp_path / "home" / "sky").exists()
     done = fab("up", "--dry-run", "--provider=ec2", "--instance-type=x99.huge")
     assert "in all unknown an hour" in done.stdout
@@ -118,12 +118,15 @@ def test_fleets_of_one_name_and_two_owners(api: Cloud, tmp_path: Path) -> None:
         launched(fab, "worker-1", "--hosts=1", "--provider=ec2", ALLOW)
         assert len(api.alive()) == 2 * count
     other = Fab(tmp_path / "elsewhere", "sky", environment=fleets[0].environment)
-    assert f"was begun in {fleets[0].home / 'sky'}" in other("up", "--provider=ec2", ALLOW, code=1).stderr
+    refused = other("up", "--provider=ec2", ALLOW, code=2).stderr
+    assert f"begun in {fleets[0].home / 'sky'}" in refused
+    assert f"--take-over={(fleets[0].home / 'sky' / 'id').read_text().strip()}`" in refused
     assert len(api.alive()) == 4
     assert "was begun with region 'us-east-1'" in fleets[0]("up", "--region=eu-north-1", code=2).stderr
     for count, fab in enumerate(fleets, start=1):
         done = fab("down", AWS_REGION="eu-north-1", FANRUN_OWNER="")
         assert "hub, worker-1" in done.stderr
+        assert ("of ben, 2 hosts" in done.stderr) == (count == 1), "the other one's is told, and left alone"
         assert len(api.alive()) == 4 - 2 * count
     assert api.left("sky") == []
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -188,17 +187,3 @@ def test_an_image_reaches_the_hub_from_a_daemon_in_a_vm_too(fab: Fab, program: s
     fab.on("worker-1", f"docker pull --quiet {image.ref(hub, digest)}")
     assert program not in fab.on("hub", "docker image ls")
     assert "fanrun/image" not in docker("image", "ls")
-
-
-def test_hosts_whose_keys_were_lost_are_made_anew(other: Fab) -> None:
-    up = other.start("up", "--hosts=1")
-    wait_until(lambda: set(other.containers("status=running")) == {"hub", "worker-1"}, timeout=120)
-    up.kill()
-    up.communicate()
-    before = other.containers()
-    shutil.rmtree(other.home)
-    up = other.start("up", "--hosts=1")
-    wait_until(lambda: not set(before.values()) & set(other.containers().values()), timeout=120)
-    wait_until(lambda: set(other.containers("status=running")) == {"hub", "worker-1"}, timeout=120)
-    up.send_signal(signal.SIGINT)
-    assert "launched at" in up.communicate(timeout=30)[1]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -16,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provision.errors import FleetError, UsageError
-from provision.fleet import Fleet, Folder, Host, Image, control_folder, number, write_private
+from provision.fleet import Fleet, Folder, Host, Image, control_folder, number, ssh_config, write_private
 from tests.unit.samples import FLEET
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,6 +93,64 @@ def test_ctrl_c_while_a_private_file_is_renamed_is_no_other_error(
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_fleet_has_an_id_of_its_own_and_keeps_it(tmp_path: Path) -> None:
+    one, two = Folder(tmp_path / "a", "default"), Folder(tmp_path / "b", "default")
+    assert not one.ids
+    made = one.ensure_id()
+    assert re.fullmatch("[0-9a-f]{16}", made)
+    assert made == one.ensure_id() == one.id == Folder(tmp_path / "a", "default").id
+    assert two.ensure_id() != made
+    one.adopt(["old-2", "old-1"])
+    one.adopt(["old-1", made])
+    assert list(one.ids) == [made, "old-1", "old-2"]
+    assert mode(one.id_file) == 0o600
+
+
+def test_an_id_that_can_not_be_read_is_told(folder: Folder) -> None:
+    folder.id_file.mkdir()
+    with pytest.raises(FleetError, match="id can't be read"):
+        _ = folder.ids
+
+
+PROXY = "ssh -F {0}/ssh_config -o IdentityFile={0}/keys/id -W [plate]:22 ssh://gate"
+
+
+@pytest.mark.parametrize("home", [".fanrun", "fleets"])
+def test_a_moved_folder_works_as_before(tmp_path: Path, home: str) -> None:
+    old, new = tmp_path / "a b", tmp_path / "c %d"
+    root = old if home == ".fanrun" else old / home
+    folder = Folder(old / home, "default")
+    folder.create()
+    hosts = tuple(dataclasses.replace(host, proxy=PROXY.format(root)) for host in FLEET.hosts)
+    wishes = {"known_hosts": f"{root}/known_hosts", "ssh_config": "/etc/ssh/ssh_config", "host": "admin@10.0.0.5"}
+    folder.save(dataclasses.replace(FLEET, hosts=hosts, wishes=wishes))
+    assert str(old) not in folder.fleet_json.read_text()
+    old.rename(new)
+    moved, root = Folder(new / home, "default"), new if home == ".fanrun" else new / home
+    fleet = moved.load()
+    assert fleet.wishes == {**wishes, "known_hosts": f"{root}/known_hosts"}
+    assert fleet.hosts == tuple(dataclasses.replace(host, proxy=PROXY.format(root)) for host in FLEET.hosts)
+    assert moved.ssh_config.read_text() == ssh_config(moved, fleet)
+    before = moved.ssh_config.stat()
+    moved.load()
+    assert moved.ssh_config.stat() == before, "it is written once"
+
+
+@pytest.mark.parametrize("version", [3, 99, "3", None])
+def test_a_folder_of_a_newer_version_is_refused_in_one_line(folder: Folder, version: object) -> None:
+    folder.fleet_json.write_text(json.dumps({"version": version, "members": []}))
+    with pytest.raises(FleetError, match=f"written by a newer Fanrun .version {version}, this one knows 2.; update"):
+        folder.load()
+
+
+def test_a_folder_of_the_first_version_is_read(folder: Folder) -> None:
+    folder.fleet_json.write_text(json.dumps(GOOD))
+    outdated = [folder.outdated]
+    folder.save(folder.load())
+    assert [*outdated, folder.outdated] == [True, False]
+    assert folder.load() == Fleet("default", "local")
+
+
 GOOD = {"name": "default", "provider": "local", "hosts": [], "images": {}}
 
 
@@ -103,7 +163,8 @@ DAMAGED: list[dict[str, object]] = [
 @pytest.mark.parametrize(
     "text",
     ["", "{", "[]", "null", '"text"', "{}", "7", json.dumps(GOOD)[:-5], b"\xff\xfe",
-     *(json.dumps(GOOD | change) for change in DAMAGED)],
+     *(json.dumps(GOOD | change) for change in DAMAGED), '{"version": 2}',
+     *(json.dumps({"version": 2, "fleet": GOOD | change}) for change in DAMAGED)],
 )  # fmt: skip
 def test_a_damaged_fleet_json_is_a_fleet_error(folder: Folder, text: str | bytes) -> None:
     folder.fleet_json.write_bytes(text if isinstance(text, bytes) else text.encode())

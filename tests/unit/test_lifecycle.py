@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provision import build
+from provision.config import Wishes
+from provision.errors import UsageError
 from provision.fleet import Fleet, Folder, Host, Image, Role, number
-from provision.lifecycle import OWN, _InBackground, begin, change, current, disconnect
-from provision.providers.base import Found, State, Wanted
+from provision.lifecycle import (
+    OWN,
+    Ended,
+    _InBackground,
+    begin,
+    change,
+    current,
+    describe,
+    disconnect,
+    down,
+    plan,
+    refuse_others,
+    take_over,
+)
+from provision.providers.base import Found, OtherFleet, Provider, State, Wanted
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -57,10 +73,94 @@ def test_a_fleet_of_two() -> None:
 def test_a_fleet_begins_with_its_key_and_its_ca_and_keeps_them(folder: Folder) -> None:
     assert begin(folder, "local", None) == Fleet("default", "local")
     private = {path.name: path.read_bytes() for path in folder.path.iterdir()}
-    assert set(private) == {"key", "key.pub", "ca.key", "ca.crt", "fleet.json", "ssh_config"}
+    assert set(private) == {"id", "key", "key.pub", "ca.key", "ca.crt", "fleet.json", "ssh_config"}
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in folder.path.iterdir())
     assert begin(folder, "another", None) == Fleet("default", "local"), "the provider it began with stays"
     assert {path.name: path.read_bytes() for path in folder.path.iterdir()} == private
+
+
+class OneName(Provider):
+    """A provider that finds hosts of others, and has none of its own."""
+
+    name = "one-name"
+
+    def __init__(self, folder: Folder, there: list[OtherFleet], barring: str = "") -> None:
+        super().__init__(folder, Wishes())
+        self.there, self.barring = there, barring
+        self.everywhere = list[bool]()
+
+    def others(self, *, everywhere: bool = False) -> list[OtherFleet]:
+        self.everywhere.append(everywhere)
+        return self.there
+
+    def excludes(self, other: OtherFleet) -> bool:
+        return other.id == self.barring
+
+    def check(self) -> None:
+        """All is well."""
+
+    def find(self) -> list[Found]:
+        return []
+
+    def launch(self, wanted: object, say: object) -> list[Host]:
+        raise AssertionError("nothing may be launched")
+
+    def terminate(self, names: Sequence[str], say: object) -> None:
+        assert names == []
+
+    def clean(self, say: object) -> None:
+        """There is nothing."""
+
+
+THERE = OtherFleet("0123456789abcdef", "eve@lab", ("hub", "worker-1"), created=1000.0, folder="/lab/x", where="there")
+
+
+def test_another_fleet_is_described_by_id_owner_hosts_age_and_place() -> None:
+    assert describe(THERE, now=1000 + 3 * 3600) == (
+        "id 0123456789abcdef, of eve@lab, 2 hosts (hub, worker-1), made 3 h ago, there, begun in /lab/x"
+    )
+    many = OtherFleet("old-1", "", tuple(f"worker-{n}" for n in range(1, 6)), rest=("volume vol-1",))
+    assert describe(many) == "id old-1, of an unknown owner, 5 hosts, volume vol-1"
+    assert describe(OtherFleet("1", "e", ("hub",))) == "id 1, of e, 1 host (hub)"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(-5, "0 s"), (0, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "119 min"), (7200, "2 h"), (172800, "2 days")],
+)
+def test_an_age_in_words(seconds: float, words: str) -> None:
+    assert f"made {words} ago" in describe(THERE, now=1000 + seconds)
+
+
+def test_up_is_refused_where_another_fleet_of_the_name_stands_in_the_way(folder: Folder) -> None:
+    refuse_others(OneName(folder, [THERE]))
+    with pytest.raises(UsageError, match=r"of eve@lab, 2 hosts .*`fab up --take-over=0123456789abcdef` ends them"):
+        refuse_others(OneName(folder, [THERE], barring=THERE.id))
+    with pytest.raises(UsageError, match="--take-over"):
+        plan(OneName(folder, [THERE], barring=THERE.id), 2)
+
+
+def test_down_forgets_nothing_where_only_others_carry_the_name(folder: Folder) -> None:
+    begin(folder, "local", None)
+    provider = OneName(folder, [THERE])
+    assert down(folder, provider, lambda host, what: None) == Ended((), (THERE,))
+    assert provider.everywhere == [True], "where nothing was found it looks everywhere"
+    assert folder.exists()
+    assert down(folder, OneName(folder, []), lambda host, what: None) == Ended(())
+    assert not folder.path.exists()
+
+
+def test_down_without_a_folder_leaves_none(folder: Folder) -> None:
+    folder.remove()
+    assert down(folder, OneName(folder, [THERE]), lambda host, what: None).others == (THERE,)
+    assert not folder.path.exists()
+
+
+def test_there_must_be_something_to_take_over(folder: Folder) -> None:
+    begin(folder, "local", None)
+    with pytest.raises(UsageError, match="nothing of a fleet default has the id"):
+        take_over(folder, OneName(folder, []), lambda host, what: None)
+    assert folder.exists()
 
 
 @pytest.mark.parametrize(("first", "second"), [("key", "key.pub"), ("ca.key", "ca.crt")])

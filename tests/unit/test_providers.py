@@ -36,6 +36,7 @@ def test_an_unknown_provider_names_the_known_ones(folder: Folder, name: str) -> 
 
 
 HUB = Host("hub", "hub", "10.0.0.10", "10.0.0.10", "admin")
+BLUE = {"fleet": "blue", "id": "0123456789abcdef", "owner": "ada@lab", "folder": "/home/a b/.fanrun/blue"}
 OUTSIDE = Host("worker-1", "worker", "127.0.0.1", "10.0.0.11", "admin", 2201)
 NESTED = [
     "--cap-add=ALL", "--cap-drop=SYS_RESOURCE", "--security-opt=seccomp=unconfined",
@@ -44,9 +45,10 @@ NESTED = [
 
 
 def test_create_argv_of_a_host_with_an_address_of_its_own() -> None:
-    assert local.create_argv("blue", "/home/a b/.fanrun/blue", "net", HUB, privileged=False) == [
-        "docker", "create", "--name=fanrun-blue-26c0f250-hub", "--hostname=hub",
-        "--label=fanrun.fleet=blue", "--label=fanrun.folder=/home/a b/.fanrun/blue", "--label=fanrun.name=hub",
+    assert local.create_argv(BLUE, "net", HUB, privileged=False) == [
+        "docker", "create", "--name=fanrun-blue-01234567-hub", "--hostname=hub",
+        "--label=fanrun.fleet=blue", "--label=fanrun.id=0123456789abcdef", "--label=fanrun.owner=ada@lab",
+        "--label=fanrun.folder=/home/a b/.fanrun/blue", "--label=fanrun.name=hub",
         "--label=fanrun.role=hub", "--label=fanrun.address=10.0.0.10", "--label=fanrun.port=22",
         "--label=fanrun.inner=10.0.0.10", "--network=net", "--ip=10.0.0.10",
         "--tmpfs=/run:exec", "--volume=/var/lib/docker", *NESTED,
@@ -55,7 +57,7 @@ def test_create_argv_of_a_host_with_an_address_of_its_own() -> None:
 
 
 def test_create_argv_of_a_host_behind_a_port() -> None:
-    argv = local.create_argv("blue", "/f", "net", OUTSIDE, privileged=True)
+    argv = local.create_argv(BLUE, "net", OUTSIDE, privileged=True)
     assert "--publish=127.0.0.1:2201:22" in argv, "the client alone reaches it"
     assert "--ip=10.0.0.11" in argv
     assert "--label=fanrun.port=2201" in argv
@@ -63,9 +65,25 @@ def test_create_argv_of_a_host_behind_a_port() -> None:
     assert not set(NESTED) & set(argv)
 
 
-def test_two_folders_have_containers_of_their_own() -> None:
-    assert local.container("/a", "default", "hub") != local.container("/b", "default", "hub")
-    assert local.container("/a", "default", "hub").startswith("fanrun-default-")
+def test_two_fleets_of_a_name_have_containers_of_their_own() -> None:
+    assert local.resource("default", "0123456789abcdef", "hub") == "fanrun-default-01234567-hub"
+    assert local.resource("default", "1123456789abcdef", "hub") == "fanrun-default-11234567-hub"
+
+
+def another(place: Path, fleet_id: str) -> base.OtherFleet:
+    return base.OtherFleet(fleet_id, "", ("hub",), folder=str(place))
+
+
+def test_a_fleet_of_another_checkout_that_is_still_there_is_no_hindrance(tmp_path: Path) -> None:
+    here, there = Folder(tmp_path / "a", "blue"), Folder(tmp_path / "b", "blue")
+    provider = local.LocalProvider(here, base.NO_WISHES)
+    assert provider.excludes(another(there.path, there.ensure_id())) is False
+    assert provider.excludes(another(there.path, "another")), "the folder there knows nothing of it"
+    assert provider.excludes(another(here.path, "another")), "this very folder was made anew"
+    assert provider.excludes(another(tmp_path / "gone" / "blue", "another"))
+    assert provider.excludes(another(there.path, "old-0")), "it has no fleet"
+    there.fleet_json.write_text("{}")
+    assert provider.excludes(another(there.path, "old-0")) is False, "a fleet of an older version"
 
 
 @pytest.mark.parametrize(
@@ -73,7 +91,7 @@ def test_two_folders_have_containers_of_their_own() -> None:
     [("running", "running"), ("created", "broken"), ("dead", "broken"), ("exited", "stopped"), ("paused", "stopped")],
 )
 def test_a_host_is_read_back_from_its_labels(status: str, state: base.State) -> None:
-    argv = local.create_argv("blue", "/f", "net", OUTSIDE, privileged=False)
+    argv = local.create_argv(BLUE, "net", OUTSIDE, privileged=False)
     labels = dict(part.removeprefix("--label=").split("=", 1) for part in argv if part.startswith("--label="))
     found = local._found({"Config": {"Labels": labels}, "State": {"Status": status}})
     assert found == base.Found(OUTSIDE, state)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import platform
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from provision.belongings import Look, parse
 from provision.config import Wishes
 from provision.errors import UsageError
-from provision.fleet import Folder
+from provision.fleet import VERSION, Folder, old_id
 from provision.providers.base import Wanted
 from provision.providers.static import StaticProvider
 
@@ -79,9 +81,21 @@ def test_a_machine_of_another_architecture_is_refused(
     )
 
 
+def test_a_machine_of_another_fleet_or_a_newer_version_is_refused(folder: Folder, config: str) -> None:
+    one, mine = provider(folder, config, "a@10.0.0.1"), folder.ensure_id()
+    look = Look("debian 13", platform.machine(), sudo=True, fleet="default", owner="eve", id="0123")
+    assert "belongs to fleet default of eve" in one._problem(look)
+    assert "--take-over=0123`" in one._problem(look)
+    assert one._problem(dataclasses.replace(look, id=mine, version=VERSION)) == ""
+    assert "was set up by a newer Fanrun (version 3" in one._problem(dataclasses.replace(look, id=mine, version=3))
+
+
 def test_a_look_is_read_between_what_a_login_prints() -> None:
     said = "Welcome to plate!\nos none\nfanrun: os debian 13\nfanrun: machine x86_64\nfanrun: sudo yes\n"
     assert parse(said) == Look("debian 13", "x86_64", sudo=True)
     mark = "fanrun: fleet sea\nfanrun: owner eve@laptop\nfanrun: roles hub worker\nfanrun: key ssh-ed25519 AAAA x\n"
-    assert parse(said + mark) == Look("debian 13", "x86_64", True, "sea", "eve@laptop", ("hub", "worker"))
+    known = Look("debian 13", "x86_64", True, "sea", "eve@laptop", ("hub", "worker"), id=old_id("ssh-ed25519 AAAA x"))
+    assert parse(said + mark) == known
+    newer = "fanrun: id 0123\nfanrun: version 7\n"
+    assert parse(said + mark + newer) == dataclasses.replace(known, id="0123", version=7)
     assert parse("") == Look("", "", sudo=False)

@@ -1,0 +1,1 @@
+"""Steps that set up a host, each one repeatable."""

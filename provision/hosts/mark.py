@@ -1,0 +1,38 @@
+"""The mark on a host: whose it is, and which version of Fanrun set it up."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from provision.belongings import MARK
+from provision.errors import HostError
+from provision.fleet import VERSION, Folder
+from provision.remote import Remote
+
+SCRIPT = resources.files("provision.hosts").joinpath("files/mark.sh").read_text("utf-8")
+
+
+def read_mark(text: str) -> dict[str, str]:
+    """Return the lines of a mark, "name value" each, by their names."""
+    return dict(line.partition(" ")[::2] for line in text.splitlines())
+
+
+def check_mark_host(remote: Remote, folder: Folder) -> None:
+    """Raise HostError for a host of another fleet, or of a newer version of Fanrun; changes nothing."""
+    found = read_mark(remote.run(["cat", MARK], check=False).stdout)
+    version = found.get("version", "")
+    if version.isdigit() and int(version) > VERSION:
+        raise HostError(
+            f"was set up by a newer Fanrun (version {version}, this one knows {VERSION}); update this Fanrun",
+            host=remote.host.name,
+        )
+    if found.get("id", folder.id) not in folder.ids:
+        raise HostError(
+            f"belongs to another fleet (id {found['id']}); `fab down --take-over={found['id']}` ends it",
+            host=remote.host.name,
+        )
+
+
+def ensure_mark_host(remote: Remote, folder: Folder) -> None:
+    """Note on a host that is set up whose it is, and by which version."""
+    remote.run(["sh", "-c", SCRIPT, "sh", MARK, folder.name, folder.id, str(VERSION)])

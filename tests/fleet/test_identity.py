@@ -1,0 +1,236 @@
+"""Whose hosts are whose: a fleet is known by its id, wherever its folder is, and by whatever version it was made."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from provision import ca
+from provision.config import Wishes
+from provision.fleet import Fleet, Folder, Host, write_private
+from provision.providers import local
+from provision.providers.base import Wanted
+from provision.providers.local import LocalProvider
+from tests.fleet.harness import Fab, docker, tree
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def name() -> Iterator[str]:
+    """The name of a fleet; nothing that carries it is left after the test."""
+    name = f"ids-{os.getpid()}"
+    yield name
+    left = docker("ps", "--all", "--quiet", f"--filter=label=fanrun.fleet={name}").split()
+    if left:
+        docker("rm", "--force", "--volumes", *left)
+    for network in docker("network", "ls", "--format={{.Name}}", f"--filter=name=fanrun-{name}-").split():
+        docker("network", "rm", network)
+    assert left == []
+
+
+def hosts(fleet: str) -> set[str]:
+    """The ids of all containers that carry a fleet's name."""
+    return set(docker("ps", "--all", "--quiet", "--no-trunc", f"--filter=label=fanrun.fleet={fleet}").split())
+
+
+def launched(fab: Fab) -> set[str]:
+    """Let `fab up` launch a hub and a worker, and kill it then; returns the new containers."""
+    before = hosts(fab.fleet)
+    up = fab.start("up", "--hosts=1")
+    wait_until(lambda: len(fab.containers("status=running")) == 2, timeout=120)
+    wait_until(lambda: (fab.home / fab.fleet / "ssh_config").exists())
+    wait_until(lambda: "worker-1" in (fab.home / fab.fleet / "ssh_config").read_text())
+    up.kill()
+    up.communicate()
+    return hosts(fab.fleet) - before
+
+
+def test_a_checkout_that_was_moved_keeps_its_fleet(name: str, src: Path, tmp_path: Path) -> None:
+    old, new = tmp_path / "old" / ".fanrun", tmp_path / "new" / ".fanrun"
+    Fab(old, name)("up", "--hosts=1")
+    before = hosts(name)
+    old.parent.rename(new.parent)
+    moved = Fab(new, name)
+    moved("run", "--src", str(src), "--dst", str(tmp_path / "dst"))
+    assert len(tree(tmp_path / "dst")) == 12
+    assert all(row["reachable"] for row in moved.status().values())
+    assert "nothing to change" in moved("up").stderr
+    assert hosts(name) == before
+    mark = f"fleet {name}\nid {(new / name / 'id').read_text()}version 2\n"
+    assert all(docker("exec", host, "cat", "/var/lib/fanrun/fleet") == mark for host in before)
+    assert "hub, worker-1" in moved("down").stderr
+    assert hosts(name) == set()
+
+
+def test_two_jobs_without_a_shared_folder_do_not_end_each_others_hosts(name: str, tmp_path: Path) -> None:
+    """The second one has the same path, as in a container of its own."""
+    first = Fab(tmp_path / "home", name)
+    theirs = launched(first)
+    kept = first.home.rename(tmp_path / "elsewhere")
+    identity = (kept / name / "id").read_text().strip()
+    second = Fab(tmp_path / "home", name)
+    for task in (["up", "--hosts=1"], ["up", "--hosts=1", "--dry-run"]):
+        told = second(*task, code=2).stderr
+        assert re.search(rf"id {identity}, of \S+@\S+, 2 hosts \(hub, worker-1\), made \d+ s ago, .* begun in", told)
+        assert f"`fab up --take-over={identity}`" in told
+    told = second("down", code=1).stderr
+    assert re.search(rf"left alone: id {identity}, of \S+, 2 hosts", told)
+    assert f"`fab down --provider=local --fleet={name} --take-over={identity}` ends it" in told
+    assert not second.home.exists() or not list(second.home.iterdir())
+    assert hosts(name) == theirs
+
+    assert "has the id 0000" in second("down", "--take-over=0000", code=2).stderr
+    assert hosts(name) == theirs
+    done = second("down", f"--take-over={identity}")
+    assert "hub, worker-1" in done.stderr
+    assert hosts(name) == set()
+    assert "there were no hosts in the Docker of this machine" in second("down").stderr
+
+
+def test_up_takes_over_what_it_is_told_to(name: str, tmp_path: Path) -> None:
+    fab = Fab(tmp_path / "home", name)
+    theirs = launched(fab)
+    identity = (fab.home / name / "id").read_text().strip()
+    shutil.rmtree(fab.home)
+    up = fab.start("up", "--hosts=1", f"--take-over={identity}")
+    wait_until(lambda: not theirs & hosts(name) and len(fab.containers("status=running")) == 2, timeout=120)
+    up.kill()
+    up.communicate()
+    assert (fab.home / name / "id").read_text().strip() != identity
+    assert "hub, worker-1" in fab("down").stderr
+
+
+def test_fleets_of_one_name_from_two_checkouts_live_side_by_side(name: str, tmp_path: Path) -> None:
+    one, two = Fab(tmp_path / "one", name), Fab(tmp_path / "two", name)
+    ones, twos = launched(one), launched(two)
+    assert hosts(name) == ones | twos
+    assert len(ones) == len(twos) == 2
+    told = one("down").stderr
+    assert "left alone" in told
+    assert "hub, worker-1" in told
+    assert hosts(name) == twos
+    assert "left alone" in one("down", code=1).stderr
+    assert hosts(name) == twos
+    two("down")
+    assert hosts(name) == set()
+
+
+def old_fleet(home: Path, name: str) -> Folder:
+    """A hub and a worker, and the folder that knows them, as the version before fleets had ids made them."""
+    folder = Folder(home, name)
+    folder.create()
+    private, public = ca.ssh_key()
+    write_private(folder.key, private.encode())
+    write_private(folder.key.with_suffix(".pub"), f"{public} fanrun-{name}\n".encode())
+    for path, text in zip((folder.ca_key, folder.ca_cert), ca.authority(name), strict=True):
+        write_private(path, text.encode())
+    provider = LocalProvider(folder, Wishes())
+    provider._ensure_image(lambda host, what: None)
+    old = f"fanrun-{name}-{hashlib.sha256(str(folder.path).encode()).hexdigest()[:8]}"
+    docker("network", "create", f"{old}-draft")
+    subnet = provider._subnet(f"{old}-draft")
+    docker("network", "rm", f"{old}-draft")
+    docker("network", "create", f"--subnet={subnet}", f"{old}-net")
+    made = [
+        create_as_before(folder, f"{old}-{host.name}", f"{old}-net", host)
+        for host in (
+            Host(item.name, item.role, address, address, local.USER)
+            for item, address in zip(
+                (Wanted("hub", "hub"), Wanted("worker-1", "worker")), (str(subnet[10]), str(subnet[11])), strict=True
+            )
+        )
+    ]
+    folder.save(Fleet(name, "local", tuple(made), size=1))
+    data = json.loads(folder.fleet_json.read_text())["fleet"]
+    folder.fleet_json.write_text(json.dumps(data))
+    assert {path.name for path in folder.path.iterdir()} == {
+        "key", "key.pub", "ca.key", "ca.crt", "fleet.json", "ssh_config", "known_hosts",
+    }  # fmt: skip
+    return folder
+
+
+def create_as_before(folder: Folder, container: str, network: str, host: Host) -> Host:
+    """Start a host whose labels know of no id."""
+    labels = {"fleet": folder.name, "folder": str(folder.path), "name": host.name, "role": host.role,
+              "address": host.address, "port": "22", "inner": host.inner}  # fmt: skip
+    docker(
+        "create", f"--name={container}", f"--hostname={host.name}",
+        *(f"--label=fanrun.{key}={value}" for key, value in labels.items()),
+        f"--network={network}", f"--ip={host.inner}", "--tmpfs=/run:exec", "--volume=/var/lib/docker",
+        *local.NESTED, *local.CGROUP, local.IMAGE,
+    )  # fmt: skip
+    private, public = ca.ssh_key()
+    files = {
+        "etc/ssh/ssh_host_ed25519_key": (private, 0o600),
+        local.AUTHORIZED_KEYS.lstrip("/"): (folder.key.with_suffix(".pub").read_text(), 0o644),
+    }
+    LocalProvider(folder, Wishes())._docker("cp", "-", f"{container}:/", stdin=local._tar(files))
+    docker("start", container)
+    folder.pin(host.address, host.port, public)
+    return dataclasses.replace(host)
+
+
+def test_a_fleet_of_an_older_version_is_read_repaired_and_ended(name: str, src: Path, tmp_path: Path) -> None:
+    old_fleet(tmp_path / "old", name)
+    before = hosts(name)
+    fab = Fab(tmp_path / "new", name)
+    (tmp_path / "old").rename(fab.home)
+    wait_until(lambda: all(row["reachable"] for row in fab.status(code=None).values()))
+    fab("up", "--hosts=2")
+    assert before < hosts(name), "what was there is kept"
+    assert "nothing to change" in fab("up").stderr
+    fab("run", "--src", str(src), "--dst", str(tmp_path / "dst"))
+    assert len(tree(tmp_path / "dst")) == 12
+    assert "hub, worker-1, worker-2" in fab("down").stderr
+    assert hosts(name) == set()
+
+
+def test_a_fleet_of_an_older_version_is_ended_as_it_is(name: str, tmp_path: Path) -> None:
+    """By the folder that has its keys, and by no other."""
+    old_fleet(tmp_path / "old", name)
+    before = hosts(name)
+    stranger = Fab(tmp_path / "other", name)
+    told = stranger("down", code=1).stderr
+    identity = re.search(r"--take-over=(old-[0-9a-f]{12})", told)
+    assert identity
+    assert hosts(name) == before
+    old_fleet_moved = Fab(tmp_path / "new", name)
+    (tmp_path / "old").rename(old_fleet_moved.home)
+    assert "hub, worker-1" in old_fleet_moved("down").stderr
+    assert hosts(name) == set()
+
+    old_fleet(tmp_path / "old", name)
+    shutil.rmtree(tmp_path / "old")
+    assert "hub, worker-1" in stranger("down", f"--take-over={identity[1]}").stderr
+    assert hosts(name) == set()
+
+
+def test_a_folder_or_a_host_of_a_newer_version_is_refused(fab: Fab) -> None:
+    path = fab.home / fab.fleet / "fleet.json"
+    text = path.read_text()
+    path.write_text(text.replace('"version": 2', '"version": 3'))
+    try:
+        for task in (["status"], ["up"], ["deploy"], ["down"], ["exec", "--command=true"]):
+            told = fab(*task, code=2).stderr
+            assert "was written by a newer Fanrun (version 3, this one knows 2); update this Fanrun" in told
+    finally:
+        path.write_text(text)
+    fab.on("worker-1", "sed -i 's/^version 2/version 3/' /var/lib/fanrun/fleet")
+    try:
+        assert "worker-1: was set up by a newer Fanrun (version 3" in fab("up", code=1).stderr
+    finally:
+        fab.on("worker-1", "sed -i 's/^version 3/version 2/' /var/lib/fanrun/fleet")
+    fab.on("worker-1", "sed -i 's/^id /id f/' /var/lib/fanrun/fleet")
+    try:
+        assert "worker-1: belongs to another fleet (id f" in fab("up", code=1).stderr
+    finally:
+        fab.on("worker-1", "sed -i 's/^id f/id /' /var/lib/fanrun/fleet")
+    assert "nothing to change" in fab("up").stderr
