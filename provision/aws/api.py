@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
 import time
@@ -90,14 +91,13 @@ class Api:
 
     def __init__(self, region: str, profile: str = "") -> None:
         """Raises UsageError when no region or profile can be meant; calls nothing."""
-        self._profile = profile
         try:
             # boto3 knows AWS_DEFAULT_REGION; Amazon's other tools prefer AWS_REGION.
             session = boto3.session.Session(
                 region_name=region or os.environ.get("AWS_REGION") or None, profile_name=profile or None
             )
-            self._client = session.client("ec2", config=CONFIG)
-            self._client.meta.events.register_first("needs-retry.ec2", _final)
+            self._session = session
+            self._connect(session.region_name)
             self._first = session.client("sts", config=FIRST)
         except (ProfileNotFound, ConfigNotFound) as error:
             raise UsageError(f"{error}; `aws configure list-profiles` shows the ones there are") from error
@@ -105,6 +105,10 @@ class Api:
             raise UsageError("no region is named; give --region, or set AWS_REGION") from error
         except (BotoCoreError, ValueError) as error:
             raise UsageError(f"AWS can't be used: {error}") from error
+
+    def _connect(self, region: str | None) -> None:
+        self._client = self._session.client("ec2", region, config=CONFIG)
+        self._client.meta.events.register_first("needs-retry.ec2", _final)
         self.region: str = self._client.meta.region_name
 
     @functools.cached_property
@@ -114,8 +118,8 @@ class Api:
 
     def in_region(self, region: str) -> Api:
         """Return the same account's API of another region."""
-        other = Api(region, self._profile)
-        other.account = self.account
+        other = copy.copy(self)
+        other._connect(region)
         return other
 
     def call(self, action: str, **arguments: object) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from provision.aws import instance
@@ -12,6 +12,9 @@ from provision.fleet import number
 from provision.providers.base import OtherFleet
 from provision.remote import fan_out
 
+Thing = dict[str, Any]
+NAMES = {"volume": "VolumeId", "security group": "GroupName", "key pair": "KeyName"}
+"""The kinds of things besides instances, and what their descriptions call their names."""
 ALIVE = ["pending", "running", "stopping", "stopped"]
 
 
@@ -21,45 +24,66 @@ def regions(api: Api) -> list[Api]:
     return [api if name == api.region else api.in_region(name) for name in names]
 
 
-def find(apis: Sequence[Api], fleet: str, ids: Sequence[str], *, volumes: bool) -> list[OtherFleet]:
-    """Return what carries the fleet's name in these regions and none of its ids; `volumes`: also what has no host.
+def find(apis: Sequence[Api], fleet: str, ids: Sequence[str]) -> list[OtherFleet]:
+    """Return what carries the fleet's name in these regions and none of its ids, hosts or not.
 
     Raises HostsFailed naming each region that could not be looked at.
     """
     by_region = {api.region: api for api in apis}
-    found, errors = fan_out(by_region, lambda region: _in_region(by_region[region], fleet, ids, volumes=volumes))
+    found, errors = fan_out(by_region, lambda region: _in_region(by_region[region], fleet, ids))
     if errors:
         raise HostsFailed({f"region {region}": error for region, error in errors.items()})
     return [other for region in sorted(found) for other in found[region]]
 
 
-def _in_region(api: Api, fleet: str, ids: Sequence[str], *, volumes: bool) -> list[OtherFleet]:
+def hosts(api: Api, instances: Sequence[Thing], ids: Sequence[str]) -> list[OtherFleet]:
+    """Return the other fleets that these instances, which carry the fleet's name, belong to."""
+    return [_other(api, each, {"instance": items}) for each, items in sorted(_by_id(instances, ids).items())]
+
+
+def _in_region(api: Api, fleet: str, ids: Sequence[str]) -> list[OtherFleet]:
+    # One call tells that nothing is there, which is so in almost all regions.
+    tagged = [{"Name": "key", "Values": ["fanrun:fleet"]}, {"Name": "value", "Values": [fleet]}]
+    if not api.all("describe_tags", "Tags", Filters=tagged):
+        return []
     filters = instance.of_name(fleet)
     alive = [*filters, {"Name": "instance-state-name", "Values": ALIVE}]
-    listed = api.all("describe_instances", "Reservations", Filters=alive)
-    hosts = _by_id([item for reservation in listed for item in reservation["Instances"]], ids)
-    disks = _by_id(api.all("describe_volumes", "Volumes", Filters=filters), ids) if volumes else {}
-    where = f"in region {api.region} of AWS account {api.account}"
-    options = ("--provider=ec2", f"--region={api.region}")
-    return [_other(each, hosts.get(each, []), disks.get(each, []), where, options) for each in sorted({*hosts, *disks})]
+    reservations = api.all("describe_instances", "Reservations", Filters=alive)
+    kinds = {
+        "instance": [item for each in reservations for item in each["Instances"]],
+        "volume": api.all("describe_volumes", "Volumes", Filters=filters),
+        "security group": api.all("describe_security_groups", "SecurityGroups", Filters=filters),
+        "key pair": api.all("describe_key_pairs", "KeyPairs", Filters=filters),
+    }
+    things = {kind: _by_id(items, ids) for kind, items in kinds.items()}
+    return [
+        _other(api, each, {kind: found.get(each, []) for kind, found in things.items()})
+        for each in sorted({each for found in things.values() for each in found})
+    ]
 
 
-def _by_id(items: Sequence[dict[str, Any]], ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
+def _by_id(items: Iterable[Thing], ids: Sequence[str]) -> dict[str, list[Thing]]:
+    found: dict[str, list[Thing]] = {}
     for item in items:
         if (each := instance.fleet_id(item)) not in ids:
             found.setdefault(each, []).append(item)
     return found
 
 
-def _other(
-    fleet_id: str, hosts: Sequence[Mapping[str, Any]], disks: Sequence[Mapping[str, Any]], where: str,
-    options: tuple[str, ...],
-) -> OtherFleet:  # fmt: skip
-    told = instance.tags([*hosts, *disks][0])
-    begun = [item["LaunchTime"].timestamp() for item in hosts] or [item["CreateTime"].timestamp() for item in disks]
-    spare = [disk["VolumeId"] for disk in disks if not disk.get("Attachments")]
+def _other(api: Api, fleet_id: str, kinds: Mapping[str, Sequence[Thing]]) -> OtherFleet:
+    """Describe a fleet by its things, {kind: descriptions}; what goes with its hosts is not named."""
+    instances = kinds["instance"]
+    told = instance.tags(next(item for items in kinds.values() for item in items))
+    rest = [
+        f"{kind} {item[NAMES[kind]]}"
+        for kind, items in kinds.items()
+        for item in items
+        if kind in NAMES and not (instances if kind != "volume" else item.get("Attachments"))
+    ]
+    begun = [item["LaunchTime"].timestamp() for item in instances]
+    begun += [item["CreateTime"].timestamp() for item in kinds.get("volume", [])]
     return OtherFleet(
-        fleet_id, told.get("owner", ""), tuple(sorted(map(instance.name, hosts), key=number)),
-        tuple(f"volume {name}" for name in sorted(spare)), min(begun), told.get("folder", ""), where, options,
+        fleet_id, told.get("owner", ""), tuple(sorted(map(instance.name, instances), key=number)), tuple(rest),
+        min(begun, default=None), told.get("folder", ""), f"in region {api.region} of AWS account {api.account}",
+        ("--provider=ec2", f"--region={api.region}"),
     )  # fmt: skip

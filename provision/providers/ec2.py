@@ -93,8 +93,9 @@ class Ec2Provider(Provider):
         return sorted({instance.fleet_id(item) for item in old})
 
     def others(self, *, everywhere: bool = False) -> list[OtherFleet]:
-        regions = namesakes.regions(self._api) if everywhere else [self._api]
-        return namesakes.find(regions, self.folder.name, self.ids, volumes=everywhere)
+        if everywhere:
+            return namesakes.find(namesakes.regions(self._api), self.folder.name, self.ids)
+        return namesakes.hosts(self._api, self._named(), self.ids)
 
     def excludes(self, other: OtherFleet) -> bool:
         """Whoever has lost a folder, or works from another machine, would pay for two fleets; others pay themselves."""

@@ -44,7 +44,7 @@ def test_a_permission_that_is_missing_is_named(api: Cloud, fab: Fab, action: str
 
 @pytest.mark.parametrize("number", range(1, 19))
 def test_killed_after_any_call(api: Cloud, fab: Fab, number: int) -> None:
-    """Up to the second launch, the last call but those that wait; the folder is lost as well: tags find all."""
+    """Up to the second launch, the last call but those that wait; the folder is lost as well: tags tell all."""
     process = fab.start(*UP)
     calls = Counter[str]()
 
@@ -57,8 +57,14 @@ def test_killed_after_any_call(api: Cloud, fab: Fab, number: int) -> None:
     process.communicate()
     assert calls.total() > number
     api.before = lambda called, arguments: None
+    known = fab.home / "sky" / "id"
+    identity = known.read_text().strip() if known.exists() else ""
     fab.home.rename(fab.home.with_name("lost"))
-    fab("down", "--provider=ec2")
+    something = bool(api.left("sky"))
+    told = fab("down", "--provider=ec2", code=int(something)).stderr
+    if something:
+        assert f"--take-over={identity}`" in told
+        fab("down", "--provider=ec2", f"--take-over={identity}")
     assert api.left("sky") == []
 
 

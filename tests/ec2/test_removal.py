@@ -53,7 +53,7 @@ def spare_volume(api: Cloud) -> None:
     """One that did not go with its instance."""
     volume = api.backend.create_volume(size=8, zone_name="us-east-1a")
     tags = {tag["key"]: tag["value"] for each in api.alive().values() for tag in each.get_tags()}
-    volume.add_tags({key: value for key, value in tags.items() if key in ("fanrun:fleet", "fanrun:owner")})
+    volume.add_tags({key: tags[key] for key in ("fanrun:fleet", "fanrun:id", "fanrun:owner", "fanrun:folder")})
 
 
 @pytest.mark.parametrize(
