@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import subprocess
@@ -88,7 +89,7 @@ def test_taken_worked_with_and_given_back(three: Machines, fab: Fab, tmp_path: P
 
 
 def test_behind_a_jump_host_and_found_without_the_folder(three: Machines, fab: Fab, tmp_path: Path, src: Path) -> None:
-    """The machine's name is known behind the jump host alone."""
+    """The machine's name is known behind the jump host alone; who has lost the folder names the fleet's id."""
     config = tmp_path / "config"
     config.write_text(
         f"Host plate\n  HostName three\n  User admin\n  ProxyJump gate\n"
@@ -101,8 +102,14 @@ def test_behind_a_jump_host_and_found_without_the_folder(three: Machines, fab: F
     fab("run", "--src", str(src), "--dst", str(tmp_path / "dst"))
     assert len(tree(tmp_path / "dst")) == 12
 
+    known = (fab.home / "theirs" / "id").read_text().strip()
     subprocess.run(["rm", "-r", str(fab.home)], check=True)
-    assert "hub, worker-1" in fab("down", "--provider=static", *options).stderr
+    told = fab("down", "--provider=static", *options, code=1).stderr
+    assert f"left alone: id {known}, of " in told
+    assert f"`fab down --provider=static --host=plate --fleet=theirs --take-over={known}` ends it" in told
+    assert "fanrun" in three.on("three", "cat /home/admin/.ssh/authorized_keys")
+    assert f"--take-over={known}`" in fab("up", "--provider=static", *options, code=2).stderr
+    assert "hub, worker-1" in fab("down", "--provider=static", *options, f"--take-over={known}").stderr
     assert {path for path in three.files("three") ^ before if not path.startswith("/run/")} <= BY_SUDO
     assert "fanrun" not in three.on("three", "cat /home/admin/.ssh/authorized_keys")
 
@@ -123,13 +130,14 @@ def test_what_can_not_be_taken_is_named_before_a_step_is_taken(three: Machines, 
 
 
 def test_a_mark_that_another_has_just_made_is_respected(three: Machines) -> None:
-    mark = "fleet sea\nowner eve@elsewhere\nroles worker\n"
+    mark = "fleet sea\nowner eve@elsewhere\nroles worker\nid 0123\n"
     three.put("two", "var/lib/fanrun/fleet", mark, 0o600)
     keys = three.on("two", "cat /home/admin/.ssh/authorized_keys")
-    argv = ["docker", "exec", "-i", "--user=admin", f"{three.network}-two", "sh", "-s", "--", "sky", "ada", "worker"]
+    argv = ["docker", "exec", "-i", "--user=admin", f"{three.network}-two", "sh", "-s", "--", "sea", "ada", "worker"]
+    argv += ["ssh-ed25519 BBBB", "4567 89ab"]
     try:
-        done = subprocess.run([*argv, "ssh-ed25519 AAAA"], input=CLAIM, capture_output=True, text=True, check=False)
-        assert (done.returncode, "belongs to fleet sea of eve@elsewhere" in done.stderr) == (1, True)
+        done = subprocess.run(argv, input=CLAIM, capture_output=True, text=True, check=False)
+        assert (done.returncode, "belongs to fleet sea of eve@elsewhere, id 0123" in done.stderr) == (1, True)
         assert three.on("two", "cat /var/lib/fanrun/fleet") == mark
         assert three.on("two", "cat /home/admin/.ssh/authorized_keys") == keys
     finally:
@@ -178,8 +186,32 @@ def test_one_that_is_away_when_it_is_left_out_is_remembered(three: Machines, fab
     assert three.on("two", "ls -d /var/lib/fanrun 2>/dev/null || :") == ""
 
 
+def test_a_machine_of_an_older_version_is_repaired_and_given_back(three: Machines, fab: Fab) -> None:
+    """Neither its mark nor the folder has an id; the folder has its key."""
+
+    def make_old() -> None:
+        three.on("three", "sed -i -e '/^id /d' -e '/^version /d' /var/lib/fanrun/fleet")
+        folder = fab.home / "theirs"
+        (folder / "id").unlink()
+        (folder / "fleet.json").write_text(json.dumps(json.loads((folder / "fleet.json").read_text())["fleet"]))
+
+    before = three.files("three")
+    fab("up", *three.options("three"))
+    make_old()
+    stranger = Fab(fab.home.with_name("stranger"), "theirs")
+    assert "left alone: id old-" in stranger("down", *three.options("three"), code=1).stderr
+    fab("up")
+    assert f"id {(fab.home / 'theirs' / 'id').read_text().split()[0]}\n" in three.on(
+        "three", "cat /var/lib/fanrun/fleet"
+    )
+    assert "nothing to change" in fab("up").stderr
+    make_old()
+    assert "hub, worker-1" in fab("down").stderr
+    assert {path for path in three.files("three") ^ before if not path.startswith("/run/")} <= BY_SUDO
+
+
 def test_somebody_elses_machine_is_left_alone(three: Machines, fab: Fab) -> None:
-    mark = "fleet sea\nowner eve@elsewhere\nroles worker\n"
+    mark = "fleet sea\nowner eve@elsewhere\nroles worker\nkey ssh-ed25519 AAAA sea\n"
     three.put("two", "var/lib/fanrun/fleet", mark, 0o600)
     try:
         told = fab("up", *three.options("two"), code=1).stderr
