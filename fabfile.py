@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import shlex
 import signal
@@ -11,6 +12,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
+
+# Fabric puts this folder first in sys.path. Libraries come before it, so that no file here takes the place of one. Our
+# own packages are imported before that, so that no library takes the place of one of them.
+ROOT = Path(__file__).resolve().parent
+for package in ("fanout", "provision", "service"):
+    importlib.import_module(package)
+sys.path.sort(key=lambda folder: folder == str(ROOT))
 
 from fabric import Connection, task
 from loguru import logger
@@ -27,7 +35,6 @@ from provision.progress import Board
 from provision.providers import base as providers
 from service import fleet as services
 
-ROOT = Path(__file__).resolve().parent
 FLEET = "the fleet's name (default: default)"
 LEAST_MEMORY = 6 * 1024**2  # Docker's own
 TAKE_OVER = "end the hosts with this id, that another folder made or one that was lost"

@@ -102,8 +102,8 @@ def up(
         build.ensure_client_docker()
         _adopt(folder, provider)
         refuse_others(provider)
-        fleet = begin(folder, provider.name, provider.workers(workers), {**wishes, **provider.settled()})
         source = build.source_hash(root)
+        fleet = begin(folder, provider.name, provider.workers(workers), {**wishes, **provider.settled()})
         # Building takes the client's time, launching and setting up the hosts': so both at once.
         built = _InBackground(lambda: build.build(root, f"fanrun/process:{folder.name}", log=lambda _: None))
         fleet, launched = _match(folder, fleet, provider, note)

@@ -62,6 +62,14 @@ def decide(header: Header, wish: Operations) -> Decision:
     return Decision(target is not None, wish.grayscale, size, target or size, reason)
 
 
+def operations(settings: Api) -> Operations:
+    """Return what every image is to become."""
+    width, height = settings.size
+    return Operations(
+        width=width, height=height, how=settings.how, margin=settings.margin, grayscale=settings.grayscale
+    )
+
+
 @dataclass
 class Clock:
     """Measures the stages of a call; `others` is what the processor tells of its own."""
@@ -85,7 +93,7 @@ class Servicer(pb_grpc.ImageScalerServicer):
     """imagescaler.ImageScaler."""
 
     def __init__(self, settings: Api, replicas: Replicas) -> None:
-        self.settings, self.wish, self.replicas = settings, settings.wish, replicas
+        self.settings, self.wish, self.replicas = settings, operations(settings), replicas
         self.fetcher = Fetcher(settings.allow_networks)
         self.metrics = ScalerMetrics()
         self.pool = ThreadPoolExecutor(4, "inspect")  # headers are others' bytes too: none may keep the loop

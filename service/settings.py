@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
-from process import Operations
 from service.cpus import count_cpus
 
 MESSAGE = 32 * 2**20
@@ -56,12 +55,6 @@ class Api(Server):
     allow_networks: tuple[Network, ...]
     tokens: Path | None
     rate: float
-
-    @property
-    def wish(self) -> Operations:
-        """What every image shall become."""
-        width, height = self.size
-        return Operations(width=width, height=height, how=self.how, margin=self.margin, grayscale=self.grayscale)
 
 
 @dataclass(frozen=True)

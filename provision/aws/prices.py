@@ -46,7 +46,8 @@ def load(path: str = "") -> Prices:
             float(data["address"]), float(data["gib_month"]),
         )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"--prices {path!r} can't be read ({error!r}); {TABLE} is an example") from error
+        next_step = f"{TABLE} is an example" if path else "restore it with git, or name another with --prices"
+        raise UsageError(f"the prices in {path or TABLE} can't be read ({error!r}); {next_step}") from error
 
 
 def dollars(amount: float | None) -> str:

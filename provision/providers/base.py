@@ -11,7 +11,7 @@ from typing import Literal
 
 import provision.providers
 from provision.config import Wishes
-from provision.errors import UsageError
+from provision.errors import ToolMissing, UsageError
 from provision.fleet import Folder, Host, Role
 
 Say = Callable[[str, str], None]
@@ -185,5 +185,11 @@ def load(name: str, folder: Folder, wishes: Wishes = NO_WISHES, fleet_id: str = 
     """Return the provider of that name for a fleet, or for other hosts with `fleet_id`; UsageError names the known."""
     if name not in names():
         raise UsageError(f"there is no provider {name!r}; choose one of: {', '.join(names())}")
-    provider: type[Provider] = importlib.import_module(f"provision.providers.{name}").PROVIDER
+    try:
+        provider: type[Provider] = importlib.import_module(f"provision.providers.{name}").PROVIDER
+    except ImportError as error:
+        raise ToolMissing(
+            f"provider {name} needs a Python package that can't be imported ({error}); script/setup installs it",
+            tool=error.name or name,
+        ) from error
     return provider(folder, wishes, fleet_id)

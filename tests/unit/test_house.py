@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("fabfile", "fanout", "process", "provision", "service")
 FANOUT_MAY = {f"provision.{name}" for name in ("errors", "fleet", "lock", "remote", "probe", "progress")}
+CONTROL_SERVICE = {f"service.{name}" for name in ("containers", "cpus", "fleet", "settings", "tokens")}
 FORBIDDEN = re.compile(
     r"shell\s*=\s*True|AutoAddPolicy|WarningPolicy|StrictHostKeyChecking[\s=\"',]*(no|off|accept-new)\b", re.IGNORECASE
 )
@@ -46,6 +48,19 @@ def imports(name: str) -> set[str]:
     return {item for item in found if item.split(".")[0] in OURS}
 
 
+def reach(names: Iterable[str]) -> set[str]:
+    """Return these modules of ours and all that they import, directly or through others."""
+    found, todo = set[str](), set(names)
+    while todo:
+        name = todo.pop()
+        # To import a.b.c runs a/__init__.py and a/b/__init__.py as well.
+        parts = name.split(".")
+        packages = {".".join(parts[:count]) for count in range(1, len(parts))} & set(MODULES)
+        found.add(name)
+        todo |= (imports(name) & set(MODULES) | packages) - found
+    return found
+
+
 def test_the_walk_sees_the_house() -> None:
     assert {"fabfile", "process", "fanout.run", "provision.fleet", "provision.providers.local"} <= set(MODULES)
     assert "provision.lifecycle" in imports("fabfile")
@@ -64,15 +79,29 @@ def test_imports_run_downwards(name: str) -> None:
     if room == "fanout":
         assert {item for item in found if item.split(".")[0] not in ("fanout", "provision")} == set()
         assert {item for item in found if item.startswith("provision")} <= FANOUT_MAY
-    if name in ("service.containers", "service.fleet"):  # on a control machine: no gRPC there
+    if name in CONTROL_SERVICE:  # on a control machine: no gRPC there
         assert {item for item in found if item.split(".")[0] not in ("provision", "service")} == set()
         ours = {item for item in found if item.startswith("service.")}
-        assert ours <= {"service.containers", "service.settings", "service.tokens"}
+        assert ours <= CONTROL_SERVICE
     elif room == "service":
         assert {item for item in found if item.split(".")[0] not in ("process", "service")} == set()
     if name.startswith("provision.providers.") and name != "provision.providers.base":
         others = {item for item in found if item.startswith("provision.providers.")}
         assert others <= {"provision.providers.base"}
+
+
+def test_the_control_side_does_not_need_the_program() -> None:
+    """A person may put a program of their own in place of process.py, and it may be broken: `fab down` must work."""
+    rooms = ("fabfile", "fanout", "provision")
+    control = {name for name in MODULES if name.split(".")[0] in rooms} | CONTROL_SERVICE
+    assert "service.cpus" in reach(control)
+    assert "process" not in reach(control)
+    assert "process" in reach({"service.api"})
+
+
+def test_the_control_side_needs_no_grpc() -> None:
+    texts = {name: MODULES[name].read_text("utf-8") for name in reach(CONTROL_SERVICE)}
+    assert [name for name, text in texts.items() if re.search(r"^\s*(import|from) grpc", text, re.MULTILINE)] == []
 
 
 def test_no_import_goes_in_a_circle() -> None:
