@@ -188,6 +188,7 @@ async def serve(settings: Api) -> None:
     try:
         doorkeeper = Doorkeeper(settings.tokens, settings.rate)
         replicas = Replicas(settings)
+        await replicas.open()
     except (ValueError, OSError, argparse.ArgumentTypeError) as error:
         raise CannotStart(f"--tokens or --processor can't be used: {error}") from None
     running = Running(settings, NAME, doorkeeper)

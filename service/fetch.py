@@ -8,7 +8,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import cast
 
 import certifi
@@ -17,8 +17,11 @@ import httpx
 from service.addresses import may_reach
 from service.errors import InvalidImage, InvalidUrl, OriginMissing, OriginRefuses, RefusedAddress, TooLate, Unavailable
 from service.settings import IMAGE, Network
+from service.threads import call_in_thread
 
 REDIRECTS, CONNECT, SECONDS = 3, 2.0, 5.0
+LOOKUPS = 32
+"""How many names are resolved at the same time."""
 HEADERS = {"accept": "image/*", "accept-encoding": "identity", "user-agent": "imagescaler"}
 HOST = re.compile(rb"[\w.-]{1,253}|[0-9a-fA-F:.%]{2,60}", re.ASCII)
 Resolve = Callable[[str, int], list[str]]
@@ -75,14 +78,17 @@ class Fetcher:
 
     def __init__(self, allowed: Iterable[Network] = (), find: Resolve = resolve) -> None:
         self.allowed, self.resolve = tuple(allowed), find
-        self.pool = ThreadPoolExecutor(32, "resolve")  # the system's resolver blocks
+        self.lookups = asyncio.Semaphore(LOOKUPS)
         self.tls = ssl.create_default_context(cafile=certifi.where())
         self.tls.load_default_certs()
 
     async def find(self, host: str, port: int) -> list[str]:
         """The addresses of a host, all of them checked; raises RefusedAddress, Unavailable."""
+        await self.lookups.acquire()
+        lookup = call_in_thread(partial(self.resolve, host, port))  # the system's resolver blocks
+        lookup.add_done_callback(lambda _: self.lookups.release())  # at its end, also if nobody waits for it any more
         try:
-            found = await asyncio.get_running_loop().run_in_executor(self.pool, self.resolve, host, port)
+            found = await asyncio.shield(lookup)
         except (OSError, UnicodeError):
             raise Unavailable("the host in the URL has no address: check it, or try again later") from None
         if not all(may_reach(address, self.allowed) for address in found):

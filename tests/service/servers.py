@@ -32,8 +32,7 @@ BIG = [("grpc.max_receive_message_length", 2**25), ("grpc.max_send_message_lengt
 class Served:
     """A server of ours in a process of its own; `log` is what it wrote."""
 
-    def __init__(self, log: Path, name: str, *flags: str, environment: dict[str, str] | None = None) -> None:
-        argv = [sys.executable, "-m", f"service.{name}", *flags]
+    def __init__(self, log: Path, argv: Sequence[str], environment: dict[str, str] | None = None) -> None:
         own = {key: value for key, value in os.environ.items() if not key.startswith(("IMAGE", "GRPC_"))}
         self.file = log
         with log.open("wb") as stderr:
@@ -83,12 +82,14 @@ class Farm:
         self.folder, self.all = folder, list[Served]()
 
     def launch(
-        self, name: str, *flags: str, host: str = "127.0.0.1", port: int = 0, environment: dict[str, str] | None = None
-    ) -> Served:
-        """Begin a server; flags later in the line win."""
+        self, name: str, *flags: str, host: str = "127.0.0.1", port: int = 0, environment: dict[str, str] | None = None,
+        prefix: Sequence[str] = (),
+    ) -> Served:  # fmt: skip
+        """Begin a server; flags later in the line win; `prefix` is a command that runs another."""
         common = ["--listen", f"{host}:{port}", "--metrics", "127.0.0.1:0", "--announce", "0.5"]
         log = self.folder / f"{name}-{len(self.all)}.log"
-        self.all.append(Served(log, name, *common, *flags, environment=environment))
+        argv = [*prefix, sys.executable, "-m", f"service.{name}", *common, *flags]
+        self.all.append(Served(log, argv, environment))
         return self.all[-1]
 
     def processor(self, *flags: str, host: str = "127.0.0.1", port: int = 0) -> Served:
@@ -111,14 +112,15 @@ class Farm:
 
 
 class Name(socketserver.ThreadingUDPServer):
-    """A DNS server that knows one name; `addresses` are its answer."""
+    """A DNS server whose answer to every name is `addresses`; while it is `silent` it answers nothing."""
 
     allow_reuse_address = True
 
-    def __init__(self, *addresses: str) -> None:
-        super().__init__(("127.0.0.1", 0), Question)
+    def __init__(self, *addresses: str, host: str = "127.0.0.1", port: int = 0) -> None:
+        super().__init__((host, port), Question)
         self.addresses = list(addresses)
         self.asked = 0
+        self.silent = False
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
     def target(self, port: int) -> str:
@@ -136,6 +138,8 @@ class Question(socketserver.BaseRequestHandler):
         question, (kind,) = data[12:end], struct.unpack("!H", data[end - 4 : end - 2])
         answers = [socket.inet_aton(address) for address in self.server.addresses] if kind == 1 else []
         self.server.asked += kind == 1
+        if self.server.silent:
+            return
         head = data[:2] + struct.pack("!HHHHH", 0x8180, 1, len(answers), 0, 0)
         records = [b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 0, 4) + answer for answer in answers]
         reply_from.sendto(head + question + b"".join(records), self.client_address)
