@@ -10,15 +10,17 @@ import shutil
 import ssl
 import subprocess
 import sys
-import tempfile
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 
 from provision.errors import ImageError, ToolMissing, UsageError
+from provision.registry.background import Cancellation
+from provision.registry.context import open_context
 
 SOURCES: tuple[str, ...] = ("Dockerfile", "process.py", "requirements/image.txt")
 SERVICE_LOCKS = ("requirements/image.txt", "requirements/service.txt")
@@ -80,7 +82,6 @@ def read_source(root: Path, name: str) -> bytes:
 
 
 def build_argv(
-    context: Path,
     tag: str,
     *,
     platform: str = "",
@@ -88,57 +89,52 @@ def build_argv(
     loopback: bool = False,
     process: str = "",
 ) -> list[str]:
-    """Return the command that builds the folder `context` into the image `tag`; `platform`: as linux/arm64.
+    """Return the command that builds an archive, its standard input, into the image `tag`; `platform`: as linux/arm64.
 
     With `process`, the tag of process.py's image, it is the services' that is built.
     """
     options = [option for name in proxies for option in ("--build-arg", name)]
     if process:
-        options += ["--file", str(context / "service/Dockerfile"), "--build-arg", f"PROCESS={process}"]
+        options += ["--file", "service/Dockerfile", "--build-arg", f"PROCESS={process}"]
     if platform:
         options += ["--platform", platform]
     if loopback:
         options += ["--network", "host"]
-    return ["docker", "build", "--force-rm", "--tag", tag, *options, str(context)]
+    return ["docker", "build", "--force-rm", "--tag", tag, *options, "-"]
 
 
-def build(root: Path, tag: str, *, log: Callable[[str], None], platform: str = "", process: str = "") -> str:
+def build(
+    root: Path,
+    tag: str,
+    *,
+    log: Callable[[str], None],
+    platform: str = "",
+    process: str = "",
+    cancellation: Cancellation | None = None,
+) -> str:
     """Build process.py's image from the sources under `root`, tag it, and return its id (sha256:...).
 
     With `process`, the tag of that image, build the services' on top of it.
     `log` gets each line of docker's output; without `platform` it is docker's own.  Nothing is sent to docker but
     the sources and the machine's settings; the latter stay in this docker's build cache and are not in the image.
+    `cancellation` ends docker from another thread.
     Raises ToolMissing without a docker, ImageError if the image can't be built, UsageError without sources.
     """
     ensure_client_docker()
     ensure_base()
     settings = machine_settings(os.environ)
-    with tempfile.TemporaryDirectory(prefix="fanrun-build-") as folder:
-        context = Path(folder)
-        for name in service_sources(root) if process else SOURCES:
-            write(context / name, read_source(root, name))
-        for name, content in settings.files.items():
-            write(context / "build-settings" / name, content)
-        argv = build_argv(
-            context, tag, platform=platform, process=process, proxies=settings.proxies, loopback=settings.loopback
-        )
-        stream(argv, tag, log)
+    files = {name: read_source(root, name) for name in (service_sources(root) if process else SOURCES)}
+    files |= {f"build-settings/{name}": content for name, content in settings.files.items()}
+    argv = build_argv(tag, platform=platform, process=process, proxies=settings.proxies, loopback=settings.loopback)
+    with open_context(files) as context:
+        stream(argv, context, log, cancellation or Cancellation())
     return image_id(tag)
 
 
-def write(path: Path, content: bytes) -> None:
-    """Write a file of the context, with the same mode whatever the umask: docker's cache looks at it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    path.chmod(0o644)
-
-
-def stream(argv: Sequence[str], tag: str, log: Callable[[str], None]) -> None:
+def stream(argv: Sequence[str], context: IO[bytes], log: Callable[[str], None], cancellation: Cancellation) -> None:
     """Run docker and hand on its lines as they come; raises ImageError with the one that tells why it failed."""
     recent: deque[str] = deque(maxlen=200)
-    with subprocess.Popen(
-        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    ) as docker:
+    with cancellation.start(argv, context) as docker:
         assert docker.stdout  # noqa: S101 - for the type checker: it was asked for above
         try:
             for line in docker.stdout:
@@ -148,6 +144,7 @@ def stream(argv: Sequence[str], tag: str, log: Callable[[str], None]) -> None:
             docker.terminate()
             raise
     if docker.returncode != 0:
+        tag = argv[argv.index("--tag") + 1]
         raise ImageError(f"{tag} could not be built: {meaning(recent)}; mend that and try again", image=tag)
 
 

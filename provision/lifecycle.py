@@ -16,6 +16,7 @@ from provision import build, ca, image, setup
 from provision.errors import FanrunError, FleetError, HostsFailed, HostUnreachable, ProviderError, UsageError
 from provision.fleet import HUB, Fleet, Folder, Host, Image, number, write_private
 from provision.providers.base import Found, OtherFleet, Provider, Say, Wanted
+from provision.registry.background import BackgroundBuild, Cancellation
 from provision.remote import Remote, Result, disconnect_argv, on_hosts, wait_for_ssh
 
 OWN = "process.py"
@@ -97,15 +98,16 @@ def up(
         changes.append(f"{host}: {what}")
         say(host, what)
 
-    with folder.lock():
+    # Building takes the client's time, launching and setting up the hosts': so both at once.
+    own = BackgroundBuild(lambda cancellation: _build_own(root, folder, cancellation))
+    with folder.lock(), own:
         provider.check()
         build.ensure_client_docker()
         _adopt(folder, provider)
         refuse_others(provider)
         source = build.source_hash(root)
         fleet = begin(folder, provider.name, provider.workers(workers), {**wishes, **provider.settled()})
-        # Building takes the client's time, launching and setting up the hosts': so both at once.
-        built = _InBackground(lambda: build.build(root, f"fanrun/process:{folder.name}", log=lambda _: None))
+        own.start()
         fleet, launched = _match(folder, fleet, provider, note)
         # A machine may be the hub and a worker: then it is set up for one after the other.
         machines = {(host.address, host.port): threading.Lock() for host in fleet.hosts}
@@ -117,7 +119,7 @@ def up(
         _, errors = on_hosts(folder, fleet.hosts, set_up)
         if errors:
             raise HostsFailed(_abandoned(provider, errors, launched, note))
-        fleet = _deploy(folder, fleet, OWN, built.result(), source, note)
+        fleet = _deploy(folder, fleet, OWN, own.result(), source, note)
     return fleet, changes
 
 
@@ -127,12 +129,17 @@ def deploy(folder: Folder, root: Path, say: Say, name: str = OWN) -> Image:
         fleet = folder.load()
         if name == OWN:
             build.ensure_client_docker()
-            image_id = build.build(root, f"fanrun/process:{folder.name}", log=lambda _: None)
+            image_id = _build_own(root, folder)
             source = build.source_hash(root)
         else:
             build.ensure_client_docker()
             image_id, source = image.inspect(name), ""
         return _deploy(folder, fleet, name, image_id, source, say).images[name]
+
+
+def _build_own(root: Path, folder: Folder, cancellation: Cancellation | None = None) -> str:
+    """Build process.py's image for this fleet; return its id."""
+    return build.build(root, f"fanrun/process:{folder.name}", log=lambda _: None, cancellation=cancellation)
 
 
 def bake(folder: Folder, provider: Provider, say: Say) -> str:
@@ -400,25 +407,3 @@ def _deploy(folder: Folder, fleet: Fleet, name: str, image_id: str, source: str,
     if errors:
         raise HostsFailed(errors)
     return fleet
-
-
-class _InBackground:
-    """A call that runs while other work goes on; `result` waits for it, and raises what it raised."""
-
-    def __init__(self, work: Callable[[], str]) -> None:
-        self._value = ""
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._call, args=(work,), daemon=True)
-        self._thread.start()
-
-    def _call(self, work: Callable[[], str]) -> None:
-        try:
-            self._value = work()
-        except BaseException as error:  # raised by result()
-            self._error = error
-
-    def result(self) -> str:
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        return self._value

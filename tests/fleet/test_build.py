@@ -249,7 +249,8 @@ def test_every_builder_makes_the_same_files(
     root = copy_sources(sources, tmp_path)
     shutil.copy(ROOT / ".dockerignore", root)
     for name, content in build.machine_settings(os.environ).files.items():
-        build.write(root / "build-settings" / name, content)
+        (root / "build-settings").mkdir(exist_ok=True)
+        (root / "build-settings" / name).write_bytes(content)
     tag = f"{TAG}-{buildkit}"
     environment = {**os.environ, "DOCKER_BUILDKIT": buildkit}
     argv = [client, "build", "--tag", tag, str(root)]

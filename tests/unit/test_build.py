@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import re
 import sys
+import tarfile
+import tempfile
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,16 +17,20 @@ from hypothesis import strategies as st
 
 from provision import build
 from provision.errors import ImageError, ToolMissing, UsageError
+from provision.registry import background
+from provision.registry.background import BackgroundBuild, Cancellation, Cancelled
+from provision.registry.context import open_context, pack_context
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
-CONTEXT = Path("/context")
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A folder with SOURCES of its own."""
     for name in build.SOURCES:
-        build.write(tmp_path / name, f"the content of {name}".encode())
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"the content of {name}")
     return tmp_path
 
 
@@ -122,23 +130,23 @@ def test_the_images_are_of_the_same_version_as_the_project(name: str) -> None:
 
 
 def test_the_command_to_the_letter() -> None:
-    assert build.build_argv(CONTEXT, "fanrun/process:x") == [
-        "docker", "build", "--force-rm", "--tag", "fanrun/process:x", "/context",
+    assert build.build_argv("fanrun/process:x") == [
+        "docker", "build", "--force-rm", "--tag", "fanrun/process:x", "-",
     ]  # fmt: skip
 
 
 def test_the_command_with_everything() -> None:
-    argv = build.build_argv(CONTEXT, "t", platform="linux/arm64", proxies=("http_proxy", "NO_PROXY"), loopback=True)
+    argv = build.build_argv("t", platform="linux/arm64", proxies=("http_proxy", "NO_PROXY"), loopback=True)
     assert argv == [
         "docker", "build", "--force-rm", "--tag", "t", "--build-arg", "http_proxy", "--build-arg", "NO_PROXY",
-        "--platform", "linux/arm64", "--network", "host", "/context",
+        "--platform", "linux/arm64", "--network", "host", "-",
     ]  # fmt: skip
 
 
 def test_the_command_for_the_services_names_what_they_stand_on() -> None:
-    assert build.build_argv(CONTEXT, "fanrun/service:x", process="fanrun/process:x") == [
-        "docker", "build", "--force-rm", "--tag", "fanrun/service:x", "--file", "/context/service/Dockerfile",
-        "--build-arg", "PROCESS=fanrun/process:x", "/context",
+    assert build.build_argv("fanrun/service:x", process="fanrun/process:x") == [
+        "docker", "build", "--force-rm", "--tag", "fanrun/service:x", "--file", "service/Dockerfile",
+        "--build-arg", "PROCESS=fanrun/process:x", "-",
     ]  # fmt: skip
 
 
@@ -276,12 +284,15 @@ def test_a_base_that_can_be_pulled(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_build_is_logged_and_its_id_returned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
-    script = 'case "$1" in build) for last; do :; done; cd "$last"; find . -type f | sort;; image) echo sha256:1;; esac'
+    script = 'case "$1" in build) tar -t;; image) echo sha256:1;; esac'
     fake_docker(tmp_path, monkeypatch, script)
     monkeypatch.setattr(build, "machine_settings", lambda _: build.Settings({"ca.pem": b"PEM"}))
     lines: list[str] = []
     assert build.build(root, "t", log=lines.append) == "sha256:1"
-    assert lines == ["./Dockerfile", "./build-settings/ca.pem", "./process.py", "./requirements/image.txt"]
+    assert lines == [
+        "Dockerfile", "build-settings/", "build-settings/ca.pem", "process.py", "requirements/",
+        "requirements/image.txt",
+    ]  # fmt: skip
 
 
 def test_a_failed_build_tells_the_line_that_says_why(
@@ -301,6 +312,83 @@ def test_a_log_that_raises_ends_the_build(tmp_path: Path, monkeypatch: pytest.Mo
 
     with pytest.raises(KeyboardInterrupt, match="started"):
         build.build(root, "t", log=log)
+
+
+def test_a_build_that_is_cancelled_ends_its_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
+    fake_docker(
+        tmp_path,
+        monkeypatch,
+        f'[ "$1" != build ] || {{ echo $$ >{tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid; exec sleep 60; }}',
+    )
+
+    def work(cancellation: Cancellation) -> str:
+        return build.build(root, "t", log=lambda _: None, cancellation=cancellation)
+
+    with BackgroundBuild(work) as built:  # left early, as where a host can't be set up
+        built.start()
+        wait_until((tmp_path / "pid").exists)
+    assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()
+    with pytest.raises(ImageError):
+        built.result()
+
+
+def test_a_build_that_is_cancelled_before_it_begins_starts_no_docker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: Path
+) -> None:
+    fake_docker(tmp_path, monkeypatch, f'[ "$1" != build ] || touch {tmp_path}/built')
+    cancellation = Cancellation()
+    cancellation.cancel()
+    with pytest.raises(Cancelled):
+        build.build(root, "t", log=lambda _: None, cancellation=cancellation)
+    assert not (tmp_path / "built").exists()
+
+
+def test_a_docker_that_does_not_listen_is_ended_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "GRACE", 0.1)
+    cancellation = Cancellation()
+    with (tmp_path / "empty").open("w+b") as empty:
+        client = cancellation.start(["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"], empty)
+    with client:
+        assert client.stdout
+        assert client.stdout.readline() == "ready\n"
+        cancellation.cancel()
+    assert client.returncode == -9
+
+
+def test_a_background_build_goes_on_meanwhile_and_its_result_is_waited_for() -> None:
+    go_on = threading.Event()
+    with BackgroundBuild(lambda _: "sha256:1" if go_on.wait(20) else "late") as built:
+        built.start()
+        go_on.set()
+        assert built.result() == "sha256:1"
+
+
+def test_a_background_build_raises_where_its_result_is_asked_for() -> None:
+    with BackgroundBuild(lambda _: str(1 / 0)) as built:
+        built.start()
+        with pytest.raises(ZeroDivisionError):
+            built.result()
+
+
+def test_the_archive_is_the_same_whatever_the_order_and_holds_no_owner_or_time() -> None:
+    files = {"b/c": b"1", "a": b"22", "b/d/e": b""}
+    packed = pack_context(files)
+    assert packed == pack_context(dict(reversed(files.items())))
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        members = archive.getmembers()
+    assert [(one.name, oct(one.mode), one.size) for one in members] == [
+        ("a", "0o644", 2), ("b", "0o755", 0), ("b/c", "0o644", 1), ("b/d", "0o755", 0), ("b/d/e", "0o644", 0),
+    ]  # fmt: skip
+    assert {(one.uid, one.gid, one.uname, one.gname, one.mtime) for one in members} == {(0, 0, "", "", 0)}
+
+
+def test_a_full_disk_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda: open("/dev/full", "w+b", buffering=0))  # noqa: SIM115
+    with (
+        pytest.raises(UsageError, match=r"can't be kept in .* \(No space left on device\): make room"),
+        open_context({"a": b"1"}),
+    ):
+        pass
 
 
 def test_an_image_that_a_builder_keeps_to_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from provision.fleet import Fleet, Folder, Host, Image, Role, number
 from provision.lifecycle import (
     OWN,
     Ended,
-    _InBackground,
     begin,
     change,
     current,
@@ -185,16 +183,3 @@ def test_an_image_is_current_while_its_sources_are_the_same() -> None:
 
 def test_nothing_to_disconnect_is_no_error(folder: Folder) -> None:
     disconnect(folder)
-
-
-def test_background_work_goes_on_meanwhile_and_its_result_is_waited_for() -> None:
-    go_on = threading.Event()
-    work = _InBackground(lambda: "done" if go_on.wait(20) else "late")
-    go_on.set()
-    assert work.result() == "done"
-
-
-def test_background_work_raises_where_its_result_is_asked_for() -> None:
-    work = _InBackground(lambda: str(1 / 0))
-    with pytest.raises(ZeroDivisionError):
-        work.result()

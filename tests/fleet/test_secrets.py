@@ -1,0 +1,82 @@
+"""What is secret on this machine is in no file that a killed `fab up` leaves behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.fleet.harness import Fab
+from tests.unit.test_house import FILES, ROOT
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.fleet
+SECRET = f"battery-{os.urandom(8).hex()}"
+
+
+def holding(secret: bytes, folder: Path) -> list[Path]:
+    """Return the files below a folder that hold this."""
+    return [path for path in folder.rglob("*") if path.is_file() and secret in path.read_bytes()]
+
+
+def processes(word: str) -> list[str]:
+    """Return the command lines of this machine that have a word in them."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+        except OSError:  # it has ended
+            continue
+    return [line for line in found if word in line]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_an_up_that_is_killed_while_it_builds_leaves_no_secret(tmp_path: Path, number: signal.Signals) -> None:
+    root, temporary, name = tmp_path / "checkout", tmp_path / "tmp", f"killed-{number}-{os.getpid()}"
+    for path in FILES:
+        (root / path.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, root / path.relative_to(ROOT))
+    temporary.mkdir()
+    fab = Fab(tmp_path / "home", name, root=root)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(120)
+        port = server.getsockname()[1]
+        # The build reads the settings, tells so, and goes on for longer than the test does.
+        (root / "Dockerfile").write_text(
+            "FROM debian:trixie-slim\nCOPY build-setting[s] /settings/\n"
+            f"RUN grep -q battery- /settings/pip.conf && bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port}; sleep 600'\n"
+        )
+        index = f"http://ada:{SECRET}@127.0.0.1:{port}/simple"
+        process = fab.start("up", "--hosts=1", TMPDIR=str(temporary), PIP_INDEX_URL=index)
+        try:
+            building, _ = server.accept()
+            with building:
+                assert not holding(SECRET.encode(), tmp_path), "not even while it is built"
+                process.send_signal(number)
+                _, told = process.communicate(timeout=120)
+                assert process.returncode == (-9 if number == signal.SIGKILL else 130), told
+                assert "Traceback" not in told
+                assert not holding(SECRET.encode(), tmp_path)
+                if number != signal.SIGKILL:
+                    wait_until(lambda: not processes(f"fanrun/process:{name}"))
+                    building.settimeout(60)
+                    assert building.recv(1) == b"", "the build itself has ended"
+        finally:
+            process.kill()
+            process.wait()
+            for line in Path("/proc").glob("[0-9]*/cmdline"):
+                end_client(line, f"fanrun/process:{name}")
+            fab("down")
+
+
+def end_client(path: Path, word: str) -> None:
+    """End a docker client that a killed `fab` left behind."""
+    try:
+        if word.encode() in path.read_bytes():
+            os.kill(int(path.parent.name), signal.SIGTERM)
+    except OSError:  # it has ended
+        return
