@@ -32,6 +32,8 @@ ROOT = "${root}/"
 """Stands in fleet.json for the folder that the fleets' folders belong to: it may be moved."""
 _PINNING = threading.Lock()
 """Held while known_hosts is changed: many hosts are set up at once."""
+LEFTOVER = re.compile(r"\.[a-z_.]+\.[a-z0-9_]{8}")
+"""How write_private names a file until it is whole."""
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 
 
@@ -333,7 +335,14 @@ class Folder:
                 raise FleetError(
                     f"fleet {self.name} is being changed by {error.holder}; wait for it and try again", fleet=self.name
                 ) from error
+            self._remove_leftovers()
             yield
+
+    def _remove_leftovers(self) -> None:
+        """Remove the temporary files of a command that was killed; the lock is held, so none is in use."""
+        for path in self.path.glob(".*"):
+            if LEFTOVER.fullmatch(path.name):
+                path.unlink(missing_ok=True)
 
 
 def known_as(address: str, port: int) -> str:

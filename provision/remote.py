@@ -30,6 +30,15 @@ LIMIT = 120.0
 """Seconds a command of Fanrun's own may take on a host, unless it is known to take longer."""
 SSH_ERRORS = (paramiko.SSHException, OSError, EOFError, ThreadException)
 
+# Earlier versions left files of this name in the folder where they logged in, when they were killed.
+PUT = """
+LC_ALL=C
+size=$1 mode=$2 user=$3 group=$4 path=$5
+rm -f .fanrun-[0-9]*
+text=$(cat && echo .)
+[ ${#text} -eq $((size + 1)) ] || { echo "the text did not arrive whole" >&2; exit 1; }
+printf %s "${text%.}" | install -D -m "$mode" -o "$user" -g "$group" /dev/stdin "$path"
+"""
 TIMED_OUT = 124
 """The exit code of timeout(1) for a command that it had to end."""
 QUICKEST = "aes128-gcm@openssh.com"
@@ -94,18 +103,34 @@ class Remote:
         return Result(done.exited, done.stdout, done.stderr)
 
     def put(self, data: str, path: str, *, mode: str = "644", owner: str = "root:root") -> None:
-        """Write a text file on the host, whole or not at all, under root's hand."""
+        """Write a text file on the host as root, whole or not at all.
+
+        The text may be secret: until it has its owner and mode it is in no file, and never in a command line.
+        """
         user, _, group = owner.partition(":")
+        content = data.encode()
+        argv = ["sudo", "-n", "timeout", f"{LIMIT:g}", *put_argv(len(content), mode, user, group, path)]
         self._read_keys()
         try:
-            with self._connection.sftp().open(f".fanrun-{threading.get_ident()}", "w") as file:
-                file.chmod(0o600)
-                file.write(data.encode())
+            code, problem = self._feed(shlex.join(argv), content)
         except SSH_ERRORS as error:
             raise unreachable(self.host, error) from error
-        temporary = f".fanrun-{threading.get_ident()}"
-        self.run(["install", "-D", "-m", mode, "-o", user, "-g", group, temporary, path], sudo=True)
-        self.run(["rm", "-f", temporary])
+        if code != 0:
+            raise self._failed(f"install {path}", code, problem)
+
+    def _feed(self, command: str, content: bytes) -> tuple[int, str]:
+        """Run a command with this on its standard input; return its exit code and what it wrote to standard error."""
+        self._connection.open()
+        with self._connection.transport.open_session(timeout=LIMIT) as channel:
+            channel.settimeout(LIMIT + 15)
+            channel.exec_command(command)
+            channel.sendall(content)
+            channel.shutdown_write()
+            problem = channel.makefile_stderr("rb").read().decode(errors="replace")
+            code = channel.recv_exit_status()
+        if code < 0:
+            raise EOFError("the connection was lost")
+        return code, problem
 
     def close(self) -> None:
         """End the connection; harmless when there is none."""
@@ -118,6 +143,11 @@ class Remote:
             f"`{shorten(command)}` {ended}: {last.strip()}",
             host=self.host.name, command=command, exit_code=code, stderr=output,
         )  # fmt: skip
+
+
+def put_argv(size: int, mode: str, user: str, group: str, path: str) -> list[str]:
+    """Return the command that makes a file of the `size` bytes of text on its standard input."""
+    return ["sh", "-c", PUT, "sh", str(size), mode, user, group, path]
 
 
 def shorten(text: str, most: int = 90) -> str:

@@ -6,11 +6,14 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.fleet.harness import Fab
+from tests.fleet.harness import Fab, docker
+from tests.fleet.light import light_fleet
 from tests.unit.test_house import FILES, ROOT
 from tests.waiting import wait_until
 
@@ -71,6 +74,36 @@ def test_an_up_that_is_killed_while_it_builds_leaves_no_secret(tmp_path: Path, n
             for line in Path("/proc").glob("[0-9]*/cmdline"):
                 end_client(line, f"fanrun/process:{name}")
             fab("down")
+
+
+STALLED = """
+printf '#!/bin/sh\ntouch /run/stalled\nexec sleep 600\n' >/usr/local/bin/install
+chmod 755 /usr/local/bin/install
+"""
+# The brackets keep the search from finding itself.
+LOOK = "grep -rls --exclude-dir=proc --exclude-dir=sys '[b]{rest}' /; grep -ls '[b]{rest}' /proc/[0-9]*/cmdline; :"
+
+
+def test_a_client_that_is_killed_leaves_no_secret_on_a_host(tmp_path: Path) -> None:
+    """It writes a key there, and the host takes its time."""
+    with light_fleet(tmp_path, 1) as light:
+        container = f"fanrun-test-light-{os.getpid()}-worker-1"
+        docker("exec", container, "sh", "-c", STALLED)
+        script = (
+            "import os, sys; from pathlib import Path; from provision.fleet import Folder; "
+            "from provision.remote import Remote; folder = Folder(Path(sys.argv[1]), 'light'); "
+            "host = folder.load().host('worker-1'); "
+            "Remote(folder, host).put(os.environ['SECRET'], '/etc/fanrun-secret', mode='600')"
+        )
+        argv = [sys.executable, "-c", script, str(light.fab.home)]
+        with subprocess.Popen(argv, cwd=ROOT, env={**os.environ, "SECRET": SECRET}) as client:
+            try:
+                wait_until(lambda: docker("exec", container, "sh", "-c", "ls /run/stalled 2>/dev/null || :"))
+                look = ["exec", container, "sh", "-c", LOOK.format(rest=SECRET[1:])]
+                assert docker(*look) == ""
+            finally:
+                client.kill()
+        assert docker(*look) == ""
 
 
 def end_client(path: Path, word: str) -> None:

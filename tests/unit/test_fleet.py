@@ -151,6 +151,22 @@ def test_a_folder_of_the_first_version_is_read(folder: Folder) -> None:
     assert folder.load() == Fleet("default", "local")
 
 
+def test_what_a_killed_command_left_of_a_private_file_goes_with_the_next_one(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in the middle: nothing is tidied up."""
+    for name in ("key", "ca.key", "known_hosts", "ssh_config"):
+        with monkeypatch.context() as killed:
+            killed.setattr(os, "fsync", lambda _: 1 / 0)
+            killed.setattr(os, "unlink", lambda _: None)
+            with pytest.raises(ZeroDivisionError):
+                write_private(folder.path / name, b"secret")
+    assert len(list(folder.path.iterdir())) == 4
+    (folder.path / ".mine").write_text("a person's own")
+    with folder.lock():
+        assert sorted(path.name for path in folder.path.iterdir()) == [".mine", "lock"]
+
+
 GOOD = {"name": "default", "provider": "local", "hosts": [], "images": {}}
 
 

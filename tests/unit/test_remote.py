@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import threading
@@ -14,7 +15,17 @@ from hypothesis import strategies as st
 
 from provision.errors import FanrunError, HostError, HostsFailed, HostUnreachable
 from provision.fleet import Folder
-from provision.remote import FAN_OUT, Remote, disconnect_argv, fan_out, rsync_shell, shorten, ssh_argv, unreachable
+from provision.remote import (
+    FAN_OUT,
+    Remote,
+    disconnect_argv,
+    fan_out,
+    put_argv,
+    rsync_shell,
+    shorten,
+    ssh_argv,
+    unreachable,
+)
 from tests.unit.samples import FLEET
 
 PATIENCE = 20
@@ -42,6 +53,31 @@ def test_a_shell_on_the_host_gets_the_argv(argv: list[str]) -> None:
     line = ssh_argv(Folder(Path("/f"), "default"), "hub", ["printf", "%s\\0", *argv, "end"])[-1]
     done = subprocess.run(["sh", "-c", line], capture_output=True, check=True)
     assert done.stdout.decode().split("\0")[:-1] == [*argv, "end"]
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+@pytest.mark.parametrize(
+    "text", ["", "one\n", "no end", "\n\ntwo\n\n", "é \N{SNOWMAN}\n", "%s \\n $HOME `id` '\"\n", "x" * 300_000]
+)
+def test_a_file_is_put_as_it_is(tmp_path: Path, shell: str, text: str) -> None:
+    target, content = tmp_path / "new folder" / "it's", text.encode()
+    argv = [shell, *put_argv(len(content), "640", str(os.getuid()), str(os.getgid()), str(target))[1:]]
+    (tmp_path / ".fanrun-140537").write_text("left by an earlier version")
+    (tmp_path / ".fanrun").mkdir()
+    subprocess.run(argv, input=content, check=True, cwd=tmp_path)
+    assert target.read_bytes() == content
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".fanrun", "new folder"]
+    assert target.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_file_whose_text_does_not_arrive_whole_stays_as_it_was(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    target.write_text("old")
+    argv = put_argv(10, "600", str(os.getuid()), str(os.getgid()), str(target))
+    done = subprocess.run(argv, input=b"secret", capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (1, b"the text did not arrive whole\n")
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
 
 
 @pytest.mark.parametrize("name", ["plain", "two  words", "it's", 'a "quote"', "100%", "back\\slash", "$HOME", "''"])
