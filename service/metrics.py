@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics, start_http_server
+from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 CALL = ("grpc_type", "grpc_service", "grpc_method")
@@ -61,9 +61,3 @@ class ProcessorMetrics:
     rejected: Counter = field(
         default_factory=lambda: Counter("imageprocessor_rejected_total", "Images sent away, the queue being full.")
     )
-
-
-def serve_metrics(address: tuple[str, int]) -> int:
-    """Answer /metrics from a thread of its own; returns the port, raises OSError where it can't be taken."""
-    server, _ = start_http_server(address[1], address[0])
-    return int(server.server_port)

@@ -17,8 +17,8 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_reflection.v1alpha import reflection
 
 from service.calls import HEALTH, Calls, Context
+from service.exposition import read_tls, serve_metrics
 from service.logs import begin_logs, log
-from service.metrics import serve_metrics
 from service.security import Doorkeeper, server_credentials
 from service.settings import MESSAGE, Server
 
@@ -79,12 +79,7 @@ class Running:
         """Listen and say so; raises CannotStart."""
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self.server)
         reflection.enable_server_reflection([self.service, HEALTH, reflection.SERVICE_NAME], self.server)
-        try:
-            metrics = serve_metrics(self.settings.metrics)
-        except OSError as error:
-            raise CannotStart(
-                f"metrics can't be at {self.settings.metrics}: {error.strerror}; choose --metrics"
-            ) from None
+        metrics = self.start_metrics()
         try:
             credentials = server_credentials(self.settings)
             where = self.settings.listen
@@ -104,6 +99,19 @@ class Running:
         log.info(
             "ready", extra={"fields": {"service": self.service, "listen": port, "metrics": metrics, "pid": os.getpid()}}
         )
+
+    def start_metrics(self) -> int:
+        """Answer /metrics; returns the port, raises CannotStart."""
+        settings, tls = self.settings, None
+        if settings.metrics_client_ca and settings.tls_cert and settings.tls_key:
+            try:
+                tls = read_tls(settings.tls_cert, settings.tls_key, settings.metrics_client_ca)
+            except OSError as error:
+                raise CannotStart(f"check --tls-cert, --tls-key and --metrics-client-ca: {error}") from None
+        try:
+            return serve_metrics(settings.metrics, tls)
+        except OSError as error:
+            raise CannotStart(f"metrics can't be at {settings.metrics}: {error.strerror}; choose --metrics") from None
 
     async def tell(self, name: str, status: int) -> None:
         """Set a health; a watcher that takes nothing from its connection must not keep us."""

@@ -35,6 +35,7 @@ class Server:
     tls_cert: Path | None
     tls_key: Path | None
     client_ca: Path | None
+    metrics_client_ca: Path | None
     share_port: bool
 
 
@@ -183,6 +184,7 @@ def add_common(parser: Parser, port: int, age: str) -> None:
     parser.flag("tls-cert", "", file, "certificate chain; TLS where given")
     parser.flag("tls-key", "", file, "its key")
     parser.flag("client-ca", "", file, "clients must show a certificate of this authority")
+    parser.flag("metrics-client-ca", "", file, "/metrics by TLS, for those with a certificate of this authority")
     parser.flag(
         "share-port", "off", switch, "another server may listen there too: for a handover", nargs="?", const=True
     )
@@ -226,6 +228,7 @@ def build(parser: Parser, kind: type[Kind], argv: Sequence[str]) -> Kind:
     """Parse, and check what belongs together."""
     found = vars(parser.parse_args(argv))
     pairs: list[tuple[str, str]] = [("tls_cert", "tls_key"), ("client_ca", "tls_cert"), ("rate", "tokens")]
+    pairs += [("metrics_client_ca", "tls_cert")]
     pairs += [("tls_key", "tls_cert"), ("processor_cert", "processor_key"), ("processor_key", "processor_cert")]
     for one, other in [*pairs, ("processor_cert", "processor_ca")]:
         if found.get(one) and not found[other]:
