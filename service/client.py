@@ -10,8 +10,16 @@ from pathlib import Path
 if not __package__:  # as python service/client.py
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
-import grpc
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its core would write lines of its own; `explain` says what is wrong
 
+try:
+    import grpc
+except ModuleNotFoundError:
+    sys.exit(
+        "service/client.py: gRPC is not installed here: `script/setup --dev` does that, then run it by .venv/bin/python"
+    )
+
+from service.access import Access, AccessError, add_flags, explain, read_access
 from service.balancing import options
 from service.protos import imagescaler_pb2 as pb
 from service.protos import imagescaler_pb2_grpc as pb_grpc
@@ -30,12 +38,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--server", metavar="HOST:PORT", default="localhost:50051", help="default: localhost:50051")
     parser.add_argument("--timeout", metavar="SECONDS", type=float, default=30.0, help="default: 30")
-    parser.add_argument("--ca", metavar="FILE", type=Path, help="speak TLS; the server's authority")
-    parser.add_argument("--cert", metavar="FILE", type=Path, help="a certificate to show")
-    parser.add_argument("--key", metavar="FILE", type=Path, help="its key")
-    parser.add_argument(
-        "--token-file", metavar="FILE", type=Path, help="a file that holds the bearer token (else: IMAGESCALER_TOKEN)"
-    )
+    add_flags(parser)
     return parser.parse_args()
 
 
@@ -47,33 +50,37 @@ def main() -> int:
     output = flags.output or name.with_suffix(f".out{name.suffix}")
     try:
         content = b"" if url else name.read_bytes()
-        token = flags.token_file.read_text().strip() if flags.token_file else os.getenv("IMAGESCALER_TOKEN", "")
-        files = [path.read_bytes() if path else None for path in (flags.ca, flags.key, flags.cert)]
+        access = read_access(flags, flags.server)
         source = pb.ImageSource(http_uri=flags.image) if url else None
-        reply, trailers = send(flags, pb.Image(content=content, source=source), token, files)
+        reply, trailers = send(flags, pb.Image(content=content, source=source), access)
         output.write_bytes(reply.content)
+    except AccessError as error:
+        print(f"service/client.py: {error}", file=sys.stderr)
+        return 2
     except OSError as error:
         print(f"service/client.py: {error.filename}: {error.strerror}", file=sys.stderr)
         return 2
     except grpc.RpcError as error:
-        print(f"service/client.py: {error.code().name}: {error.details()}", file=sys.stderr)
+        told = error.details() or ""
+        if error.code() is grpc.StatusCode.UNAVAILABLE:
+            told = explain(access, flags.server, told)
+        print(f"service/client.py: {error.code().name}: {told}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    told = {key: trailers.get(key, "?") for key in ("x-source-size", "x-target-size", "x-decision", "server-timing")}
-    print(f"{output}: {' -> '.join(list(told.values())[:2])}, {told['x-decision']} ({told['server-timing']})")
+    done = {key: trailers.get(key, "?") for key in ("x-source-size", "x-target-size", "x-decision", "server-timing")}
+    print(f"{output}: {' -> '.join(list(done.values())[:2])}, {done['x-decision']} ({done['server-timing']})")
     return 0
 
 
-def send(
-    flags: argparse.Namespace, image: pb.Image, token: str, files: list[bytes | None]
-) -> tuple[pb.ScaleImageReply, dict[str, str]]:
+def send(flags: argparse.Namespace, image: pb.Image, access: Access) -> tuple[pb.ScaleImageReply, dict[str, str]]:
     """Call the API; returns its reply and trailers, raises grpc.RpcError."""
-    metadata = (("authorization", f"Bearer {token}"),) if token else ()
-    if files[0]:
-        channel = grpc.secure_channel(flags.server, grpc.ssl_channel_credentials(*files), options=OPTIONS)
+    metadata = (("authorization", f"Bearer {access.token}"),) if access.token else ()
+    settings = [*OPTIONS, *access.options(flags.server)]
+    if access.credentials:
+        channel = grpc.secure_channel(flags.server, access.credentials, options=settings)
     else:
-        channel = grpc.insecure_channel(flags.server, options=OPTIONS)
+        channel = grpc.insecure_channel(flags.server, options=settings)
     with channel:
         stub = pb_grpc.ImageScalerStub(channel)
         reply, call = stub.ScaleImage.with_call(

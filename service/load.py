@@ -23,9 +23,15 @@ from typing import Any
 if not __package__:  # as python service/load.py
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
-import grpc
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its core would write lines of its own; `explain` says what is wrong
+
+try:
+    import grpc
+except ModuleNotFoundError:
+    sys.exit("load: gRPC is not installed here: run `script/setup --dev`, then .venv/bin/python")
 
 from service import tally
+from service.access import Access, AccessError, add_flags, explain, read_access
 from service.plot import FORMATS, can_plot, draw
 from service.pressure import Pressure
 from service.protos import imagescaler_pb2
@@ -59,10 +65,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--timeout", metavar="SECONDS", type=float, default=10.0, help="what a request may take (10)")
     add("--connections", metavar="N", type=int, default=4, help="a Service's replicas share connections, not calls (4)")
     add("--limit", metavar="N", type=int, default=1000, help="most requests on the way; what is due then waits (1000)")
-    add("--ca", metavar="FILE", type=Path, help="speak TLS; the server's authority")
-    add("--cert", metavar="FILE", type=Path, help="a certificate to show")
-    add("--key", metavar="FILE", type=Path, help="its key")
-    add("--token-file", metavar="FILE", type=Path, help="holds the bearer token (else: IMAGESCALER_TOKEN)")
+    add_flags(parser)
     add("--json", metavar="FILE", type=Path, help="write the measurements, second by second")
     add("--plot", metavar="FILE", type=Path, help=f"draw them ({', '.join(FORMATS)}); needs matplotlib")
     options = parser.parse_args(arguments)
@@ -75,17 +78,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         options.ramp = parse_ramp(options.rate or options.concurrency or "1:8", options.seconds)
     except ValueError:
         parser.error(f"--{options.mode} must be A:B or A, numbers of at least 0 and not both 0, as in 5:50")
-    options.token = os.getenv("IMAGESCALER_TOKEN", "")
     return options
 
 
 def check_files(options: argparse.Namespace) -> None:
-    """Read the token; raises LoadError if that is not to be had, or a result could not be written in the end."""
-    try:
-        if options.token_file:
-            options.token = options.token_file.read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise LoadError(f"{options.token_file} holds no token that can be read: name another file") from error
+    """Raise LoadError if a result could not be written in the end."""
     for path in filter(None, (options.json, options.plot)):
         if path.is_dir() or not os.access(path.parent, os.W_OK):
             raise LoadError(f"{path} can't be written: name a file in a folder that is there")
@@ -114,26 +111,23 @@ def read_requests(folder: Path) -> list[bytes]:
     return requests
 
 
-def open_channels(options: argparse.Namespace) -> list[grpc.aio.Channel]:
-    """Return as many channels as were asked for; raises OSError if a file of TLS can't be read."""
-    files = [path.read_bytes() if path else None for path in (options.ca, options.key, options.cert)]
-    if any(files):
-        credentials = grpc.ssl_channel_credentials(*files)
-        return [grpc.aio.secure_channel(options.target, credentials, OPTIONS) for _ in range(options.connections)]
-    return [grpc.aio.insecure_channel(options.target, OPTIONS) for _ in range(options.connections)]
+def open_channels(options: argparse.Namespace, access: Access) -> list[grpc.aio.Channel]:
+    """Return as many channels as were asked for."""
+    target, more = options.target, [*OPTIONS, *access.options(options.target)]
+    if access.credentials:
+        return [grpc.aio.secure_channel(target, access.credentials, more) for _ in range(options.connections)]
+    return [grpc.aio.insecure_channel(target, more) for _ in range(options.connections)]
 
 
-async def connect(options: argparse.Namespace) -> list[grpc.aio.Channel]:
+async def connect(options: argparse.Namespace, access: Access) -> list[grpc.aio.Channel]:
     """Return the channels, all connected; raises LoadError if nothing answers."""
-    try:
-        channels = open_channels(options)
-    except OSError as error:
-        raise LoadError(f"{error.filename} can't be read ({error.strerror}): name another file") from error
+    channels = open_channels(options, access)
     try:
         await asyncio.wait_for(asyncio.gather(*(channel.channel_ready() for channel in channels)), CONNECT)
     except asyncio.TimeoutError as error:
         await close(channels)
-        raise LoadError(f"nothing answers gRPC at {options.target}: start the API, or name where it is") from error
+        told = await asyncio.to_thread(explain, access, options.target, "nothing answers gRPC there")
+        raise LoadError(told) from error
     return channels
 
 
@@ -181,9 +175,10 @@ async def press(pressure: Pressure, options: argparse.Namespace) -> int:
 
 async def measure(options: argparse.Namespace, requests: Sequence[bytes]) -> tuple[dict[str, Any], int]:
     """Load the target; returns the report and the number of the signal that ended it, or 0; raises LoadError."""
-    channels = await connect(options)
+    access = read_access(options, options.target)
+    channels = await connect(options, access)
     began = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    pressure = Pressure(channels, requests, limit=options.limit, timeout=options.timeout, token=options.token)
+    pressure = Pressure(channels, requests, limit=options.limit, timeout=options.timeout, token=access.token)
     number = await press(pressure, options)
     seconds, unfinished = pressure.seconds, pressure.under_way
     await pressure.stop()
@@ -233,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             write(options.json, (json.dumps(report, indent=1) + "\n").encode())
         if options.plot:
             write(options.plot, draw(report, options.plot.suffix))
-    except LoadError as error:
+    except (AccessError, LoadError) as error:
         print(f"load: {error}", file=sys.stderr)
         return 2
     except OSError as error:

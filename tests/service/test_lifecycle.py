@@ -128,7 +128,8 @@ def test_the_client(farm: Farm, tmp_path: Path) -> None:
     where = f"127.0.0.1:{api.ready['listen']}"
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
-        argv = [sys.executable, str(ROOT / "service/client.py"), *words, "--server", where]
+        plain = [] if "--ca" in words else ["--plaintext"]
+        argv = [sys.executable, str(ROOT / "service/client.py"), *words, "--server", where, *plain]
         return subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=60)
 
     done = run("plate (1).jpg")
@@ -145,7 +146,8 @@ def test_the_client(farm: Farm, tmp_path: Path) -> None:
         done = run(*words)
         assert (done.returncode, len(done.stderr.splitlines()), text in done.stderr) == (code, 1, True), done.stderr
     api.stop()
-    assert "UNAVAILABLE" in run("plate (1).jpg").stderr
+    told = run("plate (1).jpg").stderr
+    assert told.startswith(f"service/client.py: UNAVAILABLE: {where}: nothing answers there (Connection refused)")
 
 
 def test_threads_do_not_gather(farm: Farm) -> None:

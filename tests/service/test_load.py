@@ -92,7 +92,8 @@ def images(tmp_path: Path) -> Path:
 
 def begin(*arguments: str | Path) -> subprocess.Popen[str]:
     """Start the program."""
-    argv = [sys.executable, "-m", "service.load", *map(str, arguments)]
+    plain = [] if "--ca" in arguments else ["--plaintext"]
+    argv = [sys.executable, "-m", "service.load", *map(str, arguments), *plain]
     return subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -269,7 +270,7 @@ def test_on_a_terminal_it_keeps_to_one_line(images: Path) -> None:
     ours, theirs = pty.openpty()
     with serving(echo) as server:
         argv = [sys.executable, "-m", "service.load", "--images", str(images), "--target", server.target]
-        argv += ["--rate", "10", "--seconds", "2"]
+        argv += ["--plaintext", "--rate", "10", "--seconds", "2"]
         done = subprocess.run(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs, timeout=60, check=True)
     os.close(theirs)
     shown = b""
@@ -330,7 +331,8 @@ def test_where_nothing_answers_it_says_so_in_a_line(images: Path) -> None:
     target = f"127.0.0.1:{closed_port()}"
     out, err = load("--images", images, "--target", target, code=2)
     assert out == ""
-    assert err == f"load: nothing answers gRPC at {target}: start the API, or name where it is\n"
+    reason = "Connection refused): start it with `fab serve`, or name another address"
+    assert err == f"load: {target}: nothing answers there ({reason}\n"
 
 
 @pytest.mark.parametrize(
