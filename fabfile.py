@@ -330,9 +330,7 @@ def serve(
             running = services.serve(folder, ROOT, number, asked, board.say)
         hub, port = running[0].host, running[0].port
         _say(f"{_paint('serving:', 32)} {number} processors, the API at {hub.inner}:{port}")
-        if hub.address != hub.inner:
-            tunnel = f"ssh -F {shlex.quote(str(folder.ssh_config))} -N -L {port}:127.0.0.1:{port} {hub.name}"
-            _say(f"from here: `{tunnel}`, then at localhost:{port}")
+        _say("\n".join(services.how_to_call(folder, ROOT, running[0], os.environ)))
 
 
 @task(help={"json_": "print it as JSON", "fleet": FLEET})

@@ -135,6 +135,8 @@ fi
 
 NOTE_FILE = f'[ -e "$1" ] || echo "file $1" >>{ADDED}'
 
+NOTE_SERVICE = f'grep -qsx "service $1" {ADDED} || echo "service $1" >>{ADDED}'
+
 # Run as root: IDS.  What belongs to others stays: Docker, where anybody else's images or containers are in it,
 # and packages that others have come to need.
 REMOVE = rf"""
@@ -197,6 +199,20 @@ undo_rules() {{
       print
     }}' | "$1-restore" --noflush
 }}
+
+# Services of Fanrun's own, which no package stops.
+for service in $(added service); do
+  service "$service" stop </dev/null >/dev/null 2>&1
+  if [ -d /run/systemd/system ]; then
+    systemctl disable --quiet "$service" 2>/dev/null
+    rm -f "/etc/systemd/system/$service.service"
+    systemctl daemon-reload
+    systemctl reset-failed --quiet "$service" 2>/dev/null
+  else
+    rm -f "/etc/init.d/$service"
+    update-rc.d "$service" remove >/dev/null 2>&1
+  fi
+done
 
 # What a list of packages takes with it that is not in the list.
 drags() {{ apt-get -s -o APT::Get::AutomaticRemove=false purge "$@" 2>/dev/null |

@@ -47,7 +47,16 @@ def authority(fleet: str) -> tuple[str, str]:
 
 def server(ca_key: str, ca_cert: str, addresses: list[str], *, client: bool = False) -> tuple[str, str]:
     """A server's (private key, certificate), PEM, signed by the CA for IPs and DNS names; `client`: for one as well."""
-    usages = [ExtendedKeyUsageOID.SERVER_AUTH, *([ExtendedKeyUsageOID.CLIENT_AUTH] if client else [])]
+    both = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    return _sign(ca_key, ca_cert, addresses, both if client else both[:1])
+
+
+def client(ca_key: str, ca_cert: str, names: list[str]) -> tuple[str, str]:
+    """Return a client's (private key, certificate), PEM, signed by the CA; no server can use them."""
+    return _sign(ca_key, ca_cert, names, [ExtendedKeyUsageOID.CLIENT_AUTH])
+
+
+def _sign(ca_key: str, ca_cert: str, addresses: list[str], usages: list[x509.ObjectIdentifier]) -> tuple[str, str]:
     signer = serialization.load_pem_private_key(ca_key.encode(), password=None)
     if not isinstance(signer, ec.EllipticCurvePrivateKey):
         raise TypeError("the fleet's CA key is not an elliptic-curve key")

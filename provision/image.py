@@ -14,8 +14,8 @@ from collections.abc import Iterator
 
 from provision.errors import CommandFailed, HostUnreachable, ImageError, ToolMissing
 from provision.fleet import Folder, Host, Image
+from provision.hosts.registry import PORT, PUSH_PORT
 from provision.remote import Remote, shorten, ssh_argv
-from provision.setup import REGISTRY_PORT
 
 REPOSITORY = "fanrun/image"
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -55,8 +55,8 @@ def push(folder: Folder, hub: Host, image_id: str, *, direct: bool | None = None
 
 
 def _push_direct(folder: Folder, hub: Host, image_id: str) -> str:
-    """Push to a loopback port that leads to the registry: for such an address Docker asks for no CA."""
-    with tunnel(folder, hub, REGISTRY_PORT) as port:
+    """Push to a loopback port that leads to the registry's own: for such an address Docker asks for no TLS."""
+    with tunnel(folder, hub, PUSH_PORT) as port:
         target = f"127.0.0.1:{port}/{REPOSITORY}:{image_id.removeprefix('sha256:')[:12]}"
         _docker("tag", image_id, target, image=image_id)
         try:
@@ -72,7 +72,7 @@ def _push_direct(folder: Folder, hub: Host, image_id: str) -> str:
 
 def _push_by_ssh(folder: Folder, hub: Host, image_id: str) -> str:
     """Load the image into the hub's Docker, and push it from there; returns what that printed."""
-    tag = f"{hub.inner}:{REGISTRY_PORT}/{REPOSITORY}:{image_id.removeprefix('sha256:')[:12]}"
+    tag = f"127.0.0.1:{PUSH_PORT}/{REPOSITORY}:{image_id.removeprefix('sha256:')[:12]}"
     _docker("tag", image_id, tag, image=image_id)
     load = ssh_argv(folder, hub.name, ["sudo", "-n", "docker", "load", "--quiet"])
     with tempfile.TemporaryFile() as log:
@@ -100,7 +100,7 @@ def _daemon_is_here() -> bool:
 
 def ref(hub: Host, digest: str) -> str:
     """What a worker pulls: the hub's registry, as the fleet's members reach it, and the digest."""
-    return f"{hub.inner}:{REGISTRY_PORT}/{REPOSITORY}@{digest}"
+    return f"{hub.inner}:{PORT}/{REPOSITORY}@{digest}"
 
 
 def ensure_image_host(remote: Remote, image: Image) -> str | None:

@@ -6,35 +6,16 @@ over SSH and ask for nothing but a login that may use sudo.
 
 from __future__ import annotations
 
-import hashlib
-import time
 from collections.abc import Callable
 
 from provision import belongings, ca, lease
 from provision.errors import CommandFailed, HostError
 from provision.fleet import Fleet, Folder, Host
-from provision.hosts import mark
+from provision.hosts import mark, registry
+from provision.hosts.common import answers, ensure_service
 from provision.probe import LEASE, WORK
 from provision.remote import Remote, wait_for_ssh
 
-REGISTRY_PORT = 5000
-REGISTRY_FOLDER = "/etc/docker/registry"
-REGISTRY_CONFIG = f"""# Written by Fanrun.
-version: 0.1
-log:
-  level: warn
-storage:
-  filesystem:
-    rootdirectory: /var/lib/docker-registry
-  delete:
-    enabled: true
-http:
-  addr: :{REGISTRY_PORT}
-  tls:
-    certificate: {REGISTRY_FOLDER}/fanrun.crt
-    key: {REGISTRY_FOLDER}/fanrun.key
-"""
-PORT_OPEN = f"(: </dev/tcp/127.0.0.1/{REGISTRY_PORT}) 2>/dev/null"
 # A VM's first minutes belong to unattended-upgrades, so locks are waited for; an install that an
 # earlier `up` left halfway is ended first; a package whose program has gone is installed again;
 # and a file of /etc that was there before its package is kept, not asked about.  A download that stalls is begun anew
@@ -60,18 +41,10 @@ install "$@" || {{ dpkg --configure -a && install "$@"; }}
 # program -> the packages that may bring it, the first that the host's apt knows; a host that has
 # Docker from elsewhere keeps it.  Debian 13 parted docker-cli from docker.io.
 PROGRAMS = {"dockerd": ["docker.io"], "docker": ["docker-cli", "docker.io"], "rsync": ["rsync"]}
-HUB_PROGRAMS = {"docker-registry": ["docker-registry"]}
+HUB_PROGRAMS = {"docker-registry": ["docker-registry"], "ss": ["iproute2"]}
 MISSING = 'PATH=$PATH:/usr/sbin:/sbin; for program; do command -v "$program" >/dev/null || echo "$program"; done'
 
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
-
-FOREIGN = f"""
-grep -qs '^# Written by Fanrun' {REGISTRY_FOLDER}/config.yml && exit 0
-[ ! -e {REGISTRY_FOLDER}/config.yml ] || grep -qs '^package docker-registry$' {belongings.ADDED} ||
-  echo "a docker-registry"
-! bash -c '{PORT_OPEN}' || grep -qs '^package docker-registry$' {belongings.ADDED} ||
-  echo "something on port {REGISTRY_PORT}"
-"""
 
 Step = Callable[[Remote], str | None]
 
@@ -88,18 +61,18 @@ def steps(folder: Folder, fleet: Fleet, host: Host, ttl: int) -> list[tuple[str,
         ("making the work folder", ensure_work_host),
         ("installing packages", lambda remote: ensure_packages_host(remote, programs)),
         ("starting Docker", ensure_docker_host),
-        ("trusting the registry", lambda remote: ensure_trust_host(remote, hub, folder.ca_cert.read_text())),
+        ("trusting the registry", lambda remote: registry.ensure_trust_host(remote, folder, hub)),
     ]
     # Its version says that a host was set up to the end.
     last: tuple[str, Step] = ("marking it", lambda remote: mark.ensure_mark_host(remote, folder))
     if host != hub:
         return [*common, last]
-    free = ("looking for another registry", ensure_no_registry_host)
     return [
         *common[:5],
-        free,
+        ("looking for another registry", registry.ensure_no_registry_host),
+        ("writing the registry's settings", registry.ensure_push_config_host),
         *common[5:],
-        ("starting the registry", lambda remote: ensure_registry_host(remote, folder)),
+        ("starting the registry", lambda remote: registry.ensure_registry_host(remote, folder)),
         last,
     ]
 
@@ -168,14 +141,6 @@ def ensure_work_host(remote: Remote) -> str | None:
     return "work folder made"
 
 
-def ensure_no_registry_host(remote: Remote) -> str | None:
-    """Refuse a host whose registry, or whatever has its port, is somebody else's; changes nothing."""
-    foreign = remote.run(["sh", "-c", FOREIGN], sudo=True).stdout.strip()
-    if foreign:
-        raise HostError(f"has {foreign}, which is not Fanrun's; make another host the hub", host=remote.host.name)
-    return None
-
-
 def ensure_packages_host(remote: Remote, programs: dict[str, list[str]]) -> str | None:
     """Install the packages whose programs are not there."""
     missing = remote.run(["sh", "-c", MISSING, "sh", *programs]).stdout.split()
@@ -205,65 +170,3 @@ def _packages(remote: Remote, choices: list[list[str]]) -> list[str]:
 def ensure_docker_host(remote: Remote) -> str | None:
     """Start Docker where it doesn't answer."""
     return ensure_service(remote, "docker", lambda: answers(remote, ["docker", "version"]))
-
-
-def ensure_trust_host(remote: Remote, hub: Host, ca_cert: str) -> str | None:
-    """Make the host's Docker trust the fleet's CA for the hub's registry, and for it alone."""
-    place = f"/etc/docker/certs.d/{hub.inner}:{REGISTRY_PORT}/ca.crt"
-    return "trusts the hub's registry" if ensure_file(remote, place, ca_cert) else None
-
-
-def ensure_registry_host(remote: Remote, folder: Folder) -> str | None:
-    """Run the registry on the hub, over TLS with a certificate of the fleet's CA."""
-    addresses = [remote.host.inner, "127.0.0.1"]
-    certificate = f"{REGISTRY_FOLDER}/fanrun.crt"
-    found = remote.run(["cat", certificate], sudo=True, check=False)
-    changed = ensure_file(remote, f"{REGISTRY_FOLDER}/config.yml", REGISTRY_CONFIG)
-    if found.exit_code != 0 or not ca.serves(found.stdout, addresses, folder.ca_cert.read_text()):
-        key, cert = ca.server(folder.ca_key.read_text(), folder.ca_cert.read_text(), addresses)
-        _write(remote, f"{REGISTRY_FOLDER}/fanrun.key", key, mode="600", owner="docker-registry:docker-registry")
-        _write(remote, certificate, cert)
-        changed = True
-    if changed:
-        # One command, as the init script's own "restart" doesn't wait for the port to be free.
-        wait = f"service docker-registry stop; while {PORT_OPEN}; do sleep 0.1; done"
-        remote.run(["bash", "-c", wait], sudo=True, check=False, timeout=20)
-    started = ensure_service(remote, "docker-registry", lambda: answers(remote, ["bash", "-c", PORT_OPEN]))
-    return "registry set up" if changed else started
-
-
-def answers(remote: Remote, argv: list[str]) -> bool:
-    return remote.run(argv, sudo=True, check=False, timeout=10).exit_code == 0
-
-
-def ensure_service(remote: Remote, service: str, is_up: Callable[[], bool]) -> str | None:
-    """Start a service that doesn't answer; `service` knows systemd and init scripts alike."""
-    if is_up():
-        return None
-    started = remote.run(["service", service, "start"], sudo=True, check=False)
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        if is_up():
-            return f"{service} started"
-        time.sleep(0.3)
-    last = (started.stderr or started.stdout).strip().splitlines()
-    raise HostError(
-        f"{service} does not start ({last[-1] if last else 'it said nothing'}); "
-        f"look at its log with `fab ssh --host {remote.host.name}`",
-        host=remote.host.name,
-    )
-
-
-def ensure_file(remote: Remote, path: str, text: str) -> bool:
-    """Make a root-owned file hold this text; True if it had to be written."""
-    found = remote.run(["sha256sum", path], sudo=True, check=False).stdout.split(" ")[0]
-    if found == hashlib.sha256(text.encode()).hexdigest():
-        return False
-    _write(remote, path, text)
-    return True
-
-
-def _write(remote: Remote, path: str, text: str, *, mode: str = "644", owner: str = "root:root") -> None:
-    """Write a file, which is noted first as one that Fanrun brought, if it wasn't there."""
-    remote.run(["sh", "-c", belongings.NOTE_FILE, "sh", path], sudo=True)
-    remote.put(text, path, mode=mode, owner=owner)

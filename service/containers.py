@@ -8,14 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from provision.fleet import Fleet, Host, Image
+from provision.hosts.common import ANY
 from provision.probe import WORK
 
 API_PORT, PROCESSOR_PORT = 50051, 50052
 METRICS_PORT = 5001
 FOLDER = f"{WORK}/service"
 OWNER = "65532:65532"  # whom the image runs as
-PROCESSORS = "processors"  # the name in their certificates
-ANY = "0.0.0.0"  # noqa: S104 - where the address that others use is none of the host's own, as behind NAT
+PROCESSORS = "processors"  # the name in all of their certificates
+TLS = (
+    "--tls-cert=/service/cert.pem", "--tls-key=/service/key.pem", "--metrics-client-ca=/service/ca.pem",
+)  # fmt: skip
+CLIENT_CA = "--client-ca=/service/ca.pem"
 
 
 @dataclass(frozen=True)
@@ -69,24 +73,27 @@ def _processor(host: Host, image: Image, turn: int, ground: Ground) -> Container
     port, metrics_port, name = PROCESSOR_PORT + turn, METRICS_PORT + 1 + turn, f"fanrun-processor-{turn + 1}"
     published = [f"{ground.bind}:{port}:{PROCESSOR_PORT}", f"{ground.bind}:{metrics_port}:{METRICS_PORT}"]
     argv = (
-        *_run(name, "processor", published, image), "service.processor",
-        "--tls-cert=/service/cert.pem", "--tls-key=/service/key.pem", "--client-ca=/service/ca.pem",
+        *_run(name, "processor", published, image), "service.processor", *TLS, CLIENT_CA,
     )  # fmt: skip
     return Container(host, name, port, f"{host.inner}:{metrics_port}", argv, ground.files["processor"])
 
 
 def api(fleet: Fleet, image: Image, wish: Wish, ground: Ground) -> Container:
-    """The API, at the hub's address and its loopback."""
-    name, ports = "fanrun-api", [f"{ground.bind}:{METRICS_PORT}:{METRICS_PORT}", f"{ground.bind}:{API_PORT}:{API_PORT}"]
+    """The API, at the hub's address and its loopback, its metrics at loopback alone.
+
+    Callers show a certificate, or a token where there are tokens.
+    """
+    metrics = f"127.0.0.1:{METRICS_PORT}"
+    name, ports = "fanrun-api", [f"{metrics}:{METRICS_PORT}", f"{ground.bind}:{API_PORT}:{API_PORT}"]
     if ground.bind != ANY:
         ports.append(f"127.0.0.1:{API_PORT}:{API_PORT}")
     argv = (
-        *_run(name, "api", ports, image), "service.api",
+        *_run(name, "api", ports, image), "service.api", *wish.args, *TLS,  # the later win: TLS can't be taken away
         "--processor=file:/service/processors", f"--processor-name={PROCESSORS}", "--processor-ca=/service/ca.pem",
         "--processor-cert=/service/cert.pem", "--processor-key=/service/key.pem",
-        *(["--tokens=/service/tokens"] if wish.tokens else []), *wish.args,
+        "--tokens=/service/tokens" if wish.tokens else CLIENT_CA,
     )  # fmt: skip
-    return Container(fleet.hub, name, API_PORT, f"{fleet.hub.inner}:{METRICS_PORT}", argv, ground.files["api"])
+    return Container(fleet.hub, name, API_PORT, metrics, argv, ground.files["api"])
 
 
 def _run(name: str, role: str, published: Sequence[str], image: Image) -> tuple[str, ...]:

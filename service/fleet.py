@@ -6,32 +6,34 @@ the two TLS is spoken under the fleet's own authority, both sides show a certifi
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import json
+import shlex
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from provision import build, ca, lifecycle, metrics
 from provision.errors import FleetError, HostError, HostsFailed, UsageError
-from provision.fleet import Fleet, Folder, Host, Image
+from provision.fleet import Fleet, Folder, Host, Image, write_private
+from provision.hosts.common import bind_address
 from provision.image import ensure_image_host
 from provision.remote import Remote, on_hosts
-from service.containers import ANY, FOLDER, OWNER, PROCESSORS, Container, Ground, Wish, api, processors
+from service.containers import FOLDER, OWNER, PROCESSORS, Container, Ground, Wish, api, processors
 from service.settings import read_api
 from service.tokens import read_tokens
 
-# The host's own address by which the others know it.
-BIND = f"""
-own=$(getent ahostsv4 "$1" | sed -n '1s/ .*//p')
-ip -4 -o addr show | grep -qF " inet $own/" && echo "$own" || echo {ANY}
-"""
 READY, DRAIN = 60.0, 40
 """Seconds that a server may take to be ready, and to end."""
+CLIENT_PAIR = ("client.crt", "client.key")
+"""Files of the fleet's folder; service.access knows them too."""
+CALLER = "caller"  # the name in that certificate
 Say = Callable[[str, str], None]
 T = TypeVar("T")
 
@@ -58,6 +60,7 @@ def serve(folder: Folder, root: Path, replicas: int, asked: Asked, say: Say) -> 
     image = _deploy(folder, root, say)
     with folder.lock():
         fleet = folder.load()
+        _ensure_client_pair(folder)
         wish = _each(folder, [fleet.hub], lambda remote: _ensure_wish_host(remote, asked))[fleet.hub.name]
         grounds = _each(folder, fleet.hosts, lambda remote: _ensure_files_host(remote, folder, fleet, wish))
         wanted = processors(fleet, image, replicas, grounds)
@@ -72,10 +75,31 @@ def serve(folder: Folder, root: Path, replicas: int, asked: Asked, say: Say) -> 
             if one not in new and there[one.key] != one.spec:
                 _each(folder, [one.host], functools.partial(_start, containers=[one], say=say))
         places = {"api": [front.metrics], "processor": [one.metrics for one in wanted]}
-        _each(folder, [fleet.hub], lambda remote: _scrape(remote, places, say))
+        _each(folder, [fleet.hub], lambda remote: _scrape(remote, folder, places, say))
         keep = {one.key for one in (front, *wanted)}
         _each(folder, _machines(fleet), lambda remote: _end(remote, keep, say))
     return [front, *wanted]
+
+
+def how_to_call(folder: Folder, root: Path, front: Container, environment: Mapping[str, str]) -> list[str]:
+    """Return what a person at this machine types to call the API, in lines: a tunnel where one is needed, the client.
+
+    The client finds the fleet's folder by itself, unless fabric.yaml says where it is.
+    """
+    hub, port = front.host, front.port
+    lines, server = [], ["--server", f"{hub.inner}:{port}"]
+    if hub.address != hub.inner:
+        tunnel = ["ssh", "-F", str(folder.ssh_config), "-N", "-L", f"{port}:127.0.0.1:{port}", hub.name]
+        lines, server = [f"first, in another terminal: {shlex.join(tunnel)}"], ["--server", f"localhost:{port}"]
+    home = root / Path(environment.get("FANRUN_HOME") or ".fanrun").expanduser()
+    if folder.path.parent != home:
+        certificate, key = (str(folder.path / name) for name in CLIENT_PAIR)
+        server += ["--ca", str(folder.ca_cert), "--cert", certificate, "--key", key]
+    elif folder.name != (environment.get("FANRUN_FLEET") or "default"):
+        server += ["--fleet", folder.name]
+    tokens = " --token-file FILE" if any(flag.startswith("--tokens=/") for flag in front.argv) else ""
+    argv = [sys.executable, str(root / "service" / "client.py")]
+    return [*lines, f"call it: {shlex.join([*argv, *server])}{tokens} IMAGE"]
 
 
 def end(folder: Folder, say: Say) -> None:
@@ -120,6 +144,19 @@ def _check(asked: Asked) -> None:
             raise UsageError(f"--tokens: {error}") from error
 
 
+def _ensure_client_pair(folder: Folder) -> None:
+    """Keep a certificate of the fleet's CA, and its key, for those who call the API from this machine."""
+    authority, names = folder.ca_cert.read_text(), [CALLER]
+    certificate, key = (folder.path / name for name in CLIENT_PAIR)
+    with contextlib.suppress(OSError):
+        if key.stat().st_size and ca.serves(certificate.read_text(), names, authority):
+            return
+    made = ca.client(folder.ca_key.read_text(), authority, names)
+    certificate.unlink(missing_ok=True)  # else an old one might stand beside a new key
+    write_private(key, made[0].encode())
+    write_private(certificate, made[1].encode())
+
+
 def _ensure_wish_host(remote: Remote, asked: Asked) -> Wish:
     """What the API shall be: what is asked for now, else what the hub was told the last time; it is told anew."""
     kept = remote.run(["cat", f"{FOLDER}/wish.json"], sudo=True, check=False)
@@ -138,6 +175,7 @@ def _ensure_files_host(remote: Remote, folder: Folder, fleet: Fleet, wish: Wish)
     authority, files = folder.ca_cert.read_text(), dict[str, str]()
     for role in roles:
         place, names = f"{FOLDER}/{role}", [PROCESSORS, remote.host.inner]
+        names += ["localhost", "127.0.0.1"] if role == "api" else []  # where a tunnel to it begins
         certificate = remote.run(["cat", f"{place}/cert.pem"], sudo=True, check=False).stdout
         if not ca.serves(certificate, names, authority):
             key, certificate = ca.server(folder.ca_key.read_text(), authority, names, client=role == "api")
@@ -150,12 +188,12 @@ def _ensure_files_host(remote: Remote, folder: Folder, fleet: Fleet, wish: Wish)
         else:
             remote.run(["rm", "-f", f"{FOLDER}/api/tokens"], sudo=True)
         files["api"] += hashlib.sha256(wish.tokens.encode()).hexdigest()
-    return Ground(remote.run(["sh", "-c", BIND, "sh", remote.host.inner]).stdout.strip(), files)
+    return Ground(bind_address(remote), files)
 
 
-def _scrape(remote: Remote, places: dict[str, list[str]], say: Say) -> None:
+def _scrape(remote: Remote, folder: Folder, places: dict[str, list[str]], say: Say) -> None:
     """Have the hub's Prometheus look at these."""
-    if changed := metrics.ensure_prometheus_host(remote, places):
+    if changed := metrics.ensure_prometheus_host(remote, folder, places, PROCESSORS):
         say(remote.host.name, changed)
 
 

@@ -1,1 +1,1 @@
-"""Steps that set up a host, each one repeatable."""
+"""Idempotent steps on a host, and under files/ what they write and run there."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from importlib import resources
-
 from provision.belongings import MARK
 from provision.errors import HostError
 from provision.fleet import VERSION, Folder
+from provision.hosts.common import read_file
 from provision.remote import Remote
 
-SCRIPT = resources.files("provision.hosts").joinpath("files/mark.sh").read_text("utf-8")
+SCRIPT = read_file("mark.sh")
 
 
 def read_mark(text: str) -> dict[str, str]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import shlex
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,8 +31,12 @@ def nothing_is_left(fab: Fab) -> Iterator[None]:
 class Flow:
     """Calls to the API, one after the other in some threads, as long as it is open."""
 
-    def __init__(self, target: str, token: str = "") -> None:
-        channel = grpc.insecure_channel(target)
+    def __init__(self, fab: Fab, token: str = "") -> None:
+        folder = fab.home / fab.fleet
+        files = [(folder / name).read_bytes() for name in ("ca.crt", "client.key", "client.crt")]
+        # Who shows a token needs no certificate.
+        credentials = grpc.ssl_channel_credentials(*(files[:1] if token else files))
+        channel = grpc.secure_channel(f"{fab.status()['hub']['address']}:50051", credentials)
         self.stub = pb_grpc.ImageScalerStub(channel)
         picture = io.BytesIO()
         Image.effect_noise((300, 200), 40).convert("RGB").save(picture, "JPEG")
@@ -75,23 +82,36 @@ def scraped(fab: Fab) -> set[str]:
     return {f"up{{{name}}} {value}" for name, value in found}
 
 
-def test_it_grows_and_shrinks_while_requests_flow_and_ends(fab: Fab) -> None:
+def calls_as_it_says(fab: Fab, told: str, tmp_path: Path) -> None:
+    """The last line of `fab serve` is a command that works."""
+    Image.effect_noise((300, 200), 40).convert("RGB").save(tmp_path / "it's.jpg")
+    command = told.splitlines()[-1].removeprefix("call it: ").removesuffix(" IMAGE")
+    environment = {**os.environ, "FANRUN_HOME": str(fab.home)}
+    argv = [*shlex.split(command), str(tmp_path / "it's.jpg")]
+    done = subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    with Image.open(tmp_path / "it's.out.jpg") as scaled:
+        assert scaled.size == (60, 40)
+
+
+def test_it_grows_and_shrinks_while_requests_flow_and_ends(fab: Fab, tmp_path: Path) -> None:
     told = fab("serve", "--replicas=2", "--args=--size 60x40 --grayscale").stderr
     hub = fab.status()["hub"]["address"]
     assert f"2 processors, the API at {hub}:50051" in told
+    calls_as_it_says(fab, told, tmp_path)
     one, two = "fanrun-processor-1 running", "fanrun-processor-2 running"
     assert names(fab) == {"hub": ["fanrun-api running"], "worker-1": [one], "worker-2": [one]}
     assert "serving on worker-2: fanrun-processor-1 running" in fab("status").stdout
-    image = Flow(f"{hub}:50051").call()
+    image = Flow(fab).call()
     assert (image.size, image.mode) == ((60, 40), "L")
 
     ups = {
         f'up{{instance="{place}"}} 1'
-        for place in (f"{hub}:5001", *(f"{fab.status()[name]['address']}:5002" for name in ("worker-1", "worker-2")))
+        for place in ("127.0.0.1:5001", *(f"{fab.status()[name]['address']}:5002" for name in ("worker-1", "worker-2")))
     }
     wait_until(lambda: scraped(fab) == ups, 40)
 
-    flow = Flow(f"{hub}:50051")
+    flow = Flow(fab)
     with flow.flowing():
         fab("serve", "--replicas=4")
         assert names(fab) == {"hub": ["fanrun-api running"], "worker-1": [one, two], "worker-2": [one, two]}
@@ -100,7 +120,7 @@ def test_it_grows_and_shrinks_while_requests_flow_and_ends(fab: Fab) -> None:
         fab("serve", "--replicas=1")
         assert names(fab) == {"hub": ["fanrun-api running"], "worker-1": [one], "worker-2": []}
     assert flow.failed == []
-    image = Flow(f"{hub}:50051").call()
+    image = Flow(fab).call()
     assert (image.size, image.mode) == ((60, 40), "L")  # as was asked for at first
 
     assert "has ended" in fab("serve", "--replicas=0").stderr
@@ -112,19 +132,18 @@ def test_it_grows_and_shrinks_while_requests_flow_and_ends(fab: Fab) -> None:
 def test_callers_need_a_token_where_there_are_some(fab: Fab, tmp_path: Path) -> None:
     (tmp_path / "tokens").write_text("ada a-secret-of-20-bytes\n")
     fab("serve", "--replicas=1", "--args=", "--tokens", str(tmp_path / "tokens"))
-    target = f"{fab.status()['hub']['address']}:50051"
     with pytest.raises(grpc.RpcError) as refused:
-        Flow(target).call()
+        Flow(fab).call()
     assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
-    assert Flow(target, "a-secret-of-20-bytes").call().size == (1024, 768)
+    assert Flow(fab, "a-secret-of-20-bytes").call().size == (1024, 768)
     (tmp_path / "tokens").write_text("ada another-secret-of-28-bytes\n")
     fab("serve", "--replicas=1", "--tokens", str(tmp_path / "tokens"))
     with pytest.raises(grpc.RpcError):
-        Flow(target, "a-secret-of-20-bytes").call()
+        Flow(fab, "a-secret-of-20-bytes").call()
     fab("serve", "--replicas=1")
-    assert Flow(target, "another-secret-of-28-bytes").call().size == (1024, 768)
+    assert Flow(fab, "another-secret-of-28-bytes").call().size == (1024, 768)
     fab("serve", "--replicas=1", "--tokens=")
-    assert Flow(target).call().size == (1024, 768)
+    assert Flow(fab).call().size == (1024, 768)
 
 
 def test_processors_take_no_calls_but_the_apis(fab: Fab) -> None:

@@ -74,6 +74,56 @@ def test_the_registry_speaks_tls_under_the_fleets_ca(fab: Fab) -> None:
     assert subprocess.run(argv, input="", capture_output=True, text=True, check=False).returncode != 0
 
 
+# As `fab up` wrote it when the registry was one process.
+OPEN = """# Written by Fanrun.
+version: 0.1
+storage:
+  filesystem:
+    rootdirectory: /var/lib/docker-registry
+  delete:
+    enabled: true
+http:
+  addr: :5000
+  tls:
+    certificate: /etc/docker/registry/fanrun.crt
+    key: /etc/docker/registry/fanrun.key
+"""
+
+
+def registries(fab: Fab) -> list[str]:
+    """Where the hub's registry listens."""
+    lines = fab.on("hub", "ss -Hltnp | grep docker-registry || :").splitlines()
+    return sorted(line.split()[3] for line in lines)
+
+
+def test_the_open_registry_of_an_older_fleet_is_closed_and_keeps_what_it_has(fab: Fab) -> None:
+    hub, stored = fab.status()["hub"]["address"], "find /var/lib/docker-registry -type f"
+    before = set(fab.on("hub", stored).splitlines())
+    closed = ["127.0.0.1:4999", f"{hub}:5000"]
+    assert registries(fab) == closed
+    fab.on("hub", f"service fanrun-registry stop; service docker-registry stop; rm -f /etc/init.d/fanrun-registry\n"
+                  f"cat >/etc/docker/registry/config.yml <<'END'\n{OPEN}END\n"
+                  "service docker-registry start && rm /run/docker-registry.pid")  # fmt: skip
+    wait_until(lambda: registries(fab) == ["*:5000"])
+    fab.on("worker-2", "docker image prune --all --force")
+    done = fab("up").stderr
+    assert "hub        registry set up" in done
+    assert "worker-2   pulled process.py" in done
+    assert registries(fab) == closed
+    assert before
+    assert before <= set(fab.on("hub", stored).splitlines())
+    assert "nothing to change" in fab("up").stderr
+
+
+def test_the_registry_comes_back_with_its_machine(fab: Fab) -> None:
+    before = registries(fab)
+    assert len(before) == 2
+    docker("restart", "--time=1", fab.containers()["hub"])
+    wait_until(lambda: registries(fab) == before)
+    wait_until(lambda: ssh(fab, "hub", "true").returncode == 0)
+    assert "nothing to change" in fab("up").stderr
+
+
 def test_exec_shows_every_result(fab: Fab) -> None:
     done = fab("exec", "--command", "hostname; echo 'a  b' >&2")
     assert done.stdout.splitlines() == ["worker-1: worker-1", "worker-2: worker-2"]

@@ -70,6 +70,16 @@ def test_a_server_can_not_sign(files: Path) -> None:
     assert chain.returncode != 0
 
 
+def test_a_client_can_be_nothing_but_a_client(files: Path) -> None:
+    key, certificate = ca.client((files / "ca.key").read_text(), (files / "ca.crt").read_text(), ["10.0.0.11"])
+    (files / "client.crt").write_text(certificate)
+    assert ca.serves(certificate, ["10.0.0.11"], (files / "ca.crt").read_text())
+    assert "PRIVATE KEY" in key
+    for purpose, good in (("sslclient", True), ("sslserver", False)):
+        done = openssl("verify", "-CAfile", files / "ca.crt", "-x509_strict", "-purpose", purpose, files / "client.crt")
+        assert (done.returncode == 0) is good, purpose
+
+
 def test_serves(files: Path) -> None:
     certificate, authority = (files / "server.crt").read_text(), (files / "ca.crt").read_text()
     assert ca.serves(certificate, ADDRESSES, authority)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
 from provision.fleet import Image
-from service.containers import ANY, Ground, Wish, api, processors
+from provision.hosts.common import ANY
+from service.containers import Ground, Wish, api, processors
 from tests.unit.samples import FLEET
 
 IMAGE = Image("service", "sha256:1", "10.0.0.10:5000/fanrun/image@sha256:2")
@@ -15,6 +18,7 @@ BOUND = [
     "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--user=65532:65532",
     "--pids-limit=1024", "--log-opt=max-size=10m", "--log-opt=max-file=3",
 ]  # fmt: skip
+TLS = ["--tls-cert=/service/cert.pem", "--tls-key=/service/key.pem", "--metrics-client-ca=/service/ca.pem"]
 
 
 def test_replicas_are_dealt_round_robin_to_ports_one_after_the_other() -> None:
@@ -35,8 +39,7 @@ def test_a_processor_to_the_letter() -> None:
     assert list(one.argv) == [
         *RUN, "--name=fanrun-processor-1", "--restart=unless-stopped", "--label=fanrun.service=processor", *BOUND,
         "--volume=/var/lib/fanrun/service/processor:/service:ro", f"--publish={inner}:50052:50052",
-        f"--publish={inner}:5002:5001", IMAGE.ref, "service.processor", "--tls-cert=/service/cert.pem",
-        "--tls-key=/service/key.pem", "--client-ca=/service/ca.pem",
+        f"--publish={inner}:5002:5001", IMAGE.ref, "service.processor", *TLS, "--client-ca=/service/ca.pem",
     ]  # fmt: skip
 
 
@@ -45,19 +48,35 @@ def test_the_api_to_the_letter() -> None:
     one = api(FLEET, IMAGE, Wish(["--size", "60x40"], "ada secret"), GROUNDS["hub"])
     assert list(one.argv) == [
         *RUN, "--name=fanrun-api", "--restart=unless-stopped", "--label=fanrun.service=api", *BOUND,
-        "--volume=/var/lib/fanrun/service/api:/service:ro", f"--publish={inner}:5001:5001",
+        "--volume=/var/lib/fanrun/service/api:/service:ro", "--publish=127.0.0.1:5001:5001",
         f"--publish={inner}:50051:50051", "--publish=127.0.0.1:50051:50051", IMAGE.ref, "service.api",
+        "--size", "60x40", *TLS,
         "--processor=file:/service/processors", "--processor-name=processors", "--processor-ca=/service/ca.pem",
         "--processor-cert=/service/cert.pem", "--processor-key=/service/key.pem", "--tokens=/service/tokens",
-        "--size", "60x40",
     ]  # fmt: skip
     assert "ada secret" not in " ".join(one.argv)
+    assert one.metrics == "127.0.0.1:5001"
+
+
+def test_without_tokens_callers_show_a_certificate() -> None:
+    argv = api(FLEET, IMAGE, Wish(["--size", "60x40"]), GROUNDS["hub"]).argv
+    assert argv[-1] == "--client-ca=/service/ca.pem"
+    assert "--tokens=/service/tokens" not in argv
+
+
+@pytest.mark.parametrize("tokens", ["", "ada secret"])
+def test_flags_of_a_person_do_not_open_the_api(tokens: str) -> None:
+    args = ["--tls-cert=", "--tls-key=", "--client-ca=", "--metrics-client-ca=", "--tokens="]
+    argv = api(FLEET, IMAGE, Wish(args, tokens), GROUNDS["hub"]).argv
+    last = {flag.partition("=")[0]: flag.partition("=")[2] for flag in argv}
+    wanted = ["--tls-cert", "--tls-key", "--metrics-client-ca", "--tokens" if tokens else "--client-ca"]
+    assert all(last[flag].startswith("/service/") for flag in wanted)
 
 
 def test_behind_nat_all_addresses_are_listened_at_once() -> None:
     argv = api(FLEET, IMAGE, Wish(), Ground(ANY, {"api": "a"})).argv
     assert [item for item in argv if item.startswith("--publish")] == [
-        f"--publish={ANY}:5001:5001", f"--publish={ANY}:50051:50051",
+        "--publish=127.0.0.1:5001:5001", f"--publish={ANY}:50051:50051",
     ]  # fmt: skip
 
 

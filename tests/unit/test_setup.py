@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +41,12 @@ def test_a_hub_has_the_registry_as_well_and_after_docker(folder: Folder) -> None
     assert [title for title in found if title in COMMON] == COMMON
     assert found.index("starting the registry") > found.index("starting Docker")
     assert "starting the registry" not in titles(folder, "worker-1")
+
+
+def test_the_registrys_settings_are_there_before_its_package_starts_it(folder: Folder) -> None:
+    found = titles(folder, "hub")
+    order = ["looking for another registry", "writing the registry's settings", "installing packages"]
+    assert [title for title in found if title in order] == order
 
 
 def test_a_fleet_without_a_hub_can_not_be_set_up(folder: Folder) -> None:
@@ -96,21 +101,3 @@ def test_apts_lists_are_fetched_in_five_tries(
 ) -> None:
     done, log = apt(setup.UPDATE, failures=failures)
     assert (done, log.count(f"apt-get -q {setup.PATIENCE} update")) == (code, tries)
-
-
-def test_bash_can_tell_whether_the_port_is_open() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = str(listener.getsockname()[1])
-        argv = ["bash", "-c", setup.PORT_OPEN.replace(str(setup.REGISTRY_PORT), port)]
-        assert subprocess.run(argv, capture_output=True, check=False).returncode == 0
-    done = subprocess.run(argv, capture_output=True, check=False)
-    assert done.returncode != 0
-    assert done.stderr == b""
-
-
-def test_the_registry_speaks_tls_alone() -> None:
-    assert f"addr: :{setup.REGISTRY_PORT}\n  tls:\n" in setup.REGISTRY_CONFIG
-    assert (
-        "certificate: /etc/docker/registry/fanrun.crt\n    key: /etc/docker/registry/fanrun.key"
-        in setup.REGISTRY_CONFIG
-    )

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # sh mark.sh MARK FLEET ID VERSION: make the mark name this fleet, its id and this version.
 # Prints "marked" if it had to be changed.  Lines about other things stay.
 set -eu

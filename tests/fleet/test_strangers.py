@@ -1,0 +1,155 @@
+"""What a fleet offers to a host beside it that is no member: SSH, and nothing else."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from provision.fleet import Folder
+from provision.hosts.registry import PUSH_PORT
+from provision.image import tunnel
+from provision.providers.local import IMAGE as DEBIAN
+from tests.fleet.harness import Fab, docker
+
+SCRIPT = (Path(__file__).parent / "stranger.py").read_text()
+HOSTS = ("hub", "worker-1", "worker-2")
+# What Go's TLS says to whoever speaks HTTP to it, before anything of the registry's hears of it.
+GO = "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+ALERT = re.compile(r"\x15\x03[\x00-\x04]\x00\x02[\x01\x02].", re.DOTALL)
+Answers = dict[str, dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+def serving(fab: Fab) -> Iterator[Fab]:
+    """A fleet that serves: an API, and processors on both workers, two of them on one."""
+    fab("serve", "--replicas=3", "--args=", "--tokens=")
+    yield fab
+    fab("serve", "--replicas=0")
+
+
+@pytest.fixture
+def network(serving: Fab) -> str:
+    inspected = json.loads(docker("inspect", serving.containers()["hub"]))[0]
+    (name,) = inspected["NetworkSettings"]["Networks"]
+    return str(name)
+
+
+def ask(fab: Fab, network: str, targets: list[tuple[str, int]], *, member: bool, gateway: str = "") -> Answers:
+    """Try these from a container beside the fleet; `gateway` is its way to Docker's own network there."""
+    folder = fab.home / fab.fleet
+    names = {"ca": "ca.crt", "cert": "client.crt" if member else "", "key": "client.key" if member else ""}
+    asked = {key: (folder / name).read_text() if name else "" for key, name in names.items()}
+    holder = docker("run", "--detach", f"--network={network}", "--cap-add=NET_ADMIN", DEBIAN, "sleep", "600").strip()
+    try:
+        if gateway:
+            docker("exec", holder, "ip", "route", "add", "172.17.0.0/16", "via", gateway)
+        argv = ["run", "--rm", f"--network=container:{holder}", "--read-only", "--tmpfs=/tmp"]
+        argv += ["--entrypoint=/usr/bin/python3", f"fanrun/service:{fab.fleet}", "-c", SCRIPT]
+        found = docker(*argv, json.dumps({**asked, "targets": targets}))
+    finally:
+        docker("rm", "--force", holder)
+    return dict(json.loads(found))
+
+
+def refused(answer: str) -> bool:
+    """Whether this is nothing, or TLS saying that it is TLS."""
+    return answer in ("", GO) or bool(ALERT.fullmatch(answer))
+
+
+def listening(fab: Fab, host: str) -> set[int]:
+    """Every port at which something listens on a host, at whatever address, but SSH's."""
+    lines = fab.on(host, "ss -Hltn").splitlines()
+    return {int(line.split()[3].rpartition(":")[2]) for line in lines} - {22}
+
+
+def ports(fab: Fab) -> list[tuple[str, int]]:
+    addresses = {host: row["address"] for host, row in fab.status().items()}
+    return [(addresses[host], port) for host in HOSTS for port in sorted(listening(fab, host))]
+
+
+def test_no_port_but_22_answers_a_stranger(serving: Fab, network: str) -> None:
+    targets = ports(serving)
+    hub = serving.status()["hub"]["address"]
+    assert {(hub, 5000), (hub, 50051), (hub, 9090), (hub, PUSH_PORT), (hub, 5001)} <= set(targets)
+    assert len({address for address, _ in targets}) == len(HOSTS)
+    found = ask(serving, network, targets, member=False)
+    answers = {
+        f"{place} {way}": answer for place, ways in found.items() for way, answer in ways.items() if not refused(answer)
+    }
+    assert answers == {}
+    for port in (9090, PUSH_PORT, 5001):
+        assert found[f"{hub}:{port}"] == {}, "loopback alone"
+
+
+def test_a_member_is_answered(serving: Fab, network: str) -> None:
+    """So the test above can fail."""
+    rows = serving.status()
+    hub, workers = rows["hub"]["address"], [rows[name]["address"] for name in HOSTS[1:]]
+    found = ask(serving, network, ports(serving), member=True)
+    assert "200 OK" in found[f"{hub}:5000"]["TLS /v2/_catalog"]
+    assert "fanrun/image" in found[f"{hub}:5000"]["TLS /v2/_catalog"]
+    assert found[f"{hub}:50051"]["gRPC by TLS"] == repr(b"\x08\x01")  # SERVING
+    for place in (f"{workers[0]}:5002", f"{workers[0]}:5003", f"{workers[1]}:5002"):
+        assert "imageprocessor_slots" in found[place]["TLS /metrics"] or "200 OK" in found[place]["TLS /metrics"]
+    assert found[f"{workers[1]}:50052"]["TLS HTTP/2"] != ""
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_the_containers_on_a_host_answer_no_stranger_either(serving: Fab, network: str, host: str) -> None:
+    """Docker forwards what comes for a published port of a container, by whatever way it comes."""
+    show = "docker inspect --format '{{.NetworkSettings.IPAddress}}' $(docker ps -q --filter label=fanrun.service)"
+    inside = serving.on(host, show).split()
+    assert inside
+    targets = [(address, port) for address in inside for port in (5001, 50051, 50052)]
+    gateway = serving.status()[host]["address"]
+    found = ask(serving, network, targets, member=False, gateway=gateway)
+    answers = {f"{place} {way}": answer for place, ways in found.items() for way, answer in ways.items()}
+    assert {way: answer for way, answer in answers.items() if not refused(answer)} == {}
+
+
+def test_members_may_read_the_registry_and_nobody_may_delete(serving: Fab) -> None:
+    folder = Folder(serving.home, serving.fleet)
+    known = folder.load()
+    digest = known.images["process.py"].ref.rpartition("@")[2]
+    manifest, blobs = f"/v2/fanrun/image/manifests/{digest}", "/v2/fanrun/image/blobs"
+    context = ssl.create_default_context(cafile=folder.ca_cert)
+    context.load_cert_chain(folder.path / "client.crt", folder.path / "client.key")
+
+    def member(method: str, path: str) -> int:
+        connection = http.client.HTTPSConnection(known.hub.inner, 5000, timeout=10, context=context)
+        connection.request(method, path)
+        return connection.getresponse().status
+
+    assert member("GET", manifest) == 200
+    for method, path in [
+        ("DELETE", manifest), ("PUT", manifest), ("PUT", "/v2/fanrun/image/manifests/evil"),
+        ("POST", f"{blobs}/uploads/"), ("DELETE", f"{blobs}/{digest}"),
+    ]:  # fmt: skip
+        assert member(method, path) == 405, (method, path)
+
+    with tunnel(folder, known.hub, PUSH_PORT) as port:
+
+        def pusher(method: str, path: str) -> int:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            connection.request(method, path)
+            return connection.getresponse().status
+
+        assert pusher("DELETE", manifest) == 405
+        assert pusher("DELETE", f"{blobs}/{digest}") == 405
+        assert pusher("POST", f"{blobs}/uploads/") == 202
+    assert member("GET", manifest) == 200
+    assert member("GET", "/metrics") == 404
+
+
+def test_keys_can_be_read_by_their_users_alone(serving: Fab) -> None:
+    for host in HOSTS:
+        place = "/etc/docker/certs.d/*/client.key"
+        assert serving.on(host, f"stat -c '%a %U' {place}").split() == ["600", "root"]
+    keys = "/etc/prometheus/fanrun.key /etc/docker/registry/fanrun.key"
+    assert serving.on("hub", f"stat -c '%a %U' {keys}").splitlines() == ["600 prometheus", "600 docker-registry"]
