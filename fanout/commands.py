@@ -9,6 +9,9 @@ from provision.probe import LEASE, WORK, Probe
 
 PIDS = 1024
 SCRATCH = "/tmp:rw,nosuid,nodev,size=256m"  # noqa: S108 - inside the container
+UNPRIVILEGED = 65532
+"""Who a program is where the login is root, user and group alike: "nonroot" in many container images, ours too, and
+above all that Debian gives to accounts."""
 SILENCE = 60
 """Seconds without a byte after which rsync gives a connection up."""
 
@@ -58,7 +61,7 @@ class Place:
 # What earlier batches left is deleted when the run ends, unless room is short: a file system may take long over new
 # files where many were just deleted (ext4 passes over each inode that was freed in the last minute).
 BATCH = r"""
-target=$1 name=$2 timeout=$3 room=$4 spent=$5; shift 5
+target=$1 name=$2 owner=$3 timeout=$4 room=$5 spent=$6; shift 6
 home=${target%/*}
 while [ "$spent" -gt 0 ]; do mv "$1" "$home/.gone-${1##*/}" 2>/dev/null; shift; spent=$((spent - 1)); done
 fail() { echo "it can't keep its results ($(df -Ph "$target" | tail -n 1))" >&2; exit 1; }
@@ -70,6 +73,8 @@ fi
 flock 9 || fail
 [ -d "$target" ] && [ ! -e "$home/halt" ] || exit 1
 : >"$target/report.jsonl" || fail
+# Root's folder is not writable for the program, which never is root.
+[ "$(id -u)" -ne 0 ] || chown "$owner" "$target/data" "$target/report.jsonl" || fail
 watch() {
   # A short time begins with the program; of a long one the container's start is no great part.
   until [ "$timeout" -ge 300 ] || [ -n "$(sudo -n docker ps --quiet --filter "name=$name")" ]; do sleep 0.2; done
@@ -159,9 +164,9 @@ def beat_argv(seconds: int) -> list[str]:
 
 
 def push_argv(shell: str, src: str, host: str, place: Place) -> list[str]:
-    """Send the files whose names stand on standard input (`names`) under their keys."""
+    """Send the files whose names stand on standard input (`names`) under their keys, readable for every user."""
     return [
-        "rsync", "--files-from=-", "--from0", "--relative", "--times", "--copy-links",
+        "rsync", "--files-from=-", "--from0", "--relative", "--times", "--copy-links", "--perms",
         "--chmod=D755,F644", f"--timeout={SILENCE}", f"--rsh={shell}",
         "--", src.rstrip("/") + "/", f"{host}:{place.source}/",
     ]  # fmt: skip
@@ -187,8 +192,13 @@ def batch_argv(place: Place, program: Program, probe: Probe, spent: Sequence[Pla
     """
     old = [path for each in spent for path in (each.source, each.target)]
     numbers = [str(number) for number in (program.timeout, probe.disk_free // 2, len(old))]
-    head = ["sh", "-c", BATCH, "sh", place.target, place.container, *numbers, *old]
+    head = ["sh", "-c", BATCH, "sh", place.target, place.container, container_user(probe), *numbers, *old]
     return [*head, *docker_argv(place, program, probe)]
+
+
+def container_user(probe: Probe) -> str:
+    """Return UID:GID for a container: those of the login, but neither is ever root's."""
+    return f"{probe.uid or UNPRIVILEGED}:{probe.gid or UNPRIVILEGED}"
 
 
 def memory_limit(program: Program, probe: Probe) -> int:
@@ -205,7 +215,7 @@ def docker_argv(place: Place, program: Program, probe: Probe) -> list[str]:
     return [
         "sudo", "-n", "docker", "run", "--rm", "--name", place.container,
         "--label", f"fanrun.run={place.run}", "--network", "none", "--read-only", "--cap-drop", "ALL",
-        "--security-opt", "no-new-privileges", "--user", f"{probe.uid}:{probe.gid}",
+        "--security-opt", "no-new-privileges", "--user", container_user(probe),
         "--memory", memory, "--memory-swap", memory, "--pids-limit", str(PIDS),
         "--tmpfs", SCRATCH, "--log-driver", "none",
         "--env", "FANRUN_REPORT=/report.jsonl", "--volume", f"{place.source}:/in:ro",

@@ -64,7 +64,8 @@ class Machines:
             f"--network-alias={name}", "--tmpfs=/run:exec", "--volume=/var/lib/docker", *NESTED, *CGROUP, image,
         )  # fmt: skip
         self.put(name, "etc/ssh/ssh_host_ed25519_key", private, 0o600)
-        self.put(name, f"home/{USER}/.ssh/authorized_keys", (self.home / "key.pub").read_text(), 0o644)
+        for home in (f"home/{USER}", "root"):
+            self.put(name, f"{home}/.ssh/authorized_keys", (self.home / "key.pub").read_text(), 0o644)
         docker("start", f"{self.network}-{name}")
         self.on(name, "timeout 60 sh -c 'until ss -Hltn sport = :22 | grep -q .; do sleep 0.2; done'")
         self.on(name, f"chown -R {USER}: /home/{USER}")
@@ -89,9 +90,9 @@ class Machines:
         found = self.on(name, r"find / -xdev \( -path /proc -o -path /sys \) -prune -o -print").splitlines()
         return {path for path in found if not path.startswith(OF_THE_SYSTEM)}
 
-    def options(self, *names: str) -> list[str]:
+    def options(self, *names: str, user: str = USER) -> list[str]:
         """What `fab up` takes for these machines as workers."""
-        hosts = [f"--host={USER}@{self.addresses[name]}" for name in names]
+        hosts = [f"--host={user}@{self.addresses[name]}" for name in names]
         return ["--provider=static", *hosts, f"--known-hosts={self.known_hosts}", f"--ssh-config={self.ssh_config}"]
 
     def on(self, name: str, script: str) -> str:

@@ -14,6 +14,7 @@ import pytest
 from provision.belongings import CLAIM
 from tests.fleet.harness import Fab, docker, tree
 from tests.fleet.machines import Machines, machines
+from tests.waiting import wait_until
 
 # A person's own Docker, with an image and a container of theirs.
 OWN_DOCKER = """
@@ -86,6 +87,40 @@ def test_taken_worked_with_and_given_back(three: Machines, fab: Fab, tmp_path: P
     assert three.network_of("three") == network
     assert "no hosts" in fab("down").stderr
     assert "no hosts" in fab("down", *three.options("one", "three")).stderr
+
+
+@pytest.mark.parametrize("login", ["root", "toor", "admin in root's group"])
+def test_no_program_runs_as_root(
+    three: Machines, fab: Fab, tmp_path: Path, src: Path, program: str, login: str
+) -> None:
+    """Whatever the login is, and though its new files, like the inputs, are for nobody else."""
+    before = three.files("one")
+    user = login.split()[0]
+    if user == "toor":
+        three.on("one", "useradd --non-unique --uid 0 --gid 0 --home-dir /root --shell /bin/bash toor")
+    if user == "admin":
+        three.on("one", "usermod --gid 0 admin")
+    three.on("one", "cp /etc/pam.d/sshd /root/sshd; echo 'session optional pam_umask.so umask=077' >>/etc/pam.d/sshd")
+    for path in [*src.rglob("*"), src]:
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    try:
+        fab("up", *three.options("one", user=user))
+        assert fab("exec", "--command", "umask; id -u").stdout.split()[1::2] == [
+            "0077",
+            "1000" if user == "admin" else "0",
+        ]
+        fab("run", "--src", str(src), "--dst", str(tmp_path / "looked"), "--image", program, "--args=looks", code=None)
+        uids = {int(text.split()[0]) for text in tree(tmp_path / "looked").values()}
+        assert uids == {1000 if user == "admin" else 65532}
+        fab("run", "--src", str(src), "--dst", str(tmp_path / "copied"), "--image", program, "--args=copy")
+        assert tree(tmp_path / "copied") == tree(src)
+        fab("run", "--src", str(src), "--dst", str(tmp_path / "rotated"))
+        assert len(tree(tmp_path / "rotated")) == 12
+        wait_until(lambda: three.on("one", "find /var/lib/fanrun/runs -mindepth 1") == "")
+    finally:
+        fab("down")
+        three.on("one", "mv /root/sshd /etc/pam.d/sshd; usermod --gid admin admin; userdel --force toor || :")
+    assert {path for path in three.files("one") ^ before if not path.startswith("/run/")} <= BY_SUDO
 
 
 def test_behind_a_jump_host_and_found_without_the_folder(three: Machines, fab: Fab, tmp_path: Path, src: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
+import shutil
 import stat
 import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -41,7 +44,7 @@ def test_a_place_is_three_folders() -> None:
 
 def test_push_argv() -> None:
     assert commands.push_argv("ssh -F /f", "/src//", "worker-1", PLACE) == [
-        "rsync", "--files-from=-", "--from0", "--relative", "--times", "--copy-links", "--chmod=D755,F644",
+        "rsync", "--files-from=-", "--from0", "--relative", "--times", "--copy-links", "--perms", "--chmod=D755,F644",
         "--timeout=60", "--rsh=ssh -F /f", "--", "/src/", f"worker-1:{HOME}/worker-1.0001.in/",
     ]  # fmt: skip
 
@@ -58,14 +61,25 @@ def test_batch_argv_and_docker_argv() -> None:
     assert commands.docker_argv(PLACE, program, PROBE) == DOCKER
     assert commands.batch_argv(PLACE, program, PROBE) == [
         "sh", "-c", commands.BATCH, "sh", f"{HOME}/worker-1.0001.out",
-        "fanrun-20260101-000000-abcd-worker-1.0001", "90", "500000000", "0", *DOCKER,
+        "fanrun-20260101-000000-abcd-worker-1.0001", "1000:1001", "90", "500000000", "0", *DOCKER,
     ]  # fmt: skip
     spent = [Place(PLACE.run, "worker-1.0007"), Place(PLACE.run, "worker-1.0008")]
     argv = commands.batch_argv(PLACE, program, PROBE, spent)
     assert argv[6:] == [
-        "90", "500000000", "4", f"{HOME}/worker-1.0007.in", f"{HOME}/worker-1.0007.out", f"{HOME}/worker-1.0008.in",
-        f"{HOME}/worker-1.0008.out", *DOCKER,
+        "1000:1001", "90", "500000000", "4", f"{HOME}/worker-1.0007.in", f"{HOME}/worker-1.0007.out",
+        f"{HOME}/worker-1.0008.in", f"{HOME}/worker-1.0008.out", *DOCKER,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("uid", "gid", "user"),
+    [(1000, 1001, "1000:1001"), (0, 0, "65532:65532"), (1000, 0, "1000:65532"), (0, 1001, "65532:1001")],
+)
+def test_a_program_is_never_root(uid: int, gid: int, user: str) -> None:
+    probe = dataclasses.replace(PROBE, uid=uid, gid=gid)
+    argv = commands.docker_argv(PLACE, Program("image"), probe)
+    assert argv[argv.index("--user") + 1] == user
+    assert commands.batch_argv(PLACE, Program("image"), probe)[6] == user
 
 
 def test_memory_is_what_was_asked_for_or_nine_tenths_of_the_hosts() -> None:
@@ -132,7 +146,17 @@ def run_batch(
     """Run BATCH over a program that stands in for docker."""
     argv = commands.batch_argv(PLACE, Program("image"), PROBE)
     return run_script(
-        shell, argv, target, "a name", str(timeout), str(room), str(len(spent)), *spent, *program, path=path
+        shell,
+        argv,
+        target,
+        "a name",
+        "65532:65532",
+        str(timeout),
+        str(room),
+        str(len(spent)),
+        *spent,
+        *program,
+        path=path,
     )
 
 
@@ -160,6 +184,20 @@ def test_batch_keeps_the_exit_code(shell: str, tmp_path: Path, program: list[str
     assert code_of(target) == code
     assert sorted(path.name for path in target.iterdir()) == ["data", "exit", "log", "manifest", "report.jsonl"]
     assert (target / "manifest").read_bytes() == (target / "report.jsonl").read_bytes() == b""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="what root's batch gives away only root can give away")
+def test_a_batch_of_roots_gives_the_program_what_it_writes_to(shell: str, request: pytest.FixtureRequest) -> None:
+    script = 'cd "$0" && echo {} >>report.jsonl && mkdir -m 700 data/d && umask 077 && echo x >data/d/a && id -u'
+    drop = ["setpriv", "--reuid=65532", "--regid=65532", "--clear-groups"]
+    target = Path(tempfile.mkdtemp(dir="/var/tmp", prefix="fanrun-test-")) / "out"  # pytest's folders are root's alone
+    target.parent.chmod(0o755)
+    request.addfinalizer(lambda: shutil.rmtree(target.parent))
+    done = run_batch(shell, target, *drop, "sh", "-c", script, str(target))
+    assert done.returncode == 0, done.stderr
+    assert (target / "log").read_text() == "65532\n"
+    assert code_of(target) == 0
+    assert (target / "manifest").read_bytes().split(b"\0")[:-1] == manifest_of({b"d/a": b"x\n"})
 
 
 def test_batch_tells_how_long_the_program_took(shell: str, tmp_path: Path) -> None:
