@@ -6,8 +6,8 @@ import copy
 import functools
 import os
 import time
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn, TypeVar
 
 import boto3
 from botocore.config import Config
@@ -22,6 +22,7 @@ from botocore.exceptions import (
     TokenRetrievalError,
     UnauthorizedSSOTokenError,
 )
+from botocore.parsers import ResponseParserError
 
 from provision.errors import FanrunError, ProviderError, UsageError
 
@@ -29,6 +30,8 @@ T = TypeVar("T")
 LAG = 60.0
 """Seconds for which Amazon may not yet know everywhere what was just made, or list it."""
 PAUSE = 2.0
+SHOWN = 120
+"""So many characters are shown of an answer that nobody understands."""
 FINAL = ("InsufficientInstanceCapacity", "InsufficientCapacity", "InsufficientHostCapacity")
 """Failures on Amazon's side that are not over in seconds: told at once, not tried again in silence."""
 FRESH = ("InvalidKeyPair.NotFound", "InvalidGroup.NotFound", "InvalidGroupId.NotFound",
@@ -86,6 +89,17 @@ class ApiError(ProviderError):
         self.code, self.refused = code, refused
 
 
+class Answer(dict[str, Any]):
+    """What a call was answered, and each part of it; ApiError for a part that should be there and is not."""
+
+    def __init__(self, action: str, parts: Mapping[str, Any]) -> None:
+        super().__init__({key: _answer(action, value) for key, value in parts.items()})
+        self._action = action
+
+    def __missing__(self, key: str) -> NoReturn:
+        raise _strange(self._action, f"there is no {key} in it")
+
+
 class Api:
     """One region's EC2, as boto3 reaches it."""
 
@@ -114,7 +128,8 @@ class Api:
     @functools.cached_property
     def account(self) -> str:
         """The account that the credentials belong to."""
-        return str(_told("sts:GetCallerIdentity", self._first.get_caller_identity)["Account"])
+        action = "sts:GetCallerIdentity"
+        return str(_called(action, self._first.get_caller_identity)["Account"])
 
     def in_region(self, region: str) -> Api:
         """Return the same account's API of another region."""
@@ -124,15 +139,15 @@ class Api:
 
     def call(self, action: str, **arguments: object) -> dict[str, Any]:
         """Call an action by its name in Python (run_instances); ApiError or UsageError if it fails."""
-        answer: dict[str, Any] = _told(_name(action), lambda: getattr(self._client, action)(**arguments))
-        return answer
+        return _called(_name(action), lambda: getattr(self._client, action)(**arguments))
 
     def all(self, action: str, key: str, **arguments: object) -> list[dict[str, Any]]:
         """Everything that a describing action lists under `key`, page after page where it has pages."""
         if not self._client.can_paginate(action):
             return list(self.call(action, **arguments)[key])
         pages = self._client.get_paginator(action).paginate(**arguments)
-        return _told(_name(action), lambda: [item for page in pages for item in page[key]])
+        found = _told(_name(action), lambda: list(pages))
+        return [item for page in found for item in Answer(_name(action), page)[key]]
 
     def soon(self, action: str, **arguments: object) -> dict[str, Any]:
         """Call an action that needs what was just made; for LAG seconds it may not be known there yet."""
@@ -188,6 +203,29 @@ def _told(action: str, call: Callable[[], T]) -> T:
         raise UsageError(f"the login has expired; {NO_LOGIN}") from error
     except BotoCoreError as error:
         raise ApiError(f"Amazon can't be reached: {error}; check the network and --region", code="") from error
+    except (ResponseParserError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise _strange(action, str(error)) from error
+
+
+def _called(action: str, call: Callable[[], Mapping[str, Any]]) -> Answer:
+    return Answer(action, _told(action, call))
+
+
+def _answer(action: str, value: object) -> object:
+    """A part of an answer, and all parts of it, as Answer."""
+    if isinstance(value, Mapping):
+        return Answer(action, value)
+    return [_answer(action, item) for item in value] if isinstance(value, list) else value
+
+
+def _strange(action: str, why: str) -> ApiError:
+    """The error of a call that was answered by something else than Amazon: a proxy, a login page, another server."""
+    line = " ".join(why.split())
+    return ApiError(
+        f"{action} was not answered as Amazon does ({line[:SHOWN]}{'…' if len(line) > SHOWN else ''}); look at the "
+        "proxy (HTTPS_PROXY), at AWS_ENDPOINT_URL, and at the login to this network",
+        code="",
+    )
 
 
 def explain(action: str, error: ClientError) -> FanrunError:
