@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import re
 import socket
 from collections.abc import Mapping
@@ -63,7 +64,11 @@ class Settings:
 
 def me() -> str:
     """Who a fleet belongs to if nobody else is named."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as in a container
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
 
 
 FILES = ("prices", "known_hosts", "ssh_config")
@@ -108,15 +113,15 @@ def settings(
     the like, a flag that was not given is None.  Files named in fabric.yaml are looked for beside it.
     """
     known = ("home", "provider", "fleet", "hosts", *WISHES)
-    unknown = sorted(set(file) - set(known))
+    unknown = sorted(str(name) for name in set(file) - set(known))
     if unknown:
         raise UsageError(f"fabric.yaml: fanrun has no setting {unknown[0]!r}; it has {', '.join(known)}")
-    merged = {key: ",".join(map(str, value)) if isinstance(value, list) else str(value) for key, value in file.items()}
-    merged |= {key: str(root / Path(merged[key]).expanduser()) for key in FILES if key in merged}
+    merged = {key: _text(key, value) for key, value in file.items() if value is not None}
+    merged |= {key: str(root / _path(key, merged[key])) for key in FILES if key in merged}
     merged |= {key: environment[f"FANRUN_{key.upper()}"] for key in known if environment.get(f"FANRUN_{key.upper()}")}
     merged |= {key: value for key, value in flags.items() if value is not None}
-    merged |= {key: str(Path.cwd() / Path(merged[key]).expanduser()) for key in FILES if key in merged}
-    home = Path(merged.get("home", ".fanrun")).expanduser()
+    merged |= {key: str(Path.cwd() / _path(key, merged[key])) for key in FILES if key in merged}
+    home = _path("home", merged.get("home", ".fanrun"))
     return Settings(
         home=home if home.is_absolute() else root / home,
         provider=merged.get("provider", "local"),
@@ -124,6 +129,27 @@ def settings(
         hosts=whole("hosts", merged["hosts"], 1, MOST_HOSTS) if "hosts" in merged else None,
         wishes={name: merged[name] for name in WISHES if name in merged},
     )
+
+
+def usual_fleet(file: Mapping[str, object], environment: Mapping[str, str]) -> str:
+    """Return the name of the fleet that a task works with where no --fleet is given."""
+    return environment.get("FANRUN_FLEET") or str(file.get("fleet") or Settings.fleet)
+
+
+def _text(name: str, value: object) -> str:
+    """A setting of fabric.yaml as text; UsageError for one that is neither a word, a number nor a list of them."""
+    items = value if isinstance(value, list) else [value]
+    if bad := [item for item in items if not isinstance(item, (str, int, float))]:
+        raise UsageError(f"fabric.yaml: {name} holds {bad[0]!r}; give a text, a number, or a list of them")
+    return ",".join(map(str, items))
+
+
+def _path(name: str, text: str) -> Path:
+    """The path in a setting, with ~ for a home; UsageError if there is none."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{name} {text!r}: {error}; give a path without ~") from error
 
 
 def whole(name: str, text: str, least: int, most: int) -> int:

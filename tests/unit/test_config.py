@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from provision.config import MOST_HOSTS, Settings, settings, size, whole
+from provision.config import MOST_HOSTS, Settings, me, settings, size, whole
 from provision.errors import UsageError
 
 ROOT = Path("/checkout")
@@ -49,6 +50,28 @@ def test_every_setting_can_come_from_everywhere() -> None:
     assert settings(ROOT, dict(given_settings), {}, {}) == expected
     assert settings(ROOT, {}, {f"FANRUN_{key.upper()}": value for key, value in given_settings.items()}, {}) == expected
     assert settings(ROOT, {}, {}, dict(given_settings)) == expected
+
+
+def test_a_home_of_nobody() -> None:
+    with pytest.raises(UsageError, match=r"home '~nobody-of-this-name/x': .*; give a path without ~"):
+        settings(ROOT, {"home": "~nobody-of-this-name/x"}, {}, {})
+
+
+def test_a_setting_without_a_value_is_none() -> None:
+    assert settings(ROOT, {"home": None, "hosts": None}, {}, {}) == settings(ROOT, {}, {}, {})
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, [{"a": 1}], [None], [["a"]]])
+def test_a_setting_that_is_no_text(value: object) -> None:
+    with pytest.raises(UsageError, match=r"host holds .*; give a text, a number, or a list of them"):
+        settings(ROOT, {"host": value}, {}, {})
+
+
+def test_a_user_without_a_name_owns_a_fleet(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 987654)
+    assert me().startswith("987654@")
 
 
 def test_an_unknown_setting_is_named() -> None:
