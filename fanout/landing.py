@@ -180,9 +180,7 @@ def _put(path: bytes, digest: str, data: bytes, shore: Shore) -> str:
         shore.ledger.saw(target, look(target), digest)
     except OSError as error:
         if error.errno in NO_ROOM:
-            raise RunUnfinished(
-                f"DST can't be written ({error.strerror}); make room, then run the same command again"
-            ) from error
+            raise RunUnfinished(f"DST can't be written ({error.strerror}); make room there") from error
         return f"its result can't be written to DST ({error.strerror})"
     return ""
 

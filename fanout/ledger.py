@@ -212,9 +212,7 @@ class Ledger:
             with self._lock:
                 yield self._db
         except sqlite3.Error as error:
-            raise RunUnfinished(
-                f"{self.path} can't be written ({error}); make room there, then run the same command again"
-            ) from error
+            raise RunUnfinished(f"{self.path} can't be written ({error}); make room there") from error
 
     def _keep_seen(self, db: sqlite3.Connection) -> None:
         """Write what was seen, for the next commit."""

@@ -139,7 +139,7 @@ def summary(report: Report) -> str:
             lines += [f"    | {shown(line)}" for line in item.words if line not in item.reason]
         lines += more(len(report.failed))
     if report.left:
-        lines.append(f"{report.left} inputs are left; run the same command again")
+        lines.append(f"{report.left} inputs are left")
     return "\n".join(lines)
 
 

@@ -213,10 +213,8 @@ class Run:
         if report.left:
             lost = "; ".join(f"{name}: {tally.lost[-1]}" for name, tally in crew.tallies.items() if tally.lost)
             why = f"the workers were lost ({lost}); `fab up` repairs the fleet"
-            raise RunUnfinished(
-                f"{stopped or why}; {report.left} of {report.inputs} inputs are left, "
-                "and the same command again goes on from here"
-            )
+            left = f"{report.left} of {report.inputs} inputs are left"
+            raise RunUnfinished(f"{stopped or why}; {left}, and {again_text(request.force)}")
         return report
 
     def _open(self, crew: Crew) -> Mapping[str, Probe]:
@@ -295,6 +293,13 @@ def unfit(probe: Probe, largest: int) -> str:
     if probe.disk_free < needed:
         return f"{probe.disk_free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB needed; free some with `fab ssh`"
     return ""
+
+
+def again_text(force: bool) -> str:
+    """Return what the next command does after a run that did not finish."""
+    if force:
+        return "the same command without --force does those that have no result yet (with --force it begins anew)"
+    return "the same command again goes on from here"
 
 
 def check(request: Request) -> tuple[list[Input], int]:

@@ -290,7 +290,7 @@ class Worker:
         """Whether a pull brought everything; RunUnfinished when it is this machine that can't take it."""
         if done.exit_code in (11, *VANISHED) and ("[receiver]" in done.error or "[generator]" in done.error):
             first = next((line for line in done.error.splitlines() if "]" in line), done.reason)
-            raise RunUnfinished(f"DST can't take the results ({first}); make room, then run the same command again")
+            raise RunUnfinished(f"DST can't take the results ({first}); make room there")
         return done.exit_code == 0
 
     def _retried(self, what: str, call: Callable[[], Done], fine: Callable[[Done], bool]) -> None:

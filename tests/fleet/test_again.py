@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -97,6 +98,22 @@ def test_an_interrupted_run_brings_home_what_is_done(
     assert all(tree(inputs)[key] == content for key, content in brought.items())
     nothing_is_left(fab, dst)
     fab(*argv[:-1], "each 0.01")  # other arguments, so all of it
+    assert tree(dst) == tree(inputs)
+
+
+def test_a_forced_run_that_is_interrupted_names_the_command_that_goes_on(
+    fab: Fab, program: str, inputs: Path, tmp_path: Path
+) -> None:
+    dst = tmp_path / "dst"
+    argv = ["run", "--src", str(inputs), "--dst", str(dst), "--image", program, "--args", "each 0.2"]
+    run = fab.start(*argv, "--force")
+    wait_until(lambda: dst.exists() and tree(dst))
+    run.send_signal(signal.SIGINT)
+    _, err = run.communicate(timeout=30)
+    assert (run.returncode, "the same command again" in err) == (3, False), err
+    assert "inputs are left, and the same command without --force does those that have no result yet" in err
+    brought = len(tree(dst))
+    assert json.loads(fab(*argv, "--json").stdout)["kept"] == brought > 0
     assert tree(dst) == tree(inputs)
 
 

@@ -226,7 +226,7 @@ def test_a_dst_without_room_ends_the_run_and_nobody_is_blamed(
     monkeypatch.setattr(results, "land", full)
     cargo = world.take()
     world.stage({b"a.jpg": b"A"})
-    with pytest.raises(RunUnfinished, match=r"DST can't be written \(.*; make room, then run the same command again"):
+    with pytest.raises(RunUnfinished, match=r"DST can't be written \(.*; make room there"):
         world.unload(cargo)
     assert (world.tally.done, world.tally.failed, world.ledger.failures()) == (0, {}, {})
 

@@ -80,7 +80,7 @@ def test_the_summary_names_what_went_wrong() -> None:
         "    | Traceback\\x07",
         "    | d: truncated",
         "  e.jpg: dark (worker-1)",
-        "5 inputs are left; run the same command again",
+        "5 inputs are left",
     ]
 
 

@@ -16,6 +16,7 @@ from fanout.run import (
     Request,
     Run,
     again,
+    again_text,
     check,
     check_paths,
     check_tools,
@@ -201,6 +202,14 @@ def test_a_run_sorts_out_unless_it_is_forced(top: Path, folder: Folder) -> None:
     assert "1 of 2 done before, 1 under another name" in stream.getvalue()
     assert (top / "dst" / "renamed").read_bytes() == (top / "src" / "renamed").read_bytes()
     ledger.close()
+
+
+@pytest.mark.parametrize(
+    ("force", "words"),
+    [(False, "the same command again goes on from here"), (True, "the same command without --force does those that")],
+)
+def test_what_the_next_command_does_is_true_of_a_forced_run_as_well(force: bool, words: str) -> None:
+    assert again_text(force).startswith(words)
 
 
 def test_a_retry_is_the_last_run_with_what_failed_in_it(tmp_path: Path) -> None:
