@@ -77,7 +77,7 @@ def fleet() -> Iterator[Folder]:
         # A second Ctrl-C would leave hosts behind.
         for number in (signal.SIGINT, *STOPS):
             signal.signal(number, signal.SIG_IGN)
-        fab("down", "--fleet", FLEET)
+        fab("down", "--yes", "--fleet", FLEET)
 
 
 def copy(src: Path, dst: Path) -> None:

@@ -42,12 +42,16 @@ class Ended:
     others: tuple[OtherFleet, ...] = ()
 
 
-def plan(provider: Provider, workers: int) -> list[str]:
-    """What `up` would do with so many workers, in lines for a person; changes nothing."""
-    refuse_others(provider)
+def plan(provider: Provider, workers: int, taken: str = "") -> list[str]:
+    """Say what `up` would do with so many workers, in lines for a person; changes nothing.
+
+    Hosts with the id `taken` would be ended before; UsageError where others stand in the way.
+    """
+    refuse_others(provider, taken)
     found = provider.find()
     todo = change(found, workers)
-    lines = [f"keep {', '.join(todo.keep)}"] if todo.keep else []
+    lines = [f"end what has id {taken}"] if taken else []
+    lines += [f"keep {', '.join(todo.keep)}"] if todo.keep else []
     lines += [f"end {', '.join(todo.terminate)}"] if todo.terminate else []
     if todo.launch:
         lines += [f"launch {', '.join(item.name for item in todo.launch)}", *provider.plan(todo.launch)]
@@ -226,9 +230,9 @@ def _adopt(folder: Folder, provider: Provider) -> None:
         folder.adopt(provider.adoptable())
 
 
-def refuse_others(provider: Provider) -> None:
-    """Raise UsageError where hosts of another fleet of this name stand in the way of `up`."""
-    barring = [other for other in provider.others() if provider.excludes(other)]
+def refuse_others(provider: Provider, taken: str = "") -> None:
+    """Raise UsageError where hosts of another fleet of this name, but not with the id `taken`, bar the way to `up`."""
+    barring = [other for other in provider.others() if other.id != taken and provider.excludes(other)]
     if barring:
         raise UsageError(
             f"hosts of another fleet carry this name: {'; '.join(map(describe, barring))}.  Work with them from the "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import NoReturn, TextIO
 
 from tqdm import tqdm
@@ -14,13 +15,20 @@ class Board:
     """Named lines of text, and one bar for the whole where `total` is given.
 
     Safe to use from many threads.  Without a terminal a text is printed when it changes; a
-    passing one only if its line has been silent for `pause` seconds.
+    passing one only if its line has been silent for `pause` seconds.  `word` says how a text is shown.
     """
 
     def __init__(
-        self, *, total: int | None = None, unit: str = "it", stream: TextIO | None = None, pause: float = 5.0
+        self,
+        *,
+        total: int | None = None,
+        unit: str = "it",
+        stream: TextIO | None = None,
+        pause: float = 5.0,
+        word: Callable[[str], str] = str,
     ) -> None:
         self._stream = stream or sys.stderr
+        self._word = word
         self._terminal = self._stream.isatty()
         self._lock = threading.Lock()
         self._bars: dict[str, tqdm[NoReturn]] = {}
@@ -33,6 +41,7 @@ class Board:
 
     def say(self, name: str, text: str, *, passing: bool = False) -> None:
         """Set the line of that name; `passing` texts may be dropped where lines are printed."""
+        text = self._word(text)
         with self._lock:
             if self._terminal:
                 self._bar(name).set_description_str(f"{name:<10} {text}")
@@ -67,6 +76,7 @@ class Board:
 
     def write(self, text: str) -> None:
         """Print a line of its own, above the bars where there are any."""
+        text = self._word(text)
         with self._lock:
             if self._terminal:
                 tqdm.write(text.rstrip("\n"), file=self._stream)

@@ -62,6 +62,12 @@ def explained(rows: Sequence[HostStatus], fates: Mapping[str, str]) -> list[Host
     return [row if row.reachable else dataclasses.replace(row, error=fates.get(row.name, row.error)) for row in rows]
 
 
+def problems(rows: Sequence[HostStatus]) -> list[str]:
+    """What keeps hosts from working, a line a host."""
+    dead = [f"{row.name} can't be reached" for row in rows if not row.reachable]
+    return dead + [f"{row.name}: its Docker does not answer" for row in rows if row.reachable and not row.docker]
+
+
 def to_json(fleet: Fleet, rows: Sequence[HostStatus], bill: Bill | None) -> str:
     """The fleet, its hosts and what it costs as JSON; `cost` in US dollars, null where it is unknown."""
     data = {

@@ -97,7 +97,7 @@ class Answer(dict[str, Any]):
         self._action = action
 
     def __missing__(self, key: str) -> NoReturn:
-        raise _strange(self._action, f"there is no {key} in it")
+        raise strange(self._action, f"there is no {key} in it")
 
 
 class Api:
@@ -204,7 +204,7 @@ def _told(action: str, call: Callable[[], T]) -> T:
     except BotoCoreError as error:
         raise ApiError(f"Amazon can't be reached: {error}; check the network and --region", code="") from error
     except (ResponseParserError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise _strange(action, str(error)) from error
+        raise strange(action, str(error)) from error
 
 
 def _called(action: str, call: Callable[[], Mapping[str, Any]]) -> Answer:
@@ -218,7 +218,7 @@ def _answer(action: str, value: object) -> object:
     return [_answer(action, item) for item in value] if isinstance(value, list) else value
 
 
-def _strange(action: str, why: str) -> ApiError:
+def strange(action: str, why: str) -> ApiError:
     """The error of a call that was answered by something else than Amazon: a proxy, a login page, another server."""
     line = " ".join(why.split())
     return ApiError(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
+from provision.aws.api import strange
 from provision.fleet import old_id
 
 Tags = list[dict[str, str]]
@@ -30,6 +31,20 @@ def fleet_tags(fleet: str, identity: str, owner: str, folder: str, ttl: int) -> 
 def of_name(fleet: str) -> list[dict[str, Any]]:
     """The filters that find what is tagged with a fleet's name: several fleets may have it, each with its own id."""
     return [{"Name": "tag:fanrun:fleet", "Values": [fleet]}]
+
+
+def in_states(fleet: str, states: Sequence[str]) -> list[dict[str, Any]]:
+    """The filters that find the instances in these states that are tagged with a fleet's name."""
+    return [*of_name(fleet), {"Name": "instance-state-name", "Values": list(states)}]
+
+
+def of_reservations(reservations: Sequence[Mapping[str, Any]], fleet: str) -> list[dict[str, Any]]:
+    """Return the instances that were asked for by the fleet's name; ApiError for an answer with others in it."""
+    found = [item for each in reservations for item in each["Instances"]]
+    for item in found:
+        if tags(item).get("fleet") != fleet:
+            raise strange("ec2:DescribeInstances", f"there is an instance in it that is not of a fleet {fleet}")
+    return found
 
 
 def fleet_id(item: Mapping[str, Any]) -> str:

@@ -47,10 +47,9 @@ def _in_region(api: Api, fleet: str, ids: Sequence[str]) -> list[OtherFleet]:
     if not api.all("describe_tags", "Tags", Filters=tagged):
         return []
     filters = instance.of_name(fleet)
-    alive = [*filters, {"Name": "instance-state-name", "Values": ALIVE}]
-    reservations = api.all("describe_instances", "Reservations", Filters=alive)
+    reservations = api.all("describe_instances", "Reservations", Filters=instance.in_states(fleet, ALIVE))
     kinds = {
-        "instance": [item for each in reservations for item in each["Instances"]],
+        "instance": instance.of_reservations(reservations, fleet),
         "volume": api.all("describe_volumes", "Volumes", Filters=filters),
         "security group": api.all("describe_security_groups", "SecurityGroups", Filters=filters),
         "key pair": api.all("describe_key_pairs", "KeyPairs", Filters=filters),

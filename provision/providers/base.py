@@ -79,6 +79,8 @@ class Provider(ABC):
     name: str
     leases = False
     """Whether hosts end themselves when nobody works with them."""
+    options: frozenset[str] = frozenset()
+    """The options of `fab up` that this provider takes and not every other does, as names of parameters."""
     patience = 120.0
     """Seconds that a host may take until it answers by SSH."""
 
@@ -185,6 +187,11 @@ def load(name: str, folder: Folder, wishes: Wishes = NO_WISHES, fleet_id: str = 
     """Return the provider of that name for a fleet, or for other hosts with `fleet_id`; UsageError names the known."""
     if name not in names():
         raise UsageError(f"there is no provider {name!r}; choose one of: {', '.join(names())}")
+    return kind(name)(folder, wishes, fleet_id)
+
+
+def kind(name: str) -> type[Provider]:
+    """Return the class of a provider that there is; ToolMissing where it needs a package that is not installed."""
     try:
         provider: type[Provider] = importlib.import_module(f"provision.providers.{name}").PROVIDER
     except ImportError as error:
@@ -192,4 +199,9 @@ def load(name: str, folder: Folder, wishes: Wishes = NO_WISHES, fleet_id: str = 
             f"provider {name} needs a Python package that can't be imported ({error}); script/setup installs it",
             tool=error.name or name,
         ) from error
-    return provider(folder, wishes, fleet_id)
+    return provider
+
+
+def owners(option: str) -> list[str]:
+    """Return the names of the providers that take an option, as `min_hosts`."""
+    return [name for name in names() if option in kind(name).options]

@@ -47,6 +47,9 @@ class Ec2Provider(Provider):
 
     name = "ec2"
     leases = True
+    options = frozenset({
+        "region", "instance_type", "hub_type", "ami", "spot", "disk", "subnet", "allow", "ttl", "min_hosts", "prices",
+    })  # fmt: skip
 
     def __init__(self, folder: Folder, wishes: Wishes, fleet_id: str = "") -> None:
         super().__init__(folder, wishes, fleet_id)
@@ -303,9 +306,10 @@ class Ec2Provider(Provider):
 
     def _named(self, states: Sequence[str] = ALIVE) -> list[dict[str, Any]]:
         """Return the instances that carry the fleet's name, whatever their id."""
-        filters = [*self._filters, {"Name": "instance-state-name", "Values": list(states)}]
-        found = self._api.all("describe_instances", "Reservations", Filters=filters)
-        return [item for reservation in found for item in reservation["Instances"]]
+        return instance.of_reservations(
+            self._api.all("describe_instances", "Reservations", Filters=instance.in_states(self.folder.name, states)),
+            self.folder.name,
+        )
 
     def _is_known(self, item: Mapping[str, Any]) -> bool:
         """Whether the folder has the host key of an instance of this owner."""

@@ -48,6 +48,7 @@ class StaticProvider(Provider):
     """The machines that `host` and `hub` name, and those that were taken earlier."""
 
     name = "static"
+    options = frozenset({"host", "hub", "known_hosts", "ssh_config", "scan"})
 
     def __init__(self, folder: Folder, wishes: Wishes, fleet_id: str = "") -> None:
         super().__init__(folder, wishes, fleet_id)

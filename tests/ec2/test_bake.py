@@ -23,7 +23,7 @@ def test_the_next_hosts_start_from_it(cloud: Cloud, tmp_path: Path) -> None:
     cloud.before = refuse("DescribeImages")
     begun = fab("bake", code=1).stderr
     assert re.search(
-        r"image ami-\w+ is being made, but you may not call ec2:DescribeImages.*`fab bake --delete`", begun
+        r"image ami-\w+ is being made, but you may not call ec2:DescribeImages.*`fab bake --delete --fleet s..`", begun
     )
     cloud.before = nothing
     assert re.search(r"image ami-\w+, snapshot snap-\w+", fab("bake", "--delete").stderr)
@@ -53,7 +53,7 @@ def test_the_next_hosts_start_from_it(cloud: Cloud, tmp_path: Path) -> None:
         line = again("bake", "--delete", "--provider=ec2", code=1).stderr.splitlines()[-1]
         assert f"you may not call ec2:{action}; docs/iam-policy.json" in line
         assert re.search(rf"left: .*`aws ec2 {action[:6].lower()}.* --{what}-id ", line)
-        assert line.endswith("then `fab bake --delete` again")
+        assert line.endswith("then `fab bake --delete --fleet sea` again")
     cloud.before = at_first("DeleteSnapshot", "InvalidSnapshot.InUse")
     assert "removed: snapshot snap-" in again("bake", "--delete", "--provider=ec2").stderr
     tagged = [each for each in cloud.backend.amis.values() if each.get_tags()]

@@ -226,7 +226,7 @@ def test_instances_that_never_answer_are_ended(api: Cloud, fab: Fab) -> None:
     for name in ("hub", "worker-1", "worker-20"):
         assert f"{name}: no SSH to " in line
     assert "its instance and system status is impaired" in line
-    assert "it was ended, and `fab up` launches another" in line
+    assert "it was ended, and `fab up --fleet sky` launches another" in line
     assert api.alive() == {}
     assert api.calls.count("DescribeInstanceStatus") == 1
     fab("down")
@@ -236,7 +236,7 @@ def test_instances_that_never_answer_are_ended(api: Cloud, fab: Fab) -> None:
 def test_instances_that_never_start_are_ended(api: Cloud, fab: Fab) -> None:
     api.lag = 1000
     done = fab(*UP, code=1, FANRUN_BOOT_TIMEOUT="10")
-    assert "hub, worker-1, worker-2 did not start within 10 s; `fab up` tries again" in done.stderr
+    assert "hub, worker-1, worker-2 did not start within 10 s; `fab up --fleet sky` tries again" in done.stderr
     assert api.alive() == {}
     api.lag = 0
     fab("down")

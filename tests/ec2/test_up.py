@@ -163,7 +163,7 @@ def test_a_damaged_folder_does_not_hide_the_fleet(api: Cloud, tmp_path: Path) ->
     launched(fab, "worker-1", "--hosts=1", "--provider=ec2", ALLOW)
     (fab.home / "sky" / "fleet.json").write_text("{")
     for task in ("down", "up", "status"):
-        assert "`fab down --provider=NAME`" in fab(task, FANRUN_PROVIDER="local", code=2).stderr
+        assert "`fab down --provider=NAME --fleet sky`" in fab(task, FANRUN_PROVIDER="local", code=2).stderr
     assert len(api.alive()) == 2
     assert "hub, worker-1" in fab("down", "--provider=ec2").stderr
     assert api.left("sky") == []

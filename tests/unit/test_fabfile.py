@@ -15,13 +15,15 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from invoke.collection import Collection
 
+import fabfile
 from fanout import ledger as ledgers
 from fanout import run as runs
 from fanout.ledger import Fact, Ledger
@@ -36,6 +38,23 @@ DEAD = tuple(
     for name in ("hub", "worker-1", "worker-2")
 )
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
+
+SETTINGS = {
+    "empty": "fanrun:\n",
+    "bad": "fanrun: {",
+    "list": "- fanrun\n",
+    "text": "fanrun: hosts\n",
+    "deep": "fanrun: {hosts: {a: 1}}\n",
+    "kinds": "fanrun: {1: 2, fleets: 3}\n",
+    "away": "fanrun: {region: us-east-1, spot: true, host: a@b, fleet: blue}\n",
+}
+"""Files for --config."""
+
+
+def fabfile_tasks() -> list[str]:
+    """The tasks by their names on the command line."""
+    return [str(context.name) for context in Collection.from_module(fabfile).to_contexts()]
+
 
 PROGRAM = ledgers.program("sha256:00", ())
 
@@ -55,7 +74,9 @@ class World:
         self.folder("damaged").fleet_json.write_text("{")
         for lacking in ("docker", "rsync", "ssh"):
             self.make_path(lacking)
-        (top / "empty.yaml").write_text("fanrun:\n")
+        for name, text in SETTINGS.items():
+            (top / f"{name}.yaml").write_text(text)
+        (top / "homes" / "file").write_text("")
         write_tree(top, (b"damaged/.fanrun/ledger.db",))
         self.make_dst("begun").close()
         for name, src in (("failed", "src"), ("srcless", "nowhere"), ("proven", "src"), ("tampered", "src")):
@@ -97,7 +118,11 @@ class World:
     def fab(self, *argv: str, home: str = "fleet", lacking: str = "docker") -> Done:
         """Run fab; {top} and {src} in its arguments stand for the folders here."""
         mine = {key: value for key, value in os.environ.items() if not key.startswith("FANRUN_")}
-        mine |= {"FANRUN_HOME": str(self.top / "homes" / home), "PATH": str(self.top / lacking)}
+        mine |= {
+            "FANRUN_HOME": str(self.top / "homes" / home),
+            "TMPDIR": str(self.top),
+            "PATH": str(self.top / lacking),
+        }
         filled = [part.replace("{top}", str(self.top)) for part in argv]
         return subprocess.run(
             [FAB, *filled], cwd=ROOT, env=mine, stdin=subprocess.DEVNULL, capture_output=True, text=True,
@@ -121,12 +146,37 @@ CASES = {
     "hosts in words": Case("up --hosts=abc", "--hosts=abc: give a whole number from 1 to", "none"),
     "unknown provider": Case("up --provider=nope", "there is no provider 'nope'; choose one of:", "none"),
     "no region": Case("up --provider=ec2 --region=moon", "--region 'moon' is none; they look like", "none"),
-    "no time to live": Case("up --ttl=soon", "--ttl=soon: give 10m or more, as 90m, 4h or 2d", "none"),
-    "no disk": Case("up --disk=none", "--disk=none: give a whole number from 8", "none"),
+    "no time to live": Case("up --provider=ec2 --ttl=soon", "--ttl=soon: give 10m or more, as 90m, 4h or 2d", "none"),
+    "no disk": Case("up --provider=ec2 --disk=none", "--disk=none: give a whole number from 8", "none"),
+    "EC2's region": Case("up --region us-east-1", "local has no --region; did you mean --provider=ec2?", "none"),
+    "static's machine": Case("up --host 2", "provider local has no --host; did you mean --provider=static?", "none"),
+    "EC2's spot": Case("up --spot", "provider local has no --spot; did you mean --provider=ec2?", "none"),
+    "static's scan": Case("up --scan --dry-run", "has no --scan; did you mean --provider=static?", "none"),
+    "static's file for EC2": Case("up --provider=ec2 --known-hosts=x", "ec2 has no --known-hosts; did", "none"),
+    "EC2's disk for static": Case("up --provider=static --host=a@b --disk=9", "static has no --disk; did you", "none"),
+    "an empty option": Case("up --ami=", "provider local has no --ami; did you mean --provider=ec2?", "none"),
+    "a region to end": Case("down --region us-east-1", "provider local has no --region; did you mean", "none"),
+    "a machine to end": Case("down --host=a@b --dry-run", "has no --host; did you mean --provider=static?", "none"),
+    "a region to bake in": Case("bake --delete --region us-east-1", "provider local has no --region; did", "none"),
+    "a region of a fleet": Case("up --region us-east-1", "fleet default is of provider local, which has no --region;"),
+    "a region of a fleet to end": Case("down --region us-east-1", "is of provider local, which has no --region; leave"),
+    "a hub of a fleet": Case("up --hub x --dry-run", "fleet default is of provider local, which has no --hub; leave"),
+    "an unreadable file of settings": Case("status --config={top}/bad.yaml", "bad.yaml can't be read: "),
+    "the same before the task": Case("-f {top}/bad.yaml down", "bad.yaml can't be read: "),
+    "no file of settings": Case("down -f {top}/none.yaml", "none.yaml' does not exist; name a file of settings"),
+    "a list of settings": Case("status --config={top}/list.yaml", "list.yaml can't be used: it holds a list; write"),
+    "settings that are a text": Case("status --config={top}/text.yaml", "`fanrun:` holds settings"),
+    "a setting in a setting": Case("status --config={top}/deep.yaml", "hosts holds {'a': 1}; give a text, a number"),
+    "settings of two kinds": Case("status --config={top}/kinds.yaml", "can't be used: the name 1 is no text"),
+    "a home that is a file": Case("up", "/homes/file/default can't be used: Not a directory; make it writable", "file"),
+    "a number in words for Fabric": Case("down -t abc", "the command line can't be read: invalid literal for int()"),
+    "a command behind": Case("down -- ls", "fab down takes nothing behind `--`; `fab exec"),
+    "help as a value": Case("run --src {top}/src --dst -h", "--dst needs a value; `fab --help run` shows"),
+    "another fleet in a hint": Case("status --fleet blue", "no fleet blue; `fab up --fleet blue` starts one"),
     "an image of local hosts": Case("bake", "there is no fleet default", "none"),
     "another provider": Case("up --provider=nope", "was begun with provider local, not nope; `fab down` ends it"),
     "bad fleet name": Case("status --fleet=../x", "'../x' is no name for a fleet; use", "none"),
-    "unknown fleet": Case("status --fleet=blue", "there is no fleet blue; `fab up` starts one"),
+    "unknown fleet": Case("status --fleet=blue", "there is no fleet blue; `fab up --fleet blue` starts one"),
     "no fleet: run": Case(RUN, "there is no fleet default; `fab up` starts one", "none"),
     "no fleet: status": Case("status", "there is no fleet default; `fab up` starts one", "none"),
     "no fleet: exec": Case("exec --command=true", "there is no fleet default; `fab up` starts one", "none"),
@@ -177,6 +227,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return World(tmp_path_factory.mktemp("fab"))
 
 
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """The project in a folder of its own."""
+    for name in ("fabfile.py", "fanout", "fanrun", "provision", "service", "process.py"):
+        source = ROOT / name
+        shutil.copytree(source, tmp_path / name) if source.is_dir() else shutil.copy(source, tmp_path / name)
+    return tmp_path
+
+
 @pytest.fixture(scope="module")
 def asked(world: World) -> Iterator[dict[str, Future[Done]]]:
     """Every case's command, as many at once as there are processors: half a second each is Python's start."""
@@ -198,6 +257,88 @@ def test_what_can_not_be_meant_is_told_in_one_line(asked: dict[str, Future[Done]
     assert CASES[name].words in errors[0]
     assert done.returncode == 2
     assert done.stdout == ""
+
+
+def fates(top: Path) -> dict[str, bytes]:
+    """{path: content} of every file below a folder."""
+    return {str(path): path.read_bytes() for path in sorted(top.rglob("*")) if path.is_file()}
+
+
+TASKS = tuple(fabfile_tasks())
+FLAGS = [
+    *((f"{task} {flag}", "usage") for task in TASKS for flag in ("-h", "--help")),
+    *((f"{flag} {task}", "usage") for task in TASKS for flag in ("--help",)),
+    *((f"{task} -R", "refused") for task in TASKS),
+    *((f"-H a,b {task}", "refused") for task in TASKS),
+    *((f"{flag} down", "refused") for flag in ("--hosts 1", "-R", "--dry", "-e", "-w", "-p", "-T 5", "-t 5", "-i x")),
+    *((f"down {flag}", "refused") for flag in ("--hosts 1", "-H x", "--dry", "-e", "-w", "-p", "-T 5", "-t 5", "-i x")),
+    ("--hosts=8 up", "refused"), ("-S x up", "refused"), ("up -S x", "refused"), ("up --dry", "refused"),
+    ("--no-dedupe up", "refused"), ("--hide=both down", "refused"), ("-R status down", "refused"),
+    ("down -y", "unknown"), ("down -f", "unknown"), ("run -y", "unknown"), ("run -f", "unknown"), ("up -y", "unknown"),
+    ("down x", "unknown"), ("x down", "unknown"), ("sample x", "unknown"), ("serve -r 0", "refused"),
+    ("-y down", "unknown"),
+]  # fmt: skip
+"""Command lines with flags of Fabric's, or with nobody's, and what becomes of them."""
+
+
+def test_no_flag_of_fabrics_destroys_or_writes(world: World) -> None:
+    before = fates(world.top / "homes" / "fleet")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        done = list(pool.map(lambda case: world.fab(*case[0].split(" ")), FLAGS))
+    assert fates(world.top / "homes" / "fleet") == before
+    codes = {"usage": 0, "refused": 2, "unknown": 1}
+    for (argv, kind), ended in zip(FLAGS, done, strict=True):
+        name = next(part for part in argv.split(" ") if part in TASKS)
+        assert (argv, ended.returncode, "Traceback" in ended.stderr) == (argv, codes[kind], False), ended.stderr
+        assert ended.stdout.startswith(f"Usage: fab [--core-opts] {name} " if kind == "usage" else ""), argv
+        assert (ended.stdout == "") == (kind != "usage")
+        assert f"fab {name} does not take --" in ended.stderr or kind != "refused", ended.stderr
+
+
+def test_settings_of_another_provider_wait_for_it(world: World) -> None:
+    """Only flags are refused: these come from a file, and from the environment."""
+    done = world.fab("--config={top}/away.yaml", "down", "--dry-run", home="none")
+    assert (done.returncode, "script/setup" in done.stderr) == (2, True), "Docker is asked: the provider is local"
+    assert "--region" not in done.stderr
+
+
+def test_a_fleet_that_a_setting_names_is_named_in_hints(world: World) -> None:
+    for argv, fleet in (("status", "blue"), ("status --fleet=default", "default")):
+        done = world.fab("--config={top}/away.yaml", *argv.split(" "), home="none")
+        assert f"no fleet {fleet}; `fab up --fleet {fleet}` starts one" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "tasks"),
+    [("fanrun: {", TASKS), ("- a", ("down", "sample")), ("a", ("down", "sample")), (None, ("down", "sample"))],
+)
+def test_a_broken_fabric_yaml_is_one_line(checkout: Path, content: str | None, tasks: Sequence[str]) -> None:
+    file = checkout / "fabric.yaml"
+    file.mkdir() if content is None else file.write_text(content)
+    for task in tasks:
+        done = subprocess.run([FAB, task], cwd=checkout, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), done.stderr
+        assert done.stderr.startswith(f"error: {file} can't be ")
+
+
+def test_packages_that_are_missing_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "loguru.py").write_text("raise ModuleNotFoundError('No module', name='loguru')")
+    done = subprocess.run(
+        [FAB, "status"], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert (
+        done.stderr
+        == "error: Python's package loguru is not installed here; script/setup installs it, use .venv/bin/fab\n"
+    )
+
+
+def test_hosts_that_could_not_be_asked_are_not_told_as_none(world: World) -> None:
+    done = world.fab("up", "--hosts=1", home="unasked")
+    assert done.returncode == 2
+    assert "no hosts yet" not in done.stderr
+    assert "provider local could not be asked what exists" in done.stderr
 
 
 def test_nothing_was_left_behind(asked: dict[str, Future[Done]], world: World) -> None:

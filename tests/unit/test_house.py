@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS = ("fabfile", "fanout", "process", "provision", "service")
+OURS = ("fabfile", "fanout", "fanrun", "process", "provision", "service")
 FANOUT_MAY = {f"provision.{name}" for name in ("errors", "fleet", "lock", "remote", "probe", "progress")}
 CONTROL_SERVICE = {f"service.{name}" for name in ("containers", "cpus", "fleet", "settings", "tokens")}
 FORBIDDEN = re.compile(
@@ -65,6 +65,7 @@ def test_the_walk_sees_the_house() -> None:
     assert {"fabfile", "process", "fanout.run", "provision.fleet", "provision.providers.local"} <= set(MODULES)
     assert "provision.lifecycle" in imports("fabfile")
     assert "provision.providers.base" in imports("provision.lifecycle")
+    assert {"fanrun.tasks.core", "provision.errors"} <= imports("fanrun.tasks.boundary")
     assert imports("fanout.deck") == {"fanout.plan"}
 
 
@@ -72,6 +73,11 @@ def test_the_walk_sees_the_house() -> None:
 def test_imports_run_downwards(name: str) -> None:
     found, room = imports(name), name.split(".")[0]
     assert "fabfile" not in found
+    if room not in ("fabfile", "fanrun"):
+        assert {item for item in found if item.split(".")[0] == "fanrun"} == set()
+    if room == "fanrun":
+        assert {item for item in found if item.startswith("service") and item != "service.fleet"} == set()
+        assert "process" not in found
     if name in ("process", "provision.errors"):
         assert found == set()
     if room == "provision":
@@ -92,7 +98,7 @@ def test_imports_run_downwards(name: str) -> None:
 
 def test_the_control_side_does_not_need_the_program() -> None:
     """A person may put a program of their own in place of process.py, and it may be broken: `fab down` must work."""
-    rooms = ("fabfile", "fanout", "provision")
+    rooms = ("fabfile", "fanout", "fanrun", "provision")
     control = {name for name in MODULES if name.split(".")[0] in rooms} | CONTROL_SERVICE
     assert "service.cpus" in reach(control)
     assert "process" not in reach(control)

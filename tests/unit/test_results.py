@@ -432,7 +432,9 @@ def test_from_a_program_to_dst(tmp_path: Path) -> None:
     target, staging, dst = tmp_path / "out", tmp_path / "staging", tmp_path / "dst"
     program = ["cp", "-r", f"{tmp_path}/made/.", f"{target}/data/"]
     argv = commands.batch_argv(place, Program("i"), PROBE)
-    subprocess.run([*argv[:4], str(target), "name", "0", "0", "0", *program], check=True)
+    subprocess.run(
+        [*argv[:4], str(target), "name", f"{os.getuid()}:{os.getgid()}", "0", "0", "0", *program], check=True
+    )
     argv = [part for part in commands.pull_argv("ssh", "h", place, str(staging)) if not part.startswith("--rsh=")]
     subprocess.run([*argv[:-2], f"{target}/", argv[-1]], check=True)
     manifest = parse_manifest((staging / "manifest").read_bytes())

@@ -1,0 +1,173 @@
+"""The boundary: an error becomes one line and an exit code, and no traceback reaches a person."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import platform
+import signal
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import NoReturn
+
+from fanrun.tasks import core
+from fanrun.tasks.console import Console, one_line
+from provision.errors import FanrunError, FleetError, RunUnfinished, UsageError
+
+USAGE, UNFINISHED, UNEXPECTED, INTERRUPTED, READER_GONE = 2, 3, 70, 130, 141
+ROOT = Path(__file__).resolve().parents[2]
+SETTINGS = tuple(ROOT / f"fabric.{suffix}" for suffix in ("yaml", "yml", "json"))
+FULL = (errno.ENOSPC, errno.EDQUOT)
+ENVIRONMENT = (
+    *FULL, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP,
+    errno.ENAMETOOLONG, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ESTALE,
+)  # fmt: skip
+"""What a machine answers where a file can't be used: its user can change it, it is no fault of the program."""
+
+
+@contextlib.contextmanager
+def exit_codes(console: Console, code: int) -> Iterator[None]:
+    """Turn errors into one line and an exit code.
+
+    2 is for usage, 3 for an unfinished run, 70 for what nobody expected, `code` for every other error of ours.
+    """
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(each) != signal.SIG_IGN:  # as under nohup
+            signal.signal(each, signal.default_int_handler)
+    try:
+        yield
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        _fail(console, "interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        _drop_output()
+        raise SystemExit(READER_GONE) from None
+    except Exception as error:
+        text, number = told(error, console.home, code)
+        _fail(console, text or unexpected(error), number)
+
+
+def told(error: BaseException, home: Path | None, code: int) -> tuple[str, int]:
+    """Return the line and the exit code for an error; ("", 70) for one that nobody expected.
+
+    `home` is the folder with the fleets' folders, where it is known, `code` the one of the task.
+    """
+    if isinstance(error, (UsageError, FleetError)):
+        return str(error), USAGE
+    if isinstance(error, RunUnfinished):
+        return str(error), UNFINISHED
+    if isinstance(error, FanrunError):
+        return str(error), code
+    if isinstance(error, OSError) and error.errno in ENVIRONMENT:
+        path = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
+        text = f"{path or 'a file'} can't be used: {error.strerror}"
+        if path and home and Path(path).is_relative_to(home):
+            return f"{text}; make it writable for you, or name another folder with FANRUN_HOME", USAGE
+        return f"{text}; {'make room there' if error.errno in FULL else 'change its permissions or its place'}", code
+    return "", UNEXPECTED
+
+
+def unexpected(error: BaseException) -> str:
+    """Keep the traceback of an error in a log file; return the line that names both."""
+    said = one_line(f"{type(error).__name__}: {error}")
+    python = f"Python {platform.python_version()}, {platform.platform()}"
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    try:
+        handle, path = tempfile.mkstemp(prefix="fanrun-", suffix=".log")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"{python}\n{text}")
+    except OSError as problem:
+        return f"unexpected {said}; its traceback could not be kept ({problem.strerror})"
+    return f"unexpected {said}; this is a fault of Fanrun's: please report it with {path}, which has the traceback"
+
+
+def install() -> None:
+    """Tell errors outside of tasks in one line as well: in fabric.yaml, in Fabric itself, in threads."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the shell
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - open as long as the process
+        # A file's name may have bytes that the terminal's encoding lacks.
+        getattr(sys, name).reconfigure(errors="backslashreplace")
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull)  # noqa: SIM115
+    sys.excepthook = _tell
+    threading.excepthook = _tell_thread
+
+
+def outside(error: BaseException, line: core.CommandLine, files: Sequence[Path]) -> str:
+    """Return what to say of an error outside of tasks, "" of one that nobody expected; `files` hold settings."""
+    if isinstance(error, ModuleNotFoundError) and not (ROOT / str(error.name).partition(".")[0]).exists():
+        return f"Python's package {error.name} is not installed here; script/setup installs it, use .venv/bin/fab"
+    if why := core.refusal(line.task, (), line) if line.task else "":
+        return why
+    if why := next((why for path in files if (why := unreadable(path))), ""):
+        return why
+    if isinstance(error, ValueError) and not line.task:
+        return f"the command line can't be read: {one_line(str(error))}; `fab --help` shows what it takes"
+    return ""
+
+
+def unreadable(path: Path) -> str:
+    """Return why Fabric can't use a file of settings, "" if it can or there is none."""
+    from invoke.util import yaml  # type: ignore[attr-defined]  # Fabric's own reader; invoke itself may be missing
+
+    parse: dict[str, Callable[[str], object]] = {".json": json.loads, ".yaml": yaml.safe_load, ".yml": yaml.safe_load}
+    if path.suffix not in (*parse, ".py"):
+        return f"{path} can't be read: name a file whose name ends in .yaml, .yml, .json or .py"
+    try:
+        if path.suffix == ".py" or not path.exists():
+            return ""
+        found = parse[path.suffix](path.read_text("utf-8"))
+    except OSError as error:
+        return f"{path} can't be read: {error.strerror}"
+    except (ValueError, yaml.YAMLError) as error:
+        return f"{path} can't be read: {one_line(str(error))}"
+    if found is not None and not isinstance(found, dict):
+        return f"{path} can't be used: it holds a {type(found).__name__}; write `fanrun:`, and settings below it"
+    name = next((name for name in _names(found) if not isinstance(name, str)), None)
+    return "" if name is None else f"{path} can't be used: the name {name!r} is no text; put it in quotes"
+
+
+def _names(settings: object) -> Iterator[object]:
+    """The names of settings, and of those within them."""
+    for name, value in settings.items() if isinstance(settings, dict) else ():
+        yield name
+        yield from _names(value)
+
+
+def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    line = core.command_line()
+    files = [*SETTINGS, *(Path(name) for name in (line.config, os.environ.get("INVOKE_RUNTIME_CONFIG")) if name)]
+    text, code = told(error, None, USAGE)
+    text, code = (why, USAGE) if (why := outside(error, line, files)) else (text, code)
+    _fail(Console(), text or unexpected(error), code)
+
+
+def _tell_thread(args: threading.ExceptHookArgs) -> None:
+    if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
+        Console().error(unexpected(args.exc_value))
+
+
+def _fail(console: Console, text: str, code: int) -> NoReturn:
+    console.error(text)
+    _drop_full_output()
+    raise SystemExit(code)
+
+
+def _drop_full_output() -> None:
+    """Make sure that Python has nothing to complain about when it writes the rest of our output at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_output()
+
+
+def _drop_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

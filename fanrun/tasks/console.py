@@ -1,0 +1,101 @@
+"""The terminal: lines for a person, results, questions."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from provision.errors import FanrunError, UsageError
+from provision.progress import Board
+
+RED, GREEN = 31, 32
+WITHOUT_FLEET = ("sample", "verify")
+"""The tasks that have no --fleet."""
+HINT = re.compile(r"`fab ([a-z]+)([^`\n]*)`")
+
+
+def name_fleet(text: str, fleet: str) -> str:
+    """Return the text with `--fleet` in every command of Fanrun's that it quotes; "" leaves it as it is."""
+
+    def named(found: re.Match[str]) -> str:
+        task, rest = found.groups()
+        if task in WITHOUT_FLEET or "--fleet" in rest:
+            return found.group()
+        return f"`fab {task}{rest} --fleet {fleet}`"
+
+    return HINT.sub(named, text) if fleet else text
+
+
+def one_line(text: str) -> str:
+    """Return the text with its line ends replaced by spaces."""
+    return " ".join(part.strip() for part in text.splitlines() if part.strip())
+
+
+class Console:
+    """Where one task tells a person of its work.
+
+    `config` is Fabric's.  `fleet` is the name that quoted commands need (see `name_fleet`), `home` the folder with the
+    fleets' folders; both are empty until the settings are known.
+    """
+
+    def __init__(self, config: Mapping[str, Any] | None = None) -> None:
+        self.config = config or {}
+        self.fleet = ""
+        self.home: Path | None = None
+
+    def word(self, text: str) -> str:
+        """Return a text as this task tells it."""
+        return name_fleet(text, self.fleet)
+
+    def say(self, text: str) -> None:
+        """Print a line for a person, on stderr."""
+        print(self.word(text), file=sys.stderr, flush=True)
+
+    def show(self, text: str) -> None:
+        """Print a result for a person, on stdout."""
+        print(self.word(text))
+
+    def log(self, text: str) -> None:
+        """Print a line of the log."""
+        self.say(text.rstrip("\n"))
+
+    def error(self, text: str) -> None:
+        """Print one line that says what is wrong."""
+        self.say(f"{self.paint('error:', RED)} {one_line(text)}")
+
+    def paint(self, text: str, colour: int) -> str:
+        """Return the text in a colour where stderr is a terminal that wants colours."""
+        plain = not sys.stderr.isatty() or "NO_COLOR" in os.environ
+        return text if plain else f"\033[{colour}m{text}\033[0m"
+
+    def board(self, total: int | None = None, unit: str = "it") -> Board:
+        """Return a board of progress that words its texts as this task does."""
+        return Board(total=total, unit=unit, word=self.word)
+
+    def ask(self, question: str) -> bool:
+        """Return whether a person at the terminal answers with yes; the end of input is a no."""
+        self.say(question)
+        try:
+            answer = sys.stdin.readline()
+        except UnicodeError:
+            return False
+        return answer.strip().lower() in ("y", "yes")
+
+    def ask_about_keys(self, text: str) -> bool:
+        """Return whether a person confirms host keys; UsageError where there is no terminal."""
+        if not sys.stdin.isatty():
+            raise UsageError("--scan asks a person: run it in a terminal, or name a file with --known-hosts")
+        return self.ask(f"{text} [yes/no]")
+
+    def asks(self, yes: bool) -> bool:
+        """Return whether a person is asked before something is ended: at a terminal, without --yes."""
+        return sys.stdin.isatty() and not yes
+
+    def confirm(self, what: str, *, yes: bool) -> None:
+        """Ask a person before `what` is done, where one is asked at all; FanrunError if the answer is not yes."""
+        if self.asks(yes) and not self.ask(f"{what}. Go on? [y/N]"):
+            raise FanrunError("not confirmed, so nothing was changed; --yes answers the question")

@@ -1,0 +1,99 @@
+"""The options that tasks share: their help texts, and which provider takes which."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from fanout.run import Limits
+from fanrun.tasks.core import flag
+from provision import config
+from provision.errors import UsageError
+from provision.providers import base as providers
+
+LEAST_MEMORY = 6 * 1024**2  # Docker's own
+
+FLEET = "the fleet's name (default: default)"
+YES = "answer yes to what a person at a terminal is asked"
+TAKE_OVER = "end the hosts with this id, of a folder that was lost or of another one"
+LIMITS = {
+    "retries": f"how often a failed input is tried again, elsewhere if it can be (default: {Limits.retries})",
+    "timeout": f"seconds without anything finished that end a program, 0: none (default: {Limits.timeout})",
+    "memory": "most memory for the program on a worker, as 512m or 4g (default: nine tenths of it)",
+}
+MACHINES = {
+    "host": "static: a machine that exists, as user@address[:port] or as your ssh_config knows it; repeatable",
+    "hub": "static: the machine that is the hub, one of those or another (default: the first of them)",
+    "known-hosts": "static: the file with the machines' host keys (default: those of your ssh)",
+    "ssh-config": "static: the file that says how to reach them, by which jump hosts (default: your ssh's)",
+}
+INSTANCES = {
+    "region": "EC2: the region (default: the one of your AWS settings)",
+    "instance-type": "EC2: what workers are (default: c6i.large, or c7g.large if this machine is an ARM)",
+    "hub-type": "EC2: what the hub is (default: t3.small or t4g.small)",
+    "ami": "EC2: the image that hosts start from (default: Debian's newest)",
+    "spot": "EC2: workers at the spot price, that Amazon may end at any time",
+    "disk": "EC2: GiB of disk a host (default: 30)",
+    "subnet": "EC2: the subnet (default: one of the default VPC)",
+    "allow": "EC2: networks that may reach SSH besides this machine, as 203.0.113.0/24,198.51.100.7/32",
+    "ttl": "EC2: time after the last fab command when hosts end themselves, as 90m, 4h or 2d (default: 4h)",
+    "min-hosts": "EC2: be content with so many workers if Amazon has no more (default: all or none)",
+    "prices": "EC2: a file of prices to reckon with (default: provision/aws/prices.json)",
+}
+
+
+def given(options: Mapping[str, object]) -> list[str]:
+    """Return the names of the options that stand on the command line; what was not given is None, False or []."""
+    return [name for name, value in options.items() if value is not None and value is not False and value != []]
+
+
+def check(names: Sequence[str], provider: str, fleet: str = "") -> None:
+    """Raise UsageError for the first of these options that another provider takes and this one does not.
+
+    `fleet` is the name of the fleet where it exists already, and so has its provider.
+    """
+    for name in names:
+        if name in providers.kind(provider).options:
+            continue
+        if fleet:
+            raise UsageError(f"fleet {fleet} is of provider {provider}, which has no --{flag(name)}; leave it out")
+        meant = " or ".join(f"--provider={owner}" for owner in providers.owners(name))
+        raise UsageError(f"provider {provider} has no --{flag(name)}; did you mean {meant}?")
+
+
+def setting(value: object) -> str | None:
+    """Return the value of a flag as a setting, a list with commas between its items; None if it was not given."""
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(str, value)) or None
+    if isinstance(value, bool):
+        return "true" if value else None
+    return None if value is None else str(value)
+
+
+def words(args: str) -> tuple[str, ...]:
+    """Return the arguments in a text, as a shell splits it; UsageError for a quote that does not end."""
+    try:
+        return tuple(shlex.split(args))
+    except ValueError as error:
+        raise UsageError(f"--args {args!r}: {error}") from error
+
+
+def text(path: str | None) -> str | None:
+    """Return what a file holds, or None and "" as they are; UsageError if it can't be read."""
+    if not path:
+        return path
+    try:
+        return Path(path).read_text("utf-8")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def limits(retries: str | None, timeout: str | None, memory: str | None) -> Limits:
+    """Return the limits of a run; UsageError for one that can't be meant."""
+    usual = Limits()
+    return Limits(
+        retries=usual.retries if retries is None else config.whole("retries", retries, 0, 100),
+        timeout=usual.timeout if timeout is None else config.whole("timeout", timeout, 0, 10**7),
+        memory=usual.memory if memory is None else config.size("memory", memory, LEAST_MEMORY),
+    )

@@ -1,0 +1,117 @@
+"""What a task works with: its settings, the fleet's folder, and the provider of its hosts."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fanrun.tasks import options
+from fanrun.tasks.boundary import ROOT
+from fanrun.tasks.console import Console
+from provision import config
+from provision.errors import FleetError, UsageError
+from provision.fleet import Folder
+from provision.providers import base as providers
+
+PLACE = ("account", "region", "profile", "owner")
+"""The settings without which a fleet's hosts would not be found any more."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """The settings of a task that works with a provider, the folder of its fleet, and the provider."""
+
+    settings: config.Settings
+    folder: Folder
+    provider: providers.Provider
+
+
+def settings(console: Console, **flags: object) -> config.Settings:
+    """Return the settings of a task with these flags; from now on the console's texts name the fleet.
+
+    Raises UsageError for a setting that can't be meant.
+    """
+    found = console.config.get("fanrun")
+    if found is not None and not hasattr(found, "items"):
+        raise UsageError("fabric.yaml: `fanrun:` holds settings, a line `name: value` each")
+    file = dict(found or {})
+    made = config.settings(ROOT, file, os.environ, {name: options.setting(value) for name, value in flags.items()})
+    usual = config.usual_fleet(file, os.environ)
+    console.fleet = "" if made.fleet == usual == config.Settings.fleet else made.fleet
+    console.home = made.home
+    return made
+
+
+def folder(console: Console, fleet: str | None) -> Folder:
+    """Return the folder of the fleet that a task works with."""
+    made = settings(console, fleet=fleet)
+    return Folder(made.home, made.fleet)
+
+
+def provider(console: Console, fleet: str | None) -> providers.Provider:
+    """Return the provider of a fleet, for a task that has no options of providers."""
+    return target(console, None, fleet, {}).provider
+
+
+def target(
+    console: Console, name: str | None, fleet: str | None, flags: Mapping[str, object], *, hosts: str | None = None
+) -> Target:
+    """Return what a task works with where --provider is `name` and the options of providers are `flags`.
+
+    Raises UsageError for an option that belongs to another provider.
+    """
+    made = settings(console, provider=name, fleet=fleet, hosts=hosts, **flags)
+    place = Folder(made.home, made.fleet)
+    known, wishes = _known(place, made, name)
+    chosen = known or name or made.provider
+    if chosen in providers.names():
+        options.check(options.given(flags), chosen, made.fleet if known else "")
+    return Target(made, place, providers.load(chosen, place, config.wishes(wishes)))
+
+
+def other(console: Console, name: str | None, fleet: str | None, flags: Mapping[str, object], fleet_id: str) -> Target:
+    """Return what a task works with to end the hosts with that id, wherever the fleet of the folder is."""
+    made = settings(console, provider=name, fleet=fleet, **flags)
+    place = Folder(made.home, made.fleet)
+    chosen, wishes = name or made.provider, made.wishes
+    with contextlib.suppress(FleetError):
+        known = place.load()
+        if name in (None, known.provider):
+            chosen, wishes = known.provider, {**known.wishes, **wishes}
+    if chosen in providers.names():
+        options.check(options.given(flags), chosen)
+    return Target(made, place, providers.load(chosen, place, config.wishes(wishes), fleet_id))
+
+
+def with_id(aim: Target, fleet_id: str) -> Target:
+    """Return the same target, whose provider works with the hosts that have that id."""
+    chosen = providers.load(aim.provider.name, aim.folder, aim.provider.wishes, fleet_id)
+    return dataclasses.replace(aim, provider=chosen)
+
+
+def _known(place: Folder, made: config.Settings, name: str | None) -> tuple[str, dict[str, str]]:
+    """The provider of the fleet if it was begun, else "", and what hosts shall be like."""
+    if not place.exists():
+        return "", made.wishes
+    try:
+        fleet = place.load()
+    except FleetError:  # whose hosts they are must be said: another provider would find none, and forget them
+        if name is None:
+            raise
+        return "", made.wishes
+    wishes = {**fleet.wishes, **made.wishes}
+    for wish in PLACE:
+        if fleet.wishes.get(wish, wishes.get(wish)) != wishes.get(wish):
+            raise UsageError(
+                f"fleet {made.fleet} was begun with {wish} {fleet.wishes[wish]!r}, not {wishes[wish]!r}; "
+                "`fab down` ends it, --fleet names another"
+            )
+    if name not in (None, fleet.provider):
+        raise UsageError(
+            f"fleet {made.fleet} was begun with provider {fleet.provider}, not {name}; "
+            "`fab down` ends it, --fleet names another"
+        )
+    return fleet.provider, wishes

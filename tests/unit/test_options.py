@@ -1,0 +1,55 @@
+"""The options of providers: each is known to be somebody's, and nobody else's."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+import fabfile
+from fanrun.tasks import options
+from provision.errors import UsageError
+from provision.providers import base as providers
+
+COMMON = {"hosts", "provider", "fleet", "dry_run", "yes", "delete", "take_over"}
+"""Options that every provider takes."""
+OWN = {name: providers.kind(name).options for name in providers.names()}
+ALL = sorted({option for found in OWN.values() for option in found})
+
+
+@pytest.mark.parametrize("task", ["up", "down", "bake"])
+def test_every_option_of_a_task_is_common_or_a_providers(task: str) -> None:
+    """An option that nobody declares would be refused, or ignored in silence."""
+    taken = set(list(inspect.signature(getattr(fabfile, task).body).parameters)[1:]) - COMMON
+    assert taken <= set(ALL)
+    assert task != "up" or taken == set(ALL)
+
+
+@pytest.mark.parametrize("option", ALL)
+@pytest.mark.parametrize("provider", OWN)
+def test_an_option_is_taken_by_its_provider_alone(provider: str, option: str) -> None:
+    owners = providers.owners(option)
+    assert owners == [name for name in OWN if option in OWN[name]]
+    if provider in owners:
+        options.check([option], provider)
+        return
+    flag = "--" + option.replace("_", "-")
+    with pytest.raises(
+        UsageError, match=rf"^provider {provider} has no {flag}; did you mean --provider={owners[0]}\?$"
+    ):
+        options.check([option], provider)
+    with pytest.raises(UsageError, match=rf"^fleet x is of provider {provider}, which has no {flag}; leave it out$"):
+        options.check([option], provider, "x")
+
+
+def test_what_was_not_given_is_not_checked() -> None:
+    flags = {"region": None, "spot": False, "host": [], "ami": "", "hub": "x", "scan": True, "disk": ["0"]}
+    assert options.given(flags) == ["ami", "hub", "scan", "disk"]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(None, None), (False, None), (True, "true"), ([], None), (["a", "b"], "a,b"), ("", ""), ("x", "x")],
+)
+def test_a_flag_as_a_setting(value: object, expected: str | None) -> None:
+    assert options.setting(value) == expected
