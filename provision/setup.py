@@ -44,6 +44,7 @@ PROGRAMS = {"dockerd": ["docker.io"], "docker": ["docker-cli", "docker.io"], "rs
 HUB_PROGRAMS = {"docker-registry": ["docker-registry"], "ss": ["iproute2"]}
 MISSING = 'PATH=$PATH:/usr/sbin:/sbin; for program; do command -v "$program" >/dev/null || echo "$program"; done'
 
+OWN_FOLDER = '[ "$(stat -c "%u %a" "$1")" = "$(id -u) 700" ]'
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
 
 Step = Callable[[Remote], str | None]
@@ -66,7 +67,7 @@ def steps(folder: Folder, fleet: Fleet, host: Host, ttl: int) -> list[tuple[str,
     # Its version says that a host was set up to the end.
     last: tuple[str, Step] = ("marking it", lambda remote: mark.ensure_mark_host(remote, folder))
     if host != hub:
-        return [*common, last]
+        return [*common, ("closing a registry of before", registry.ensure_closed_host), last]
     return [
         *common[:5],
         ("looking for another registry", registry.ensure_no_registry_host),
@@ -134,8 +135,7 @@ def ensure_debian_host(remote: Remote) -> str | None:
 
 def ensure_work_host(remote: Remote) -> str | None:
     """Make the work folder, private to the login user."""
-    wanted = f"{remote.host.user} 700"
-    if remote.run(["stat", "-c", "%U %a", WORK], check=False).stdout.strip() == wanted:
+    if remote.run(["sh", "-c", OWN_FOLDER, "sh", WORK], check=False).exit_code == 0:
         return None
     remote.run(["install", "-d", "-m", "700", "-o", remote.host.user, WORK], sudo=True)
     return "work folder made"

@@ -71,6 +71,13 @@ def ensure_push_config_host(remote: Remote) -> str | None:
     return None
 
 
+def ensure_closed_host(remote: Remote) -> str | None:
+    """Close the registry of a machine that was a hub once: an older one was open to everybody."""
+    if remote.run(["grep", "-qs", "^# Written by Fanrun", PUSH_CONFIG], check=False).exit_code == 0:
+        return ensure_push_config_host(remote)
+    return None
+
+
 def ensure_registry_host(remote: Remote, folder: Folder) -> str | None:
     """Run both processes, and nothing else of the registry at their ports."""
     address, names = bind_address(remote), [remote.host.inner]

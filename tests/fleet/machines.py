@@ -29,7 +29,7 @@ CMD ["/sbin/init"]
 """
 OF_THE_SYSTEM = (
     "/var/lib/apt/", "/var/cache/apt", "/var/lib/dpkg", "/var/log/", "/var/lib/systemd", "/var/.updated",
-    "/etc/.updated", "/tmp/.", "/tmp/systemd-private-",
+    "/etc/.updated", "/tmp/.", "/tmp/systemd-private-", "/var/tmp/systemd-private-",
 )  # fmt: skip
 """What changes on a machine by itself, and what apt and dpkg keep."""
 NETWORK = r"""

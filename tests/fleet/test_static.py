@@ -149,6 +149,27 @@ def test_behind_a_jump_host_and_found_without_the_folder(three: Machines, fab: F
     assert "fanrun" not in three.on("three", "cat /home/admin/.ssh/authorized_keys")
 
 
+def test_one_that_served_comes_back_after_a_reboot_and_is_given_back(three: Machines, fab: Fab) -> None:
+    before = three.files("three")
+    fab("up", *three.options("three"))
+    fab("serve", "--replicas=1")
+
+    def listening() -> set[str]:
+        return {line.split()[3] for line in three.on("three", "ss -Hltn").splitlines()}
+
+    places = {f"{three.addresses['three']}:{port}" for port in (5000, 50051, 50052)} | {"127.0.0.1:4999"}
+    assert places <= listening()
+    docker("restart", "--time=10", f"{three.network}-three")
+    wait_until(lambda: places <= listening(), 60)
+    assert three.on("three", "systemctl is-enabled fanrun-registry") == "enabled\n"
+    fab("down")
+    after = three.files("three")
+    assert before - after == set()
+    assert {path for path in after - before if not path.startswith("/run/")} <= BY_SUDO
+    assert not listening() & places
+    assert "fanrun" not in three.on("three", "systemctl list-units --all --plain --no-legend; ls -R /etc/systemd")
+
+
 def test_what_can_not_be_taken_is_named_before_a_step_is_taken(three: Machines, fab: Fab, tmp_path: Path) -> None:
     release = three.on("two", "cat /etc/os-release; printf 'ID=fedora\\nVERSION_ID=42\\n' >/etc/os-release")
     sudo = "/etc/sudoers.d/90-admin"

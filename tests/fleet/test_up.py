@@ -115,6 +115,20 @@ def test_the_open_registry_of_an_older_fleet_is_closed_and_keeps_what_it_has(fab
     assert "nothing to change" in fab("up").stderr
 
 
+def test_a_worker_that_was_the_hub_of_an_older_fleet_has_no_open_registry(fab: Fab) -> None:
+    config = "/etc/docker/registry/config.yml"
+    fab.on("worker-1", f"install -D /dev/null {config} && cat >{config} <<'END'\n{OPEN}END\n"
+                       "install -D -m 755 /dev/stdin /etc/init.d/docker-registry <<'END'\n#!/bin/sh\n"
+                       "echo \"$1\" >>/var/tmp/registry\nEND\n")  # fmt: skip
+    try:
+        fab("up")
+        assert fab.on("worker-1", "cat /var/tmp/registry") == "stop\n"
+        assert 'addr: "127.0.0.1:4999"' in fab.on("worker-1", f"cat {config}")
+        assert "nothing to change" in fab("up").stderr
+    finally:
+        fab.on("worker-1", f"rm -f {config} /etc/init.d/docker-registry /var/tmp/registry")
+
+
 def test_the_registry_comes_back_with_its_machine(fab: Fab) -> None:
     before = registries(fab)
     assert len(before) == 2
