@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -48,9 +47,9 @@ def test_status_shows_every_host(fab: Fab) -> None:
     rows = fab.status()
     assert list(rows) == ["hub", "worker-1", "worker-2"]
     assert all(row["reachable"] and row["docker"] and row["cpus"] and row["disk_free"] for row in rows.values())
-    image = json.loads((fab.home / fab.fleet / "fleet.json").read_text())["images"]["process.py"]
+    image = Folder(fab.home, fab.fleet).load().images["process.py"]
     for name in ("worker-1", "worker-2"):
-        assert f"process.py {image['ref'].rpartition('@')[2]}" in rows[name]["images"]
+        assert f"process.py {image.ref.rpartition('@')[2]}" in rows[name]["images"]
     table = fab("status").stdout
     assert all(name in table for name in rows)
 
