@@ -89,14 +89,15 @@ def up(
         "hub": hub, "known_hosts": known_hosts, "ssh_config": ssh_config, "scan": scan,
     }  # fmt: skip
     aim = target.target(console, provider, fleet, flags, hosts=hosts)
+    taken = None if take_over is None else target.with_id(aim, take_over)
     chosen = aim.provider
     chosen.ask = console.ask_about_keys if scan else None
     console.say(f"fleet {aim.settings.fleet}, by provider {chosen.name}")
     if dry_run:
         console.show("\n".join(lifecycle.plan(chosen, _workers(aim), take_over or "") or ["nothing to change"]))
         return
-    if take_over:
-        _take_over(console, target.with_id(aim, take_over), yes)
+    if taken:
+        _take_over(console, taken, yes)
     done, changes = _up(console, aim, yes)
     image = done.images[lifecycle.OWN].ref.rpartition("@")[2]
     console.say("nothing to change" if not changes else f"{len(changes)} changes")
@@ -360,13 +361,13 @@ def down(
 ) -> None:
     """End the fleet's hosts, or give them back as they were, and forget it; harmless when there is none."""
     flags = {"region": region, "host": host, "hub": hub, "known_hosts": known_hosts, "ssh_config": ssh_config}
-    if take_over:
+    if take_over is not None:
         aim = target.other(console, provider, fleet, flags, take_over)
     else:
         aim = target.target(console, provider, fleet, flags)
     if dry_run:
         console.show(_ending(aim) or "there are no hosts to end")
-    elif take_over:
+    elif take_over is not None:
         _take_over(console, aim, yes)
     else:
         if console.asks(yes) and (ending := _ending(aim)):

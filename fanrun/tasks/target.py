@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from provision.errors import FleetError, UsageError
 from provision.fleet import Folder
 from provision.providers import base as providers
 
+FLEET_ID = "(old-[0-9a-f]{12}|[0-9a-f]{16})"
 PLACE = ("account", "region", "profile", "owner")
 """The settings without which a fleet's hosts would not be found any more."""
 
@@ -76,6 +78,7 @@ def other(console: Console, name: str | None, fleet: str | None, flags: Mapping[
     """Return what a task works with to end the hosts with that id, wherever the fleet of the folder is."""
     made = settings(console, provider=name, fleet=fleet, **flags)
     place = Folder(made.home, made.fleet)
+    _check_id(place, fleet_id)
     chosen, wishes = name or made.provider, made.wishes
     with contextlib.suppress(FleetError):
         known = place.load()
@@ -88,8 +91,17 @@ def other(console: Console, name: str | None, fleet: str | None, flags: Mapping[
 
 def with_id(aim: Target, fleet_id: str) -> Target:
     """Return the same target, whose provider works with the hosts that have that id."""
+    _check_id(aim.folder, fleet_id)
     chosen = providers.load(aim.provider.name, aim.folder, aim.provider.wishes, fleet_id)
     return dataclasses.replace(aim, provider=chosen)
+
+
+def _check_id(place: Folder, fleet_id: str) -> None:
+    """Raise UsageError for what is no id of another fleet."""
+    if not re.fullmatch(FLEET_ID, fleet_id):
+        raise UsageError(f"--take-over {fleet_id!r} is not an id; `fab down` and `fab up` show the ids there are")
+    if fleet_id in place.ids:
+        raise UsageError(f"--take-over {fleet_id} is the id of fleet {place.name} itself; `fab down` ends it")
 
 
 def _known(place: Folder, made: config.Settings, name: str | None) -> tuple[str, dict[str, str]]:

@@ -151,6 +151,9 @@ CASES = {
     "EC2's region": Case("up --region us-east-1", "local has no --region; did you mean --provider=ec2?", "none"),
     "static's machine": Case("up --host 2", "provider local has no --host; did you mean --provider=static?", "none"),
     "EC2's spot": Case("up --spot", "provider local has no --spot; did you mean --provider=ec2?", "none"),
+    "no id to take over": Case("up --take-over=", "--take-over '' is not an id; `fab down` and `fab up` show", "none"),
+    "no id to end": Case("down --take-over=", "--take-over '' is not an id", "none"),
+    "a name for an id": Case("down --take-over=worker-1 --dry-run", "--take-over 'worker-1' is not an id", "none"),
     "static's scan": Case("up --scan --dry-run", "has no --scan; did you mean --provider=static?", "none"),
     "static's file for EC2": Case("up --provider=ec2 --known-hosts=x", "ec2 has no --known-hosts; did", "none"),
     "EC2's disk for static": Case("up --provider=static --host=a@b --disk=9", "static has no --disk; did you", "none"),
@@ -339,6 +342,15 @@ def test_hosts_that_could_not_be_asked_are_not_told_as_none(world: World) -> Non
     assert done.returncode == 2
     assert "no hosts yet" not in done.stderr
     assert "provider local could not be asked what exists" in done.stderr
+
+
+@pytest.mark.parametrize("task", ["up", "down", "down --dry-run"])
+def test_a_fleet_is_not_taken_over_from_itself(world: World, task: str) -> None:
+    own = world.folder("fleet").id
+    done = world.fab(*task.split(), f"--take-over={own}")
+    assert done.returncode == 2
+    assert f"--take-over {own} is the id of fleet default itself; `fab down` ends it" in done.stderr
+    assert world.folder("fleet").load().hosts == DEAD
 
 
 def test_nothing_was_left_behind(asked: dict[str, Future[Done]], world: World) -> None:
