@@ -415,7 +415,8 @@ def _tell_ended(console: Console, aim: target.Target, ended: lifecycle.Ended, *,
     """Tell what `fab down` ended and left alone; FanrunError where hosts are there that may be the fleet's."""
     folder = aim.folder
     for other in ended.others:
-        command = shlex.join(["fab", "down", *other.options, f"--fleet={folder.name}", f"--take-over={other.id}"])
+        own = [] if other.id in folder.ids else [f"--take-over={other.id}"]
+        command = shlex.join(["fab", "down", *other.options, f"--fleet={folder.name}", *own])
         console.say(f"left alone: {lifecycle.describe(other)}; `{command}` ends it")
     if ended.others and not ended.hosts:
         if not folder.exists():

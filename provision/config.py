@@ -21,13 +21,15 @@ class Wishes:
 
     `disk` is in GiB, `ttl` and `boot_timeout` in seconds, `allow` has networks with commas between them, `prices` is a
     file, `account` the number of one of AWS's, `profile` one of its settings', `owner` who the hosts are marked as
-    belonging to.  `host` has machines, with commas between, `hub` one, `known_hosts` and `ssh_config` are files.
+    belonging to, `daemon` the id of a Docker daemon.  `host` has machines, with commas between, `hub` one,
+    `known_hosts` and `ssh_config` are files.
     """
 
     account: str = ""
     region: str = ""
     profile: str = ""
     owner: str = ""
+    daemon: str = ""
     instance_type: str = ""
     hub_type: str = ""
     ami: str = ""

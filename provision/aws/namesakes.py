@@ -24,13 +24,15 @@ def regions(api: Api) -> list[Api]:
     return [api if name == api.region else api.in_region(name) for name in names]
 
 
-def find(apis: Sequence[Api], fleet: str, ids: Sequence[str]) -> list[OtherFleet]:
-    """Return what carries the fleet's name in these regions and none of its ids, hosts or not.
+def find(apis: Sequence[Api], home: str, fleet: str, ids: Sequence[str]) -> list[OtherFleet]:
+    """Return what carries the fleet's name in these regions, hosts or not; in region `home`, what has none of its ids.
 
     Raises HostsFailed naming each region that could not be looked at.
     """
     by_region = {api.region: api for api in apis}
-    found, errors = fan_out(by_region, lambda region: _in_region(by_region[region], fleet, ids))
+    found, errors = fan_out(
+        by_region, lambda region: _in_region(by_region[region], fleet, ids if region == home else ())
+    )
     if errors:
         raise HostsFailed({f"region {region}": error for region, error in errors.items()})
     return [other for region in sorted(found) for other in found[region]]

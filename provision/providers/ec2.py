@@ -97,7 +97,7 @@ class Ec2Provider(Provider):
 
     def others(self, *, everywhere: bool = False) -> list[OtherFleet]:
         if everywhere:
-            return namesakes.find(namesakes.regions(self._api), self.folder.name, self.ids)
+            return namesakes.find(namesakes.regions(self._api), self._api.region, self.folder.name, self.ids)
         return namesakes.hosts(self._api, self._named(), self.ids)
 
     def excludes(self, other: OtherFleet) -> bool:

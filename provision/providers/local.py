@@ -95,6 +95,19 @@ class LocalProvider(Provider):
                 "Docker does not run on this machine; start it (script/setup does, on Debian and Ubuntu)",
                 tool="docker",
             ) from error
+        if self.wishes.daemon and self.wishes.daemon != self._daemon():
+            raise ProviderError(
+                f"fleet {self.folder.name} is in another Docker than the one that answers here; DOCKER_HOST or `docker "
+                f"context use` choose it; if it is gone for good, `rm -r {self.folder.path}` forgets the fleet",
+                provider=self.name,
+            )
+
+    def settled(self) -> dict[str, str]:
+        return {"daemon": self._daemon()}
+
+    def _daemon(self) -> str:
+        """Return the id that a Docker daemon keeps for as long as it keeps its containers."""
+        return self._docker("info", "--format={{.ID}}").strip()
 
     def find(self) -> list[Found]:
         return [_found(item) for item in self._mine()]

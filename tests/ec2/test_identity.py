@@ -83,6 +83,19 @@ def test_every_enabled_region_is_looked_at(api: Cloud, fab: Fab) -> None:
     assert far_states(api) == ["terminated"]
 
 
+def test_a_damaged_folder_and_another_region_are_no_all_clear(api: Cloud, fab: Fab) -> None:
+    launched(fab, "worker-1", *UP)
+    (fab.home / "sky" / "fleet.json").write_text("{")
+    told = fab("down", "--provider=ec2", f"--region={FAR}", code=1).stderr
+    assert re.search(
+        rf"id {identity(fab)}, of \S+, 2 hosts \(hub, worker-1\), made \d+ s ago, in region {REGION}", told
+    )
+    assert f"`fab down --provider=ec2 --region={REGION} --fleet=sky` ends it" in told
+    assert len(api.alive()) == 2
+    assert "hub, worker-1" in fab("down", "--provider=ec2", f"--region={REGION}").stderr
+    assert api.left("sky") == []
+
+
 def test_a_region_that_can_not_be_looked_at_is_no_all_clear(api: Cloud, fab: Fab) -> None:
     calls = Counter[str]()
 

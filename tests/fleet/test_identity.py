@@ -109,6 +109,22 @@ def test_up_takes_over_what_it_is_told_to(name: str, tmp_path: Path) -> None:
     assert "hub, worker-1" in fab("down").stderr
 
 
+def test_another_docker_is_no_all_clear(name: str, tmp_path: Path) -> None:
+    """As when DOCKER_HOST or the context have changed since."""
+    fab = Fab(tmp_path / "home", name)
+    theirs = launched(fab)
+    path = fab.home / name / "fleet.json"
+    text = path.read_text()
+    daemon = docker("info", "--format={{.ID}}").strip()
+    assert daemon in text
+    path.write_text(text.replace(daemon, "another"))
+    for task in ("down", "up"):
+        assert f"fleet {name} is in another Docker than the one that answers here" in fab(task, code=1).stderr
+    assert hosts(name) == theirs
+    path.write_text(text)
+    assert "hub, worker-1" in fab("down").stderr
+
+
 def test_fleets_of_one_name_from_two_checkouts_live_side_by_side(name: str, tmp_path: Path) -> None:
     one, two = Fab(tmp_path / "one", name), Fab(tmp_path / "two", name)
     ones, twos = launched(one), launched(two)
