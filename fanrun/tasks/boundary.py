@@ -65,11 +65,13 @@ def told(error: BaseException, home: Path | None, code: int) -> tuple[str, int]:
         return str(error), UNFINISHED
     if isinstance(error, FanrunError):
         return str(error), code
-    if isinstance(error, OSError) and error.errno in ENVIRONMENT:
+    if isinstance(error, OSError):
         path = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
         text = f"{path or 'a file'} can't be used: {error.strerror}"
         if path and home and Path(path).is_relative_to(home):
             return f"{text}; make it writable for you, or name another folder with FANRUN_HOME", USAGE
+        if error.errno not in ENVIRONMENT:
+            return "", UNEXPECTED
         return f"{text}; {'make room there' if error.errno in FULL else 'change its permissions or its place'}", code
     return "", UNEXPECTED
 

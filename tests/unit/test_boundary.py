@@ -48,6 +48,7 @@ def oserror(number: int, path: str | None = None) -> OSError:
         (oserror(errno.ENOSPC, "/dst/x"), 7, "/dst/x can't be used: No space left on device; make room there"),
         (oserror(errno.ENOSPC), 7, "a file can't be used: No space left on device; make room there"),
         (oserror(errno.EACCES, "/etc/x"), 7, "/etc/x can't be used: Permission denied; change its permissions"),
+        (oserror(errno.ENOENT, str(HOME)), 2, "No such file or directory; .*FANRUN_HOME"),
         (oserror(errno.ENOENT, "/x"), 70, "^$"),
         (KeyError("x"), 70, "^$"),
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), 70, "^$"),
