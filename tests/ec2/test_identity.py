@@ -147,7 +147,7 @@ def test_up_starts_no_second_fleet_of_one_owner(api: Cloud, fab: Fab) -> None:
     known, before = identity(fab), set(api.alive())
     fab.home.rename(fab.home.with_name("of another job"))
     told = fab("up", *UP, code=2).stderr
-    assert f"`fab up --take-over={known}`" in told
+    assert f"`fab up --take-over={known} --fleet sky`" in told
     assert set(api.alive()) == before
     assert api.calls.count("RunInstances") == 2
     until_said(fab.start("up", *UP, f"--take-over={known}"), "launched at")

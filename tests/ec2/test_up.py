@@ -120,7 +120,7 @@ def test_fleets_of_one_name_and_two_owners(api: Cloud, tmp_path: Path) -> None:
     other = Fab(tmp_path / "elsewhere", "sky", environment=fleets[0].environment)
     refused = other("up", "--provider=ec2", ALLOW, code=2).stderr
     assert f"begun in {fleets[0].home / 'sky'}" in refused
-    assert f"--take-over={(fleets[0].home / 'sky' / 'id').read_text().strip()}`" in refused
+    assert f"--take-over={(fleets[0].home / 'sky' / 'id').read_text().strip()} --fleet sky`" in refused
     assert len(api.alive()) == 4
     assert "was begun with region 'us-east-1'" in fleets[0]("up", "--region=eu-north-1", code=2).stderr
     for count, fab in enumerate(fleets, start=1):

@@ -143,7 +143,7 @@ def test_behind_a_jump_host_and_found_without_the_folder(three: Machines, fab: F
     assert f"left alone: id {known}, of " in told
     assert f"`fab down --provider=static --host=plate --fleet=theirs --take-over={known}` ends it" in told
     assert "fanrun" in three.on("three", "cat /home/admin/.ssh/authorized_keys")
-    assert f"--take-over={known}`" in fab("up", "--provider=static", *options, code=2).stderr
+    assert f"--take-over={known} --fleet theirs`" in fab("up", "--provider=static", *options, code=2).stderr
     assert "hub, worker-1" in fab("down", "--provider=static", *options, f"--take-over={known}").stderr
     assert {path for path in three.files("three") ^ before if not path.startswith("/run/")} <= BY_SUDO
     assert "fanrun" not in three.on("three", "cat /home/admin/.ssh/authorized_keys")
