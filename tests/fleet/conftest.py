@@ -57,7 +57,8 @@ ENTRYPOINT ["/program"]
 @pytest.fixture(scope="session")
 def fab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fab]:
     """A fleet of two workers, for tests that leave it as they found it."""
-    fab = Fab(tmp_path_factory.mktemp("home"), "tests")
+    # The name is this process's: `fab up` refuses beside what a run that was killed has left under its name.
+    fab = Fab(tmp_path_factory.mktemp("home"), f"tests-{os.getpid()}")
     try:
         fab("up", "--hosts=2")
         yield fab

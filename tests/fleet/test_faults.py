@@ -149,7 +149,7 @@ def test_all_lost_is_unfinished_and_the_same_command_goes_on(
     out, err = run.communicate(timeout=90)
     assert run.returncode == 3, out + err
     assert "the workers were lost (worker-1: " in err
-    assert "`fab up --fleet tests` repairs the fleet; " in err
+    assert f"`fab up --fleet {fab.fleet}` repairs the fleet; " in err
     assert "inputs are left, and the same command again goes on" in err
     check_dead(fab, argv)
     before = tree(dst)
@@ -164,8 +164,8 @@ def test_all_lost_is_unfinished_and_the_same_command_goes_on(
 def check_dead(fab: Fab, argv: list[str]) -> None:
     """Without a worker that answers every task says so at once."""
     line = fab(*argv, code=2).stderr.strip().splitlines()[-1]
-    assert "no worker of fleet tests can take part" in line
-    assert "`fab up --fleet tests` repairs them" in line
+    assert f"no worker of fleet {fab.fleet} can take part" in line
+    assert f"`fab up --fleet {fab.fleet}` repairs them" in line
     rows = fab.status(code=1)
     assert [rows[name]["reachable"] for name in ("hub", "worker-1", "worker-2")] == [True, False, False]
     assert "worker-2: error" in fab("exec", "--command", "true", code=1).stderr

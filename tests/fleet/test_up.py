@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from tests.waiting import wait_until
 @pytest.fixture
 def other(tmp_path: Path) -> Iterator[Fab]:
     """A fleet that a test may break; it is gone after it."""
-    fab = Fab(tmp_path / "home", "other")
+    fab = Fab(tmp_path / "home", f"other-{os.getpid()}")
     try:
         yield fab
     finally:
@@ -183,7 +184,7 @@ def test_status_fails_where_docker_does_not_answer(fab: Fab) -> None:
         wait_until(lambda: "dockerd" not in fab.on("worker-1", "ps -eo comm"))
         row = fab.status(code=1)["worker-1"]
         assert (row["reachable"], row["docker"]) == (True, "")
-        line = "worker-1: its Docker does not answer; `fab up --fleet tests` repairs the fleet\n"
+        line = f"worker-1: its Docker does not answer; `fab up --fleet {fab.fleet}` repairs the fleet\n"
         assert fab("status", code=1).stderr == line
     finally:
         fab("up", "--hosts=2")
@@ -193,7 +194,7 @@ def test_status_fails_where_docker_does_not_answer(fab: Fab) -> None:
 def test_up_repairs_what_a_host_lost(fab: Fab) -> None:
     fab.on("worker-1", "service docker stop; rm -rf /etc/docker/certs.d /var/lib/fanrun /usr/bin/rsync")
     fab.on("hub", "service docker-registry stop; rm -rf /var/lib/docker-registry/* /etc/docker/registry/fanrun.crt")
-    assert "`fab up --fleet tests` sets it up or repairs it" in fab("deploy", code=1).stderr
+    assert f"`fab up --fleet {fab.fleet}` sets it up or repairs it" in fab("deploy", code=1).stderr
     fab.on("worker-2", "docker image prune --all --force")
     docker("stop", "--time=1", fab.containers()["worker-2"])
     wait_until(lambda: "docker" not in fab.on("worker-1", "ps -eo comm"))
@@ -226,7 +227,8 @@ def test_up_goes_on_after_it_was_cut_short(other: Fab, sign: signal.Signals, cod
     assert up.returncode == code, err
     assert "Traceback" not in err
     if sign == signal.SIGINT:
-        assert "what exists: hub (running), worker-1 (running); `fab up --fleet other` goes on from here" in err
+        assert "what exists: hub (running), worker-1 (running); " in err
+        assert f"`fab up --fleet {other.fleet}` goes on from here" in err
         other("up", "--hosts=1")
         assert all(row["reachable"] and row["docker"] for row in other.status().values())
 
