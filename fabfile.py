@@ -366,7 +366,10 @@ def down(
     else:
         aim = target.target(console, provider, fleet, flags)
     if dry_run:
-        console.show(_ending(aim) or "there are no hosts to end")
+        ending = _ending(aim)
+        console.show(ending or "there are no hosts to end")
+        if take_over is None:
+            _tell_others(console, aim, aim.provider.others(everywhere=not ending))
     elif take_over is not None:
         _take_over(console, aim, yes)
     else:
@@ -411,13 +414,18 @@ def _take_over(console: Console, aim: target.Target, yes: bool) -> None:
     console.say(f"ended what has id {aim.provider.ids[0]}: {', '.join(ended.hosts) or 'there were no hosts'}")
 
 
+def _tell_others(console: Console, aim: target.Target, others: Sequence[providers.OtherFleet]) -> None:
+    """Tell of hosts that carry the fleet's name and are left alone, and how each of these fleets is ended."""
+    for other in others:
+        own = [] if other.id in aim.folder.ids else [f"--take-over={other.id}"]
+        command = shlex.join(["fab", "down", *other.options, f"--fleet={aim.folder.name}", *own])
+        console.say(f"left alone: {lifecycle.describe(other)}; `{command}` ends it")
+
+
 def _tell_ended(console: Console, aim: target.Target, ended: lifecycle.Ended, *, known: bool) -> None:
     """Tell what `fab down` ended and left alone; FanrunError where hosts are there that may be the fleet's."""
     folder = aim.folder
-    for other in ended.others:
-        own = [] if other.id in folder.ids else [f"--take-over={other.id}"]
-        command = shlex.join(["fab", "down", *other.options, f"--fleet={folder.name}", *own])
-        console.say(f"left alone: {lifecycle.describe(other)}; `{command}` ends it")
+    _tell_others(console, aim, ended.others)
     if ended.others and not ended.hosts:
         if not folder.exists():
             raise FanrunError(
@@ -431,7 +439,7 @@ def _tell_ended(console: Console, aim: target.Target, ended: lifecycle.Ended, *,
     if ended.hosts:
         console.say(f"fleet {folder.name} is gone: {', '.join(ended.hosts)}")
         return
-    elsewhere = "" if known else "; nothing is known of a fleet of another --provider here"
+    elsewhere = "" if known else "; --provider looks elsewhere"
     console.say(f"fleet {folder.name} is gone: there were no hosts in {aim.provider.looked()}{elsewhere}")
 
 

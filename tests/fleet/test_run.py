@@ -116,7 +116,7 @@ def test_a_changed_program_is_deployed_first(fab: Fab, src: Path, tmp_path: Path
     for name in docker_files:
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_bytes((Path(__file__).resolve().parents[2] / name).read_bytes())
-    for name in ("fanout", "provision", "service"):
+    for name in ("fanout", "fanrun", "provision", "service"):
         (copy / name).symlink_to(Path(__file__).resolve().parents[2] / name)
     program = (copy / "process.py").read_text()
     assert ".rotate(90, expand=True)" in program
