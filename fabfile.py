@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import importlib
 import os
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -29,7 +28,7 @@ from fanout import report as reports
 from fanout import run as runs
 from fanout import sample as samples
 from fanout import verify as verdicts
-from fanrun.tasks import options, target
+from fanrun.tasks import ending, options, target
 from fanrun.tasks.console import GREEN, RED, Console
 from fanrun.tasks.options import FLEET, INSTANCES, LIMITS, MACHINES, TAKE_OVER, YES
 from fanrun.tasks.task import task
@@ -37,7 +36,6 @@ from provision import config, lifecycle
 from provision import status as statuses
 from provision.errors import FanrunError, HostsFailed, RunUnfinished, UsageError
 from provision.fleet import Fleet, Folder, Image
-from provision.fleet import number as number_in
 from provision.progress import Board
 from provision.providers import base as providers
 from service import fleet as services
@@ -97,7 +95,7 @@ def up(
         console.show("\n".join(lifecycle.plan(chosen, _workers(aim), take_over or "") or ["nothing to change"]))
         return
     if taken:
-        _take_over(console, taken, yes)
+        ending.take_over(console, taken, yes)
     done, changes = _up(console, aim, yes)
     image = done.images[lifecycle.OWN].ref.rpartition("@")[2]
     console.say("nothing to change" if not changes else f"{len(changes)} changes")
@@ -249,10 +247,11 @@ def status(console: Console, json_: bool = False, fleet: str | None = None) -> N
     """Show the fleet's hosts: role, address, reachable, Docker, image, load and disk."""
     folder = target.folder(console, fleet)
     known = folder.load()
-    rows, chosen = statuses.status(folder, known), target.provider(console, fleet)
+    rows = statuses.status(folder, known)
     bill: providers.Bill | None = None
     problem: FanrunError | None = None
     try:
+        chosen = target.provider(console, fleet)
         if not all(row.reachable for row in rows):
             rows = statuses.explained(rows, chosen.fates())
         bill = chosen.bill()
@@ -325,7 +324,8 @@ def bake(
     aim = target.target(console, provider, fleet, {"region": region})
     chosen = aim.provider
     if delete:
-        console.confirm(f"provider {chosen.name}: this removes every image that `fab bake` made", yes=yes)
+        if console.asks(yes):
+            console.confirm(f"this removes {chosen.baked()}", yes=yes)
         console.say(f"removed: {', '.join(chosen.unbake()) or 'there were no images'}")
         return
     board = console.board()
@@ -366,19 +366,11 @@ def down(
     else:
         aim = target.target(console, provider, fleet, flags)
     if dry_run:
-        ending = _ending(aim)
-        console.show(ending or "there are no hosts to end")
-        if take_over is None:
-            _tell_others(console, aim, aim.provider.others(everywhere=not ending))
+        ending.plan(console, aim, others=take_over is None)
     elif take_over is not None:
-        _take_over(console, aim, yes)
+        ending.take_over(console, aim, yes)
     else:
-        if console.asks(yes) and (ending := _ending(aim)):
-            console.confirm(f"fleet {aim.settings.fleet}, by provider {aim.provider.name}: this will {ending}", yes=yes)
-        known, board = aim.folder.exists() or provider is not None, console.board()
-        with contextlib.closing(board):
-            ended = lifecycle.down(aim.folder, aim.provider, board.say)
-        _tell_ended(console, aim, ended, known=known)
+        ending.down(console, aim, yes, chosen=provider is not None or aim.folder.exists())
 
 
 @task(help={"dst": "the folder for them, made if it isn't there", "count": "how many, 1 or more (default: 59)"})
@@ -397,60 +389,14 @@ def _workers(aim: target.Target) -> int:
     return aim.provider.workers(aim.settings.hosts) or size
 
 
-def _ending(aim: target.Target) -> str:
-    """What `fab down` ends, "" if there are no hosts."""
-    aim.provider.check()
-    names = sorted((item.host.name for item in aim.provider.find()), key=number_in)
-    return f"end {', '.join(names)}" if names else ""
-
-
-def _take_over(console: Console, aim: target.Target, yes: bool) -> None:
-    """End the hosts with the id that the provider of `aim` was loaded with."""
-    if console.asks(yes) and (ending := _ending(aim)):
-        console.confirm(f"hosts with id {aim.provider.ids[0]}: this will {ending}", yes=yes)
-    board = console.board()
-    with contextlib.closing(board):
-        ended = lifecycle.take_over(aim.folder, aim.provider, board.say)
-    console.say(f"ended what has id {aim.provider.ids[0]}: {', '.join(ended.hosts) or 'there were no hosts'}")
-
-
-def _tell_others(console: Console, aim: target.Target, others: Sequence[providers.OtherFleet]) -> None:
-    """Tell of hosts that carry the fleet's name and are left alone, and how each of these fleets is ended."""
-    for other in others:
-        own = [] if other.id in aim.folder.ids else [f"--take-over={other.id}"]
-        command = shlex.join(["fab", "down", *other.options, f"--fleet={aim.folder.name}", *own])
-        console.say(f"left alone: {lifecycle.describe(other)}; `{command}` ends it")
-
-
-def _tell_ended(console: Console, aim: target.Target, ended: lifecycle.Ended, *, known: bool) -> None:
-    """Tell what `fab down` ended and left alone; FanrunError where hosts are there that may be the fleet's."""
-    folder = aim.folder
-    _tell_others(console, aim, ended.others)
-    if ended.others and not ended.hosts:
-        if not folder.exists():
-            raise FanrunError(
-                f"nothing was ended: no fleet {folder.name} is known in {folder.path.parent}, and the hosts above "
-                "carry its name; if they are yours, their command ends them"
-            )
-        raise FanrunError(
-            f"nothing was ended: no host is left with the id {folder.id}, and those above carry the same name; if none "
-            f"of them is yours, `rm -r {shlex.quote(str(folder.path))}` forgets the fleet"
-        )
-    if ended.hosts:
-        console.say(f"fleet {folder.name} is gone: {', '.join(ended.hosts)}")
-        return
-    elsewhere = "" if known else "; --provider looks elsewhere"
-    console.say(f"fleet {folder.name} is gone: there were no hosts in {aim.provider.looked()}{elsewhere}")
-
-
 def _up(console: Console, aim: target.Target, yes: bool) -> tuple[Fleet, list[str]]:
     """Bring the fleet up; where that fails, say what exists."""
     board, chosen = console.board(), aim.provider
     try:
         if console.asks(yes):
             chosen.check()
-            if ended := lifecycle.change(chosen.find(), _workers(aim)).terminate:
-                console.confirm(f"fleet {aim.settings.fleet}: this will end {', '.join(ended)}", yes=yes)
+            if ends := lifecycle.needed(chosen, _workers(aim)).ends:
+                console.confirm(f"fleet {aim.settings.fleet}: this will {ends}", yes=yes)
         return lifecycle.up(aim.folder, chosen, aim.settings.hosts, aim.settings.wishes, ROOT, board.say, board.step)
     except (FanrunError, KeyboardInterrupt) as error:
         board.close()

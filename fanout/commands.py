@@ -10,8 +10,10 @@ from provision.probe import LEASE, WORK, Probe
 PIDS = 1024
 SCRATCH = "/tmp:rw,nosuid,nodev,size=256m"  # noqa: S108 - inside the container
 UNPRIVILEGED = 65532
-"""Who a program is where the login is root, user and group alike: "nonroot" in many container images, ours too, and
-above all that Debian gives to accounts."""
+"""The user and group id of a program where the login is root.
+
+"nonroot" has this id in many container images, ours too; Debian gives accounts lower ones.
+"""
 SILENCE = 60
 """Seconds without a byte after which rsync gives a connection up."""
 

@@ -6,7 +6,8 @@
     ├── UsageError             flags, settings or paths that can't be meant
     │   └── ToolMissing        a program that this machine lacks, or that doesn't run
     ├── Busy                   a lock that another process holds: `holder`
-    ├── FleetError             a fleet that isn't there, is busy, or is broken
+    ├── FleetError             a fleet that isn't there, is busy, or is another version's
+    │   └── FleetDamaged       a fleet.json that can't be read
     ├── ProviderError          the provider could not launch, find or terminate
     ├── ImageError             an image that can't be built, found, pushed or pulled
     ├── HostError              one host: carries `host`, its name
@@ -55,6 +56,10 @@ class FleetError(FanrunError):
     def __init__(self, message: str, *, fleet: str) -> None:
         super().__init__(message)
         self.fleet = fleet
+
+
+class FleetDamaged(FleetError):
+    """What the client knows of the fleet can't be read."""
 
 
 class ProviderError(FanrunError):

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from provision.errors import Busy, FleetError, UsageError
+from provision.errors import Busy, FleetDamaged, FleetError, UsageError
 from provision.lock import exclusive
 
 Role = Literal["hub", "worker"]
@@ -35,6 +35,8 @@ _PINNING = threading.Lock()
 LEFTOVER = re.compile(r"\.[a-z_.]+\.[a-z0-9_]{8}")
 """How write_private names a file until it is whole."""
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
+ID = re.compile(r"[0-9a-f]{16}|old-[0-9a-f]{12}")
+"""The id of a fleet; the second form is that of `old_id`."""
 
 
 @dataclass(frozen=True)
@@ -177,41 +179,63 @@ class Folder:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The fleet's own id, and after it the ids of older hosts that it has adopted; empty if it has none yet."""
-        try:
-            return tuple(self.id_file.read_text("ascii").split())
-        except FileNotFoundError:
-            return ()
-        except (OSError, ValueError) as error:
-            raise FleetError(f"{self.id_file} can't be read ({error}); restore it", fleet=self.name) from error
+        """The fleet's own id, and after it the ids of older hosts that it has adopted.
+
+        Empty if it has none yet, or if they can't be read: then no host is known to be the fleet's.
+        """
+        with contextlib.suppress(FleetDamaged):
+            return self._read_ids()
+        return ()
 
     @property
     def id(self) -> str:
-        """The random id that all hosts of the fleet carry; "" if it has none yet."""
+        """The random id that all hosts of the fleet carry; "" if it has none."""
         return next(iter(self.ids), "")
 
     def ensure_id(self) -> str:
-        """Return the fleet's id, made if it has none."""
-        if not self.ids:
-            self.create()
-            self._write_ids([secrets.token_hex(8)])
+        """Return the fleet's id, made if it has none; FleetDamaged if it has one that can't be read."""
+        self.adopt(())
         return self.id
 
     def adopt(self, ids: Iterable[str]) -> None:
-        """Note that hosts with these ids are the fleet's too."""
-        known = [self.ensure_id(), *self.ids[1:]]
-        if new := sorted(set(ids) - set(known)):
-            self._write_ids([*known, *new])
+        """Note that hosts with these ids are the fleet's too, which gets an id if it has none."""
+        known = self._read_ids()
+        all_ids = known or (secrets.token_hex(8),)
+        all_ids += tuple(sorted(set(ids) - set(all_ids)))
+        if all_ids != known:
+            self.create()
+            write_private(self.id_file, "".join(f"{each}\n" for each in all_ids).encode())
 
-    def _write_ids(self, ids: Iterable[str]) -> None:
-        write_private(self.id_file, "".join(f"{each}\n" for each in ids).encode())
+    def _read_ids(self) -> tuple[str, ...]:
+        """Return what the file of ids holds, nothing if there is none; FleetDamaged if it holds anything else."""
+        try:
+            found = tuple(self.id_file.read_text("ascii").split())
+            if not found or not all(map(ID.fullmatch, found)):
+                raise ValueError("it holds no id")
+        except FileNotFoundError:
+            return ()
+        except (OSError, ValueError) as error:
+            raise FleetDamaged(
+                f"{self.id_file} can't be read ({error}); restore it, or end the fleet with `fab down`", fleet=self.name
+            ) from error
+        return found
 
     @property
     def outdated(self) -> bool:
-        """Whether an older version of Fanrun wrote fleet.json; False if there is none or it can't be read."""
-        with contextlib.suppress(FleetError):
-            return self.exists() and "version" not in self._read()
-        return False
+        """Whether an older version of Fanrun, that knew no ids, wrote the folder."""
+        try:
+            return "version" not in self._read()
+        except FleetError:
+            return self.key.exists() and not self.id_file.exists()
+
+    @property
+    def complete(self) -> bool:
+        """Whether fleet.json is as it was written, or no fleet was begun here."""
+        try:
+            self.load()
+        except FleetError:
+            return not (self.exists() or self.id_file.exists() or self.key.exists())
+        return True
 
     @property
     def _root(self) -> str:
@@ -220,7 +244,7 @@ class Folder:
         return f"{home.parent if home.name == '.fanrun' else home}/"
 
     def load(self) -> Fleet:
-        """Return the fleet as last saved; FleetError when there is none or it can't be read.
+        """Return the fleet as last saved; FleetError when there is none, FleetDamaged when it can't be read.
 
         A folder that was moved since then gets an ssh_config that fits.
         """
@@ -235,13 +259,19 @@ class Folder:
             fleet = from_json(data["fleet"] if "version" in data else data)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise self._damaged(error) from error
+        if fleet.name != self.name:
+            raise FleetError(
+                f"{self.path} is the folder of fleet {fleet.name}, whose hosts have that name; rename the folder back "
+                f"to {fleet.name}",
+                fleet=self.name,
+            )
         fleet = with_paths(fleet, ROOT, self._root)
-        if self.ssh_config.exists() and quoted(self.key) not in self.ssh_config.read_text("utf-8", "replace"):
+        if not self.ssh_config.exists() or quoted(self.key) not in self.ssh_config.read_text("utf-8", "replace"):
             write_private(self.ssh_config, ssh_config(self, fleet).encode())
         return fleet
 
     def _read(self) -> dict[str, Any]:
-        """Return what fleet.json holds; FleetError when there is none or it is not JSON."""
+        """Return what fleet.json holds; FleetError when there is none, FleetDamaged when it is not JSON."""
         try:
             data = json.loads(self.fleet_json.read_text("utf-8"))
             if not isinstance(data, dict):
@@ -252,8 +282,8 @@ class Folder:
         except (OSError, ValueError, TypeError) as error:
             raise self._damaged(error) from error
 
-    def _damaged(self, error: Exception) -> FleetError:
-        return FleetError(
+    def _damaged(self, error: Exception) -> FleetDamaged:
+        return FleetDamaged(
             f"{self.fleet_json} can't be read ({error}); `fab down --provider=NAME` removes the fleet "
             "(--provider=ec2 with the --region that it is in)",
             fleet=self.name,
@@ -316,17 +346,21 @@ class Folder:
         return self.known_hosts.read_text().splitlines() if self.known_hosts.exists() else []
 
     def remove(self) -> None:
-        """Delete the folder with the keys in it."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Delete the folder with the keys in it.
 
-    def remove_empty(self) -> None:
-        """Delete the folder if it holds nothing but the lock."""
-        if {path.name for path in self.path.iterdir()} <= {self.lock_file.name}:
-            self.remove()
+        What says that there is a fleet goes first: where this is interrupted, `fab down` can be repeated.
+        """
+        for path in (self.id_file, self.key, self.fleet_json):
+            with contextlib.suppress(OSError):
+                path.unlink()
+        shutil.rmtree(self.path, ignore_errors=True)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the fleet for a change; FleetError at once if another process does."""
+        """Hold the fleet for a change; FleetError at once if another process does.
+
+        A folder that holds nothing else afterwards is deleted.
+        """
         self.create()
         with contextlib.ExitStack() as held:
             try:
@@ -336,7 +370,11 @@ class Folder:
                     f"fleet {self.name} is being changed by {error.holder}; wait for it and try again", fleet=self.name
                 ) from error
             self._remove_leftovers()
-            yield
+            try:
+                yield
+            finally:
+                if self.path.exists() and {path.name for path in self.path.iterdir()} <= {self.lock_file.name}:
+                    self.remove()
 
     def _remove_leftovers(self) -> None:
         """Remove the temporary files of a command that was killed; the lock is held, so none is in use."""

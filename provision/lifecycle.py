@@ -32,40 +32,69 @@ class Change:
     launch: tuple[Wanted, ...]
     keep: tuple[str, ...]
     terminate: tuple[str, ...]
+    replace: tuple[str, ...] = ()
+    """Those of `launch` that exist, are of no use, and are ended first."""
+
+    @property
+    def ends(self) -> str:
+        """What is ended, in words for a person; "" if nothing is."""
+        parts = [f"end {', '.join(self.terminate)}"] if self.terminate else []
+        parts += [f"end {', '.join(self.replace)} and launch new ones"] if self.replace else []
+        return "; ".join(parts)
 
 
 @dataclass(frozen=True)
 class Ended:
-    """What `down` did: the hosts that it ended, and what carries the fleet's name and was left alone."""
+    """What `down` did: the hosts that it ended, and what carries the fleet's name and was left alone.
+
+    `forgotten` is whether the fleet's folder was deleted.
+    """
 
     hosts: tuple[str, ...]
     others: tuple[OtherFleet, ...] = ()
+    forgotten: bool = True
 
 
 def plan(provider: Provider, workers: int, taken: str = "") -> list[str]:
     """Say what `up` would do with so many workers, in lines for a person; changes nothing.
 
-    Hosts with the id `taken` would be ended before; UsageError where others stand in the way.
+    Hosts with the id `taken` would be ended before; UsageError where others prevent it.
     """
+    provider.check()
     refuse_others(provider, taken)
-    found = provider.find()
-    todo = change(found, workers)
+    todo = needed(provider, workers)
     lines = [f"end what has id {taken}"] if taken else []
     lines += [f"keep {', '.join(todo.keep)}"] if todo.keep else []
-    lines += [f"end {', '.join(todo.terminate)}"] if todo.terminate else []
+    lines += [todo.ends] if todo.ends else []
     if todo.launch:
         lines += [f"launch {', '.join(item.name for item in todo.launch)}", *provider.plan(todo.launch)]
     return lines
 
 
-def change(found: Sequence[Found], workers: int) -> Change:
-    """Compare what exists with a hub and that many workers."""
+def needed(provider: Provider, workers: int) -> Change:
+    """Return what `up` has to do to make the fleet a hub and that many workers."""
+    return change(_usable(provider), workers, provider.replaces)
+
+
+def _usable(provider: Provider) -> list[Found]:
+    """Return the hosts that exist; one whose key is not pinned can't be trusted, so it is of no use."""
+    pinned = provider.folder.pinned
+    return [
+        item if pinned(item.host.address, item.host.port) else dataclasses.replace(item, state="broken")
+        for item in provider.find()
+    ]
+
+
+def change(found: Sequence[Found], workers: int, replaces: Callable[[Found], bool]) -> Change:
+    """Compare what exists with a hub and that many workers; `replaces` is Provider.replaces."""
     names = [HUB, *(f"worker-{n}" for n in range(1, workers + 1))]
     running = {item.host.name for item in found if item.state == "running"}
+    replaced = {item.host.name for item in found if item.state != "running" and replaces(item)}
     return Change(
         launch=tuple(Wanted(n, "hub" if n == HUB else "worker") for n in names if n not in running),
         keep=tuple(n for n in names if n in running),
         terminate=tuple(sorted((f.host.name for f in found if f.host.name not in names), key=number)),
+        replace=tuple(n for n in names if n in replaced),
     )
 
 
@@ -165,23 +194,24 @@ def bake(folder: Folder, provider: Provider, say: Say) -> str:
 def down(folder: Folder, provider: Provider, say: Say) -> Ended:
     """End every host that carries the fleet's id, then forget the fleet.
 
-    Of hosts that should be there and are not it is said what became of them.  Where no host carries its id, and others
-    carry its name, nothing is ended or forgotten: they may be its hosts, and only a person can tell.
+    Of hosts that should be there and are not it is said what became of them.  Where no host carries its id, the fleet
+    is forgotten only if nothing can be left of it: others that carry its name may be its hosts, and where fleet.json
+    can't be read its hosts may be with another provider.  Only a person can tell.
     """
     provider.check()
     with folder.lock():
         disconnect(folder)
         _adopt(folder, provider)
+        complete = folder.complete
         names = sorted((item.host.name for item in provider.find()), key=number)
         for name, fate in _missing(folder, provider, names).items():
             say(name, fate)
         _end(provider, names, say)
         others = tuple(provider.others(everywhere=not names))
-        if names or not others:
+        forgotten = bool(names) or (complete and not others)
+        if forgotten:
             folder.remove()
-        elif not folder.exists():
-            folder.remove_empty()
-    return Ended(tuple(names), others)
+    return Ended(tuple(names), others, forgotten)
 
 
 def take_over(folder: Folder, provider: Provider, say: Say) -> Ended:
@@ -199,8 +229,6 @@ def take_over(folder: Folder, provider: Provider, say: Say) -> Ended:
             say(host, what)
 
         _end(provider, names, note)
-        if not folder.exists():
-            folder.remove_empty()
     if not removed:
         raise UsageError(
             f"nothing of a fleet {folder.name} has the id {provider.ids[0]}; `fab down` shows what there is"
@@ -231,13 +259,12 @@ def _adopt(folder: Folder, provider: Provider) -> None:
 
 
 def refuse_others(provider: Provider, taken: str = "") -> None:
-    """Raise UsageError where hosts of another fleet of this name, but not with the id `taken`, bar the way to `up`."""
-    barring = [other for other in provider.others() if other.id != taken and provider.excludes(other)]
-    if barring:
+    """Raise UsageError where hosts of another fleet of this name, but not with the id `taken`, prevent `up`."""
+    others = [other for other in provider.others() if other.id != taken and provider.excludes(other)]
+    if others:
         raise UsageError(
-            f"hosts of another fleet carry this name: {'; '.join(map(describe, barring))}.  Work with them from the "
-            f"folder that knows them, name yours otherwise with --fleet, or `fab up --take-over={barring[0].id}` ends "
-            "them and goes on"
+            f"hosts of another fleet have this name: {'; '.join(map(describe, others))}.  Use the folder that knows "
+            f"them, choose another name with --fleet, or end them first with `fab up --take-over={others[0].id}`"
         )
 
 
@@ -339,15 +366,14 @@ def execute(
 def _match(folder: Folder, fleet: Fleet, provider: Provider, say: Say) -> tuple[Fleet, list[Host]]:
     """Terminate what is too much, launch what is missing, and save who is there; also returns who was launched.
 
-    A host whose key is not pinned (its folder was lost) is launched anew, never trusted.
+    A host whose key is not pinned is launched anew, never trusted.
     """
-    found = [
-        item if folder.pinned(item.host.address, item.host.port) else Found(item.host, "broken")
-        for item in provider.find()
-    ]
-    todo = change(found, fleet.size)
+    found = _usable(provider)
+    todo = change(found, fleet.size, provider.replaces)
     if todo.launch or todo.terminate:
         disconnect(folder)  # a shared connection would outlive the host at its end
+    if todo.ends:
+        say("fleet", f"needs to {todo.ends}")
     provider.terminate(todo.terminate, say)
     kept = {item.host.name: item.host for item in found if item.host.name in todo.keep}
     launched = provider.launch(todo.launch, say) if todo.launch else []

@@ -63,7 +63,9 @@ def explained(rows: Sequence[HostStatus], fates: Mapping[str, str]) -> list[Host
 
 
 def problems(rows: Sequence[HostStatus]) -> list[str]:
-    """What keeps hosts from working, a line a host."""
+    """What keeps the fleet from working, a line a host."""
+    if not rows:
+        return ["the fleet has no hosts"]
     dead = [f"{row.name} can't be reached" for row in rows if not row.reachable]
     return dead + [f"{row.name}: its Docker does not answer" for row in rows if row.reachable and not row.docker]
 

@@ -24,6 +24,7 @@ from provision.errors import FanrunError, FleetError, RunUnfinished, UsageError
 USAGE, UNFINISHED, UNEXPECTED, INTERRUPTED, READER_GONE = 2, 3, 70, 130, 141
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = tuple(ROOT / f"fabric.{suffix}" for suffix in ("yaml", "yml", "json"))
+SSH_CONFIGS = (Path("~/.ssh/config"), Path("/etc/ssh/ssh_config"))
 FULL = (errno.ENOSPC, errno.EDQUOT)
 ENVIRONMENT = (
     *FULL, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP,
@@ -111,6 +112,8 @@ def outside(error: BaseException, line: core.CommandLine, files: Sequence[Path])
         return why
     if why := next((why for path in files if (why := unreadable(path))), ""):
         return why
+    if why := next((why for path in SSH_CONFIGS if (why := unreadable_ssh(path.expanduser()))), ""):
+        return why
     if isinstance(error, ValueError) and not line.task:
         return f"the command line can't be read: {one_line(str(error))}; `fab --help` shows what it takes"
     return ""
@@ -134,7 +137,22 @@ def unreadable(path: Path) -> str:
     if found is not None and not isinstance(found, dict):
         return f"{path} can't be used: it holds a {type(found).__name__}; write `fanrun:`, and settings below it"
     name = next((name for name in _names(found) if not isinstance(name, str)), None)
-    return "" if name is None else f"{path} can't be used: the name {name!r} is no text; put it in quotes"
+    return "" if name is None else f"{path} can't be used: the name {name!r} is not a text; put it in quotes"
+
+
+def unreadable_ssh(path: Path) -> str:
+    """Return why Fabric can't use a file of OpenSSH's settings, "" if it can or there is none."""
+    from paramiko import ConfigParseError, SSHConfig  # paramiko itself may be missing
+
+    if not path.is_file():
+        return ""
+    try:
+        SSHConfig.from_path(str(path))
+    except OSError as error:
+        return f"{path} can't be read: {error.strerror}"
+    except (ConfigParseError, ValueError) as error:
+        return f"{path} can't be read: {one_line(str(error))}; correct it, as ssh reads it too"
+    return ""
 
 
 def _names(settings: object) -> Iterator[object]:

@@ -15,8 +15,8 @@ from provision.providers import base as providers
 LEAST_MEMORY = 6 * 1024**2  # Docker's own
 
 FLEET = "the fleet's name (default: default)"
-YES = "answer yes to what a person at a terminal is asked"
-TAKE_OVER = "end the hosts with this id, of a folder that was lost or of another one"
+YES = "do not ask at a terminal"
+TAKE_OVER = "end the hosts that have this id (their folder is lost, or they belong to another fleet)"
 LIMITS = {
     "retries": f"how often a failed input is tried again, elsewhere if it can be (default: {Limits.retries})",
     "timeout": f"seconds without anything finished that end a program, 0: none (default: {Limits.timeout})",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,11 +11,10 @@ from fanrun.tasks import options
 from fanrun.tasks.boundary import ROOT
 from fanrun.tasks.console import Console
 from provision import config
-from provision.errors import FleetError, UsageError
-from provision.fleet import Folder
+from provision.errors import FleetDamaged, UsageError
+from provision.fleet import ID, Fleet, Folder
 from provision.providers import base as providers
 
-FLEET_ID = "(old-[0-9a-f]{12}|[0-9a-f]{16})"
 PLACE = ("account", "region", "profile", "owner")
 """The settings without which a fleet's hosts would not be found any more."""
 
@@ -78,41 +75,36 @@ def other(console: Console, name: str | None, fleet: str | None, flags: Mapping[
     """Return what a task works with to end the hosts with that id, wherever the fleet of the folder is."""
     made = settings(console, provider=name, fleet=fleet, **flags)
     place = Folder(made.home, made.fleet)
-    _check_id(place, fleet_id)
     chosen, wishes = name or made.provider, made.wishes
-    with contextlib.suppress(FleetError):
-        known = place.load()
-        if name in (None, known.provider):
-            chosen, wishes = known.provider, {**known.wishes, **wishes}
+    known = _load(place, name)
+    if known and name in (None, known.provider):
+        chosen, wishes = known.provider, {**known.wishes, **wishes}
     if chosen in providers.names():
         options.check(options.given(flags), chosen)
-    return Target(made, place, providers.load(chosen, place, config.wishes(wishes), fleet_id))
+    return with_id(Target(made, place, providers.load(chosen, place, config.wishes(wishes))), fleet_id)
 
 
 def with_id(aim: Target, fleet_id: str) -> Target:
     """Return the same target, whose provider works with the hosts that have that id."""
-    _check_id(aim.folder, fleet_id)
+    _check_id(aim, fleet_id)
     chosen = providers.load(aim.provider.name, aim.folder, aim.provider.wishes, fleet_id)
     return dataclasses.replace(aim, provider=chosen)
 
 
-def _check_id(place: Folder, fleet_id: str) -> None:
-    """Raise UsageError for what is no id of another fleet."""
-    if not re.fullmatch(FLEET_ID, fleet_id):
+def _check_id(aim: Target, fleet_id: str) -> None:
+    """Raise UsageError for what is not an id, or is the fleet's own: its folder would stay without its hosts."""
+    if not ID.fullmatch(fleet_id):
         raise UsageError(f"--take-over {fleet_id!r} is not an id; `fab down` and `fab up` show the ids there are")
-    if fleet_id in place.ids:
-        raise UsageError(f"--take-over {fleet_id} is the id of fleet {place.name} itself; `fab down` ends it")
+    # A fleet of an older version has an id that its provider must be asked for.
+    own = aim.provider.ids if aim.folder.outdated else aim.folder.ids
+    if fleet_id in own:
+        raise UsageError(f"--take-over {fleet_id} is the id of fleet {aim.folder.name} itself; `fab down` ends it")
 
 
 def _known(place: Folder, made: config.Settings, name: str | None) -> tuple[str, dict[str, str]]:
     """The provider of the fleet if it was begun, else "", and what hosts shall be like."""
-    if not place.exists():
-        return "", made.wishes
-    try:
-        fleet = place.load()
-    except FleetError:  # whose hosts they are must be said: another provider would find none, and forget them
-        if name is None:
-            raise
+    fleet = _load(place, name)
+    if fleet is None:
         return "", made.wishes
     wishes = {**fleet.wishes, **made.wishes}
     for wish in PLACE:
@@ -127,3 +119,18 @@ def _known(place: Folder, made: config.Settings, name: str | None) -> tuple[str,
             "`fab down` ends it, --fleet names another"
         )
     return fleet.provider, wishes
+
+
+def _load(place: Folder, name: str | None) -> Fleet | None:
+    """Return the fleet as it is known here; None if there is none, or it can't be read and --provider says where it is.
+
+    Raises FleetError for a fleet of a newer version, or one in the wrong folder, whatever --provider says.
+    """
+    if not place.exists():
+        return None
+    try:
+        return place.load()
+    except FleetDamaged:
+        if name is None:
+            raise
+        return None

@@ -7,9 +7,8 @@ from typing import Any
 
 from provision.aws import instance
 from provision.aws.api import Api
-from provision.errors import HostsFailed
 from provision.fleet import number
-from provision.providers.base import OtherFleet
+from provision.providers.base import OtherFleet, SearchIncomplete
 from provision.remote import fan_out
 
 Thing = dict[str, Any]
@@ -27,15 +26,16 @@ def regions(api: Api) -> list[Api]:
 def find(apis: Sequence[Api], home: str, fleet: str, ids: Sequence[str]) -> list[OtherFleet]:
     """Return what carries the fleet's name in these regions, hosts or not; in region `home`, what has none of its ids.
 
-    Raises HostsFailed naming each region that could not be looked at.
+    Raises SearchIncomplete naming each region that could not be looked at.
     """
     by_region = {api.region: api for api in apis}
     found, errors = fan_out(
         by_region, lambda region: _in_region(by_region[region], fleet, ids if region == home else ())
     )
+    others = [other for region in sorted(found) for other in found[region]]
     if errors:
-        raise HostsFailed({f"region {region}": error for region, error in errors.items()})
-    return [other for region in sorted(found) for other in found[region]]
+        raise SearchIncomplete({f"region {region}": error for region, error in errors.items()}, others)
+    return others
 
 
 def hosts(api: Api, instances: Sequence[Thing], ids: Sequence[str]) -> list[OtherFleet]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import provision.providers
 from provision.config import Wishes
-from provision.errors import ToolMissing, UsageError
+from provision.errors import FanrunError, HostsFailed, ToolMissing, UsageError
 from provision.fleet import Folder, Host, Role
 
 Say = Callable[[str, str], None]
@@ -68,6 +68,14 @@ class OtherFleet:
     options: tuple[str, ...] = ()
 
 
+class SearchIncomplete(HostsFailed):
+    """Some places could not be looked at for other fleets; `found` are those of the other places."""
+
+    def __init__(self, errors: Mapping[str, FanrunError], found: Sequence[OtherFleet]) -> None:
+        super().__init__(errors)
+        self.found = tuple(found)
+
+
 class Provider(ABC):
     """Launches, finds and terminates the hosts of one fleet.
 
@@ -103,14 +111,20 @@ class Provider(ABC):
         """The ids that the fleet's hosts carry; the first one is what new hosts get."""
         if self._fleet_id:
             return (self._fleet_id,)
-        return self.folder.ids or tuple(self.adoptable())
+        known = self.folder.ids
+        if known and not self.folder.outdated:
+            return known
+        return tuple(dict.fromkeys([*known, *self.adoptable()]))
 
     def adoptable(self) -> list[str]:
         """Return the ids of hosts from before fleets had ids, whose keys are in this folder."""
         return []
 
     def others(self, *, everywhere: bool = False) -> list[OtherFleet]:
-        """Return what carries the fleet's name and none of its ids; `everywhere`: not only where the fleet is."""
+        """Return what carries the fleet's name and none of its ids; `everywhere`: not only where the fleet is.
+
+        Raises SearchIncomplete where a place could not be looked at.
+        """
         return []
 
     def excludes(self, other: OtherFleet) -> bool:
@@ -118,7 +132,7 @@ class Provider(ABC):
         return False
 
     def looked(self) -> str:
-        """Say in words where `others` looks everywhere."""
+        """Return a text that says where `others` looks with `everywhere`."""
         return f"what provider {self.name} knows of"
 
     @abstractmethod
@@ -128,6 +142,10 @@ class Provider(ABC):
     @abstractmethod
     def find(self) -> list[Found]:
         """Every host of the fleet that exists, in no particular order."""
+
+    def replaces(self, found: Found) -> bool:
+        """Whether `launch` ends this host and makes another in its place."""
+        return found.state == "broken"
 
     @abstractmethod
     def launch(self, wanted: Sequence[Wanted], say: Say) -> list[Host]:
@@ -164,9 +182,17 @@ class Provider(ABC):
         """Make an image of a host that is set up, for the next ones to start from; returns its id."""
         raise UsageError(f"provider {self.name} makes no images; a host of it is set up in seconds")
 
+    def baked(self) -> str:
+        """Return a text that says which images `unbake` removes."""
+        raise UsageError(self._no_images)
+
     def unbake(self) -> list[str]:
         """Remove every image that `bake` made, and what belongs to it; returns their ids."""
-        return []
+        raise UsageError(self._no_images)
+
+    @property
+    def _no_images(self) -> str:
+        return f"provider {self.name} makes no images; to remove those of EC2, use --provider=ec2 with their --region"
 
     def bill(self) -> Bill | None:
         """What the fleet costs; None where hosts cost nothing."""

@@ -190,6 +190,13 @@ class Ec2Provider(Provider):
         now = datetime.now(timezone.utc)
         return amis.bake(self._api, found["InstanceId"], f"fanrun-{now:%Y%m%d-%H%M%S}", self.folder.name, self._owner)
 
+    def baked(self) -> str:
+        names = ", ".join(item["ImageId"] for item in amis.baked(self._api, self._owner)) or "none is listed"
+        return (
+            f"every image that `fab bake` made for {self._owner} in region {self._api.region} of AWS account "
+            f"{self._api.account} ({names}), and its snapshots"
+        )
+
     def unbake(self) -> list[str]:
         return amis.unbake(self._api, self._owner)
 

@@ -264,14 +264,19 @@ class LocalProvider(Provider):
             if used := next(iter(item["NetworkSettings"]["Networks"]), ""):
                 return used
         network = resource(self.folder.name, self.folder.ensure_id(), "net")
-        if not self._docker("network", "ls", "--quiet", f"--filter=name=^{network}$").strip():
+        if not self._has_network(network):
             # Let Docker choose a subnet that is free here, then ask for that very one.
-            self._docker("network", "create", network)
-            chosen = self._subnet(network)
-            self._docker("network", "rm", network)
-            label = f"--label=fanrun.id={self.folder.id}"
+            trial, label = f"{network}-trial", f"--label=fanrun.id={self.folder.id}"
+            if self._has_network(trial):
+                self._docker("network", "rm", trial)
+            self._docker("network", "create", label, trial)
+            chosen = self._subnet(trial)
+            self._docker("network", "rm", trial)
             self._docker("network", "create", f"--subnet={chosen}", label, network)
         return network
+
+    def _has_network(self, network: str) -> bool:
+        return bool(self._docker("network", "ls", "--quiet", f"--filter=name=^{network}$").strip())
 
     def _subnet(self, network: str) -> ipaddress.IPv4Network:
         shown = self._docker("network", "inspect", "--format={{(index .IPAM.Config 0).Subnet}}", network)
@@ -283,7 +288,7 @@ class LocalProvider(Provider):
         return platform.system() == "Linux" and "Docker Desktop" not in system
 
     def _docker(self, *argv: str, stdin: bytes | None = None) -> str:
-        """Run docker; return what it prints, raise ProviderError with its last line."""
+        """Run docker; return what it prints, raise ProviderError with the line that says why it failed."""
         return self._docker_bytes(*argv, stdin=stdin).decode()
 
     def _docker_bytes(self, *argv: str, stdin: bytes | None = None) -> bytes:
@@ -295,9 +300,8 @@ class LocalProvider(Provider):
             ) from error
         if done.returncode != 0:
             lines = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
-            raise ProviderError(
-                f"docker {argv[0]} failed: {lines[-1] if lines else done.returncode}", provider=self.name
-            )
+            why = next((line for line in lines if line.startswith("Error response")), lines[-1] if lines else "")
+            raise ProviderError(f"docker {argv[0]} failed: {why or done.returncode}", provider=self.name)
         return done.stdout
 
 

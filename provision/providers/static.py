@@ -121,6 +121,10 @@ class StaticProvider(Provider):
                 found.append(Found(member.host, state))
         return found
 
+    def replaces(self, found: Found) -> bool:
+        """A machine is taken again as it is."""
+        return False
+
     def launch(self, wanted: Sequence[Wanted], say: Say) -> list[Host]:
         names = [item.name for item in wanted]
         members = [member for member in self._members() if member.host.name in names]

@@ -64,5 +64,5 @@ def test_the_next_hosts_start_from_it(cloud: Cloud, tmp_path: Path) -> None:
 
 def test_local_hosts_need_no_image(tmp_path: Path) -> None:
     fab = Fab(tmp_path / "home", "sky")
-    assert "there were no images" in fab("bake", "--delete").stderr
+    assert "to remove those of EC2, use --provider=ec2" in fab("bake", "--delete", code=2).stderr
     assert "no fleet sky" in fab("bake", code=2).stderr

@@ -97,6 +97,10 @@ def test_a_damaged_folder_and_another_region_are_no_all_clear(api: Cloud, fab: F
 
 
 def test_a_region_that_can_not_be_looked_at_is_no_all_clear(api: Cloud, fab: Fab) -> None:
+    """What the other regions have is listed all the same."""
+    far_host(api, "0123456789abcdef")
+    near = Fab(fab.home.with_name("near"), "sky", environment=api.environment)
+    launched(near, "worker-1", *UP)
     calls = Counter[str]()
 
     def refuse(called: str, arguments: dict[str, str]) -> None:
@@ -108,7 +112,10 @@ def test_a_region_that_can_not_be_looked_at_is_no_all_clear(api: Cloud, fab: Fab
     told = fab("down", "--provider=ec2", code=1).stderr
     assert re.search(r"region [a-z]+-[a-z]+-\d: you may not call ec2:DescribeTags", told)
     assert "is gone" not in told
+    assert re.search(r"left alone: id [0-9a-f]{16}, of \S+, [12] hosts? \(", told)
     api.before = nothing
+    assert not fab.home.exists() or not list(fab.home.iterdir())
+    near("down")
 
 
 @pytest.mark.parametrize("spared", ["volume", "security group", "key pair"])
@@ -176,6 +183,28 @@ def test_a_fleet_of_an_older_version_is_ended_by_the_folder_with_its_keys(api: C
     moved = Fab(tmp_path / "moved", "sky", environment=api.environment)
     fab.home.rename(moved.home)
     assert "hub, worker-1" in moved("down").stderr
+    assert api.left("sky") == []
+
+
+def test_a_fleet_of_an_older_version_is_ended_without_its_fleet_json(api: Cloud, fab: Fab) -> None:
+    """What it is known by must be noted before its instances are gone: volumes and groups carry no address."""
+    launched(fab, "worker-1", *UP)
+    spare_volume(api)
+    make_old(api, fab)
+    (fab.home / fab.fleet / "fleet.json").write_text("{")
+    assert "hub, worker-1" in fab("down", "--provider=ec2", f"--region={REGION}").stderr
+    assert api.left("sky") == []
+
+
+def test_a_fleet_of_an_older_version_is_not_taken_over_from_itself(api: Cloud, fab: Fab, tmp_path: Path) -> None:
+    launched(fab, "worker-1", *UP)
+    make_old(api, fab)
+    other = Fab(tmp_path / "other", "sky", environment=api.environment)
+    known = re.search("id (old-[0-9a-f]{12}), ", other("down", "--provider=ec2", code=1).stderr)
+    assert known
+    assert "is the id of fleet sky itself" in fab("down", f"--take-over={known[1]}", code=2).stderr
+    assert len(api.alive()) == 2
+    fab("down")
     assert api.left("sky") == []
 
 

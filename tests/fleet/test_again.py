@@ -84,9 +84,7 @@ def test_an_interrupted_run_brings_home_what_is_done(
     dst = tmp_path / "dst"
     argv = ["run", "--src", str(inputs), "--dst", str(dst), "--image", program, "--args", "each 0.3"]
     run = fab.start(*argv)
-    wait_until(lambda: "process" in log(dst))
-    find = f"find /var/lib/fanrun/runs/{run_folder(dst).name} -path '*.out/data/*.bin' | wc -l"
-    wait_until(lambda: all(int(fab.on(host, find)) >= 2 for host in ("worker-1", "worker-2")))
+    wait_for_results(fab, dst)
     assert tree(dst) == {}, "the first batches are still in their containers"
     run.send_signal(sign)
     out, err = run.communicate(timeout=30)
@@ -105,9 +103,9 @@ def test_a_forced_run_that_is_interrupted_names_the_command_that_goes_on(
     fab: Fab, program: str, inputs: Path, tmp_path: Path
 ) -> None:
     dst = tmp_path / "dst"
-    argv = ["run", "--src", str(inputs), "--dst", str(dst), "--image", program, "--args", "each 0.2"]
+    argv = ["run", "--src", str(inputs), "--dst", str(dst), "--image", program, "--args", "each 0.3"]
     run = fab.start(*argv, "--force")
-    wait_until(lambda: dst.exists() and tree(dst))
+    wait_for_results(fab, dst)
     run.send_signal(signal.SIGINT)
     _, err = run.communicate(timeout=30)
     assert (run.returncode, "the same command again" in err) == (3, False), err
@@ -131,6 +129,13 @@ def test_ctrl_c_twice_stops_at_once(fab: Fab, program: str, inputs: Path, tmp_pa
     assert "interrupted; 60 of 60 inputs are left" in err
     assert tree(dst) == {}
     nothing_is_left(fab, dst)
+
+
+def wait_for_results(fab: Fab, dst: Path) -> None:
+    """Wait until the first batch on each worker has some of its results, and is not at its end."""
+    wait_until(lambda: "process" in log(dst))
+    find = f"find /var/lib/fanrun/runs/{run_folder(dst).name} -path '*.out/data/*.bin' | wc -l"
+    wait_until(lambda: all(int(fab.on(host, find)) >= 2 for host in ("worker-1", "worker-2")))
 
 
 def nothing_is_left(fab: Fab, dst: Path) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +15,7 @@ from provision import lifecycle
 from provision.fleet import Folder
 from provision.providers import base as providers
 from provision.providers.base import Wanted
-from tests.fleet.harness import FAB, ROOT, Fab
+from tests.fleet.harness import FAB, ROOT, Fab, docker
 from tests.terminal import Talk, talk
 
 pytestmark = pytest.mark.fleet
@@ -72,11 +75,111 @@ def test_a_dry_run_of_down_names_the_hosts_and_ends_nothing(bare: Fab) -> None:
     assert set(bare.containers()) == HOSTS
 
 
-def test_bake_asks_before_it_removes_images(bare: Fab) -> None:
-    done = answer(bare, b"n\n", "bake", "--delete")
-    assert "this removes every image that `fab bake --fleet ask` made. Go on? [y/N]" in done.text
-    assert (done.code, "removed:" in done.text) == (1, False)
-    assert answer(bare, b"", "bake", "--delete", "--yes").text == "removed: there were no images\n"
+def test_a_provider_without_images_removes_none(bare: Fab) -> None:
+    for argv in ([], ["--yes"]):
+        done = answer(bare, b"", "bake", "--delete", *argv)
+        assert (done.code, "use --provider=ec2" in done.text, "removed" in done.text) == (2, True, False)
+
+
+@contextlib.contextmanager
+def changed(path: Path, text: str | None) -> Iterator[None]:
+    """While this is open, a file has that text, or is not there."""
+    before = path.read_bytes()
+    path.unlink() if text is None else path.write_text(text)
+    try:
+        yield
+    finally:
+        path.write_bytes(before)
+
+
+def test_hosts_whose_keys_are_lost_are_not_replaced_without_a_yes(bare: Fab) -> None:
+    ids = docker("ps", "--quiet", f"--filter=label=fanrun.fleet={bare.fleet}")
+    with changed(bare.home / bare.fleet / "known_hosts", None):
+        ends = "end hub, worker-1, worker-2 and launch new ones"
+        assert bare("up", "--dry-run").stdout == f"{ends}\nlaunch hub, worker-1, worker-2\n"
+        done = answer(bare, b"n\n", "up")
+        assert f"fleet ask: this will {ends}. Go on? [y/N]" in done.text
+        assert (done.code, "nothing was changed" in done.text) == (1, True)
+    assert docker("ps", "--quiet", f"--filter=label=fanrun.fleet={bare.fleet}") == ids
+
+
+@pytest.mark.parametrize("text", ["{", None])
+def test_without_fleet_json_nothing_is_forgotten_where_no_host_is_found(bare: Fab, text: str | None) -> None:
+    """As with the wrong provider, or another Docker."""
+    lost = Fab(bare.home, "lost")
+    folder = lost.home / lost.fleet
+    lifecycle.begin(Folder(lost.home, lost.fleet), "local", 1)
+    folder.joinpath("fleet.json").unlink() if text is None else folder.joinpath("fleet.json").write_text(text)
+    before = {path.name for path in folder.iterdir()}
+    told = lost("down", "--provider=local", code=1).stderr
+    assert "fleet.json is missing or can't be read, and no host of the fleet is in the Docker of this machine" in told
+    assert f"if not, `rm -r {folder}` forgets the fleet" in told
+    assert {path.name for path in folder.iterdir()} == {*before, "lock"}
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("text", ["{", None])
+def test_a_renamed_folder_without_fleet_json_is_not_forgotten(bare: Fab, text: str | None) -> None:
+    folder, renamed = bare.home / bare.fleet, bare.home / "renamed"
+    with changed(folder / "fleet.json", text):
+        before = {path.name for path in folder.iterdir()}
+        folder.rename(renamed)
+        try:
+            told = Fab(bare.home, "renamed")("down", "--provider=local", code=1).stderr
+        finally:
+            renamed.rename(folder)
+        assert "active endpoints" in told
+        assert {path.name for path in folder.iterdir()} == {*before, "lock"}
+    assert set(bare.containers()) == HOSTS
+
+
+def test_a_folder_that_was_renamed_ends_nothing(bare: Fab) -> None:
+    folder, renamed = bare.home / bare.fleet, bare.home / "renamed"
+    folder.rename(renamed)
+    try:
+        for argv in (["down"], ["down", "--provider=local"], ["up"], ["status"], ["down", "--dry-run"]):
+            told = Fab(bare.home, "renamed")(*argv, code=2).stderr
+            assert f"{renamed} is the folder of fleet ask, whose hosts have that name; rename the folder back" in told
+        assert renamed.exists()
+    finally:
+        renamed.rename(folder)
+    assert set(bare.containers()) == HOSTS
+
+
+@pytest.mark.parametrize("text", ["", "hello", "\0"])
+def test_where_the_id_is_lost_hosts_are_listed_and_left(bare: Fab, text: str) -> None:
+    path = bare.home / bare.fleet / "id"
+    known = path.read_text().strip()
+    with changed(path, text):
+        told = bare("down", code=1).stderr
+        assert f"left alone: id {known}, of " in told
+        assert f"--take-over={known}` ends it" in told
+        assert "nothing was ended: the fleet's id is lost; if hosts above are its own, their command ends them" in told
+        assert f"id {known}, of " in bare("up", code=2).stderr
+        assert bare("down", f"--take-over={known}", "--dry-run").stdout == "end hub, worker-1, worker-2\n"
+        assert path.read_text() == text
+    assert set(bare.containers()) == HOSTS
+
+
+def test_a_fleet_without_hosts_is_not_well(bare: Fab) -> None:
+    folder = Folder(bare.home, bare.fleet)
+    known = folder.load()
+    folder.save(dataclasses.replace(known, hosts=()))
+    try:
+        told = bare("status", code=1).stderr
+        assert "the fleet has no hosts; `fab up --fleet ask` repairs the fleet" in told
+    finally:
+        folder.save(known)
+
+
+def test_a_dry_run_of_up_notices_another_docker(bare: Fab) -> None:
+    folder = Folder(bare.home, bare.fleet)
+    known = folder.load()
+    folder.save(dataclasses.replace(known, wishes={**known.wishes, "daemon": "another"}))
+    try:
+        assert "fleet ask is in another Docker than the one that answers" in bare("up", "--dry-run", code=1).stderr
+    finally:
+        folder.save(known)
 
 
 def test_down_with_a_yes_ends_all(bare: Fab) -> None:
@@ -85,7 +188,7 @@ def test_down_with_a_yes_ends_all(bare: Fab) -> None:
     assert (done.code, bare.containers()) == (0, {})
     assert "fleet ask is gone: hub, worker-1, worker-2" in done.text
     again = answer(bare, b"", "down")
-    looked = "there were no hosts in the Docker of this machine; --provider looks elsewhere"
+    looked = "there were no hosts in the Docker of this machine; use --provider to look elsewhere"
     assert (again.code, again.text) == (0, f"fleet ask is gone: {looked}\n"), "there is nothing to ask about"
     assert bare("down", "--dry-run").stdout == "there are no hosts to end\n"
     assert not (bare.home / bare.fleet).exists()

@@ -1,4 +1,4 @@
-"""Whose hosts are whose: a fleet is known by its id, wherever its folder is, and by whatever version it was made."""
+"""A fleet is known by its id: in a moved folder, beside others of its name, and made by an older version."""
 
 from __future__ import annotations
 
@@ -235,8 +235,10 @@ def test_a_folder_or_a_host_of_a_newer_version_is_refused(fab: Fab) -> None:
     path = fab.home / fab.fleet / "fleet.json"
     text = path.read_text()
     path.write_text(text.replace('"version": 2', '"version": 3'))
+    tasks = [["status"], ["deploy"], ["exec", "--command=true"], ["down", "--take-over=0123456789abcdef"]]
+    tasks += [[task, *options] for task in ("up", "down") for options in ([], ["--provider=local"], ["--dry-run"])]
     try:
-        for task in (["status"], ["up"], ["deploy"], ["down"], ["exec", "--command=true"]):
+        for task in tasks:
             told = fab(*task, code=2).stderr
             assert "was written by a newer Fanrun (version 3, this one knows 2); update this Fanrun" in told
     finally:

@@ -130,7 +130,7 @@ def test_output_that_finds_no_room() -> None:
         ("fabric.yaml", b"fanrun: {", "fabric.yaml can't be read: while parsing"),
         ("fabric.yaml", b"a: b: c", "can't be read: mapping values are not allowed here"),
         ("fabric.yaml", b"- hosts", "can't be used: it holds a list; write `fanrun:`"),
-        ("fabric.yaml", b"fanrun: {1: 2, x: 3}", "can't be used: the name 1 is no text"),
+        ("fabric.yaml", b"fanrun: {1: 2, x: 3}", "can't be used: the name 1 is not a text"),
         ("fabric.yaml", b"hosts", "can't be used: it holds a str"),
         ("fabric.yaml", b"fanrun:\n  fleet: \xff", "can't be read: 'utf-8' codec can't decode"),
         ("fabric.yaml", b"\0", "can't be read: unacceptable character"),
@@ -154,6 +154,24 @@ def test_settings_that_are_a_folder_or_not_there(tmp_path: Path) -> None:
     (tmp_path / "fabric.yaml").mkdir()
     assert boundary.unreadable(tmp_path / "fabric.yaml").endswith("can't be read: Is a directory")
     assert boundary.unreadable(tmp_path / "none.yaml") == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"Host *\n  User admin\n", ""),
+        (b'Host *\n  "foo\n', "config can't be read: Unparsable line \"foo; correct it"),
+        (b"Host \xff\n", "config can't be read: 'utf-8' codec can't decode"),
+        (None, ""),
+    ],
+)
+def test_settings_of_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, words: str) -> None:
+    path = tmp_path / "config"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.setattr(boundary, "SSH_CONFIGS", (path,))
+    told = boundary.outside(KeyError("bad"), CommandLine(task="down"), [])
+    assert (words in told, bool(told), "\n" in told) == (True, bool(words), False)
 
 
 def test_errors_outside_of_tasks() -> None:

@@ -108,7 +108,7 @@ DAMAGE: dict[str, Callable[[Checkout], None]] = {
 def test_every_task_that_does_not_need_it_works(checkout: Checkout, name: str, argv: Sequence[str]) -> None:
     folder = checkout.begin_fleet()
     DAMAGE[name](checkout)
-    told = checkout.fab(*argv)
+    told = checkout.fab(*argv, code=1 if argv == ["status"] else 0)  # a fleet without hosts is not well
     assert "error" not in told
     assert "stray" not in told
     if argv == ["down"]:

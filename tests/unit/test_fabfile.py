@@ -170,7 +170,7 @@ CASES = {
     "a list of settings": Case("status --config={top}/list.yaml", "list.yaml can't be used: it holds a list; write"),
     "settings that are a text": Case("status --config={top}/text.yaml", "`fanrun:` holds settings"),
     "a setting in a setting": Case("status --config={top}/deep.yaml", "hosts holds {'a': 1}; give a text, a number"),
-    "settings of two kinds": Case("status --config={top}/kinds.yaml", "can't be used: the name 1 is no text"),
+    "settings of two kinds": Case("status --config={top}/kinds.yaml", "can't be used: the name 1 is not a text"),
     "a home that is a file": Case("up", "/homes/file/default can't be used: Not a directory; make it writable", "file"),
     "a number in words for Fabric": Case("down -t abc", "the command line can't be read: invalid literal for int()"),
     "a command behind": Case("down -- ls", "fab down takes nothing behind `--`; `fab exec"),

@@ -17,11 +17,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision.errors import FleetError, UsageError
+from provision.errors import FleetDamaged, FleetError, UsageError
 from provision.fleet import Fleet, Folder, Host, Image, control_folder, number, ssh_config, write_private
+from provision.lifecycle import begin
 from tests.unit.samples import FLEET
 
 ROOT = Path(__file__).resolve().parents[2]
+GOOD = {"name": "default", "provider": "local", "hosts": [], "images": {}}
 
 names = st.text("abc-0123456789", min_size=1, max_size=10)
 hosts = st.builds(Host, names, st.sampled_from(["hub", "worker"]), names, names, names, st.integers(1, 65535))
@@ -33,7 +35,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-@given(st.builds(Fleet, names, names, st.lists(hosts, max_size=4).map(tuple), images))
+@given(st.builds(Fleet, st.just("default"), names, st.lists(hosts, max_size=4).map(tuple), images))
 def test_a_fleet_is_loaded_as_it_was_saved(tmp_path_factory: pytest.TempPathFactory, fleet: Fleet) -> None:
     folder = Folder(tmp_path_factory.getbasetemp() / "roundtrip", "default")
     folder.create()
@@ -100,16 +102,101 @@ def test_a_fleet_has_an_id_of_its_own_and_keeps_it(tmp_path: Path) -> None:
     assert re.fullmatch("[0-9a-f]{16}", made)
     assert made == one.ensure_id() == one.id == Folder(tmp_path / "a", "default").id
     assert two.ensure_id() != made
-    one.adopt(["old-2", "old-1"])
-    one.adopt(["old-1", made])
-    assert list(one.ids) == [made, "old-1", "old-2"]
+    old = [f"old-{n:012x}" for n in (1, 2)]
+    one.adopt(reversed(old))
+    one.adopt([old[0], made])
+    assert list(one.ids) == [made, *old]
     assert mode(one.id_file) == 0o600
 
 
-def test_an_id_that_can_not_be_read_is_told(folder: Folder) -> None:
-    folder.id_file.mkdir()
-    with pytest.raises(FleetError, match="id can't be read"):
-        _ = folder.ids
+@pytest.mark.parametrize("damage", ["", "hello", "0123456789abcdef ../x", "\xff", None])
+def test_an_id_that_can_not_be_read_is_no_id_and_is_not_replaced(folder: Folder, damage: str | None) -> None:
+    folder.create()
+    if damage is None:
+        folder.id_file.mkdir()
+    else:
+        folder.id_file.write_text(damage, "latin-1")
+    assert (folder.ids, folder.id) == ((), "")
+    for change in (folder.ensure_id, lambda: folder.adopt(["old-0123456789ab"])):
+        with pytest.raises(FleetDamaged, match=r"id can't be read .* `fab down`"):
+            change()
+    assert damage is None or folder.id_file.read_text("latin-1") == damage
+
+
+def test_hosts_are_adopted_in_one_write(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed in between, a fleet would have an id and not know its hosts."""
+    folder.create()
+    written = list[bytes]()
+    monkeypatch.setattr("provision.fleet.write_private", lambda path, data: written.append(data))
+    folder.adopt(["old-0123456789ab"])
+    assert len(written) == 1
+    assert re.fullmatch(rb"[0-9a-f]{16}\nold-0123456789ab\n", written[0])
+
+
+def test_a_folder_that_was_renamed_is_refused(folder: Folder) -> None:
+    folder.create()
+    folder.save(Fleet("default", "local"))
+    renamed = Folder(folder.path.parent, "other")
+    folder.path.rename(renamed.path)
+    with pytest.raises(FleetError, match=r"is the folder of fleet default, .* rename the folder back to default"):
+        renamed.load()
+
+
+def test_an_ssh_config_that_is_missing_is_written_again(folder: Folder) -> None:
+    folder.create()
+    folder.save(Fleet("default", "local"))
+    text = folder.ssh_config.read_text()
+    folder.ssh_config.unlink()
+    folder.load()
+    assert folder.ssh_config.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("files", "outdated", "complete"),
+    [
+        ({}, False, True),
+        ({"lock": ""}, False, True),
+        ({"key": "", "fleet.json": json.dumps(GOOD)}, True, True),
+        ({"key": "", "fleet.json": "{"}, True, False),
+        ({"key": ""}, True, False),
+        ({"key": "", "id": "0123456789abcdef"}, False, False),
+        ({"key": "", "id": "?", "fleet.json": "{"}, False, False),
+        ({"id": "0123456789abcdef", "fleet.json": json.dumps({"version": 2, "fleet": GOOD})}, False, True),
+        ({"id": "0123456789abcdef", "fleet.json": json.dumps({"version": 3})}, False, False),
+    ],
+)
+def test_what_a_folder_says_of_its_state(folder: Folder, files: dict[str, str], outdated: bool, complete: bool) -> None:
+    folder.create()
+    for name, text in files.items():
+        (folder.path / name).write_text(text)
+    assert (folder.outdated, folder.complete) == (outdated, complete)
+
+
+def test_a_removal_that_is_interrupted_leaves_what_can_be_removed_again(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever was deleted until then, the rest is no fleet that lost its fleet.json."""
+    begin(folder, "local", None)
+    unlink, left = Path.unlink, list[bool]()
+
+    def noted(path: Path, missing_ok: bool = False) -> None:
+        unlink(path, missing_ok)
+        left.append(folder.complete)
+
+    monkeypatch.setattr(Path, "unlink", noted)
+    folder.remove()
+    assert left == [True] * 3
+    assert not folder.path.exists()
+
+
+def test_a_lock_leaves_no_folder_behind_where_nothing_was_begun(folder: Folder) -> None:
+    folder.path.rmdir()
+    with folder.lock():
+        assert folder.path.exists()
+    assert not folder.path.exists()
+    with folder.lock():
+        folder.ensure_id()
+    assert folder.id
 
 
 PROXY = "ssh -F {0}/ssh_config -o IdentityFile={0}/keys/id -W [plate]:22 ssh://gate"
@@ -165,9 +252,6 @@ def test_what_a_killed_command_left_of_a_private_file_goes_with_the_next_one(
     (folder.path / ".mine").write_text("a person's own")
     with folder.lock():
         assert sorted(path.name for path in folder.path.iterdir()) == [".mine", "lock"]
-
-
-GOOD = {"name": "default", "provider": "local", "hosts": [], "images": {}}
 
 
 DAMAGED: list[dict[str, object]] = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from provision.lifecycle import (
     describe,
     disconnect,
     down,
+    needed,
     plan,
     refuse_others,
     take_over,
@@ -37,6 +39,10 @@ def found(name: str, state: State) -> Found:
     return Found(Host(name, role, "10.0.0.1", "10.0.0.1", "admin"), state)
 
 
+def never(item: Found) -> bool:
+    return False
+
+
 states: st.SearchStrategy[State] = st.sampled_from(["running", "stopped", "broken"])
 names = st.sampled_from(["hub", *(f"worker-{n}" for n in range(1, 15))])
 existing = st.dictionaries(names, states).map(lambda have: [found(name, state) for name, state in have.items()])
@@ -45,7 +51,7 @@ existing = st.dictionaries(names, states).map(lambda have: [found(name, state) f
 @given(existing, st.integers(1, 13))
 def test_a_change_makes_the_fleet_that_was_asked_for(have: list[Found], workers: int) -> None:
     wanted = ["hub", *(f"worker-{n}" for n in range(1, workers + 1))]
-    todo = change(have, workers)
+    todo = change(have, workers, never)
     launched = [item.name for item in todo.launch]
     running = {item.host.name for item in have if item.state == "running"}
     assert sorted([*launched, *todo.keep], key=number) == wanted
@@ -58,14 +64,15 @@ def test_a_change_makes_the_fleet_that_was_asked_for(have: list[Found], workers:
 
 @given(existing, st.integers(1, 13))
 def test_a_second_change_has_nothing_to_do(have: list[Found], workers: int) -> None:
-    todo = change(have, workers)
+    todo = change(have, workers, never)
     after = [found(name, "running") for name in (*todo.keep, *(item.name for item in todo.launch))]
-    again = change(after, workers)
+    again = change(after, workers, never)
     assert (again.launch, again.terminate) == ((), ())
 
 
 def test_a_fleet_of_two() -> None:
-    assert change([], 2).launch == (Wanted("hub", "hub"), Wanted("worker-1", "worker"), Wanted("worker-2", "worker"))
+    launched = (Wanted("hub", "hub"), Wanted("worker-1", "worker"), Wanted("worker-2", "worker"))
+    assert change([], 2, never).launch == launched
 
 
 def test_a_fleet_begins_with_its_key_and_its_ca_and_keeps_them(folder: Folder) -> None:
@@ -78,13 +85,13 @@ def test_a_fleet_begins_with_its_key_and_its_ca_and_keeps_them(folder: Folder) -
 
 
 class OneName(Provider):
-    """A provider that finds hosts of others, and has none of its own."""
+    """A provider that finds hosts of others, and is asked about its own."""
 
     name = "one-name"
 
-    def __init__(self, folder: Folder, there: list[OtherFleet], barring: str = "") -> None:
+    def __init__(self, folder: Folder, there: list[OtherFleet], barring: str = "", mine: Sequence[Found] = ()) -> None:
         super().__init__(folder, Wishes())
-        self.there, self.barring = there, barring
+        self.there, self.barring, self.mine = there, barring, mine
         self.everywhere = list[bool]()
 
     def others(self, *, everywhere: bool = False) -> list[OtherFleet]:
@@ -98,13 +105,14 @@ class OneName(Provider):
         """All is well."""
 
     def find(self) -> list[Found]:
-        return []
+        return list(self.mine)
 
     def launch(self, wanted: object, say: object) -> list[Host]:
         raise AssertionError("nothing may be launched")
 
     def terminate(self, names: Sequence[str], say: object) -> None:
-        assert names == []
+        assert list(names) == [item.host.name for item in self.mine]
+        self.mine = ()
 
     def clean(self, say: object) -> None:
         """There is nothing."""
@@ -132,7 +140,7 @@ def test_an_age_in_words(seconds: float, words: str) -> None:
 
 def test_up_is_refused_where_another_fleet_of_the_name_stands_in_the_way(folder: Folder) -> None:
     refuse_others(OneName(folder, [THERE]))
-    with pytest.raises(UsageError, match=r"of eve@lab, 2 hosts .*`fab up --take-over=0123456789abcdef` ends them"):
+    with pytest.raises(UsageError, match=r"of eve@lab, 2 hosts .*`fab up --take-over=0123456789abcdef`"):
         refuse_others(OneName(folder, [THERE], barring=THERE.id))
     with pytest.raises(UsageError, match="--take-over"):
         plan(OneName(folder, [THERE], barring=THERE.id), 2)
@@ -141,11 +149,46 @@ def test_up_is_refused_where_another_fleet_of_the_name_stands_in_the_way(folder:
 def test_down_forgets_nothing_where_only_others_carry_the_name(folder: Folder) -> None:
     begin(folder, "local", None)
     provider = OneName(folder, [THERE])
-    assert down(folder, provider, lambda host, what: None) == Ended((), (THERE,))
+    assert down(folder, provider, lambda host, what: None) == Ended((), (THERE,), forgotten=False)
     assert provider.everywhere == [True], "where nothing was found it looks everywhere"
     assert folder.exists()
     assert down(folder, OneName(folder, []), lambda host, what: None) == Ended(())
     assert not folder.path.exists()
+
+
+@pytest.mark.parametrize("text", ["{", None, '{"version": 3}'])
+def test_down_forgets_nothing_where_hosts_may_be_elsewhere(folder: Folder, text: str | None) -> None:
+    """Without a fleet.json that can be read, nobody knows which provider has them."""
+    begin(folder, "local", None)
+    folder.fleet_json.unlink() if text is None else folder.fleet_json.write_text(text)
+    before = {path: path.read_bytes() for path in folder.path.iterdir()}
+    assert down(folder, OneName(folder, []), lambda host, what: None) == Ended((), forgotten=False)
+    assert before.items() <= {path: path.read_bytes() for path in folder.path.iterdir()}.items()
+    assert down(folder, OneName(folder, [], mine=[found("hub", "running")]), lambda host, what: None) == Ended(("hub",))
+    assert not folder.path.exists()
+
+
+def test_the_plan_names_hosts_that_are_ended_and_replaced(folder: Folder) -> None:
+    """Also those whose host key is lost: what runs there can't be trusted."""
+    there: list[tuple[str, State]] = [
+        ("hub", "running"), ("worker-1", "broken"), ("worker-2", "stopped"), ("worker-3", "running"),
+        ("worker-4", "running"),
+    ]  # fmt: skip
+    hosts = [
+        dataclasses.replace(item, host=dataclasses.replace(item.host, address=f"10.0.0.{n}"))
+        for n, item in enumerate(found(name, state) for name, state in there)
+    ]
+    for n in (0, 1, 2, 4):
+        folder.pin(f"10.0.0.{n}", 22, "ssh-ed25519 AAAA")
+    provider = OneName(folder, [], mine=hosts)
+    assert plan(provider, 3) == [
+        "keep hub",
+        "end worker-4; end worker-1, worker-3 and launch new ones",
+        "launch worker-1, worker-2, worker-3",
+    ]
+    folder.known_hosts.unlink()
+    assert needed(provider, 4).ends == "end hub, worker-1, worker-2, worker-3, worker-4 and launch new ones"
+    assert needed(provider, 4).keep == ()
 
 
 def test_down_without_a_folder_leaves_none(folder: Folder) -> None:
