@@ -34,7 +34,7 @@ from fanrun.tasks.options import FLEET, INSTANCES, LIMITS, MACHINES, TAKE_OVER, 
 from fanrun.tasks.task import task
 from provision import config, lifecycle
 from provision import status as statuses
-from provision.errors import FanrunError, HostsFailed, RunUnfinished, UsageError
+from provision.errors import FanrunError, FleetDamaged, HostsFailed, RunUnfinished, UsageError
 from provision.fleet import Fleet, Folder, Image
 from provision.progress import Board
 from provision.providers import base as providers
@@ -91,8 +91,12 @@ def up(
     chosen = aim.provider
     chosen.ask = console.ask_about_keys if scan else None
     console.say(f"fleet {aim.settings.fleet}, by provider {chosen.name}")
+    if dry_run or taken:
+        lifecycle.check_up(chosen, take_over or "")
     if dry_run:
-        console.show("\n".join(lifecycle.plan(chosen, _workers(aim), take_over or "") or ["nothing to change"]))
+        if taken:
+            ending.plan_take_over(console, taken)
+        console.show("\n".join(lifecycle.plan(chosen, _workers(aim)) or ["nothing to change"]))
         return
     if taken:
         ending.take_over(console, taken, yes)
@@ -321,7 +325,9 @@ def bake(
     fleet: str | None = None,
 ) -> None:
     """Make an image of a worker that is set up, so that the next hosts start with all installed (EC2)."""
-    aim = target.target(console, provider, fleet, {"region": region})
+    flags = {"region": region}
+    aim = target.named(console, provider, fleet, flags) if delete and provider else None
+    aim = aim or target.target(console, provider, fleet, flags)
     chosen = aim.provider
     if delete:
         if console.asks(yes):
@@ -365,8 +371,10 @@ def down(
         aim = target.other(console, provider, fleet, flags, take_over)
     else:
         aim = target.target(console, provider, fleet, flags)
-    if dry_run:
-        ending.plan(console, aim, others=take_over is None)
+    if dry_run and take_over is not None:
+        ending.plan_take_over(console, aim)
+    elif dry_run:
+        ending.plan(console, aim)
     elif take_over is not None:
         ending.take_over(console, aim, yes)
     else:
@@ -410,6 +418,8 @@ def _up(console: Console, aim: target.Target, yes: bool) -> tuple[Fleet, list[st
 
 def _exists(chosen: providers.Provider, error: BaseException) -> str:
     """Say what stands after an `up` that failed with `error`, which is told after it; "" if nothing began."""
+    if isinstance(error, FleetDamaged):
+        return ""
     goes_on = "`fab up` goes on from here, `fab down` removes it"
     try:
         names = sorted(f"{item.host.name} ({item.state})" for item in chosen.find())

@@ -170,8 +170,8 @@ class Folder:
         self.ca_cert = self.path / "ca.crt"
 
     def exists(self) -> bool:
-        """Whether a fleet of this name was begun here."""
-        return self.fleet_json.exists()
+        """Whether a fleet of this name was begun here, be its fleet.json still there or not."""
+        return any(path.exists() for path in (self.fleet_json, self.id_file, self.key))
 
     def create(self) -> None:
         """Make the folder, private to the caller, if it isn't there."""
@@ -234,8 +234,12 @@ class Folder:
         try:
             self.load()
         except FleetError:
-            return not (self.exists() or self.id_file.exists() or self.key.exists())
+            return not self.exists()
         return True
+
+    def require_ids(self) -> None:
+        """Raise FleetDamaged if the fleet has an id that can't be read."""
+        self._read_ids()
 
     @property
     def _root(self) -> str:
@@ -249,14 +253,17 @@ class Folder:
         A folder that was moved since then gets an ssh_config that fits.
         """
         data = self._read()
-        if "version" in data and data["version"] != VERSION:
+        version = data.get("version", 1)
+        if isinstance(version, int) and version > VERSION:
             raise FleetError(
                 f"fleet {self.name} was written by a newer Fanrun (version {data['version']}, this one knows "
                 f"{VERSION}); update this Fanrun, or work with the newer one",
                 fleet=self.name,
             )
         try:
-            fleet = from_json(data["fleet"] if "version" in data else data)
+            if "version" in data and version != VERSION:
+                raise ValueError(f"it has the version {version!r}")
+            fleet = with_paths(from_json(data["fleet"] if "version" in data else data), ROOT, self._root)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise self._damaged(error) from error
         if fleet.name != self.name:
@@ -265,7 +272,6 @@ class Folder:
                 f"to {fleet.name}",
                 fleet=self.name,
             )
-        fleet = with_paths(fleet, ROOT, self._root)
         if not self.ssh_config.exists() or quoted(self.key) not in self.ssh_config.read_text("utf-8", "replace"):
             write_private(self.ssh_config, ssh_config(self, fleet).encode())
         return fleet
@@ -278,13 +284,19 @@ class Folder:
                 raise TypeError("it is not a JSON object")
             return data
         except FileNotFoundError as error:
+            if self.exists():
+                raise self._damaged("it is missing, though the fleet's id or key is there") from error
             raise FleetError(f"there is no fleet {self.name}; `fab up` starts one", fleet=self.name) from error
+        except (PermissionError, IsADirectoryError) as error:
+            raise FleetDamaged(
+                f"{self.fleet_json} can't be read ({error.strerror}); make it readable for you", fleet=self.name
+            ) from error
         except (OSError, ValueError, TypeError) as error:
             raise self._damaged(error) from error
 
-    def _damaged(self, error: Exception) -> FleetDamaged:
+    def _damaged(self, error: Exception | str) -> FleetDamaged:
         return FleetDamaged(
-            f"{self.fleet_json} can't be read ({error}); `fab down --provider=NAME` removes the fleet "
+            f"{self.fleet_json} can't be read ({error}); restore it, or end the fleet with `fab down --provider=NAME` "
             "(--provider=ec2 with the --region that it is in)",
             fleet=self.name,
         )
@@ -342,8 +354,12 @@ class Folder:
         place = known_as(address, port)
         return next((" ".join(line.split(" ")[1:3]) for line in self._known() if line.split(" ")[0] == place), "")
 
+    def pinned_places(self) -> set[str]:
+        """The addresses that known_hosts has keys for, as `known_as` writes them."""
+        return {line.split(" ")[0] for line in self._known()}
+
     def _known(self) -> list[str]:
-        return self.known_hosts.read_text().splitlines() if self.known_hosts.exists() else []
+        return self.known_hosts.read_text("utf-8", "replace").splitlines() if self.known_hosts.exists() else []
 
     def remove(self) -> None:
         """Delete the folder with the keys in it.
@@ -389,15 +405,24 @@ def known_as(address: str, port: int) -> str:
 
 
 def from_json(data: dict[str, Any]) -> Fleet:
-    """The Fleet that json.dumps(asdict(fleet)) wrote; KeyError or TypeError if it isn't one."""
-    return Fleet(
+    """The Fleet that json.dumps(asdict(fleet)) wrote; KeyError, TypeError or ValueError if it isn't one."""
+    fleet = Fleet(
         name=data["name"],
         provider=data["provider"],
         hosts=tuple(Host(**host) for host in data["hosts"]),
         images={name: Image(**image) for name, image in data["images"].items()},
         size=data.get("size", Fleet.size),
-        wishes=data.get("wishes", {}),
+        wishes=dict(data.get("wishes", {})),
     )
+    parts = [vars(part) for part in (*fleet.hosts, *fleet.images.values())]
+    texts: list[object] = [fleet.name, fleet.provider, *fleet.wishes, *fleet.wishes.values()]
+    texts += [value for part in parts for name, value in part.items() if name != "port"]
+    numbers: list[object] = [fleet.size, *(part["port"] for part in parts if "port" in part)]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("it has something else where a text belongs")
+    if not all(isinstance(number, int) and number > 0 for number in numbers):
+        raise ValueError("it has something else where a whole number belongs")
+    return fleet
 
 
 def with_paths(fleet: Fleet, old: str, new: str) -> Fleet:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shlex
 import shutil
 import subprocess
 import threading
@@ -13,13 +14,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provision import build, ca, image, setup
-from provision.errors import FanrunError, FleetError, HostsFailed, HostUnreachable, ProviderError, UsageError
+from provision.errors import (
+    FanrunError,
+    FleetDamaged,
+    FleetError,
+    HostsFailed,
+    HostUnreachable,
+    ProviderError,
+    UsageError,
+)
 from provision.fleet import HUB, Fleet, Folder, Host, Image, number, write_private
 from provision.providers.base import Found, OtherFleet, Provider, Say, Wanted
 from provision.registry.background import BackgroundBuild, Cancellation
 from provision.remote import Remote, Result, disconnect_argv, on_hosts, wait_for_ssh
 
 OWN = "process.py"
+UNKNOWN = "was not there any more, and nobody knows why"
 KEEP = 120.0
 SOON = 15.0
 """Seconds that a short task waits until hosts were told that they are worked with."""
@@ -47,23 +57,27 @@ class Change:
 class Ended:
     """What `down` did: the hosts that it ended, and what carries the fleet's name and was left alone.
 
-    `forgotten` is whether the fleet's folder was deleted.
+    `kept` says why the fleet's folder was not deleted; "" if it was.
     """
 
     hosts: tuple[str, ...]
     others: tuple[OtherFleet, ...] = ()
-    forgotten: bool = True
+    kept: str = ""
 
 
-def plan(provider: Provider, workers: int, taken: str = "") -> list[str]:
-    """Say what `up` would do with so many workers, in lines for a person; changes nothing.
-
-    Hosts with the id `taken` would be ended before; UsageError where others prevent it.
-    """
+def check_up(provider: Provider, taken: str = "") -> None:
+    """Raise FanrunError for what prevents `up`, once what has the id `taken` is ended; changes nothing."""
     provider.check()
+    if provider.folder.exists():
+        provider.folder.load()
+    provider.folder.require_ids()
     refuse_others(provider, taken)
+
+
+def plan(provider: Provider, workers: int) -> list[str]:
+    """Say what `up` would do with so many workers, in lines for a person; changes nothing."""
     todo = needed(provider, workers)
-    lines = [f"end what has id {taken}"] if taken else []
+    lines = list[str]()
     lines += [f"keep {', '.join(todo.keep)}"] if todo.keep else []
     lines += [todo.ends] if todo.ends else []
     if todo.launch:
@@ -100,6 +114,11 @@ def change(found: Sequence[Found], workers: int, replaces: Callable[[Found], boo
 
 def begin(folder: Folder, provider: str, workers: int | None, wishes: Mapping[str, str] | None = None) -> Fleet:
     """The fleet in this folder, made with its id, key and CA if it isn't there yet, as it is now asked for."""
+    fleet = folder.load() if folder.exists() else Fleet(folder.name, provider)
+    fleet = dataclasses.replace(fleet, size=workers or fleet.size, wishes={**fleet.wishes, **(wishes or {})})
+    # First, as a folder with an id or a key and without it is one that has lost it.
+    folder.create()
+    folder.save(fleet)
     folder.ensure_id()
     if not folder.key.exists() or not folder.key.with_suffix(".pub").exists():
         private, public = ca.ssh_key()
@@ -109,9 +128,6 @@ def begin(folder: Folder, provider: str, workers: int | None, wishes: Mapping[st
         key, certificate = ca.authority(folder.name)
         write_private(folder.ca_cert, certificate.encode())
         write_private(folder.ca_key, key.encode())
-    fleet = folder.load() if folder.exists() else Fleet(folder.name, provider)
-    fleet = dataclasses.replace(fleet, size=workers or fleet.size, wishes={**fleet.wishes, **(wishes or {})})
-    folder.save(fleet)
     return fleet
 
 
@@ -134,10 +150,10 @@ def up(
     # Building takes the client's time, launching and setting up the hosts': so both at once.
     own = BackgroundBuild(lambda cancellation: _build_own(root, folder, cancellation))
     with folder.lock(), own:
-        provider.check()
+        check_up(provider)
         build.ensure_client_docker()
-        _adopt(folder, provider)
-        refuse_others(provider)
+        if folder.outdated:
+            folder.adopt(provider.adoptable())
         source = build.source_hash(root)
         fleet = begin(folder, provider.name, provider.workers(workers), {**wishes, **provider.settled()})
         own.start()
@@ -201,17 +217,64 @@ def down(folder: Folder, provider: Provider, say: Say) -> Ended:
     provider.check()
     with folder.lock():
         disconnect(folder)
-        _adopt(folder, provider)
-        complete = folder.complete
+        with contextlib.suppress(FleetDamaged):  # without an id that can be read no host is known to be the fleet's
+            if folder.outdated and (ids := provider.adoptable()):
+                folder.adopt(ids)
         names = sorted((item.host.name for item in provider.find()), key=number)
+        others, kept = look_around(folder, provider, names)
         for name, fate in _missing(folder, provider, names).items():
-            say(name, fate)
+            say(name, fate or UNKNOWN)
         _end(provider, names, say)
-        others = tuple(provider.others(everywhere=not names))
-        forgotten = bool(names) or (complete and not others)
-        if forgotten:
+        if not kept:
             folder.remove()
-    return Ended(tuple(names), others, forgotten)
+    return Ended(tuple(names), others, kept)
+
+
+def look_around(folder: Folder, provider: Provider, names: Sequence[str]) -> tuple[tuple[OtherFleet, ...], str]:
+    """Return what else carries the fleet's name, where `names` are its hosts, and why `down` keeps its folder.
+
+    That is "" where no host of the fleet can be left.
+    """
+    others = tuple(provider.others(everywhere=not names))
+    return others, _why_kept(folder, provider, names, others)
+
+
+def _why_kept(folder: Folder, provider: Provider, names: Sequence[str], others: Sequence[OtherFleet]) -> str:
+    forget = f"`rm -r {shlex.quote(str(folder.path))}` forgets the fleet"
+    if not folder.exists():
+        if names or not others:
+            return ""
+        return (
+            f"no fleet {folder.name} is known in {folder.path.parent}, and the hosts above carry its name; if they are "
+            "yours, their command ends them"
+        )
+    if any(other.id in folder.ids for other in others):
+        return "hosts of the fleet are elsewhere; the command above ends them"
+    if not folder.complete:
+        if names and not (places := provider.unseen()):
+            return ""
+        where = f"on {', '.join(places)}, which known_hosts names" if names else "elsewhere"
+        found = "" if names else f"no host of the fleet is in {provider.looked()}; "
+        return (
+            f"{folder.fleet_json} is missing or can't be read; {found}if the fleet has hosts {where}, "
+            f"`fab down --provider=…` with the options that name them ends them; if not, {forget}"
+        )
+    if names:
+        return ""
+    if others and not folder.id:
+        return f"the fleet's id is lost; if hosts above are its own, their command ends them; then {forget}"
+    if others:
+        return (
+            f"no host is left with the id {folder.id}, and those above carry the same name; if none of them is yours, "
+            f"{forget}"
+        )
+    missing = _missing(folder, provider, names)
+    if missing and not provider.is_placed and not any(missing.values()):
+        return (
+            f"an older Fanrun did not note where {', '.join(missing)} are, and they are not in {provider.looked()}; "
+            f"look where they may be, for example with DOCKER_HOST or AWS_PROFILE; if they are gone, {forget}"
+        )
+    return ""
 
 
 def take_over(folder: Folder, provider: Provider, say: Say) -> Ended:
@@ -252,12 +315,6 @@ def _end(provider: Provider, names: Sequence[str], say: Say) -> None:
         raise FanrunError(f"still there: {', '.join(left)}; run `fab down` again")
 
 
-def _adopt(folder: Folder, provider: Provider) -> None:
-    """Give a fleet that an older version made an id, and note which of the older hosts are its own."""
-    if folder.outdated:
-        folder.adopt(provider.adoptable())
-
-
 def refuse_others(provider: Provider, taken: str = "") -> None:
     """Raise UsageError where hosts of another fleet of this name, but not with the id `taken`, prevent `up`."""
     others = [other for other in provider.others() if other.id != taken and provider.excludes(other)]
@@ -290,23 +347,20 @@ def _ago(seconds: float) -> str:
 
 
 def _missing(folder: Folder, provider: Provider, names: Sequence[str]) -> dict[str, str]:
-    """What became of the hosts that the folder knows and the provider no longer has."""
+    """What became of the hosts that the folder knows and the provider no longer has; "" where nobody knows."""
     hosts: tuple[Host, ...] = ()
     with contextlib.suppress(FleetError):
         hosts = folder.load().hosts
     gone = [host for host in hosts if host.name not in names]
     fates = provider.fates() if gone else {}
-    return {
-        host.name: fates.get(host.name, f"was not there any more (it had {host.address}), and nobody knows why")
-        for host in gone
-    }
+    return {host.name: fates.get(host.name, "") for host in gone}
 
 
 def disconnect(folder: Folder) -> None:
     """End the shared SSH connections to the fleet's hosts; those that are not there are no error."""
     if not folder.ssh_config.exists() or shutil.which("ssh") is None:
         return
-    for line in folder.ssh_config.read_text().splitlines():
+    for line in folder.ssh_config.read_text("utf-8", "replace").splitlines():
         if line.startswith("Host ") and line != "Host *":
             argv = disconnect_argv(folder, line.removeprefix("Host "))
             subprocess.run(argv, capture_output=True, check=False)

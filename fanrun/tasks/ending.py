@@ -14,14 +14,23 @@ from provision.fleet import number
 from provision.providers.base import OtherFleet, SearchIncomplete
 
 
-def plan(console: Console, aim: Target, *, others: bool) -> None:
-    """Print what `fab down` ends and, with `others`, which other fleets of the name it leaves alone."""
+def plan(console: Console, aim: Target) -> None:
+    """Print what `fab down` would end, and what it would leave; FanrunError where it would end nothing and say so."""
     aim.provider.check()
     hosts = _hosts(aim)
     console.show(f"end {', '.join(hosts)}" if hosts else "there are no hosts to end")
-    if others:
-        with _telling_found(console, aim):
-            tell_others(console, aim, aim.provider.others(everywhere=not hosts))
+    with _telling_found(console, aim):
+        others, kept = lifecycle.look_around(aim.folder, aim.provider, hosts)
+    tell_others(console, aim, others)
+    if kept:
+        raise FanrunError(kept)
+
+
+def plan_take_over(console: Console, aim: Target) -> None:
+    """Print which hosts have the id that the provider of `aim` was loaded with."""
+    aim.provider.check()
+    hosts, fleet_id = _hosts(aim), aim.provider.ids[0]
+    console.show(f"end {', '.join(hosts)}, which have id {fleet_id}" if hosts else f"no host has id {fleet_id}")
 
 
 def down(console: Console, aim: Target, yes: bool, *, chosen: bool) -> None:
@@ -29,19 +38,21 @@ def down(console: Console, aim: Target, yes: bool, *, chosen: bool) -> None:
 
     `chosen` is whether the provider was named, by a person or by the fleet's folder.
     """
+    known = aim.folder.exists()
     _confirm(console, aim, f"fleet {aim.settings.fleet}, by provider {aim.provider.name}", yes)
     board = console.board()
     with _telling_found(console, aim), contextlib.closing(board):
         ended = lifecycle.down(aim.folder, aim.provider, board.say)
     tell_others(console, aim, ended.others)
-    if not ended.forgotten:
-        raise FanrunError(f"nothing was ended: {_why_kept(aim, ended)}")
-    told = f"fleet {aim.folder.name} is gone: "
-    if ended.hosts:
-        console.say(told + ", ".join(ended.hosts))
-    else:
-        elsewhere = "" if chosen else "; use --provider to look elsewhere"
-        console.say(f"{told}there were no hosts in {aim.provider.looked()}{elsewhere}")
+    hosts = ", ".join(ended.hosts)
+    if ended.kept:
+        raise FanrunError(f"{f'ended {hosts}' if hosts else 'nothing was ended'}: {ended.kept}")
+    if hosts:
+        console.say(f"fleet {aim.folder.name} is gone: {hosts}")
+        return
+    elsewhere = "" if chosen else "; use --provider to look elsewhere"
+    what = f"fleet {aim.folder.name} is gone:" if known else f"no fleet {aim.folder.name} is known here, and"
+    console.say(f"{what} there were no hosts in {aim.provider.looked()}{elsewhere}")
 
 
 def take_over(console: Console, aim: Target, yes: bool) -> None:
@@ -72,30 +83,6 @@ def _confirm(console: Console, aim: Target, whose: str, yes: bool) -> None:
         aim.provider.check()
         if hosts := _hosts(aim):
             console.confirm(f"{whose}: this will end {', '.join(hosts)}", yes=yes)
-
-
-def _why_kept(aim: Target, ended: lifecycle.Ended) -> str:
-    """Say why the fleet was not forgotten though no host of it was found, and what to do."""
-    folder = aim.folder
-    forget = f"`rm -r {shlex.quote(str(folder.path))}` forgets the fleet"
-    if not folder.path.exists():
-        return (
-            f"no fleet {folder.name} is known in {folder.path.parent}, and the hosts above carry its name; if they are "
-            "yours, their command ends them"
-        )
-    if not ended.others:
-        return (
-            f"{folder.fleet_json} is missing or can't be read, and no host of the fleet is in {aim.provider.looked()}; "
-            f"if it has hosts elsewhere, `fab down --provider=…` ends them; if not, {forget}"
-        )
-    if any(other.id in folder.ids for other in ended.others):
-        return "hosts of the fleet are elsewhere; the command above ends them"
-    if not folder.id:
-        return f"the fleet's id is lost; if hosts above are its own, their command ends them; then {forget}"
-    return (
-        f"no host is left with the id {folder.id}, and those above carry the same name; if none of them is yours, "
-        f"{forget}"
-    )
 
 
 @contextlib.contextmanager

@@ -84,6 +84,13 @@ def other(console: Console, name: str | None, fleet: str | None, flags: Mapping[
     return with_id(Target(made, place, providers.load(chosen, place, config.wishes(wishes))), fleet_id)
 
 
+def named(console: Console, name: str, fleet: str | None, flags: Mapping[str, object]) -> Target:
+    """Return what a task works with that is about a provider, and not about the fleet of the folder."""
+    made = settings(console, provider=name, fleet=fleet, **flags)
+    place = Folder(made.home, made.fleet)
+    return Target(made, place, providers.load(name, place, config.wishes(made.wishes)))
+
+
 def with_id(aim: Target, fleet_id: str) -> Target:
     """Return the same target, whose provider works with the hosts that have that id."""
     _check_id(aim, fleet_id)

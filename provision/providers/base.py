@@ -131,6 +131,15 @@ class Provider(ABC):
         """Whether the fleet can't be made while that other one is there."""
         return False
 
+    @property
+    def is_placed(self) -> bool:
+        """Whether the fleet's folder says where the fleet is, so that what is not found there does not exist."""
+        return True
+
+    def unseen(self) -> list[str]:
+        """Return the places where the fleet may have hosts that nobody named, where its fleet.json can't be read."""
+        return []
+
     def looked(self) -> str:
         """Return a text that says where `others` looks with `everywhere`."""
         return f"what provider {self.name} knows of"

@@ -75,6 +75,10 @@ class Ec2Provider(Provider):
     def _profile(self) -> str:
         return self.wishes.profile or os.environ.get("AWS_PROFILE", "")
 
+    @property
+    def is_placed(self) -> bool:
+        return bool(self.wishes.account)
+
     def settled(self) -> dict[str, str]:
         api = self._api
         return {"account": api.account, "region": api.region, "profile": self._profile, "owner": self._owner}

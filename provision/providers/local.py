@@ -102,6 +102,10 @@ class LocalProvider(Provider):
                 provider=self.name,
             )
 
+    @property
+    def is_placed(self) -> bool:
+        return bool(self.wishes.daemon)
+
     def settled(self) -> dict[str, str]:
         return {"daemon": self._daemon()}
 
@@ -161,9 +165,10 @@ class LocalProvider(Provider):
             say(name, "removed")
 
     def clean(self, say: Say) -> None:
-        labelled = [f"--filter=label=fanrun.id={each}" for each in self.ids]
-        for each in labelled:
-            self._networks |= set(self._docker("network", "ls", "--format={{.Name}}", each).split())
+        named = f"--filter=name=^fanrun-{self.folder.name}-"
+        for each in self.ids:
+            found = self._docker("network", "ls", "--format={{.Name}}", f"--filter=label=fanrun.id={each}", named)
+            self._networks |= set(found.split())
         for network in sorted(self._networks & set(self._docker("network", "ls", "--format={{.Name}}").split())):
             self._docker("network", "rm", network)
             say("network", "removed")

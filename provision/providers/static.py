@@ -19,7 +19,7 @@ from typing import TypeVar
 from provision import belongings, login
 from provision.belongings import Look
 from provision.config import Wishes, me
-from provision.errors import FanrunError, FleetError, HostError, HostsFailed, ToolMissing, UsageError
+from provision.errors import FanrunError, FleetDamaged, FleetError, HostError, HostsFailed, ToolMissing, UsageError
 from provision.fleet import HUB, KEY_TYPE, VERSION, Folder, Host, Role, known_as, old_id, write_private
 from provision.login import Login
 from provision.providers.base import Found, OtherFleet, Provider, Say, State, Wanted
@@ -105,6 +105,9 @@ class StaticProvider(Provider):
 
     def looked(self) -> str:
         return f"the marks of {', '.join(sorted({member.login.given for member in self._members()}))}"
+
+    def unseen(self) -> list[str]:
+        return sorted(self.folder.pinned_places() - {member.login.place for member in self._members()})
 
     def find(self) -> list[Found]:
         members = [*self._members(), *self._former()]
@@ -312,8 +315,11 @@ class StaticProvider(Provider):
         """The machines that could not be cleaned up when they left the fleet, and their keys, by place."""
         if not self._file.exists():
             return {}
-        data = json.loads(self._file.read_text("utf-8"))
-        return {place: (Host(**host), key) for place, (host, key) in data.items()}
+        try:
+            data = json.loads(self._file.read_text("utf-8"))
+            return {place: (Host(**host), key) for place, (host, key) in data.items()}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise FleetDamaged(f"{self._file} can't be read ({error}); restore it", fleet=self.folder.name) from error
 
     def _remember(self, hosts: Mapping[str, Host], cleaned: set[str]) -> None:
         """Note machines with something of the fleet on them, and those that are clean."""

@@ -98,7 +98,7 @@ def test_a_damaged_folder_and_another_region_are_no_all_clear(api: Cloud, fab: F
 
 def test_a_region_that_can_not_be_looked_at_is_no_all_clear(api: Cloud, fab: Fab) -> None:
     """What the other regions have is listed all the same."""
-    far_host(api, "0123456789abcdef")
+    far = far_host(api, "0123456789abcdef")
     near = Fab(fab.home.with_name("near"), "sky", environment=api.environment)
     launched(near, "worker-1", *UP)
     calls = Counter[str]()
@@ -116,6 +116,7 @@ def test_a_region_that_can_not_be_looked_at_is_no_all_clear(api: Cloud, fab: Fab
     api.before = nothing
     assert not fab.home.exists() or not list(fab.home.iterdir())
     near("down")
+    elsewhere(api).terminate_instances(InstanceIds=[far])
 
 
 @pytest.mark.parametrize("spared", ["volume", "security group", "key pair"])

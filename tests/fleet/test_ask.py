@@ -111,9 +111,13 @@ def test_without_fleet_json_nothing_is_forgotten_where_no_host_is_found(bare: Fa
     lifecycle.begin(Folder(lost.home, lost.fleet), "local", 1)
     folder.joinpath("fleet.json").unlink() if text is None else folder.joinpath("fleet.json").write_text(text)
     before = {path.name for path in folder.iterdir()}
-    told = lost("down", "--provider=local", code=1).stderr
-    assert "fleet.json is missing or can't be read, and no host of the fleet is in the Docker of this machine" in told
-    assert f"if not, `rm -r {folder}` forgets the fleet" in told
+    for argv, began in (([], "error: nothing was ended: "), (["--dry-run"], "error: ")):
+        told = lost("down", "--provider=local", *argv, code=1).stderr
+        why = "fleet.json is missing or can't be read; no host of the fleet is in the Docker of this machine; if"
+        assert f"{began}{folder}/{why}" in told
+        assert f"if not, `rm -r {folder}` forgets the fleet" in told
+    assert "can't be read" in lost("up", "--provider=local", code=2).stderr
+    assert "can't be read" in lost("up", "--dry-run", code=2).stderr
     assert {path.name for path in folder.iterdir()} == {*before, "lock"}
     shutil.rmtree(folder)
 
@@ -128,7 +132,7 @@ def test_a_renamed_folder_without_fleet_json_is_not_forgotten(bare: Fab, text: s
             told = Fab(bare.home, "renamed")("down", "--provider=local", code=1).stderr
         finally:
             renamed.rename(folder)
-        assert "active endpoints" in told
+        assert "no host of the fleet is in the Docker of this machine" in told
         assert {path.name for path in folder.iterdir()} == {*before, "lock"}
     assert set(bare.containers()) == HOSTS
 
@@ -155,8 +159,11 @@ def test_where_the_id_is_lost_hosts_are_listed_and_left(bare: Fab, text: str) ->
         assert f"left alone: id {known}, of " in told
         assert f"--take-over={known}` ends it" in told
         assert "nothing was ended: the fleet's id is lost; if hosts above are its own, their command ends them" in told
-        assert f"id {known}, of " in bare("up", code=2).stderr
-        assert bare("down", f"--take-over={known}", "--dry-run").stdout == "end hub, worker-1, worker-2\n"
+        for argv in (["up"], ["up", "--dry-run"], ["up", f"--take-over={known}"]):
+            assert "id can't be read (it holds no id); restore it, or end the fleet with" in bare(*argv, code=2).stderr
+        assert f"id {known}, of " in bare("down", "--dry-run", code=1).stderr
+        told = bare("down", f"--take-over={known}", "--dry-run").stdout
+        assert told == f"end hub, worker-1, worker-2, which have id {known}\n"
         assert path.read_text() == text
     assert set(bare.containers()) == HOSTS
 
@@ -189,6 +196,6 @@ def test_down_with_a_yes_ends_all(bare: Fab) -> None:
     assert "fleet ask is gone: hub, worker-1, worker-2" in done.text
     again = answer(bare, b"", "down")
     looked = "there were no hosts in the Docker of this machine; use --provider to look elsewhere"
-    assert (again.code, again.text) == (0, f"fleet ask is gone: {looked}\n"), "there is nothing to ask about"
+    assert (again.code, again.text) == (0, f"no fleet ask is known here, and {looked}\n"), "nothing to ask about"
     assert bare("down", "--dry-run").stdout == "there are no hosts to end\n"
     assert not (bare.home / bare.fleet).exists()

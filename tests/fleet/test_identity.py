@@ -81,7 +81,7 @@ def test_two_jobs_without_a_shared_folder_do_not_end_each_others_hosts(name: str
         told = second(*task, code=2).stderr
         assert re.search(rf"id {identity}, of \S+@\S+, 2 hosts \(hub, worker-1\), made \d+ s ago, .* begun in", told)
         assert f"`fab up --take-over={identity} --fleet {name}`" in told
-    assert f"left alone: id {identity}, of " in second("down", "--dry-run").stderr
+    assert f"left alone: id {identity}, of " in second("down", "--dry-run", code=1).stderr
     told = second("down", code=1).stderr
     assert re.search(rf"left alone: id {identity}, of \S+, 2 hosts", told)
     assert f"`fab down --provider=local --fleet={name} --take-over={identity}` ends it" in told

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from provision import build
 from provision.config import Wishes
-from provision.errors import UsageError
+from provision.errors import FleetError, UsageError
 from provision.fleet import Fleet, Folder, Host, Image, Role, number
 from provision.lifecycle import (
     OWN,
     Ended,
     begin,
     change,
+    check_up,
     current,
     describe,
     disconnect,
@@ -92,6 +93,7 @@ class OneName(Provider):
     def __init__(self, folder: Folder, there: list[OtherFleet], barring: str = "", mine: Sequence[Found] = ()) -> None:
         super().__init__(folder, Wishes())
         self.there, self.barring, self.mine = there, barring, mine
+        self.not_seen, self.placed = list[str](), True
         self.everywhere = list[bool]()
 
     def others(self, *, everywhere: bool = False) -> list[OtherFleet]:
@@ -100,6 +102,13 @@ class OneName(Provider):
 
     def excludes(self, other: OtherFleet) -> bool:
         return other.id == self.barring
+
+    @property
+    def is_placed(self) -> bool:
+        return self.placed
+
+    def unseen(self) -> list[str]:
+        return self.not_seen
 
     def check(self) -> None:
         """All is well."""
@@ -143,29 +152,77 @@ def test_up_is_refused_where_another_fleet_of_the_name_stands_in_the_way(folder:
     with pytest.raises(UsageError, match=r"of eve@lab, 2 hosts .*`fab up --take-over=0123456789abcdef`"):
         refuse_others(OneName(folder, [THERE], barring=THERE.id))
     with pytest.raises(UsageError, match="--take-over"):
-        plan(OneName(folder, [THERE], barring=THERE.id), 2)
+        check_up(OneName(folder, [THERE], barring=THERE.id))
+    check_up(OneName(folder, [THERE], barring=THERE.id), THERE.id)
 
 
 def test_down_forgets_nothing_where_only_others_carry_the_name(folder: Folder) -> None:
     begin(folder, "local", None)
     provider = OneName(folder, [THERE])
-    assert down(folder, provider, lambda host, what: None) == Ended((), (THERE,), forgotten=False)
+    done = down(folder, provider, lambda host, what: None)
+    assert (done.hosts, done.others) == ((), (THERE,))
+    assert f"no host is left with the id {folder.id}, and those above carry the same name" in done.kept
     assert provider.everywhere == [True], "where nothing was found it looks everywhere"
     assert folder.exists()
     assert down(folder, OneName(folder, []), lambda host, what: None) == Ended(())
     assert not folder.path.exists()
 
 
-@pytest.mark.parametrize("text", ["{", None, '{"version": 3}'])
-def test_down_forgets_nothing_where_hosts_may_be_elsewhere(folder: Folder, text: str | None) -> None:
+LOST = ["{", None, '{"version": 3}', '{"version": "?"}']
+
+
+@pytest.mark.parametrize("there", [[], [THERE]])
+@pytest.mark.parametrize("text", LOST)
+def test_down_forgets_nothing_where_hosts_may_be_elsewhere(
+    folder: Folder, text: str | None, there: list[OtherFleet]
+) -> None:
     """Without a fleet.json that can be read, nobody knows which provider has them."""
     begin(folder, "local", None)
     folder.fleet_json.unlink() if text is None else folder.fleet_json.write_text(text)
     before = {path: path.read_bytes() for path in folder.path.iterdir()}
-    assert down(folder, OneName(folder, []), lambda host, what: None) == Ended((), forgotten=False)
+    done = down(folder, OneName(folder, there), lambda host, what: None)
+    assert "fleet.json is missing or can't be read; no host of the fleet is in what provider one-name" in done.kept
+    assert (done.hosts, done.others) == ((), tuple(there))
     assert before.items() <= {path: path.read_bytes() for path in folder.path.iterdir()}.items()
-    assert down(folder, OneName(folder, [], mine=[found("hub", "running")]), lambda host, what: None) == Ended(("hub",))
+    with pytest.raises(FleetError):
+        begin(folder, "local", None)
+    with pytest.raises(FleetError):
+        check_up(OneName(folder, []))
+    done = down(folder, OneName(folder, [], mine=[found("hub", "running")]), lambda host, what: None)
+    assert done == Ended(("hub",))
     assert not folder.path.exists()
+
+
+def test_down_keeps_the_folder_where_the_provider_did_not_see_all(folder: Folder) -> None:
+    """As on machines of which not all were named."""
+    begin(folder, "local", None)
+    folder.fleet_json.write_text("{")
+    provider = OneName(folder, [], mine=[found("hub", "running")])
+    provider.not_seen = ["10.0.0.2"]
+    done = down(folder, provider, lambda host, what: None)
+    assert done.hosts == ("hub",)
+    assert "if the fleet has hosts on 10.0.0.2, which known_hosts names, `fab down --provider=" in done.kept
+    assert folder.exists()
+
+
+@pytest.mark.parametrize("placed", [False, True])
+def test_hosts_that_nobody_knows_the_place_of_are_not_taken_for_gone(folder: Folder, placed: bool) -> None:
+    """Folders of older versions do not say which Docker, or which account, the hosts are in."""
+    fleet = begin(folder, "local", None)
+    folder.save(dataclasses.replace(fleet, hosts=(found("hub", "running").host,)))
+    provider = OneName(folder, [])
+    provider.placed = placed
+    done = down(folder, provider, lambda host, what: None)
+    assert ("an older Fanrun did not note where hub are" in done.kept, folder.exists()) == (not placed, not placed)
+
+
+def test_an_older_folder_gets_no_id_where_its_hosts_are_not_found(folder: Folder) -> None:
+    """With one, its hosts would be another fleet's from then on."""
+    begin(folder, "local", None)
+    folder.id_file.unlink()
+    folder.fleet_json.write_text("{")
+    down(folder, OneName(folder, []), lambda host, what: None)
+    assert (folder.outdated, folder.ids) == (True, ())
 
 
 def test_the_plan_names_hosts_that_are_ended_and_replaced(folder: Folder) -> None:
