@@ -19,7 +19,7 @@ class Begun:
 
     def tokens(self) -> set[str]:
         """Those of launches of which something may have come."""
-        return set(json.loads(self._path.read_text())["tokens"]) if self._path.exists() else set()
+        return self._read()[0]
 
     def note(self) -> str:
         """A new token for a launch that begins now."""
@@ -37,7 +37,20 @@ class Begun:
 
     def lag(self) -> float:
         """The seconds, 0 or less if none, for which what was begun may not be listed yet."""
-        return float(json.loads(self._path.read_text())["time"]) + LAG - time.time() if self._path.exists() else 0.0
+        return self._read()[1] + LAG - time.time()
+
+    def _read(self) -> tuple[set[str], float]:
+        """The tokens, and when the last one was noted.
+
+        A file that can't be read stands for a launch that no listing shows, so that it is waited for.
+        """
+        try:
+            data = json.loads(self._path.read_text("utf-8"))
+            return set(map(str, data["tokens"])), float(data["time"])
+        except FileNotFoundError:
+            return set(), 0.0
+        except (ValueError, TypeError, KeyError):
+            return {"unknown"}, self._path.stat().st_mtime
 
     def _write(self, tokens: set[str]) -> None:
         write_private(self._path, json.dumps({"tokens": sorted(tokens), "time": time.time()}).encode())
