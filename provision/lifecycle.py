@@ -29,7 +29,6 @@ from provision.registry.background import BackgroundBuild, Cancellation
 from provision.remote import Remote, Result, disconnect_argv, on_hosts, wait_for_ssh
 
 OWN = "process.py"
-UNKNOWN = "was not there any more, and nobody knows why"
 KEEP = 120.0
 SOON = 15.0
 """Seconds that a short task waits until hosts were told that they are worked with."""
@@ -222,8 +221,8 @@ def down(folder: Folder, provider: Provider, say: Say) -> Ended:
                 folder.adopt(ids)
         names = sorted((item.host.name for item in provider.find()), key=number)
         others, kept = look_around(folder, provider, names)
-        for name, fate in _missing(folder, provider, names).items():
-            say(name, fate or UNKNOWN)
+        for host, fate in _missing(folder, provider, names).items():
+            say(host.name, fate or f"was not there any more (it had {host.address}), and nobody knows why")
         _end(provider, names, say)
         if not kept:
             folder.remove()
@@ -270,8 +269,9 @@ def _why_kept(folder: Folder, provider: Provider, names: Sequence[str], others: 
         )
     missing = _missing(folder, provider, names)
     if missing and not provider.is_placed and not any(missing.values()):
+        hosts = ", ".join(host.name for host in missing)
         return (
-            f"an older Fanrun did not note where {', '.join(missing)} are, and they are not in {provider.looked()}; "
+            f"an older Fanrun did not note where {hosts} are, and they are not in {provider.looked()}; "
             f"look where they may be, for example with DOCKER_HOST or AWS_PROFILE; if they are gone, {forget}"
         )
     return ""
@@ -346,14 +346,14 @@ def _ago(seconds: float) -> str:
     return f"{seconds // 86400:.0f} days"
 
 
-def _missing(folder: Folder, provider: Provider, names: Sequence[str]) -> dict[str, str]:
+def _missing(folder: Folder, provider: Provider, names: Sequence[str]) -> dict[Host, str]:
     """What became of the hosts that the folder knows and the provider no longer has; "" where nobody knows."""
     hosts: tuple[Host, ...] = ()
     with contextlib.suppress(FleetError):
         hosts = folder.load().hosts
     gone = [host for host in hosts if host.name not in names]
     fates = provider.fates() if gone else {}
-    return {host.name: fates.get(host.name, "") for host in gone}
+    return {host: fates.get(host.name, "") for host in gone}
 
 
 def disconnect(folder: Folder) -> None:

@@ -133,7 +133,7 @@ def _load(place: Folder, name: str | None) -> Fleet | None:
 
     Raises FleetError for a fleet of a newer version, or one in the wrong folder, whatever --provider says.
     """
-    if not place.exists():
+    if not place.fleet_json.exists():  # where it is lost, `up` refuses, and `down` ends what it can find
         return None
     try:
         return place.load()
