@@ -28,9 +28,10 @@ from fanout import report as reports
 from fanout import run as runs
 from fanout import sample as samples
 from fanout import verify as verdicts
+from fanout.expect import expected
 from fanrun.tasks import ending, options, target
 from fanrun.tasks.console import GREEN, RED, Console
-from fanrun.tasks.options import FLEET, INSTANCES, LIMITS, MACHINES, TAKE_OVER, YES
+from fanrun.tasks.options import FLEET, INSTANCES, LIMITS, MACHINES, RESULTS, TAKE_OVER, YES
 from fanrun.tasks.task import task
 from provision import config, lifecycle
 from provision import status as statuses
@@ -126,6 +127,8 @@ def deploy(console: Console, fleet: str | None = None) -> None:
         "include": "take only inputs that match this glob (of the name; of the path if it has a /); repeatable",
         "exclude": "leave out inputs that match this glob; repeatable",
         "force": "do again what is done already",
+        "by-content": "take the results of an equal input, as of one that was renamed (default for the own image)",
+        **RESULTS,
         **LIMITS,
         "dry-run": "print the plan and do nothing",
         "json_": "print the report (or the plan) as JSON",
@@ -141,6 +144,9 @@ def run(
     include: Sequence[str] | None = None,
     exclude: Sequence[str] | None = None,
     force: bool = False,
+    by_content: bool = False,
+    expect: str | None = None,
+    ignore_results: str | None = None,
     retries: str | None = None,
     timeout: str | None = None,
     memory: str | None = None,
@@ -157,7 +163,7 @@ def run(
     folder = target.folder(console, fleet)
     request = runs.Request(
         os.path.abspath(src), os.path.abspath(dst), options.words(args), tuple(include or ()), tuple(exclude or ()),
-        options.limits(retries, timeout, memory), force,
+        options.limits(retries, timeout, memory), force, None, expected(expect, ignore_results), by_content,
     )  # fmt: skip
     name = image or lifecycle.OWN
     if dry_run:

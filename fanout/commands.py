@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from provision.probe import LEASE, WORK, Probe
 
 PIDS = 1024
-SCRATCH = "/tmp:rw,nosuid,nodev,size=256m"  # noqa: S108 - inside the container
+SCRATCH = "/tmp:rw,exec,nosuid,nodev,size=256m"  # noqa: S108 - inside the container
 UNPRIVILEGED = 65532
 """The user and group id of a program where the login is root.
 
@@ -56,8 +56,8 @@ class Place:
 
 
 # The container's last 64 KiB of output are kept, however much it writes.  One that leaves nothing new in /out
-# and in its report for so many seconds is ended: `code` says 124 then, as timeout(1) does.  `exit` comes last:
-# where it is, the batch ran to its end; the room that is left tells a full disk from a bad input.
+# and in its report for so many seconds is ended: `late` is there then, as a program may exit with any code.  `exit`
+# comes last: where it is, the batch ran to its end; the room that is left tells a full disk from a bad input.
 # One container at a time: the next batch's script waits here for its turn, not at the other end of a busy line; what
 # came to an end meanwhile (its folder is gone, or `halt` is there) has no turn any more.
 # What earlier batches left is deleted when the run ends, unless room is short: a file system may take long over new
@@ -83,7 +83,7 @@ watch() {
   touch "$target/report.jsonl"
   while sleep $((timeout < 300 ? 1 : 30)); do
     [ -z "$(find "$target/data" "$target/report.jsonl" -newerct "-$timeout seconds" -print -quit)" ] || continue
-    echo 124 >"$target/code"; sudo -n docker kill "$name"; return
+    echo 124 >"$target/code"; : >"$target/late"; sudo -n docker kill "$name"; return
   done
 }
 if [ "$timeout" -gt 0 ]; then watch </dev/null >/dev/null 2>&1 9>&- & fi
@@ -94,19 +94,22 @@ exec 9>&-
 [ "$timeout" -eq 0 ] || kill $! 2>/dev/null
 chmod -R u+rwX "$target/data" && cd "$target/data" || fail
 find . -type f -print0 | xargs -0 -r sha256sum -z -- >"$target/manifest" || fail
-stat -f -c '%a %S %c %d' . >>"$target/code" && mv "$target/code" "$target/exit" || fail
+find . ! -type f ! -type d -print0 >"$target/links" || fail
+late=0
+[ ! -e "$target/late" ] || late=1
+echo "$(stat -f -c '%a %S %c %d' .) $late" >>"$target/code" && mv "$target/code" "$target/exit" || fail
 """
 
 # A sign of life every few seconds: Docker's answer (0 is good), and how many blocks of what size are free.
 # A Docker that is late is asked again at once; at the start it has just answered.  A host that ends itself when nobody
-# works with it is told that somebody does.
+# works with it is told that somebody does, and the run's folder says that the run is alive.
 BEAT = r"""
 code=0
 while :; do
   [ $code -eq 124 ] || sleep "$2"
   timeout 4 docker version >/dev/null 2>&1; code=$?
   echo "$code $(stat -f -c '%a %S' "$1")" || exit  # nobody listens any more
-  [ ! -e "$3" ] || touch "$3"
+  for file in "$3" "$4"; do [ ! -e "$file" ] || touch "$file"; done
 done
 """
 
@@ -126,13 +129,15 @@ end() {
   sudo -n docker ps --quiet --filter "label=fanrun.run=$2" | xargs -r sudo -n docker rm --force >/dev/null
 }
 """
-# Runs that are dead are ended for good: that they left something is known, or they are a day old.
+# Runs that are dead are ended for good: that they left something is known, or nobody gave a sign of life for some time.
 OPEN = (
     END
     + r"""
 runs=$1 own=$2; shift 2
-find "$runs" -mindepth 1 -maxdepth 1 -mmin +1440 -exec rm -rf {} + 2>/dev/null
-for run; do end "$runs" "$run"; done
+for run in $(find "$runs" -mindepth 1 -maxdepth 1 -name '[0-9]*' -mmin +15 -printf '%f\n' 2>/dev/null) "$@"; do
+  end "$runs" "$run"
+done
+find "$runs" -mindepth 1 -maxdepth 1 -name '.gone-*' -mmin +15 -exec rm -rf {} + 2>/dev/null
 mkdir -p "$runs/$own" || exit 1
 """
 )
@@ -160,9 +165,9 @@ def halt_argv(run: str, grace: int) -> list[str]:
     return ["sh", "-c", HALT, "sh", run, str(grace), RUNS]
 
 
-def beat_argv(seconds: int) -> list[str]:
+def beat_argv(run: str, seconds: int) -> list[str]:
     """Write a line every so many seconds: the exit code of a question to Docker, and the room left."""
-    return ["sudo", "-n", "sh", "-c", BEAT, "sh", WORK, str(seconds), LEASE]
+    return ["sudo", "-n", "sh", "-c", BEAT, "sh", WORK, str(seconds), LEASE, run_folder(run)]
 
 
 def push_argv(shell: str, src: str, host: str, place: Place) -> list[str]:
@@ -220,7 +225,7 @@ def docker_argv(place: Place, program: Program, probe: Probe) -> list[str]:
         "--security-opt", "no-new-privileges", "--user", container_user(probe),
         "--memory", memory, "--memory-swap", memory, "--pids-limit", str(PIDS),
         "--tmpfs", SCRATCH, "--log-driver", "none",
-        "--env", "FANRUN_REPORT=/report.jsonl", "--volume", f"{place.source}:/in:ro",
+        "--env", "FANRUN_REPORT=/report.jsonl", "--env", "HOME=/tmp", "--volume", f"{place.source}:/in:ro",
         "--volume", f"{place.target}/data:/out", "--volume", f"{place.target}/report.jsonl:/report.jsonl",
         program.ref, *program.args, "/in", "/out",
     ]  # fmt: skip

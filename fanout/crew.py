@@ -152,7 +152,7 @@ class Crew:
         worker = self._workers[name] = Worker(self._job, self._links[name], probe, tally)
         self._job.deck.join(name)
         self._started.append(worker)
-        self._watch.add(self._links[name])
+        self._watch.add(self._links[name], self._job.run)
         worker.start()
 
     def _look_after(self) -> None:

@@ -54,6 +54,7 @@ class Deck:
         self._tries: Counter[bytes] = Counter()
         self._failed_at: dict[bytes, set[str]] = {}
         self._settled: set[bytes] = set()
+        self._held: set[bytes] = set()
         self._left = 0
         self._live: set[str] = set()
         self._numbers: Counter[str] = Counter()
@@ -136,28 +137,50 @@ class Deck:
     def wanted(self, batch: Batch) -> bool:
         """Whether any of its inputs is still without a fate; False for one that a copy overtook."""
         with self._change:
-            return any(item.key not in self._settled for item in batch.inputs)
+            return not all(self._is_over(item.key) for item in batch.inputs)
+
+    def is_settled(self, key: bytes) -> bool:
+        """Whether an input has its fate."""
+        return key in self._settled
 
     def claim(self, keys: Iterable[bytes]) -> list[bytes]:
         """Settle inputs as done; returns those that were not yet, and that are the caller's to count."""
         with self._change:
-            won = [key for key in keys if key not in self._settled]
+            won = [key for key in keys if not self._is_over(key)]
             self._settle(won)
             return won
 
+    def hold(self, keys: Iterable[bytes]) -> list[bytes]:
+        """Hand these inputs out no more, though they are not settled yet; returns those that were still wanted."""
+        with self._change:
+            held = [key for key in keys if not self._is_over(key)]
+            self._held.update(held)
+            return held
+
+    def release(self, keys: Iterable[bytes]) -> None:
+        """Settle inputs that were held."""
+        with self._change:
+            self._settle(key for key in keys if key in self._held and key not in self._settled)
+
+    def _is_over(self, key: bytes) -> bool:
+        """Whether nothing more is to be done about an input."""
+        return key in self._settled or key in self._held
+
     def settle(
-        self, batch: Batch, failed: Collection[bytes] = (), *, final: Collection[bytes] = ()
-    ) -> dict[bytes, int]:
+        self, batch: Batch, failed: Collection[bytes] = (), *, final: Collection[bytes] = (),
+        apart: Sequence[Sequence[bytes]] = (),
+    ) -> dict[bytes, int]:  # fmt: skip
         """The batch is over: inputs `failed` for themselves; what was not claimed either is of unknown fate.
 
-        Both are tried again: failed ones elsewhere, unknown ones fewer at a time.  Returns {key: tries} of those
-        that are given up: after their last try, or those for which this try is `final`.
+        Both are tried again: failed ones elsewhere, unknown ones fewer at a time, and those of each group of `apart`
+        together, with no others.  Returns {key: tries} of those that are given up: after their last try, or those for
+        which this try is `final`.
         """
         with self._change:
             flight = self._end(batch)
             if flight is None:  # its worker was lost, and all it had has gone to the others
                 return {}
-            open_ = [item for item in batch.inputs if item.key not in self._settled]
+            open_ = [item for item in batch.inputs if not self._is_over(item.key)]
             bad = [item for item in open_ if item.key in failed]
             for item in bad:
                 self._tries[item.key] += 1
@@ -167,7 +190,11 @@ class Deck:
             self._settle(gone)
             for item in self._idle(bad):
                 self._groups.append(_Group([item], self._avoid([item]), alone=len(batch.inputs) == 1))
-            self._regroup(batch, [item for item in open_ if item.key not in failed])
+            for keys in apart:
+                if group := self._idle(item for item in open_ if item.key in keys and item.key not in failed):
+                    self._groups.append(_Group(group, frozenset(), alone=True))
+            known = {*failed, *(key for keys in apart for key in keys)}
+            self._regroup(batch, [item for item in open_ if item.key not in known])
             self._change.notify_all()
             return gone
 
@@ -227,7 +254,7 @@ class Deck:
 
     def _idle(self, inputs: Iterable[Input]) -> list[Input]:
         """Those that are neither settled nor with a worker."""
-        return [item for item in inputs if item.key not in self._settled and not self._aloft[item.key]]
+        return [item for item in inputs if not self._is_over(item.key) and not self._aloft[item.key]]
 
     def _regroup(self, batch: Batch, unknown: Sequence[Input]) -> None:
         """Try inputs of unknown fate again: fewer at a time, never the same lot."""
@@ -302,7 +329,7 @@ class Deck:
         if any(flight.worker == worker for flight in self._flights.values()):
             return []
         for flight in sorted(self._flights.values(), key=lambda each: -each.since):
-            inputs = [item for item in flight.batch.inputs if item.key not in self._settled]
+            inputs = [item for item in flight.batch.inputs if not self._is_over(item.key)]
             if not inputs or any(self._aloft[item.key] > 1 for item in inputs):
                 continue
             if not any(worker in self._failed_at.get(item.key, ()) for item in inputs) and worth(

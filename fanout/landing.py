@@ -5,14 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from loguru import logger
 
 from fanout import results
 from fanout.deck import Deck
+from fanout.expect import BY_NAME, Expected
 from fanout.joblog import Entry, Joblog
-from fanout.ledger import Fact, Ledger, look, place_of
+from fanout.ledger import Fact, Ledger, look
+from fanout.ownership import Ownership
 from fanout.plan import Batch, Input
 from fanout.report import Failure
 from fanout.results import Ending, Line, Outcome
@@ -42,13 +45,43 @@ class Cargo:
 
 @dataclass(frozen=True)
 class Shore:
-    """Where results land: absolute paths, and the books that are kept of them; `program` is its name in the ledger."""
+    """Where results land: absolute paths, and the books that are kept of them; `program` is its name in the ledger.
+
+    Files that belong to no input go to the folder `extra`, those of each batch apart.
+    """
 
     dst: str
     staging: str
+    extra: str
     program: str
     ledger: Ledger
     joblog: Joblog
+    ownership: Ownership
+    expected: Expected = BY_NAME
+    held: list[Held] = field(default_factory=list)
+    landed: dict[bytes, list[bytes]] = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)
+
+    def vanished(self) -> list[bytes]:
+        """Return the inputs with results that this run brought to DST and that are not there any more."""
+        dst = os.fsencode(self.dst)
+        return [
+            key
+            for key, paths in self.landed.items()
+            if not all(os.path.lexists(os.path.join(dst, path)) for path in paths)
+        ]
+
+
+@dataclass(frozen=True)
+class Held:
+    """An input's results that wait, in the folder `data`, until it is known whether another one has their paths."""
+
+    key: bytes
+    paths: list[bytes]
+    data: bytes
+    cargo: Cargo
+    arrived: Arrived
+    tally: Tally
 
 
 class Tally:
@@ -68,12 +101,14 @@ class Tally:
 
 
 @dataclass
-class _Arrived:
-    """What lies in staging."""
+class Arrived:
+    """What lies in staging: `links` are no regular files, `odd` are lines of the report that can't be used."""
 
     ending: Ending
     manifest: dict[bytes, str]
     report: dict[bytes, Line]
+    links: list[bytes] = field(default_factory=list)
+    odd: list[bytes] = field(default_factory=list)
 
 
 def unload(cargo: Cargo, staging: str, deck: Deck, shore: Shore, tally: Tally) -> tuple[int, float]:
@@ -86,28 +121,129 @@ def unload(cargo: Cargo, staging: str, deck: Deck, shore: Shore, tally: Tally) -
     """
     arrived = _read(cargo, staging)
     data = os.fsencode(os.path.join(staging, "data"))
-    outcome = results.judge(cargo.batch.inputs, arrived.ending, arrived.report, arrived.manifest)
+    outcome = results.judge(
+        cargo.batch.inputs, arrived.ending, arrived.report, arrived.manifest, arrived.links, shore.expected
+    )
     _check_worker(cargo, arrived.ending, outcome)
+    _tell_odd(arrived.odd, shore)
     failed = _failures(cargo, arrived, outcome, data)
-    won = deck.claim(outcome.results)
-    blocked = _land(won, cargo, outcome, arrived.manifest, data, shore)
-    gone = deck.settle(cargo.batch, failed, final=failed if arrived.ending.cannot_start else cargo.unreadable)
+    won, refused = _claim(cargo, arrived, outcome, data, deck, shore, tally)
+    failed |= refused
+    blocked = _land(won, cargo, outcome.results, arrived.manifest, data, shore)
+    final = {*cargo.unreadable, *outcome.permanent, *refused, *(failed if arrived.ending.cannot_start else ())}
+    gone = deck.settle(cargo.batch, failed, final=final, apart=outcome.apart)
     done = {key: outcome.results[key] for key in won if key not in blocked}
     lost = {key: (failed[key], tries) for key, tries in gone.items()}
     lost |= {key: (reason, deck.tries(key) + 1) for key, reason in blocked.items()}
     _tell(cargo, arrived, done, lost, shore, tally, deck)
     # Of a program that was stopped in the midst of a file, half of it may lie there under any name.
-    for path in outcome.extra if arrived.ending.code == 0 else ():
-        digest = arrived.manifest[path]
-        reason = results.unfit(data, path, digest) or _put(path, digest, data, shore)
+    if won and arrived.ending.code == 0:
+        _keep_extra(cargo, arrived, outcome.extra, data, shore, tally)
+    return len(won) + len(gone) + release(deck, shore), arrived.ending.seconds
+
+
+def _tell_odd(lines: Sequence[bytes], shore: Shore) -> None:
+    """Tell once in a run of a line of a report that can't be used."""
+    with shore.ownership.lock:
+        if not lines or shore.told:
+            return
+        shore.told.append("report")
+    text = lines[0][: results.LONG].decode(errors="replace")
+    logger.warning(
+        "the program's report has lines that can't be used, as {!r}: each is JSON with an input's path, and ok", text
+    )
+
+
+def _claim(
+    cargo: Cargo, arrived: Arrived, outcome: Outcome, data: bytes, deck: Deck, shore: Shore, tally: Tally
+) -> tuple[list[bytes], dict[bytes, str]]:
+    """Settle the inputs whose results may go to DST now; returns them, and {key: reason} of those that may not at all.
+
+    Those that must wait for another input are held.
+    """
+    won, refused = list[bytes](), dict[bytes, str]()
+    with shore.ownership.lock:
+        for key, paths in outcome.results.items():
+            if reason := shore.ownership.refusal(key, paths):
+                refused[key] = reason
+            elif shore.ownership.waits_for(key, paths):
+                if deck.hold([key]):
+                    apart = os.fsencode(os.path.join(shore.staging, "held", cargo.batch.name))
+                    for path in paths:
+                        results.land(data, apart, path)
+                    shore.held.append(Held(key, paths, apart, cargo, arrived, tally))
+            elif deck.claim([key]):
+                shore.ownership.take(key, paths)
+                won.append(key)
+    for key in refused:
+        del outcome.results[key]
+    return won, refused
+
+
+def release(deck: Deck, shore: Shore) -> int:
+    """Land results that need not wait any more, or give their inputs up; returns how many inputs that settled."""
+    count = 0
+    while True:
+        with shore.ownership.lock:
+            held = _first_free(shore)
+            if held is None:
+                return count
+            shore.held.remove(held)
+            reason = shore.ownership.refusal(held.key, held.paths)
+            if not reason:
+                shore.ownership.take(held.key, held.paths)
+            deck.release([held.key])
+        if not reason:
+            manifest, wanted = held.arrived.manifest, {held.key: held.paths}
+            reason = _land([held.key], held.cargo, wanted, manifest, held.data, shore).get(held.key, "")
+        done = {} if reason else {held.key: held.paths}
+        lost = {held.key: (reason, deck.tries(held.key) + 1)} if reason else {}
+        _tell(held.cargo, held.arrived, done, lost, shore, held.tally, deck)
+        count += 1
+
+
+def _first_free(shore: Shore) -> Held | None:
+    """Return the first one that waits for nobody, else the first one that waits only for others that wait as well."""
+    waits = {held.key: shore.ownership.waits_for(held.key, held.paths) for held in shore.held}
+    free = {key for key, others in waits.items() if not others}
+    if not free:
+        free = {key for key in waits if _all_waiting(key, waits)}
+    return min((held for held in shore.held if held.key in free), key=lambda held: held.key, default=None)
+
+
+def _all_waiting(key: bytes, waits: Mapping[bytes, set[bytes]]) -> bool:
+    """Whether all that a key waits for, directly or through others, are waiting as well."""
+    seen, todo = set[bytes](), [key]
+    while todo:
+        each = todo.pop()
+        if each not in waits:
+            return False
+        todo += waits[each] - seen
+        seen.add(each)
+    return True
+
+
+def _keep_extra(
+    cargo: Cargo, arrived: Arrived, paths: Sequence[bytes], data: bytes, shore: Shore, tally: Tally
+) -> None:
+    """Keep the files of a batch that belong to no input, apart from those of other batches."""
+    target = os.fsencode(os.path.join(shore.extra, cargo.batch.name))
+    for path in paths:
+        reason = results.unfit(data, path, arrived.manifest[path])
+        try:
+            if not reason:
+                results.land(data, target, path)
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                raise RunUnfinished(f"DST can't be written ({error.strerror}); make room there") from error
+            reason = f"it can't be written ({error.strerror})"
         if reason:
             logger.warning("{!r}, which belongs to no input: {}", os.fsdecode(path), reason)
         else:
             tally.extra += 1
-    return len(won) + len(gone), arrived.ending.seconds
 
 
-def _read(cargo: Cargo, staging: str) -> _Arrived:
+def _read(cargo: Cargo, staging: str) -> Arrived:
     """Read what the batch left beside its results."""
 
     def read(name: str) -> bytes:
@@ -121,7 +257,11 @@ def _read(cargo: Cargo, staging: str) -> _Arrived:
         ending = results.parse_ending(read("exit"), read("log"))
     except ValueError as error:
         raise HostError("wrote the end of a batch only in part", host=cargo.worker) from error
-    return _Arrived(ending, results.parse_manifest(read("manifest")), results.parse_report(read("report.jsonl")))
+    report, keys = read("report.jsonl"), {item.key for item in cargo.batch.inputs}
+    return Arrived(
+        ending, results.parse_manifest(read("manifest")), results.parse_report(report),
+        results.parse_links(read("links")), results.unusable_lines(report, keys),
+    )  # fmt: skip
 
 
 def _check_worker(cargo: Cargo, ending: Ending, outcome: Outcome) -> None:
@@ -137,7 +277,7 @@ def _check_worker(cargo: Cargo, ending: Ending, outcome: Outcome) -> None:
         raise HostError(f"its disk is full ({ending.free // 1024**2} MB free)", host=cargo.worker)
 
 
-def _failures(cargo: Cargo, arrived: _Arrived, outcome: Outcome, data: bytes) -> dict[bytes, str]:
+def _failures(cargo: Cargo, arrived: Arrived, outcome: Outcome, data: bytes) -> dict[bytes, str]:
     """{key: reason} of the inputs that failed; those whose results are damaged leave the outcome's results."""
     if arrived.ending.cannot_start:
         return {item.key: f"the program can't be started: {arrived.ending.said}" for item in cargo.batch.inputs}
@@ -151,21 +291,26 @@ def _failures(cargo: Cargo, arrived: _Arrived, outcome: Outcome, data: bytes) ->
 
 
 def _land(
-    won: list[bytes], cargo: Cargo, outcome: Outcome, manifest: dict[bytes, str], data: bytes, shore: Shore
+    won: list[bytes],
+    cargo: Cargo,
+    wanted: Mapping[bytes, list[bytes]],
+    manifest: dict[bytes, str],
+    data: bytes,
+    shore: Shore,
 ) -> dict[bytes, str]:
     """Write down what the inputs came to, then rename it into DST: so a crash between the two loses nothing.
 
     Returns {key: reason} of those that something in DST is in the way of.
     """
     facts = [
-        Fact(key, cargo.hashes[key], {place_of(key, path): manifest[path] for path in outcome.results[key]})
+        Fact(key, cargo.hashes[key], {path: manifest[path] for path in wanted[key]})
         for key in won
         if key in cargo.hashes
     ]
     shore.ledger.record(shore.program, facts)
     blocked = {}
     for key in won:
-        reasons = (_put(path, manifest[path], data, shore) for path in outcome.results[key])
+        reasons = (_put(path, manifest[path], data, shore) for path in wanted[key])
         reason = next(filter(None, reasons), "")
         if reason:
             blocked[key] = reason
@@ -185,8 +330,16 @@ def _put(path: bytes, digest: str, data: bytes, shore: Shore) -> str:
     return ""
 
 
+def _size(path: bytes) -> int:
+    """The bytes of a file; 0 if it was removed meanwhile, which the end of the run tells of."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
+
+
 def _tell(
-    cargo: Cargo, arrived: _Arrived, done: dict[bytes, list[bytes]], lost: dict[bytes, tuple[str, int]],
+    cargo: Cargo, arrived: Arrived, done: dict[bytes, list[bytes]], lost: dict[bytes, tuple[str, int]],
     shore: Shore, tally: Tally, deck: Deck,
 ) -> None:  # fmt: skip
     """Write every settled input into the joblog, the failed ones into the ledger, and add all up."""
@@ -199,8 +352,9 @@ def _tell(
         where = cargo.worker, cargo.batch.name, cargo.ended - arrived.ending.seconds
         entries.append(Entry(item.key, *where, seconds, item.size, size, tries, code, hashes))
 
+    shore.landed.update(done)
     for key, paths in done.items():
-        size = sum(os.path.getsize(os.path.join(os.fsencode(shore.dst), path)) for path in paths)
+        size = sum(_size(os.path.join(os.fsencode(shore.dst), path)) for path in paths)
         entry(inputs[key], size, deck.tries(key) + 1, 0, tuple(arrived.manifest[path] for path in paths))
     for key, (_, tries) in lost.items():
         entry(inputs[key], 0, tries, arrived.ending.code or 1)

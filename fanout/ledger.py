@@ -1,4 +1,4 @@
-"""The ledger: input hash + image digest + arguments -> output hash, in SQLite, kept with DST."""
+"""The ledger: input path + input hash + program -> result hashes, in SQLite, kept with DST."""
 
 from __future__ import annotations
 
@@ -9,19 +9,26 @@ import os
 import sqlite3
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fanout.attribution import Names
 from fanout.results import hash_file
 from provision.errors import RunUnfinished, UsageError
 
-VERSION = 1
+VERSION = 2
+OUTPUTS = """
+-- What a program made of an input: the paths of its results in DST, and their hashes.
+CREATE TABLE outputs (
+    key BLOB, input TEXT, program TEXT, path BLOB, hash TEXT, PRIMARY KEY (key, input, program, path)
+) WITHOUT ROWID;
+CREATE INDEX outputs_by_input ON outputs (input, program);
+"""
 SCHEMA = f"""
--- What a program makes of an input, whatever that is called: place tells where the result lies beside it.
-CREATE TABLE outputs (input TEXT, program TEXT, place BLOB, hash TEXT, PRIMARY KEY (input, program, place))
-    WITHOUT ROWID;
+{OUTPUTS}
 -- What stood under a key in SRC when a run last took it.
 CREATE TABLE inputs (key BLOB PRIMARY KEY, hash TEXT, program TEXT) WITHOUT ROWID;
 -- The hash that a file had when it looked like this: so it need not be read again.
@@ -53,7 +60,7 @@ class Look(NamedTuple):
 
 @dataclass(frozen=True)
 class Fact:
-    """An input that is done: its key, its hash, and {place: hash} of its results."""
+    """An input that is done: its key, its hash, and {path: hash} of its results."""
 
     key: bytes
     hash: str
@@ -71,14 +78,12 @@ def look(path: bytes) -> Look:
     return Look(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
 
-def place_of(key: bytes, path: bytes) -> bytes:
-    """Where a result lies beside its input: b"=" under the same path, else b"+" and what follows its stem."""
-    return b"=" if path == key else b"+" + path[len(os.path.splitext(key)[0]) :]
-
-
-def path_of(key: bytes, place: bytes) -> bytes:
-    """The result's path for an input of that key: the inverse of place_of."""
-    return key if place == b"=" else os.path.splitext(key)[0] + place[1:]
+def renamed(path: bytes, key: bytes, new: bytes) -> bytes | None:
+    """Return what the path of a result is called when its input `key` is named `new`; None if that can't be told."""
+    if path.startswith(key):
+        return new + path[len(key) :]
+    old_stem, stem = os.path.splitext(key)[0], os.path.splitext(new)[0]
+    return stem + path[len(old_stem) :] if path.startswith(old_stem) else None
 
 
 class Ledger:
@@ -96,10 +101,14 @@ class Ledger:
         try:
             if not write and path.exists():
                 self._db, version = _connect(f"{path.absolute().as_uri()}?mode=ro")
+                if version == 1:
+                    self._db = _copied(self._db)
             else:
                 self._db, version = _connect(path.absolute().as_uri() if write else ":memory:")
                 if not version:
                     self._db.executescript(f"BEGIN; {SCHEMA} COMMIT;")
+            if version == 1:
+                _migrate(self._db)
         except sqlite3.Error as error:
             raise UsageError(f"{path} can't be read ({error}); move it away, and results are made anew") from error
         if version > VERSION:
@@ -134,10 +143,31 @@ class Ledger:
                 if len(self._seen) >= AT_ONCE:
                     self._keep_seen(db)
 
-    def outputs(self, digest: str, of_program: str) -> dict[bytes, str]:
-        """{place: hash} of what the program makes of the input with that hash; empty if it isn't known."""
-        rows = self._all("SELECT place, hash FROM outputs WHERE input = ? AND program = ?", digest, of_program)
-        return {bytes(place): str(found) for place, found in rows}
+    def outputs(self, key: bytes, digest: str, of_program: str) -> dict[bytes, str]:
+        """{path: hash} of what the program made of the input of that key and hash; empty if it isn't known."""
+        sql = "SELECT path, hash FROM outputs WHERE key = ? AND input = ? AND program = ?"
+        return {bytes(path): str(found) for path, found in self._all(sql, key, digest, of_program)}
+
+    def outputs_of_equal(self, key: bytes, digest: str, of_program: str) -> dict[bytes, str]:
+        """What `outputs` would be for that key, by what was made of another input with that hash."""
+        sql = "SELECT key, path, hash FROM outputs WHERE input = ? AND program = ? ORDER BY key"
+        found: dict[bytes, dict[bytes | None, str]] = {}
+        for other, path, each in self._all(sql, digest, of_program):
+            found.setdefault(bytes(other), {})[renamed(bytes(path), bytes(other), key)] = str(each)
+        for outputs in found.values():
+            paths = {path: each for path, each in outputs.items() if path is not None}
+            if len(paths) == len(outputs):
+                return paths
+        return {}
+
+    def owners(self, of_program: str) -> dict[bytes, bytes]:
+        """{path: key} of the results of all inputs that were last done by that program."""
+        sql = (
+            "SELECT path, outputs.key FROM outputs JOIN inputs ON inputs.key = outputs.key "
+            "AND inputs.hash = outputs.input AND inputs.program = outputs.program WHERE outputs.program = ? "
+            "ORDER BY outputs.key DESC"
+        )
+        return {bytes(path): bytes(key) for path, key in self._all(sql, of_program)}
 
     def knows(self, of_program: str) -> bool:
         """Whether anything is known of that program."""
@@ -152,15 +182,14 @@ class Ledger:
     def record(self, of_program: str, facts: Iterable[Fact]) -> None:
         """Write down that inputs are done, all or none; on disk when it returns."""
         found = list(facts)
+        rows = [(fact.key, fact.hash, of_program, *output) for fact in found for output in fact.outputs.items()]
         with self._change() as db:
             # A program may leave fewer results than it did before.
             db.executemany(
-                "DELETE FROM outputs WHERE input = ? AND program = ?", [(fact.hash, of_program) for fact in found]
+                "DELETE FROM outputs WHERE key = ? AND input = ? AND program = ?",
+                [(fact.key, fact.hash, of_program) for fact in found],
             )
-            db.executemany(
-                "INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?)",
-                [(fact.hash, of_program, place, each) for fact in found for place, each in fact.outputs.items()],
-            )
+            db.executemany("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?)", rows)
             _took(db, [(fact.key, fact.hash, of_program) for fact in found])
 
     def took(self, of_program: str, inputs: Iterable[tuple[bytes, str]]) -> None:
@@ -247,6 +276,44 @@ def _connect(uri: str) -> tuple[sqlite3.Connection, int]:
             healed.execute("PRAGMA user_version").fetchone()
         found = sqlite3.connect(uri, uri=True, check_same_thread=False)
         return found, found.execute("PRAGMA user_version").fetchone()[0]
+
+
+def _copied(db: sqlite3.Connection) -> sqlite3.Connection:
+    """Return a copy in memory of a ledger that may only be read."""
+    copy = sqlite3.connect(":memory:", check_same_thread=False)
+    with contextlib.closing(db):
+        db.backup(copy)
+    return copy
+
+
+def _migrate(db: sqlite3.Connection) -> None:
+    """Bring a ledger of version 1, which kept results by the content of inputs, to version 2.
+
+    Results are kept where it is certain whose they are: one input had that content, and they fit no other as well.
+    """
+    known: dict[str, list[tuple[bytes, str]]] = {}
+    for key, digest, of_program in db.execute("SELECT key, hash, program FROM inputs"):
+        known.setdefault(of_program, []).append((bytes(key), digest))
+    rows = list[tuple[bytes, str, str, bytes, str]]()
+    for of_program, inputs in known.items():
+        count = Counter(digest for _, digest in inputs)
+        names = Names(key for key, _ in inputs)
+        for key, digest in inputs:
+            sql = "SELECT place, hash FROM outputs WHERE input = ? AND program = ?"
+            outputs = {
+                _path_in_version_1(key, bytes(place)): each for place, each in db.execute(sql, (digest, of_program))
+            }
+            if count[digest] == 1 and all(names.first(path) == key for path in outputs):
+                rows += [(key, digest, of_program, path, each) for path, each in outputs.items()]
+    db.executescript(f"BEGIN; DROP TABLE outputs; {OUTPUTS}")
+    with db:
+        db.executemany("INSERT INTO outputs VALUES (?, ?, ?, ?, ?)", rows)
+        db.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _path_in_version_1(key: bytes, place: bytes) -> bytes:
+    """Return the path of a result that version 1 noted as "=" or as "+" and what follows its input's stem."""
+    return key if place == b"=" else os.path.splitext(key)[0] + place[1:]
 
 
 def _took(db: sqlite3.Connection, rows: list[tuple[bytes, str, str]]) -> None:

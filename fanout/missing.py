@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from fanout.ledger import Ledger, look, path_of
+from fanout.ledger import Fact, Ledger, look
 from fanout.plan import Input
 from fanout.results import land, unfit
 
@@ -33,34 +33,42 @@ class Places:
 
 def sort_out(
     ledger: Ledger, places: Places, program: str, inputs: Sequence[Input], step: Callable[[int], None],
-    staging: str | None = None,
+    staging: str | None = None, *, by_content: bool = False,
 ) -> Sorted:  # fmt: skip
     """Part the inputs into those to do and those whose results are there; `step` is told how many are looked at.
 
-    An input that was renamed has its result under its old name: it is copied by way of `staging`, a folder
-    on DST's file system (None: nothing is changed, such inputs only count as copied).
+    With `by_content` an input takes the results of another one that is equal, as after it was renamed, unless their
+    paths belong to others.  They are copied by way of `staging`, a folder on DST's file system (None: nothing is
+    changed, such inputs only count as copied).
     """
     found = Sorted()
     if not ledger.knows(program):
         found.todo = list(inputs)
         return found
-    taken = []
+    owners = ledger.owners(program)
+    kept, copied = list[tuple[bytes, str]](), list[Fact]()
     for count, item in enumerate(inputs):
         step(count)
         digest = _digest(ledger, os.path.join(places.src, item.key))
-        wanted = ledger.outputs(digest, program) if digest else {}
+        own = ledger.outputs(item.key, digest, program) if digest else {}
+        wanted = own or (ledger.outputs_of_equal(item.key, digest, program) if by_content and digest else {})
+        if not own and any(owners.get(path, item.key) != item.key for path in wanted):
+            wanted = {}
         missing = {
-            path_of(item.key, place): each
-            for place, each in wanted.items()
-            if _digest(ledger, os.path.join(places.dst, path_of(item.key, place))) != each
+            path: each for path, each in wanted.items() if _digest(ledger, os.path.join(places.dst, path)) != each
         }
         if not wanted or any(not _restore(ledger, places, *each, staging) for each in missing.items()):
             found.todo.append(item)
             continue
         (found.copied if missing else found.kept).append(item)
-        taken.append((item.key, digest))
+        owners.update(dict.fromkeys(wanted, item.key))
+        if own:
+            kept.append((item.key, digest))
+        else:
+            copied.append(Fact(item.key, digest, wanted))
     if staging is not None:
-        ledger.took(program, taken)
+        ledger.took(program, kept)
+        ledger.record(program, copied)
     return found
 
 

@@ -91,8 +91,8 @@ def chooser(include: Sequence[str], exclude: Sequence[str]) -> Choice:
 def walk(src: str, choice: Choice = Choice()) -> tuple[list[Input], int]:
     """The chosen inputs under SRC, sorted by key, and how many links to folders were not followed.
 
-    A link to a file counts as the file; folders are entered, links to folders are not, broken
-    links are nothing.  Raises UsageError naming a folder that can't be read.
+    A link to a file counts as the file, also where the file is missing: then the input fails.  Folders are entered,
+    links to folders are not.  Raises UsageError naming a folder that can't be read.
     """
     top = os.fsencode(src)
     inputs: list[Input] = []
@@ -122,15 +122,28 @@ def walk(src: str, choice: Choice = Choice()) -> tuple[list[Input], int]:
 
 
 def _look(entry: os.DirEntry[bytes]) -> tuple[str, int]:
-    """What an entry of a folder is ("file", "folder", "link" to a folder, "" for the rest), and its size in bytes."""
+    """What an entry of a folder is ("file", "folder", "link" to a folder, "" for the rest), and its size in bytes.
+
+    A link that leads nowhere is a file, of which the run finds that it can't be read.
+    """
     if entry.is_dir(follow_symlinks=False):
         return "folder", 0
     try:
         if entry.is_file():
             return "file", entry.stat().st_size
-        return ("link" if entry.is_dir() else ""), 0
-    except OSError:  # a link that leads to itself, or a file that has just gone
-        return "", 0
+        if entry.is_dir():
+            return "link", 0
+        is_broken = entry.is_symlink() and not os.path.exists(entry.path)
+    except OSError:  # a link that leads to itself or where one may not go, or a file that has just gone
+        is_broken = entry.is_symlink()
+    return ("file" if is_broken else ""), 0
+
+
+def unreadable(path: bytes, error: OSError) -> str:
+    """Return why an input can't be read; of a link also where it leads."""
+    if os.path.islink(path):
+        return f"it is a link to {os.fsdecode(os.readlink(path))}, which can't be read ({error.strerror})"
+    return f"it can't be read in SRC ({error.strerror})"
 
 
 def deal(inputs: Sequence[Input], workers: Sequence[str]) -> dict[str, list[Input]]:

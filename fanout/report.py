@@ -129,7 +129,8 @@ def summary(report: Report) -> str:
         rate = worker.done / report.seconds if report.seconds else 0.0
         lines.append(f"  {worker.name:<10} {worker.done} done{failed} ({rate:.1f}/s): {busy}{lost}")
     if report.extra:
-        lines.append(f"{report.extra} results belong to no input; they are in DST too")
+        files = "1 file that belongs" if report.extra == 1 else f"{report.extra} files that belong"
+        lines.append(f"{files} to no input: in {os.path.join(report.dst, '.fanrun', 'runs', report.run, 'extra')}")
     if report.failed:
         again = f"fab retry --dst {shlex.quote(shown(report.dst))}"
         lines.append(f"{len(report.failed)} failed; `{again}` tries them again:")

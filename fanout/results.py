@@ -6,9 +6,11 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from fanout.attribution import Names, attribute, part
+from fanout.expect import BY_NAME, Expected
 from fanout.plan import STATE, Input
 
 HASH = re.compile(rb"[0-9a-f]{64}")
@@ -20,11 +22,16 @@ WORDS, LONG = 5, 500
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a program's report: whether an input went well, its error if not, how many seconds it took."""
+    """One line of a program's report: whether an input went well, its error if not, how many seconds it took.
+
+    `permanent` is whether another try would fail as well, `results` are its results' paths, None if it names none.
+    """
 
     ok: bool
     error: str
     seconds: float | None = None
+    permanent: bool = False
+    results: tuple[bytes, ...] | None = None
 
 
 @dataclass
@@ -33,12 +40,15 @@ class Outcome:
 
     `results` has the result paths of every input that is done, `failed` the reason of every
     one that failed, `open` those of which nothing is known: they are tried again, fewer at
-    a time.  `extra` are results that belong to no input.
+    a time.  `apart` are groups of keys that must be processed without each other, so that it is known whose their
+    results are.  `permanent` are those of `failed` that would fail again.  `extra` are files that belong to no input.
     """
 
     results: dict[bytes, list[bytes]] = field(default_factory=dict)
     failed: dict[bytes, str] = field(default_factory=dict)
     open: list[Input] = field(default_factory=list)
+    apart: list[list[bytes]] = field(default_factory=list)
+    permanent: set[bytes] = field(default_factory=set)
     extra: list[bytes] = field(default_factory=list)
 
 
@@ -46,7 +56,8 @@ class Outcome:
 class Ending:
     """How a batch's program ended: its exit code, its last output, its seconds, and what was free on the disk then.
 
-    `free` in bytes; `inodes` is how many files may still be made, None where the file system doesn't count them.
+    `free` in bytes; `inodes` is how many files may still be made, None where the file system doesn't count them;
+    `late` is whether it was stopped because it finished nothing within the timeout.
     """
 
     code: int
@@ -54,6 +65,7 @@ class Ending:
     seconds: float
     free: int
     inodes: int | None
+    late: bool = False
 
     @property
     def said(self) -> str:
@@ -69,8 +81,8 @@ class Ending:
 
 def parse_ending(exit_file: bytes, log: bytes) -> Ending:
     """Read what a batch left of its end; ValueError if that is not whole."""
-    code, took, blocks, size, inodes, left = (int(word) for word in exit_file.split())
-    return Ending(code, log.decode(errors="replace"), took / 1e9, blocks * size, left if inodes else None)
+    code, took, blocks, size, inodes, left, late = (int(word) for word in exit_file.split())
+    return Ending(code, log.decode(errors="replace"), took / 1e9, blocks * size, left if inodes else None, late == 1)
 
 
 def parse_manifest(data: bytes) -> dict[bytes, str]:
@@ -83,64 +95,117 @@ def parse_manifest(data: bytes) -> dict[bytes, str]:
     return manifest
 
 
+def parse_links(data: bytes) -> list[bytes]:
+    """Read what `find .` printed of what is neither a file nor a folder: paths relative to /out."""
+    return [path.removeprefix(b"./") for path in data.split(b"\0") if path]
+
+
 def parse_report(data: bytes) -> dict[bytes, Line]:
     """Read the program's JSON lines, the last one for a path winning; lines of another form are passed over."""
     return dict(filter(None, map(_parse_line, data.splitlines())))
 
 
+def unusable_lines(data: bytes, keys: Collection[bytes]) -> list[bytes]:
+    """Return the lines of a report that can't be used: of another form, or of a path that is no input's."""
+    return [line for line in data.splitlines() if line.strip() and ((_parse_line(line) or (b"",))[0] not in keys)]
+
+
 def _parse_line(text: bytes) -> tuple[bytes, Line] | None:
     try:
         line = json.loads(text)
-        seconds = line.get("seconds")
+        seconds, results = line.get("seconds"), line.get("results")
         took = float(seconds) if isinstance(seconds, (int, float)) and 0 <= seconds < 1e9 else None
-        return os.fsencode(line["path"]), Line(line["ok"] is True, str(line.get("error") or ""), took)
+        named = None if results is None else tuple(_relative(path, b"/out/") for path in results)
+        return _relative(line["path"], b"/in/"), Line(
+            line["ok"] is True, str(line.get("error") or ""), took, line.get("permanent") is True, named
+        )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
-def match(inputs: Sequence[Input], paths: Iterable[bytes]) -> tuple[dict[bytes, list[bytes]], list[bytes]]:
-    """Give each result to its input; returns ({key: results}, results that are nobody's).
+def _relative(path: str, top: bytes) -> bytes:
+    """Return a path of a report as a key: ./a and /in/a mean a."""
+    found = os.fsencode(path)
+    return os.path.normpath(found.removeprefix(top) if found.startswith(top) else found) if found else found
 
-    A result belongs to the input of the same path; else to the input in the same folder
-    whose name without extension begins the result's name, the longest of them.
+
+def judge(
+    inputs: Sequence[Input], end: Ending, report: Mapping[bytes, Line], paths: Collection[bytes],
+    links: Sequence[bytes] = (), expected: Expected = BY_NAME,
+) -> Outcome:  # fmt: skip
+    """Decide the fate of every input from how the program ended, its report and the files that it left.
+
+    `links` are what it left that is no regular file.
     """
-    keys = {item.key for item in inputs}
-    stems: dict[tuple[bytes, bytes], bytes] = {}
-    for key in (item.key for item in inputs):
-        folder, name = os.path.split(key)
-        stems.setdefault((folder, os.path.splitext(name)[0]), key)
-    found: dict[bytes, list[bytes]] = {}
-    nobody = []
-    for path in paths:
-        folder, name = os.path.split(path)
-        lengths = range(len(name), 0, -1)
-        owner = path if path in keys else next(
-            (stems[folder, name[:n]] for n in lengths if (folder, name[:n]) in stems), None
-        )  # fmt: skip
-        if owner is None:
-            nobody.append(path)
-        else:
-            found.setdefault(owner, []).append(path)
-    return found, nobody
-
-
-def judge(inputs: Sequence[Input], end: Ending, report: Mapping[bytes, Line], paths: Iterable[bytes]) -> Outcome:
-    """Decide the fate of every input from how the program ended, its report and its results."""
-    outcome = Outcome()
-    found, outcome.extra = match(inputs, paths)
+    keys = [item.key for item in inputs]
+    named = _named(keys, report, expected)
+    sure = {*keys, *(path for mine in named.values() for path in mine)}
+    ignored = [path for path in paths if path not in sure and expected.is_ignored(path)]
+    bad = [key for key in keys if not (report[key].ok if key in report else end.code == 0)]
+    found = attribute(keys, [path for path in paths if path not in set(ignored)], named, bad)
+    undecided = found.undecided if len(inputs) > 1 else frozenset()
+    outcome = Outcome(extra=found.nobody)
+    clues = _Clues(Names(keys), links, ignored, found.nobody)
     for item in inputs:
-        line = report.get(item.key)
+        line, mine = report.get(item.key), found.results.get(item.key, [])
+        missing = [path for path in named.get(item.key, ()) if path not in mine]
         if line is not None and not line.ok:
             outcome.failed[item.key] = line.error or "the program reported a failure and gave no reason"
+            if line.permanent:
+                outcome.permanent.add(item.key)
         elif line is None and end.code != 0:
             outcome.open.append(item)
-        elif item.key in found:
-            outcome.results[item.key] = found[item.key]
+        elif item.key in undecided:
+            continue
+        elif missing:
+            outcome.failed[item.key] = f"its result {os.fsdecode(missing[0])} is missing{clues.about(item.key)}"
+        elif mine:
+            outcome.results[item.key] = mine
         else:
-            outcome.failed[item.key] = "the program ended well but left no result for it"
+            outcome.failed[item.key] = f"the program ended well but left no result for it{clues.about(item.key)}"
+    over = {*outcome.failed, *(item.key for item in outcome.open)}
+    outcome.apart = part([key for key in keys if key in undecided and key not in over], found.unclear)
     if len(outcome.open) == 1 and len(inputs) == 1:
-        outcome.failed[outcome.open.pop().key] = f"the program ended with {explain(end.code)}: {end.said}"
+        outcome.failed[outcome.open.pop().key] = f"{explain(end)}: {end.said}"
     return outcome
+
+
+def _named(keys: Sequence[bytes], report: Mapping[bytes, Line], expected: Expected) -> dict[bytes, list[bytes]]:
+    """Return the results that inputs have by the program's report, else by what is expected of them."""
+    found = {}
+    for key in keys:
+        line = report.get(key)
+        if line is not None and line.results is not None:
+            found[key] = list(line.results)
+        elif expected.patterns:
+            found[key] = expected.paths(key)
+    return found
+
+
+@dataclass(frozen=True)
+class _Clues:
+    """What was found in /out that is no input's result."""
+
+    names: Names
+    links: Sequence[bytes]
+    ignored: Sequence[bytes]
+    nobody: Sequence[bytes]
+
+    def about(self, key: bytes) -> str:
+        """Return what there is that might be this input's result, and what would make it so; "" if nothing is."""
+        for paths, why in (
+            (self.links, "is not a regular file, so it is no result"),
+            (self.ignored, "has a name that --ignore-results passes over"),
+        ):
+            if mine := [path for path in paths if self.names.first(path) == key]:
+                return f"; {os.fsdecode(mine[0])} {why}"
+        if not self.nobody:
+            return ""
+        more = f" and {len(self.nobody) - 1} more" if len(self.nobody) > 1 else ""
+        return (
+            f"; {os.fsdecode(self.nobody[0])}{more} in /out fit no input's name, and --expect '{{stem}}.…' says what "
+            "results are called"
+        )
 
 
 def words_about(key: bytes, log: str) -> list[str]:
@@ -150,16 +215,12 @@ def words_about(key: bytes, log: str) -> list[str]:
     return ([line for line in lines if name in line] or lines)[-WORDS:]
 
 
-def explain(code: int) -> str:
-    """An exit code in words where it has a meaning of its own."""
-    meanings = {
-        124: "exit 124, it finished nothing within the timeout and was stopped",
-        126: "exit 126, the image's program can't be run",
-        127: "exit 127, the image has no such program",
-        137: "exit 137, it was killed, as the memory limit does",
-        139: "exit 139, a segmentation fault",
-    }
-    return meanings.get(code, f"exit {code}")
+def explain(end: Ending) -> str:
+    """How a program ended, in words; an exit code that has a meaning of its own is explained."""
+    if end.late:
+        return "the program finished nothing within the timeout and was stopped"
+    meanings = {137: ", it was killed, as the memory limit does", 139: ", a segmentation fault"}
+    return f"the program ended with exit {end.code}{meanings.get(end.code, '')}"
 
 
 def safe(path: bytes) -> bool:

@@ -22,11 +22,14 @@ from fanout import plan
 from fanout.commands import Program
 from fanout.crew import Crew
 from fanout.deck import Deck
+from fanout.expect import BY_NAME, Expected
+from fanout.expect import UNFINISHED as UNFINISHED_NAMES
 from fanout.fates import Ask
 from fanout.joblog import Joblog
 from fanout.landing import Shore
 from fanout.ledger import Ledger
 from fanout.missing import Places, Sorted, sort_out
+from fanout.ownership import Ownership, fold_of
 from fanout.plan import Input
 from fanout.report import Plan, Report, WorkerReport, write
 from fanout.verify import ledger_path, open_ledger
@@ -58,7 +61,8 @@ class Limits:
 class Request:
     """What a person asked for; `src` and `dst` are absolute paths.
 
-    `force` does again what is done; `only` are the keys to do, None for all that are chosen.
+    `force` does again what is done; `only` are the keys to do, None for all that are chosen.  `expected` says what
+    results are.  With `by_content` an input takes the results of an equal one.
     """
 
     src: str
@@ -69,11 +73,14 @@ class Request:
     limits: Limits = Limits()
     force: bool = False
     only: frozenset[bytes] | None = None
+    expected: Expected = BY_NAME
+    by_content: bool = False
 
     def remembered(self, image: str) -> dict[str, Any]:
         """What `fab retry` and `fab verify` need of it later, fit for JSON."""
-        kept = {"src": self.src, "image": image, "args": list(self.args)}
-        return {**kept, "include": list(self.include), "exclude": list(self.exclude)}
+        kept: dict[str, Any] = {"src": self.src, "image": image, "args": list(self.args)}
+        kept |= {"include": list(self.include), "exclude": list(self.exclude), "by_content": self.by_content}
+        return {**kept, "expect": list(self.expected.patterns), "ignore_results": list(self.expected.ignored)}
 
 
 def check_paths(src: str, dst: str) -> None:
@@ -141,6 +148,8 @@ class Run:
         self.home = os.path.join(self.state, "runs", self.name)
         self._staging = os.path.join(self.state, "staging")
         self._program = ledgers.program(image.id, request.args)
+        # What Fanrun built makes results of content and arguments alone.
+        self._by_content = request.by_content or bool(image.source)
         self._begun = time.monotonic()
         self._started = now
         self._dead: list[Path] = []
@@ -176,7 +185,7 @@ class Run:
             if count % 1000 == 999:
                 self.board.step("ledger", f"{count + 1} of {len(inputs)} inputs compared")
 
-        found = sort_out(ledger, places, self._program, inputs, step, self._staging)
+        found = sort_out(ledger, places, self._program, inputs, step, self._staging, by_content=self._by_content)
         if found.kept or found.copied:
             copied = f", {len(found.copied)} under another name" if found.copied else ""
             self.board.say("ledger", f"{len(found.kept) + len(found.copied)} of {len(inputs)} done before{copied}")
@@ -193,7 +202,7 @@ class Run:
         joblog = Joblog(Path(self.home) / "joblog.tsv")
         largest = max((item.size for item in found.todo), default=0)
         deck = Deck(retries=request.limits.retries)
-        shore = Shore(request.dst, self._staging, self._program, ledger, joblog)
+        shore = self._shore(ledger, joblog, found, deck)
         program = Program(self.image.ref, request.args, request.limits.timeout, request.limits.memory)
         job = Job(self.name, request.src, program, deck, shore, self.board, {})
         dead = [path.name for path in self._dead]
@@ -209,13 +218,31 @@ class Run:
         finally:
             stopped = self._close(crew) or stopped
             joblog.close()
-        report = self._report(found, crew)
+        vanished = shore.vanished()
+        report = self._report(found, crew, len(vanished))
         if report.left:
             lost = "; ".join(f"{name}: {tally.lost[-1]}" for name, tally in crew.tallies.items() if tally.lost)
             why = f"the workers were lost ({lost}); `fab up` repairs the fleet"
             left = f"{report.left} of {report.inputs} inputs are left"
+            why = f"{len(vanished)} results were removed from DST during the run" if vanished else why
             raise RunUnfinished(f"{stopped or why}; {left}, and {again_text(request.force)}")
         return report
+
+    def _shore(self, ledger: Ledger, joblog: Joblog, found: Sorted, deck: Deck) -> Shore:
+        """Return where results go, and to which inputs the paths there belong."""
+        src = os.fsencode(self.request.src)
+        ownership = Ownership(
+            (item.key for item in found.todo),
+            [item.key for item in (*found.kept, *found.copied)],
+            ledger.owners(self._program),
+            deck.is_settled,
+            lambda key: os.path.lexists(os.path.join(src, key)),
+            fold_of(Path(self.state)),
+        )
+        extra = os.path.join(self.home, "extra")
+        return Shore(
+            self.request.dst, self._staging, extra, self._program, ledger, joblog, ownership, self.request.expected
+        )
 
     def _open(self, crew: Crew) -> Mapping[str, Probe]:
         """The workers that can take part.  One that can't is named in a warning; UsageError if none can."""
@@ -258,10 +285,10 @@ class Run:
             return "interrupted"
         return ""
 
-    def _report(self, found: Sorted, crew: Crew) -> Report:
+    def _report(self, found: Sorted, crew: Crew, vanished: int) -> Report:
         tallies = crew.tallies
         failed = [failure for tally in tallies.values() for failure in tally.failed.values()]
-        done = sum(tally.done for tally in tallies.values())
+        done = sum(tally.done for tally in tallies.values()) - vanished
         kept = len(found.kept) + len(found.copied)
         report = Report(
             run=self.name, fleet=self.fleet.name, src=self.request.src, dst=self.request.dst,
@@ -319,7 +346,10 @@ def dry_run(request: Request, fleet: Fleet, image: Image | None) -> Plan:
     if image is not None and not request.force:
         places = Places(os.fsencode(request.src), os.fsencode(request.dst))
         ledger = Ledger(ledger_path(request.dst), write=False)
-        found = sort_out(ledger, places, ledgers.program(image.id, request.args), inputs, lambda count: None)
+        found = sort_out(
+            ledger, places, ledgers.program(image.id, request.args), inputs, lambda count: None,
+            by_content=request.by_content or bool(image.source),
+        )  # fmt: skip
     kept = len(found.kept) + len(found.copied)
     return Plan(len(inputs), kept, plan.deal(found.todo, [host.name for host in fleet.workers]))
 
@@ -361,5 +391,7 @@ def again(dst: str, limits: Limits) -> tuple[Request, str]:
         request = Request(
             kept["src"], dst, tuple(kept["args"]), tuple(kept["include"]), tuple(kept["exclude"]),
             limits, only=frozenset(ledger.failures()),
+            expected=Expected(tuple(kept.get("expect", ())), tuple(kept.get("ignore_results", UNFINISHED_NAMES))),
+            by_content=bool(kept.get("by_content")),
         )  # fmt: skip
         return request, kept["image"]

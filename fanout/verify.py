@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fanout import plan
-from fanout.ledger import Ledger, path_of
+from fanout.ledger import Ledger
 from fanout.report import SHOWN, more, shown
 from provision.errors import UsageError
 
@@ -95,12 +95,11 @@ def _fault(ledger: Ledger, verdict: Verdict, program: str, key: bytes, digest: s
         try:
             digest = ledger.hash_of(os.path.join(os.fsencode(verdict.src), key), read=True)
         except OSError as error:
-            return f"it can't be read in SRC ({error.strerror})"
-    wanted = ledger.outputs(digest, program)
+            return plan.unreadable(os.path.join(os.fsencode(verdict.src), key), error)
+    wanted = ledger.outputs(key, digest, program)
     if not wanted:
         return NOTHING if ledger.input_hash(key) in (None, digest) else CHANGED
-    for place, each in wanted.items():
-        path = path_of(key, place)
+    for path, each in wanted.items():
         try:
             if ledger.hash_of(os.path.join(os.fsencode(verdict.dst), path), read=True) != each:
                 return f"its result {os.fsdecode(path)} is not what was made"

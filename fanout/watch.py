@@ -36,11 +36,11 @@ class Watch:
         self._selector = selectors.DefaultSelector()
         self._beats: dict[str, _Beat] = {}
 
-    def add(self, link: Link) -> None:
-        """Listen to a worker from now on."""
+    def add(self, link: Link, run: str) -> None:
+        """Listen to a worker from now on, that works for that run."""
         ours, theirs = os.pipe()
         os.set_blocking(ours, False)
-        argv = link.argv(commands.beat_argv(EVERY))
+        argv = link.argv(commands.beat_argv(run, EVERY))
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.DEVNULL, start_new_session=True
         )

@@ -23,7 +23,7 @@ from fanout.ledger import Look, look
 from fanout.line import Line
 from fanout.link import Link
 from fanout.pace import Pace, worth
-from fanout.plan import ABREAST, Batch, weight
+from fanout.plan import ABREAST, Batch, unreadable, weight
 from provision.errors import HostError, RunUnfinished
 from provision.probe import Probe
 from provision.progress import Board
@@ -228,7 +228,7 @@ class Worker:
                 cargo.hashes[item.key] = self.job.shore.ledger.hash_of(self._path(item.key))
                 looks[item.key] = then
             except OSError as error:
-                cargo.unreadable[item.key] = f"it can't be read in SRC ({error.strerror})"
+                cargo.unreadable[item.key] = unreadable(self._path(item.key), error)
         return looks
 
     def _path(self, key: bytes) -> bytes:

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from fanout.expect import UNFINISHED
 from fanout.run import Limits
 from fanrun.tasks.core import flag
 from provision import config
@@ -21,6 +22,10 @@ LIMITS = {
     "retries": f"how often a failed input is tried again, elsewhere if it can be (default: {Limits.retries})",
     "timeout": f"seconds without anything finished that end a program, 0: none (default: {Limits.timeout})",
     "memory": "most memory for the program on a worker, as 512m or 4g (default: nine tenths of it)",
+}
+RESULTS = {
+    "expect": "the results that each input must have, as '{stem}.txt,{stem}.pdf'; also {name} and {folder}",
+    "ignore-results": f"names of files that are no results, with commas (default: {','.join(UNFINISHED)})",
 }
 MACHINES = {
     "host": "static: a machine that exists, as user@address[:port] or as your ssh_config knows it; repeatable",

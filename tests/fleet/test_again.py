@@ -44,7 +44,7 @@ def test_only_what_is_missing_is_done(fab: Fab, program: str, inputs: Path, tmp_
     os.utime(dst / "005.bin", ns=(same.st_atime_ns, same.st_mtime_ns))
     fab("verify", "--dst", str(dst), code=1)
     assert '"inputs": 60' in fab(*argv, "--dry-run", "--json").stdout
-    fab(*argv)
+    fab(*argv, "--by-content")
     assert done(dst) == {"new.bin", "001.bin", "004.bin", "005.bin"}
     left = tree(dst)
     assert {key: left[key] for key in tree(inputs)} == tree(inputs)

@@ -30,8 +30,8 @@ DOCKER = [
     "sudo", "-n", "docker", "run", "--rm", "--name", "fanrun-20260101-000000-abcd-worker-1.0001",
     "--label", "fanrun.run=20260101-000000-abcd", "--network", "none", "--read-only", "--cap-drop", "ALL",
     "--security-opt", "no-new-privileges", "--user", "1000:1001", "--memory", "900", "--memory-swap", "900",
-    "--pids-limit", "1024", "--tmpfs", "/tmp:rw,nosuid,nodev,size=256m", "--log-driver", "none",
-    "--env", "FANRUN_REPORT=/report.jsonl", "--volume", f"{HOME}/worker-1.0001.in:/in:ro",
+    "--pids-limit", "1024", "--tmpfs", "/tmp:rw,exec,nosuid,nodev,size=256m", "--log-driver", "none",
+    "--env", "FANRUN_REPORT=/report.jsonl", "--env", "HOME=/tmp", "--volume", f"{HOME}/worker-1.0001.in:/in:ro",
     "--volume", f"{HOME}/worker-1.0001.out/data:/out",
     "--volume", f"{HOME}/worker-1.0001.out/report.jsonl:/report.jsonl",
     "hub:5000/fanrun/image@sha256:00", "--op", "rotate 90", "/in", "/out",
@@ -108,7 +108,7 @@ def test_the_other_argvs() -> None:
     assert commands.stop_argv(run) == ["sh", "-c", commands.STOP, "sh", "/var/lib/fanrun/runs", run]
     assert commands.halt_argv(run, 2) == ["sh", "-c", commands.HALT, "sh", run, "2", commands.RUNS]
     argv = ["sudo", "-n", "sh", "-c", commands.BEAT, "sh", "/var/lib/fanrun", "4", "/var/lib/fanrun.lease"]
-    assert commands.beat_argv(4) == argv
+    assert commands.beat_argv("r1", 4) == [*argv, "/var/lib/fanrun/runs/r1"]
 
 
 def test_names() -> None:
@@ -182,7 +182,14 @@ def test_batch_keeps_the_exit_code(shell: str, tmp_path: Path, program: list[str
     done = run_batch(shell, target, *program)
     assert done.returncode == 0, done.stderr
     assert code_of(target) == code
-    assert sorted(path.name for path in target.iterdir()) == ["data", "exit", "log", "manifest", "report.jsonl"]
+    assert sorted(path.name for path in target.iterdir()) == [
+        "data",
+        "exit",
+        "links",
+        "log",
+        "manifest",
+        "report.jsonl",
+    ]
     assert (target / "manifest").read_bytes() == (target / "report.jsonl").read_bytes() == b""
 
 
@@ -365,14 +372,23 @@ def test_nobody_watches_a_program_that_has_ended(tmp_path: Path, killer: str) ->
     wait_until(lambda: out not in subprocess.run(argv, capture_output=True, check=True).stdout)
 
 
-def test_open_clears_what_is_over_a_day_old(shell: str, tmp_path: Path) -> None:
-    for name, hours in (("old run", 25), ("young", 23)):
-        write_tree(tmp_path / name, (b"-f/a",))
-        at = (tmp_path / name).stat().st_mtime - hours * 3600
-        os.utime(tmp_path / name, (at, at))
-    done = run_script(shell, commands.open_argv("r"), tmp_path, "new")
+def test_open_ends_runs_that_give_no_sign_of_life(shell: str, tmp_path: Path) -> None:
+    """However old they are: a batch may take days, and a run that is alive says so."""
+    runs, tools = tmp_path / "runs", tmp_path / "bin"
+    stand_in(tools, "sudo", f'echo "$*" >>{tmp_path}/asked')
+    for name, minutes in (("20260101-dead", 20), ("20260102-alive", 10), (".gone-a b", 20), (".gone-new", 1)):
+        write_tree(runs / name, (b"-f/a",))
+        at = (runs / name).stat().st_mtime - minutes * 60
+        os.utime(runs / name, (at, at))
+    environment = os.environ | {"PATH": f"{tools}:{os.environ['PATH']}"}
+    argv = [shell, "-c", commands.OPEN, "sh", str(runs), "new"]
+    done = subprocess.run(argv, capture_output=True, env=environment, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "young"]
+    left = {"20260102-alive", ".gone-new", "new"}
+    wait_until(lambda: {path.name for path in runs.iterdir()} - {".gone-20260101-dead"} == left)
+    asked = (tmp_path / "asked").read_text()
+    assert "label=fanrun.run=20260101-dead" in asked, "its containers end with it"
+    assert "alive" not in asked
 
 
 def test_open_makes_the_first_run_and_says_when_it_can_not(shell: str, tmp_path: Path) -> None:
@@ -438,9 +454,13 @@ def test_a_beat_tells_of_docker_and_the_disk_until_nobody_listens(
     shell: str, tmp_path: Path, answers: str, code: int
 ) -> None:
     tools = tmp_path / "bin"
+    marks = [tmp_path / "lease", tmp_path / "run"]
+    for mark in marks:
+        mark.touch()
+        os.utime(mark, (1, 1))
     stand_in(tools, "sudo", '[ "$1" = -n ] && shift && exec "$@"')
     stand_in(tools, "docker", f'[ "$*" = version ] || exit 99; {answers}')
-    argv = [shell, *commands.beat_argv(1)[3:6], str(tmp_path), "0.05", str(tmp_path / "lease")]
+    argv = [shell, *commands.beat_argv("r1", 1)[3:6], str(tmp_path), "0.05", *map(str, marks)]
     environment = os.environ | {"PATH": f"{tools}:{os.environ['PATH']}"}
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
         assert process.stdout is not None
@@ -448,6 +468,7 @@ def test_a_beat_tells_of_docker_and_the_disk_until_nobody_listens(
         lines = [process.stdout.readline() for _ in range(3)]
         process.stdout.close()
         assert process.wait(20) != 0
+    assert all(mark.stat().st_mtime > 1 for mark in marks), "the host and the run are alive"
     disk = os.statvfs(tmp_path)
     for line in lines:
         said, blocks, size = map(int, line.split())

@@ -94,7 +94,7 @@ class World:
         if name in ("proven", "tampered"):
             (self.top / name / "a.jpg").write_bytes(content if name == "proven" else b"tampered")
             digest = hashlib.sha256(content).hexdigest()
-            ledger.record(PROGRAM, [Fact(b"a.jpg", digest, {b"=": digest})])
+            ledger.record(PROGRAM, [Fact(b"a.jpg", digest, {b"a.jpg": digest})])
         return ledger
 
     def folder(self, home: str) -> Folder:

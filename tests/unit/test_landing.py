@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +18,7 @@ from fanout.deck import Deck, Flight
 from fanout.joblog import Joblog
 from fanout.landing import INODES, Cargo, Shore, Tally, unload
 from fanout.ledger import Fact, Ledger
+from fanout.ownership import Ownership
 from fanout.plan import Batch, Input
 from fanout.watch import FULL
 from provision.errors import HostError, RunUnfinished
@@ -39,8 +42,16 @@ class World:
         self.deck, self.tally = Deck(retries=retries), Tally()
         self.deck.deal({"worker-1": [Input(key, len(key)) for key in keys], "worker-2": []})
         self.ledger, self.joblog = Ledger(top / "ledger.db"), Joblog(top / "joblog.tsv")
-        self.shore = Shore(str(self.dst), str(top / "staging"), "program", self.ledger, self.joblog)
+        self.extra = top / "extra"
+        self.ownership = Ownership(keys, (), {}, self.deck.is_settled, lambda key: False)
+        self.shore = Shore(
+            str(self.dst), str(top / "staging"), str(self.extra), "program", self.ledger, self.joblog, self.ownership
+        )
         self.log = top / "joblog.tsv"
+
+    def own(self, ownership: Ownership) -> None:
+        """Let paths in DST belong to these inputs."""
+        self.shore = dataclasses.replace(self.shore, ownership=ownership)
 
     def take(self, worker: str = "worker-1", *, copy: bool = False) -> Cargo:
         def worth(flight: Flight, flights: list[Flight]) -> bool:
@@ -53,7 +64,7 @@ class World:
 
     def stage(
         self, made: dict[bytes, bytes], *, code: int = 0, log: str = "", report: Sequence[Mapping[str, object]] = (),
-        free: int = 10**10, inodes: int = 10**6,
+        free: int = 10**10, inodes: int = 10**6, late: bool = False,
     ) -> None:  # fmt: skip
         """What a pull brings home."""
         (self.staging / "data").mkdir(parents=True)
@@ -64,7 +75,8 @@ class World:
                 file.write(content)
         records = [f"{digest(content)}  ./".encode() + key + b"\0" for key, content in made.items()]
         (self.staging / "manifest").write_bytes(b"".join(records))
-        (self.staging / "exit").write_text(f"{code}\n{2_500_000_000}\n{free} 1 {10**7} {inodes}\n")
+        (self.staging / "links").write_bytes(b"")
+        (self.staging / "exit").write_text(f"{code}\n{2_500_000_000}\n{free} 1 {10**7} {inodes} {int(late)}\n")
         (self.staging / "log").write_text(log)
         (self.staging / "report.jsonl").write_text("".join(json.dumps(line) + "\n" for line in report))
 
@@ -107,9 +119,9 @@ def test_what_is_done_is_in_dst_and_in_all_books(world: World) -> None:
     assert world.unload(cargo) == 2
     assert read_tree(world.dst) == made
     assert world.deck.left == 0
-    assert world.ledger.outputs(digest(b"in a.jpg"), "program") == {b"=": digest(b"A")}
-    assert world.ledger.outputs(digest(b"in d/b.jpg"), "program") == {
-        b"+-1.png": digest(b"B1"), b"+-2.png": digest(b"B22"),
+    assert world.ledger.outputs(b"a.jpg", digest(b"in a.jpg"), "program") == {b"a.jpg": digest(b"A")}
+    assert world.ledger.outputs(b"d/b.jpg", digest(b"in d/b.jpg"), "program") == {
+        b"d/b-1.png": digest(b"B1"), b"d/b-2.png": digest(b"B22"),
     }  # fmt: skip
     assert dict(world.ledger.inputs("program")) == {b"a.jpg": digest(b"in a.jpg"), b"d/b.jpg": digest(b"in d/b.jpg")}
     for path, content in made.items():
@@ -269,7 +281,7 @@ def test_a_container_that_did_not_start_is_the_workers_fault(world: World) -> No
     assert world.untouched()
 
 
-@pytest.mark.parametrize("name", ["exit", "log", "manifest", "report.jsonl"])
+@pytest.mark.parametrize("name", ["exit", "log", "manifest", "links", "report.jsonl"])
 def test_what_did_not_arrive_is_the_workers_fault(world: World, name: str) -> None:
     cargo = world.take()
     world.stage({b"a.jpg": b"A"})
@@ -365,12 +377,13 @@ def test_what_a_lost_worker_has_brought_home_counts(world: World) -> None:
 # ---- what belongs to no input
 
 
-def test_results_of_nobody_land_if_they_may(world: World) -> None:
+def test_results_of_nobody_are_kept_apart_if_they_may(world: World) -> None:
     cargo = world.take()
     world.stage({b"a.jpg": b"A", b"d/b.jpg": b"B", b"index.html": b"I", b".fanrun/ledger.db": b"evil", b"gone": b"G"})
     (world.staging / "data" / "gone").unlink()
     assert world.unload(cargo) == 2
-    assert read_tree(world.dst) == {b"a.jpg": b"A", b"d/b.jpg": b"B", b"index.html": b"I"}
+    assert read_tree(world.dst) == {b"a.jpg": b"A", b"d/b.jpg": b"B"}
+    assert read_tree(world.extra) == {f"{cargo.batch.name}/index.html".encode(): b"I"}
     assert (world.tally.extra, world.tally.results) == (1, 2)
 
 
@@ -380,8 +393,8 @@ def test_the_book_is_written_before_the_results_land(world: World) -> None:
     cargo = world.take()
     world.stage({b"a.jpg": b"A", b"d/b.jpg": b"B"})
     world.unload(cargo)
-    assert world.ledger.outputs(digest(b"in a.jpg"), "program") == {b"=": digest(b"A")}
-    world.ledger.record("program", [Fact(b"a.jpg", digest(b"in a.jpg"), {b"=": digest(b"A")})])
+    assert world.ledger.outputs(b"a.jpg", digest(b"in a.jpg"), "program") == {b"a.jpg": digest(b"A")}
+    world.ledger.record("program", [Fact(b"a.jpg", digest(b"in a.jpg"), {b"a.jpg": digest(b"A")})])
     assert world.ledger.failures() == {}
 
 
@@ -396,7 +409,7 @@ def test_a_batch_of_one_input_that_ends_badly_is_that_inputs_failure(tmp_path: P
     world = World(tmp_path, (b"a.jpg",))
     cargo = world.take()
     assert cargo.batch == Batch(cargo.batch.name, (Input(b"a.jpg", 5),))
-    world.stage({}, code=124)
+    world.stage({}, code=137, late=True)
     assert world.unload(cargo) == 1
     assert "finished nothing within the timeout" in world.tally.failed[b"a.jpg"].reason
     world.ledger.close()
@@ -404,8 +417,8 @@ def test_a_batch_of_one_input_that_ends_badly_is_that_inputs_failure(tmp_path: P
 
 
 def test_a_result_of_nobody_that_something_is_in_the_way_of_harms_no_input(world: World) -> None:
-    (world.dst / "index.html").mkdir()
     cargo = world.take()
+    (world.extra / cargo.batch.name / "index.html").mkdir(parents=True)
     world.stage({b"a.jpg": b"A", b"d/b.jpg": b"B", b"index.html": b"I"})
     assert world.unload(cargo) == 2
     assert world.tally.extra == 0
@@ -416,3 +429,134 @@ def test_a_result_of_nobody_does_not_count_when_the_program_was_stopped(world: W
     world.stage({b"a.jpg": b"A", b".part": b"half"}, code=143, report=[{"path": "a.jpg", "ok": True}])
     assert world.unload(cargo) == 1
     assert read_tree(world.dst) == {b"a.jpg": b"A"}
+
+
+# ---- one path, two inputs
+
+
+def staged(world: World, name: str, made: dict[bytes, bytes]) -> None:
+    world.staging = world.staging.with_name(name)
+    world.stage(made)
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Iterator[World]:
+    """Inputs whose results may have one path."""
+    made = World(tmp_path, (b"scan.bmp", b"scan.jpg", b"scan.tif"), retries=2)
+    yield made
+    made.ledger.close()
+    made.joblog.close()
+
+
+def one(world: World, key: bytes) -> Cargo:
+    """A batch of that input alone."""
+    batch = Batch(f"worker-1.{key.decode()}", (Input(key, 1),))
+    with world.deck._change:
+        world.deck._flights[batch.name] = Flight("worker-1", batch, 0.0)
+        world.deck._aloft[key] += 1
+    return Cargo(batch, "worker-1", {key: digest(b"in " + key)}, {}, 1002.5)
+
+
+def unload_one(world: World, key: bytes, made: dict[bytes, bytes]) -> int:
+    cargo = one(world, key)
+    staged(world, f"{os.fsdecode(key)} {len(list(world.staging.parent.glob('*')))}", made)
+    return world.unload(cargo)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations((b"scan.bmp", b"scan.jpg", b"scan.tif"))))
+def test_a_path_belongs_to_the_first_input_in_whatever_order_they_come(scans: World, order: tuple[bytes, ...]) -> None:
+    """The others fail at once, with a reason that names both."""
+    scans.deck.take("worker-1", lambda waiting: 10**12, lambda flight, flights: False)
+    settled = [unload_one(scans, key, {b"scan.png": key}) for key in order]
+    assert sum(settled) == 3
+    assert read_tree(scans.dst) == {b"scan.png": b"scan.bmp"}
+    reason = "its result scan.png has the same path as that of scan.bmp, which keeps it"
+    assert scans.ledger.failures() == {b"scan.jpg": reason, b"scan.tif": reason}
+    assert dict(scans.ledger.inputs("program")).keys() == {b"scan.bmp"}
+    assert (scans.deck.left, scans.tally.done, scans.shore.held) == (0, 1, [])
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations((b"scan.bmp", b"scan.jpg", b"scan.tif"))))
+def test_an_input_that_fails_leaves_its_path_to_the_next(scans: World, order: tuple[bytes, ...]) -> None:
+    scans.deck.take("worker-1", lambda waiting: 10**12, lambda flight, flights: False)
+    for key in order:
+        unload_one(scans, key, {} if key == b"scan.bmp" else {b"scan.png": key, key + b".txt": key})
+    for _ in range(2):
+        unload_one(scans, b"scan.bmp", {})
+    assert read_tree(scans.dst) == {b"scan.png": b"scan.jpg", b"scan.jpg.txt": b"scan.jpg"}
+    assert scans.ledger.failures().keys() == {b"scan.bmp", b"scan.tif"}
+    assert (scans.deck.left, scans.tally.done) == (0, 1)
+
+
+def test_an_owner_that_the_ledger_knows_keeps_its_path(tmp_path: Path) -> None:
+    world = World(tmp_path, (b"scan.bmp", b"scan.tif"))
+    recorded = {b"scan.png": b"scan.jpg", b"scan.txt": b"scan.tif", b"gone.txt": b"gone"}
+    world.own(Ownership((b"scan.bmp", b"scan.tif"), [b"scan.jpg"], recorded, world.deck.is_settled, lambda key: False))
+    assert unload_one(world, b"scan.bmp", {b"scan.txt": b"1"}) == 0, "it waits for the owner, which is to be done"
+    assert unload_one(world, b"scan.tif", {b"scan.txt": b"2"}) == 2
+    assert read_tree(world.dst) == {b"scan.txt": b"2"}
+    assert "that of scan.tif" in world.ledger.failures()[b"scan.bmp"]
+    world.ledger.close()
+    world.joblog.close()
+    (tmp_path / "again").mkdir()
+    again = World(tmp_path / "again", (b"scan.bmp",))
+    again.own(Ownership((b"scan.bmp",), [b"scan.jpg"], recorded, again.deck.is_settled, lambda key: key == b"scan.tif"))
+    assert unload_one(again, b"scan.bmp", {b"scan.png": b"1"}) == 1
+    assert "scan.png has the same path as that of scan.jpg" in again.ledger.failures()[b"scan.bmp"]
+    ownership = again.shore.ownership
+    assert "that of scan.tif" in ownership.refusal(b"scan.bmp", [b"scan.txt"]), "it is in SRC, though not in this run"
+    assert ownership.refusal(b"scan.bmp", [b"gone.txt"]) == "", "its input is not in SRC any more"
+    again.ledger.close()
+    again.joblog.close()
+
+
+def test_names_that_dst_can_not_tell_apart_are_one_path(tmp_path: Path) -> None:
+    world = World(tmp_path, (b"A.jpg", b"a.jpg"))
+    world.own(Ownership((b"A.jpg", b"a.jpg"), (), {}, world.deck.is_settled, lambda key: False, bytes.lower))
+    world.deck.take("worker-1", lambda waiting: 10**12, lambda flight, flights: False)
+    assert unload_one(world, b"a.jpg", {b"a.jpg": b"a"}) == 0
+    assert unload_one(world, b"A.jpg", {b"A.jpg": b"A"}) == 2
+    assert read_tree(world.dst) == {b"A.jpg": b"A"}
+    assert "its result a.jpg has the same path as that of A.jpg" in world.ledger.failures()[b"a.jpg"]
+    world.ledger.close()
+    world.joblog.close()
+
+
+def test_inputs_that_wait_for_each_other_come_to_an_end(tmp_path: Path) -> None:
+    """The first one fits one path better, the second one the other."""
+    world = World(tmp_path, (b"s.jpg", b"s.png"))
+    world.deck.take("worker-1", lambda waiting: 10**12, lambda flight, flights: False)
+    assert unload_one(world, b"s.jpg", {b"s.png": b"1", b"s.txt": b"1"}) == 0
+    assert unload_one(world, b"s.png", {b"s.png": b"2", b"s.txt": b"2"}) == 2
+    assert set(read_tree(world.dst).values()) == {b"1"}
+    assert (world.deck.left, world.tally.done, len(world.tally.failed)) == (0, 1, 1)
+    world.ledger.close()
+    world.joblog.close()
+
+
+def test_inputs_between_which_names_do_not_decide_are_tried_apart(scans: World) -> None:
+    cargo = scans.take()
+    staged(scans, "first", {b"scan.png": b"?", b"scan.tif.txt": b"T"})
+    assert scans.unload(cargo) == 0
+    assert read_tree(scans.dst) == {}
+    parts = [scans.take().batch.inputs for _ in range(3)]
+    assert parts == [(Input(b"scan.bmp", 8),), (Input(b"scan.jpg", 8),), (Input(b"scan.tif", 8),)]
+    assert scans.tally.failed == {}
+
+
+def test_a_permanent_failure_is_not_tried_again(scans: World) -> None:
+    cargo = scans.take()
+    lines = [{"path": "./scan.bmp", "ok": False, "error": "not an image", "permanent": True}]
+    lines += [{"path": f"/in/scan.{end}", "ok": False, "error": "busy"} for end in ("jpg", "tif")]
+    scans.stage({}, code=1, report=lines)
+    assert scans.unload(cargo) == 1
+    assert scans.ledger.failures() == {b"scan.bmp": "not an image"}
+
+
+def test_a_result_that_was_removed_is_found_at_the_end(world: World) -> None:
+    cargo = world.take()
+    world.stage({b"a.jpg": b"A", b"d/b.jpg": b"B"})
+    world.unload(cargo)
+    assert world.shore.vanished() == []
+    (world.dst / "d" / "b.jpg").unlink()
+    assert world.shore.vanished() == [b"d/b.jpg"]

@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from fanout import ledger as ledgers
-from fanout.ledger import Fact, Ledger, look, path_of, place_of, program
+from fanout.ledger import Fact, Ledger, look, program, renamed
 from fanout.missing import Places, Sorted, sort_out
 from fanout.plan import Input, walk
 from fanout.results import hash_file, land
@@ -86,7 +86,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.staging.mkdir(parents=True)
         self.places = Places(os.fsencode(self.src), os.fsencode(self.dst))
         self.ledger = Ledger(ledger_path(str(self.dst)))
-        self.known: set[tuple[int, bytes]] = set()
+        self.known: set[tuple[int, bytes, bytes]] = set()
         self.standing: dict[bytes, bytes] = {}
         self.uncommitted: set[bytes] = set()
         self.runs = 0
@@ -181,12 +181,16 @@ class LedgerMachine(RuleBasedStateMachine):
         now = time.time_ns()
         wait_until(lambda: time.time_ns() > now + ledgers.RACY)
 
+    def knows(self, which: int, content: bytes) -> bool:
+        """Whether it is written down what a program makes of some content."""
+        return any((which, key, content) in self.known for key in KEYS)
+
     def sort_out(self, which: int) -> Sorted:
         """Sort out, and hold what is found against the model."""
         inputs, _ = walk(str(self.src))
         before = {item.key: content_of(at(self.dst, item.key)) for item in inputs}
         found = sort_out(
-            self.ledger, self.places, PROGRAMS[which], inputs, lambda count: None, str(self.staging)
+            self.ledger, self.places, PROGRAMS[which], inputs, lambda count: None, str(self.staging), by_content=True
         )  # fmt: skip
         assert sorted([*found.todo, *found.kept, *found.copied]) == inputs, "each is one of the three"
         self.uncommitted.clear()
@@ -195,15 +199,15 @@ class LedgerMachine(RuleBasedStateMachine):
         for item in [*found.kept, *found.copied]:
             for path, made in results(which, item.key, content[item.key]).items():
                 assert content_of(at(self.dst, path)) == made, f"{item.key!r} is said to be done"
-            assert (which, content[item.key]) in self.known
+            assert self.knows(which, content[item.key])
+            self.known.add((which, item.key, content[item.key]))
         for item in found.copied:
             self.standing |= results(which, item.key, content[item.key])
         for item in found.todo:
             wanted = results(which, item.key, content[item.key])
             right = all(content_of(at(self.dst, path)) == made for path, made in wanted.items())
-            known = (which, content[item.key]) in self.known
+            known = self.knows(which, content[item.key])
             assert not (known and right), f"{item.key!r} stands, and is to be done again"
-            stands = set(self.standing.values())
             copied = all(content_of(at(self.dst, path)) == made or made in stands for path, made in wanted.items())
             assert not (known and copied), f"{item.key!r} stands elsewhere, and is to be done again"
         assert not any(self.staging.iterdir())
@@ -215,9 +219,9 @@ class LedgerMachine(RuleBasedStateMachine):
         content = at(self.src, item.key).read_bytes()
         made = results(which, item.key, content)
         if recorded:
-            outputs = {place_of(item.key, path): digest(result) for path, result in made.items()}
+            outputs = {path: digest(result) for path, result in made.items()}
             self.ledger.record(PROGRAMS[which], [Fact(item.key, digest(content), outputs)])
-            self.known.add((which, content))
+            self.known.add((which, item.key, content))
             self.uncommitted.clear()
         if landed:
             for path, result in made.items():
@@ -263,7 +267,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.uncommitted.clear()
         before, inputs = read_tree(self.top), walk(str(self.src))[0]
         ledger = Ledger(self.ledger.path, write=False)
-        found = sort_out(ledger, self.places, PROGRAMS[which], inputs, lambda count: None)
+        found = sort_out(ledger, self.places, PROGRAMS[which], inputs, lambda count: None, by_content=True)
         ledger.close()
         assert read_tree(self.top) == before
         self.ledger = Ledger(self.ledger.path)
@@ -282,7 +286,7 @@ class LedgerMachine(RuleBasedStateMachine):
         faulty = {
             os.fsdecode(key)
             for key, found in content.items()
-            if (self.last, found) not in self.known
+            if (self.last, key, found) not in self.known
             or any(content_of(at(self.dst, path)) != made for path, made in results(self.last, key, found).items())
         }
         verdict = verify(str(self.dst), lambda done, total: None)
@@ -300,25 +304,22 @@ TestLedger = LedgerMachine.TestCase
 TestLedger.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
 
 
-# ---- places and programs
-
-names = st.binary(min_size=1, max_size=6).filter(lambda name: not set(name) & {0, 0x2F} and name not in (b".", b".."))
-paths = st.lists(names, min_size=1, max_size=3).map(b"/".join)
+# ---- names and programs
 
 
-@given(paths, st.binary(max_size=6).filter(lambda end: 0 not in end))
-@example(b"a.jpg", b".jpg")
-@example(b"d.d/.hidden", b"")
-def test_a_place_leads_back_to_the_path(key: bytes, end: bytes) -> None:
-    for path in (key, os.path.splitext(key)[0] + end):
-        assert path_of(key, place_of(key, path)) == path
-    place = b"=" if os.path.splitext(key)[1] == end else b"+" + end
-    assert place_of(key, path_of(key, place)) == place
-
-
-def test_a_place_is_the_same_beside_another_input() -> None:
-    assert path_of(b"d/new.jpg", place_of(b"old.png", b"old-small.webp")) == b"d/new-small.webp"
-    assert path_of(b"d/new.jpg", place_of(b"old.png", b"old.png")) == b"d/new.jpg"
+@pytest.mark.parametrize(
+    ("path", "key", "new", "expected"),
+    [
+        (b"old.png", b"old.png", b"d/new.jpg", b"d/new.jpg"),
+        (b"old-small.webp", b"old.png", b"d/new.jpg", b"d/new-small.webp"),
+        (b"old.png.gz", b"old.png", b"d/new.jpg", b"d/new.jpg.gz"),
+        (b"log.1.gz", b"log.1", b"kern.1", b"kern.1.gz"),
+        (b"x.bam", b"x.fastq.gz", b"y.fastq.gz", None),
+        (b"64/old.png", b"old.png", b"new.png", None),
+    ],
+)
+def test_a_result_is_renamed_with_its_input(path: bytes, key: bytes, new: bytes, expected: bytes | None) -> None:
+    assert renamed(path, key, new) == expected
 
 
 def test_a_program_is_its_image_and_every_argument() -> None:
@@ -337,7 +338,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     opened.close()
 
 
-FACT = Fact(b"d/\xff\n'.jpg", digest(b"in"), {b"=": digest(b"out"), b"+-2\xff.png": digest(b"2")})
+FACT = Fact(b"d/\xff\n'.jpg", digest(b"in"), {b"d/\xff\n'.jpg": digest(b"out"), b"d/\xff\n'-2\xff.png": digest(b"2")})
 
 
 def test_what_is_recorded_is_there_after_a_crash(tmp_path: Path) -> None:
@@ -348,8 +349,9 @@ def test_what_is_recorded_is_there_after_a_crash(tmp_path: Path) -> None:
     ledger.saw(b"/seen", look(os.fsencode(tmp_path)), "not kept yet")
     ledger._db.close()
     again = Ledger(tmp_path / "ledger.db")
-    assert again.outputs(FACT.hash, "p") == FACT.outputs
-    assert again.outputs(FACT.hash, "q") == again.outputs(digest(b""), "p") == {}
+    assert again.outputs(FACT.key, FACT.hash, "p") == FACT.outputs
+    assert again.outputs(FACT.key, FACT.hash, "q") == again.outputs(FACT.key, digest(b""), "p") == {}
+    assert again.outputs(b"another", FACT.hash, "p") == {}
     assert (again.knows("p"), again.knows("q")) == (True, False)
     assert list(again.inputs("p")) == [(FACT.key, FACT.hash)]
     assert (again.input_hash(FACT.key), again.input_hash(b"b")) == (FACT.hash, None)
@@ -380,11 +382,67 @@ def test_the_latest_run_is_the_last(ledger: Ledger) -> None:
 def test_a_program_may_leave_other_results_than_before(ledger: Ledger) -> None:
     ledger.record("p", [FACT])
     ledger.record("q", [FACT])
-    ledger.record("p", [Fact(b"renamed", FACT.hash, {b"+.txt": digest(b"t")})])
-    assert ledger.outputs(FACT.hash, "p") == {b"+.txt": digest(b"t")}
-    assert ledger.outputs(FACT.hash, "q") == FACT.outputs
-    assert list(ledger.inputs("p")) == [(b"renamed", FACT.hash)]
-    assert list(ledger.inputs("q")) == [(FACT.key, FACT.hash)]
+    ledger.record("p", [Fact(FACT.key, FACT.hash, {b"t.txt": digest(b"t")})])
+    assert ledger.outputs(FACT.key, FACT.hash, "p") == {b"t.txt": digest(b"t")}
+    assert ledger.outputs(FACT.key, FACT.hash, "q") == FACT.outputs
+    assert list(ledger.inputs("p")) == [(FACT.key, FACT.hash)]
+
+
+def test_equal_inputs_have_results_of_their_own(ledger: Ledger) -> None:
+    """A program may write an input's path into its result."""
+    same = digest(b"same")
+    ledger.record("p", [Fact(key, same, {key: digest(key)}) for key in (b"cat/1.jpg", b"dog/1.jpg")])
+    for key in (b"cat/1.jpg", b"dog/1.jpg"):
+        assert ledger.outputs(key, same, "p") == {key: digest(key)}
+    assert ledger.outputs_of_equal(b"new/1.jpg", same, "p") == {b"new/1.jpg": digest(b"cat/1.jpg")}
+    assert ledger.outputs_of_equal(b"new/1.jpg", digest(b"other"), "p") == {}
+    assert ledger.owners("p") == {b"cat/1.jpg": b"cat/1.jpg", b"dog/1.jpg": b"dog/1.jpg"}
+    ledger.record("p", [Fact(b"dog/1.jpg", digest(b"new"), {b"dog/1.txt": digest(b"t")})])
+    assert ledger.owners("p") == {b"cat/1.jpg": b"cat/1.jpg", b"dog/1.txt": b"dog/1.jpg"}
+
+
+VERSION_1 = """
+CREATE TABLE outputs (input TEXT, program TEXT, place BLOB, hash TEXT, PRIMARY KEY (input, program, place))
+    WITHOUT ROWID;
+CREATE TABLE inputs (key BLOB PRIMARY KEY, hash TEXT, program TEXT) WITHOUT ROWID;
+CREATE TABLE seen (path BLOB PRIMARY KEY, look TEXT, hash TEXT) WITHOUT ROWID;
+CREATE INDEX seen_by_hash ON seen (hash);
+CREATE TABLE failures (key BLOB PRIMARY KEY, reason TEXT) WITHOUT ROWID;
+CREATE TABLE runs (name TEXT PRIMARY KEY, program TEXT, request TEXT);
+PRAGMA user_version = 1;
+"""
+
+
+@pytest.mark.parametrize("writes", [True, False])
+def test_a_ledger_of_version_1_is_brought_up_to_date(tmp_path: Path, writes: bool) -> None:
+    """What is certain stays; what equal inputs had, or what fits another input better, is to be done again."""
+    path = tmp_path / "ledger.db"
+    old = sqlite3.connect(path)
+    old.executescript(VERSION_1)
+    inputs = {b"a.jpg": "1", b"b.jpg": "2", b"cat/1.jpg": "same", b"dog/1.jpg": "same", b"x.csv": "3", b"x.log": "4"}
+    old.executemany("INSERT INTO inputs VALUES (?, ?, 'p')", inputs.items())
+    outputs = [
+        ("1", b"=", "r1"),
+        ("2", b"+.png", "r2"),
+        ("same", b"=", "r3"),
+        ("3", b"+.log.gz", "r4"),
+        ("9", b"=", "r5"),
+    ]
+    old.executemany("INSERT INTO outputs VALUES (?, 'p', ?, ?)", outputs)
+    old.execute("INSERT INTO failures VALUES (?, 'dark')", (b"bad",))
+    old.execute("INSERT INTO runs VALUES ('r', 'p', '{}')")
+    old.commit()
+    old.close()
+    before = path.read_bytes()
+    for _ in range(2):
+        ledger = Ledger(path, write=writes)
+        found = {key: ledger.outputs(key, content, "p") for key, content in inputs.items()}
+        assert {key: each for key, each in found.items() if each} == {
+            b"a.jpg": {b"a.jpg": "r1"}, b"b.jpg": {b"b.png": "r2"},
+        }  # fmt: skip
+        assert (ledger.failures(), ledger.last_run()) == ({b"bad": "dark"}, ("r", "p", {}))
+        ledger.close()
+    assert (path.read_bytes() == before) == (not writes)
 
 
 def test_a_failure_is_forgotten_when_the_input_is_done(ledger: Ledger) -> None:
@@ -404,8 +462,9 @@ def test_many_threads_write_at_once(ledger: Ledger) -> None:
     def work(name: int) -> None:
         for n in range(30):
             ledger.saw(b"/%d" % n, look(b"/"), f"{name}")
-            ledger.record("p", [Fact(b"%d.%d" % (name, n), digest(b"%d.%d" % (name, n)), {b"=": "h"})])
-            assert ledger.outputs(digest(b"%d.%d" % (name, n)), "p") == {b"=": "h"}
+            key = b"%d.%d" % (name, n)
+            ledger.record("p", [Fact(key, digest(key), {key: "h"})])
+            assert ledger.outputs(key, digest(key), "p") == {key: "h"}
 
     threads = [threading.Thread(target=work, args=(name,)) for name in range(6)]
     for thread in threads:
@@ -466,7 +525,7 @@ def test_a_ledger_that_is_only_read_changes_nothing(tmp_path: Path, monkeypatch:
     (tmp_path / "ledger.db").rename(path)
     before = read_tree(tmp_path)
     ledger = Ledger(path, write=False)
-    assert ledger.outputs(FACT.hash, "p") == FACT.outputs
+    assert ledger.outputs(FACT.key, FACT.hash, "p") == FACT.outputs
     assert ledger.hash_of(file) == digest(b"x")
     ledger.saw(file, look(file), digest(b"x"))
     assert ledger.places_of(digest(b"x")) == []
@@ -546,7 +605,7 @@ def test_a_file_that_is_not_there_has_no_hash(ledger: Ledger, tmp_path: Path) ->
 def test_a_change_that_a_crash_left_half_done_is_no_damage(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     ledger = Ledger(path)
-    ledger.record("p", [Fact(b"%d" % n, digest(b"%d" % n), {b"=": digest(b"r")}) for n in range(2000)])
+    ledger.record("p", [Fact(b"%d" % n, digest(b"%d" % n), {b"r": digest(b"r")}) for n in range(2000)])
     ledger.close()
     crash = (
         "import os, sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('PRAGMA cache_size = 5');"
@@ -555,5 +614,5 @@ def test_a_change_that_a_crash_left_half_done_is_no_damage(tmp_path: Path) -> No
     assert subprocess.run([sys.executable, "-c", crash, str(path)], check=False).returncode == 9
     assert path.with_name("ledger.db-journal").exists()
     again = Ledger(path, write=False)
-    assert again.outputs(digest(b"5"), "p") == {b"=": digest(b"r")}
+    assert again.outputs(b"5", digest(b"5"), "p") == {b"r": digest(b"r")}
     again.close()

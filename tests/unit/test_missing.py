@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fanout.ledger import Fact, Ledger, look, place_of
+from fanout.ledger import Fact, Ledger, look
 from fanout.missing import Places, sort_out
 from fanout.plan import Input, walk
 from fanout.results import hash_file
@@ -38,16 +38,18 @@ class World:
                 os.makedirs(os.path.dirname(target), exist_ok=True)
                 with open(target, "wb") as file:
                     file.write(content + end)
-                made[place_of(key, path)] = hash_file(target)
-                self.ledger.saw(target, look(target), made[place_of(key, path)])
+                made[path] = hash_file(target)
+                self.ledger.saw(target, look(target), made[path])
             digest = hash_file(os.path.join(self.places.src, key))
             self.ledger.record("program", [Fact(key, digest, made)])
 
-    def sort_out(self, *, change: bool = True) -> tuple[list[bytes], list[bytes], list[bytes]]:
+    def sort_out(self, *, change: bool = True, by_content: bool = True) -> tuple[list[bytes], list[bytes], list[bytes]]:
         """What is to do, kept and copied."""
         inputs, _ = walk(str(self.src))
         staging = str(self.staging) if change else None
-        found = sort_out(self.ledger, self.places, "program", inputs, lambda count: None, staging)
+        found = sort_out(
+            self.ledger, self.places, "program", inputs, lambda count: None, staging, by_content=by_content
+        )
         assert sorted([*found.todo, *found.kept, *found.copied]) == inputs
         return keys(found.todo), keys(found.kept), keys(found.copied)
 
@@ -93,10 +95,36 @@ def test_a_renamed_folder_is_copied_and_the_old_results_stay(world: World) -> No
     assert list(world.staging.iterdir()) == []
 
 
-def test_a_file_with_another_ones_bytes_needs_no_work(world: World) -> None:
+def test_a_file_with_another_ones_bytes_needs_no_work_by_content(world: World) -> None:
     world.do((b"a.jpg",))
     (world.src / "twin.jpg").write_bytes((world.src / "a.jpg").read_bytes())
+    assert world.sort_out(by_content=False) == ([b"twin.jpg"], [b"a.jpg"], [])
     assert world.sort_out() == ([], [b"a.jpg"], [b"twin.jpg"])
+
+
+def test_a_result_stays_its_own_inputs_whatever_else_has_the_same_content(world: World) -> None:
+    """As where a program writes the path of an input into its result."""
+    world.do((b"cat/1.jpg", b"dog/1.jpg"))
+    content = (world.src / "cat" / "1.jpg").read_bytes()
+    (world.src / "dog" / "1.jpg").write_bytes(content)
+    made = {key: hash_file(os.path.join(world.places.dst, key)) for key in (b"cat/1.jpg", b"dog/1.jpg")}
+    digest = hash_file(os.path.join(world.places.src, b"cat/1.jpg"))
+    world.ledger.record("program", [Fact(key, digest, {key: each}) for key, each in made.items()])
+    before = world.results()
+    assert len(set(made.values())) == 2
+    for by_content in (False, True):
+        assert world.sort_out(by_content=by_content) == ([], sorted(made), [])
+    assert world.results() == before
+    (world.dst / "dog" / "1.jpg").unlink()
+    assert world.sort_out() == ([b"dog/1.jpg"], [b"cat/1.jpg"], [])
+
+
+def test_a_path_that_another_input_owns_is_not_taken_by_content(world: World) -> None:
+    world.do((b"scan.jpg", b"old.tif"), b".png")
+    (world.src / "old.tif").rename(world.src / "scan.tif")
+    before = world.results()
+    assert world.sort_out() == ([b"scan.tif"], [b"scan.jpg"], [])
+    assert world.results() == before
 
 
 def test_one_result_of_two_is_not_enough(world: World) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanout.plan import HANDLING, MOST_BYTES, Batch, Input, chooser, deal, walk, weight
+from fanout.plan import HANDLING, MOST_BYTES, Batch, Input, chooser, deal, unreadable, walk, weight
 from provision.errors import UsageError
 from tests.unit.samples import HOSTILE, write_tree
 
@@ -81,13 +81,23 @@ def test_walk_takes_regular_files_and_links_to_files(tmp_path: Path) -> None:
     (src / "folder").symlink_to(tmp_path / "elsewhere")
     (src / "up").symlink_to("..")
     os.mkfifo(src / "fifo")
-    assert walk(str(src)) == ([Input(b"file", 1), Input(b"link", 5)], 2)
+    assert walk(str(src)) == ([Input(b"broken", 0), Input(b"file", 1), Input(b"link", 5)], 2)
 
 
-def test_walk_passes_over_a_link_to_itself(tmp_path: Path) -> None:
+def test_a_link_that_can_not_be_followed_is_an_input_that_fails(tmp_path: Path) -> None:
+    """As in a folder of git-annex or DVC whose content is not here."""
     write_tree(tmp_path, (b"a",))
-    (tmp_path / "loop").symlink_to("loop")
-    assert [item.key for item in walk(str(tmp_path))[0]] == [b"a"]
+    for name, target in (("gone", "../objects/1"), ("loop", "loop"), ("below", "a/b")):
+        (tmp_path / name).symlink_to(target)
+    assert [item.key for item in walk(str(tmp_path))[0]] == [b"a", b"below", b"gone", b"loop"]
+    with pytest.raises(OSError, match=r".") as caught:
+        (tmp_path / "gone").stat()
+    why = unreadable(os.fsencode(tmp_path / "gone"), caught.value)
+    assert why == "it is a link to ../objects/1, which can't be read (No such file or directory)"
+    assert (
+        unreadable(os.fsencode(tmp_path / "none"), caught.value)
+        == "it can't be read in SRC (No such file or directory)"
+    )
 
 
 def test_walk_leaves_out_the_state_folder_at_the_top_only(tmp_path: Path) -> None:

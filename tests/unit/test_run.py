@@ -160,7 +160,7 @@ def record(dst: Path, args: tuple[str, ...], *keys: bytes) -> Ledger:
     written = write_tree(dst, keys)
     hashes = {key: ledger.hash_of(bytes(dst) + b"/" + key) for key in written}
     program = ledgers.program(IMAGE.id, args)
-    ledger.record(program, [Fact(key, digest, {b"=": digest}) for key, digest in hashes.items()])
+    ledger.record(program, [Fact(key, digest, {key: digest}) for key, digest in hashes.items()])
     for key, digest in hashes.items():
         ledger.saw(bytes(dst) + b"/" + key, look(bytes(dst) + b"/" + key), digest)
     return ledger
@@ -184,16 +184,21 @@ def test_a_dry_run_tells_what_is_done_and_deals_the_rest(top: Path) -> None:
     assert read_tree(top) == before
 
 
-def test_a_run_sorts_out_unless_it_is_forced(top: Path, folder: Folder) -> None:
+@pytest.mark.parametrize(("source", "by_content"), [("made of our Dockerfile", False), ("", True)])
+def test_a_run_sorts_out_unless_it_is_forced(top: Path, folder: Folder, source: str, by_content: bool) -> None:
     write_tree(top / "src", (b"a", b"b"))
     ledger = record(top / "dst", (), b"a")
     (top / "src" / "a").rename(top / "src" / "renamed")
     stream = io.StringIO()
     request = Request(str(top / "src"), str(top / "dst"))
     inputs, _ = find_inputs(request)
-    current = Run(request, FLEET, folder, IMAGE, Board(total=len(inputs), stream=stream, pause=0))
+    asked = dataclasses.replace(request, by_content=by_content)
+    image = dataclasses.replace(IMAGE, source=source)
+    current = Run(asked, FLEET, folder, image, Board(total=len(inputs), stream=stream, pause=0))
     forced = Run(dataclasses.replace(request, force=True), FLEET, folder, IMAGE, Board())
+    others = Run(request, FLEET, folder, IMAGE, Board())
     with current.hold():
+        assert others.sort_out(ledger, inputs).todo == inputs, "what others built may depend on names"
         assert forced.sort_out(ledger, inputs).todo == inputs
         found = current.sort_out(ledger, inputs)
     assert [item.key for item in found.todo] == [b"b"]

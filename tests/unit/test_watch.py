@@ -94,7 +94,7 @@ def test_garbage_is_no_verdict_and_no_error(text: bytes) -> None:
 
 def test_a_worker_that_beats_is_let_be(watch: Watch, folder: Folder, tmp_path: Path) -> None:
     script = f"for n in 1 2 3; do echo 0 1000000 4096; done; touch {tmp_path}/beaten; exec sleep 60"
-    watch.add(LocalLink(folder, "worker-1", script))
+    watch.add(LocalLink(folder, "worker-1", script), "r1")
     wait_until((tmp_path / "beaten").exists)
     assert watch.check() == {}
     assert watch.check() == {}
@@ -112,16 +112,16 @@ def test_a_worker_that_beats_is_let_be(watch: Watch, folder: Folder, tmp_path: P
     ],
 )
 def test_a_worker_in_trouble_is_named(watch: Watch, folder: Folder, tmp_path: Path, script: str, reason: str) -> None:
-    watch.add(LocalLink(folder, "worker-1", f"echo 0 1000000 4096; touch {tmp_path}/beaten; exec sleep 60"))
-    watch.add(LocalLink(folder, "worker-2", script))
+    watch.add(LocalLink(folder, "worker-1", f"echo 0 1000000 4096; touch {tmp_path}/beaten; exec sleep 60"), "r1")
+    watch.add(LocalLink(folder, "worker-2", script), "r1")
     assert wait_for(watch, 1) == {"worker-2": reason}
 
 
 def test_a_worker_that_falls_silent_is_named(watch: Watch, folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watches, "SILENCE", 0.3)
-    watch.add(LocalLink(folder, "worker-1", "while :; do echo 0 1000000 4096; sleep 0.02; done"))
-    watch.add(LocalLink(folder, "worker-2", "echo 0 1000000 4096; exec sleep 60"))
-    watch.add(LocalLink(folder, "worker-3", "exec sleep 60"))
+    watch.add(LocalLink(folder, "worker-1", "while :; do echo 0 1000000 4096; sleep 0.02; done"), "r1")
+    watch.add(LocalLink(folder, "worker-2", "echo 0 1000000 4096; exec sleep 60"), "r1")
+    watch.add(LocalLink(folder, "worker-3", "exec sleep 60"), "r1")
     found = wait_for(watch, 2)
     assert found.keys() == {"worker-2", "worker-3"}
     assert all(reason.startswith("no sign of life for ") for reason in found.values())
@@ -129,7 +129,7 @@ def test_a_worker_that_falls_silent_is_named(watch: Watch, folder: Folder, monke
 
 def test_a_worker_that_is_dropped_is_heard_no_more(watch: Watch, folder: Folder, tmp_path: Path) -> None:
     """And what listened to it is gone; it may come back."""
-    watch.add(LocalLink(folder, "worker-1", f"echo $$ >{tmp_path}/process; exec sleep 60"))
+    watch.add(LocalLink(folder, "worker-1", f"echo $$ >{tmp_path}/process; exec sleep 60"), "r1")
     wait_until(lambda: (tmp_path / "process").exists() and (tmp_path / "process").read_text())
     watch.drop("worker-1")
     with pytest.raises(ProcessLookupError):
@@ -137,7 +137,7 @@ def test_a_worker_that_is_dropped_is_heard_no_more(watch: Watch, folder: Folder,
     assert watch.check() == {}
     watch.drop("worker-1")
     watch.drop("nobody")
-    watch.add(LocalLink(folder, "worker-1", "exit 1"))
+    watch.add(LocalLink(folder, "worker-1", "exit 1"), "r1")
     assert wait_for(watch, 1) == {"worker-1": "its SSH connection ended"}
 
 
@@ -145,7 +145,7 @@ def test_closing_ends_all_and_leaves_no_file_open(folder: Folder) -> None:
     before = os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else []
     watch = Watch()
     for n in range(5):
-        watch.add(LocalLink(folder, f"worker-{n}", "exec sleep 60"))
+        watch.add(LocalLink(folder, f"worker-{n}", "exec sleep 60"), "r1")
     watch.close()
     after = os.listdir("/proc/self/fd") if before else []
     assert len(after) == len(before)

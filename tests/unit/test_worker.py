@@ -14,6 +14,7 @@ from fanout.joblog import Joblog
 from fanout.landing import Shore, Tally
 from fanout.ledger import Ledger
 from fanout.link import Link
+from fanout.ownership import Ownership
 from fanout.pace import FIRST, START
 from fanout.plan import ABREAST, HANDLING, Input
 from fanout.worker import HESITATION, LESSONS, Job, Worker
@@ -32,7 +33,9 @@ def worker(tmp_path: Path) -> Worker:
     """One that has not begun, with all of a run's inputs."""
     deck = Deck()
     deck.deal({"worker-1": [Input(b"%03d" % number, MB - HANDLING) for number in range(COUNT)]})
-    shore = Shore(str(tmp_path), str(tmp_path), "p", Ledger(tmp_path / "ledger.db"), Joblog(tmp_path / "joblog.tsv"))
+    ledger, joblog = Ledger(tmp_path / "ledger.db"), Joblog(tmp_path / "joblog.tsv")
+    ownership = Ownership([], [], {}, deck.is_settled, lambda key: False)
+    shore = Shore(str(tmp_path), str(tmp_path), str(tmp_path), "p", ledger, joblog, ownership)
     job = Job("r", str(tmp_path), Program("image"), deck, shore, Board(), {})
     link = Link(Folder(tmp_path / "home", "default"), "worker-1", "test", threading.Semaphore())
     return Worker(job, link, PROBE, Tally())

@@ -1,0 +1,112 @@
+"""Which input each path in DST belongs to: no result takes the place of another input's."""
+
+from __future__ import annotations
+
+import functools
+import os
+import secrets
+import threading
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+
+from fanout.attribution import LONGEST, Names
+
+Fold = Callable[[bytes], bytes]
+
+
+def exactly(path: bytes) -> bytes:
+    """Return the path as it is: for a file system that tells all names apart."""
+    return path
+
+
+def fold_of(folder: Path) -> Fold:
+    """Return what makes paths equal that the file system of that folder can't tell apart; OSError if it can't be tried.
+
+    Two files are made there and removed again.
+    """
+    name = f".probe-{secrets.token_hex(4)}-\u00e9"
+    made = folder / name
+    made.touch()
+    try:
+        ignores_case = (folder / name.upper()).exists()
+        composes = (folder / unicodedata.normalize("NFD", name)).exists()
+    finally:
+        made.unlink()
+    if not (ignores_case or composes):
+        return exactly
+
+    def fold(path: bytes) -> bytes:
+        text = os.fsdecode(path)
+        text = unicodedata.normalize("NFC", text) if composes else text
+        return os.fsencode(text.casefold() if ignores_case else text)
+
+    return fold
+
+
+class Ownership:
+    """The owners of result paths in one run; `lock` is held by whoever asks and takes."""
+
+    def __init__(
+        self, todo: Iterable[bytes], kept: Collection[bytes], recorded: Mapping[bytes, bytes],
+        is_settled: Callable[[bytes], bool], is_there: Callable[[bytes], bool], fold: Fold = exactly,
+    ) -> None:  # fmt: skip
+        """`recorded` are {path: key} of earlier runs, `is_there` tells whether a file has that key in SRC."""
+        self.lock = threading.RLock()
+        self._todo, self._kept, self._fold = frozenset(todo), frozenset(kept), fold
+        self._recorded = {fold(path): key for path, key in sorted(recorded.items(), key=lambda item: item[1] in kept)}
+        self._is_settled, self._is_there = is_settled, is_there
+        self._taken: dict[bytes, bytes] = {}
+
+    @functools.cached_property
+    def _names(self) -> Names:
+        return Names(sorted(self._todo | self._kept), self._fold)
+
+    def take(self, key: bytes, paths: Iterable[bytes]) -> None:
+        """Note that these results are the input's."""
+        for path in paths:
+            self._taken[self._fold(path)] = key
+
+    def refusal(self, key: bytes, paths: Iterable[bytes]) -> str:
+        """Return why an input may not have these results, with the name of the one that does; "" if it may."""
+        for path in paths:
+            owner = self._owner(path)
+            if owner is not None and owner != key:
+                return (
+                    f"its result {os.fsdecode(path)} has the same path as that of {os.fsdecode(owner)}, which keeps it"
+                )
+        return ""
+
+    def waits_for(self, key: bytes, paths: Iterable[bytes]) -> set[bytes]:
+        """Return the inputs that are not settled yet and come before this one, if they have these results as well."""
+        return {
+            rival
+            for path in paths
+            for rival in self._rivals(key, path)
+            if rival in self._todo and not self._is_settled(rival)
+        }
+
+    def _owner(self, path: bytes) -> bytes | None:
+        folded = self._fold(path)
+        if folded in self._taken:
+            return self._taken[folded]
+        owner = self._recorded.get(folded)
+        if owner is None or owner in self._todo:  # of those, one that is settled and did not take it has given it up
+            return None
+        return owner if owner in self._kept or self._is_there(owner) else None
+
+    def _rivals(self, key: bytes, path: bytes) -> Iterator[bytes]:
+        """The other inputs that the path fits better, or as well and that come first."""
+        owner = self._recorded.get(self._fold(path))
+        if owner is not None:
+            if owner == key:
+                return
+            yield owner
+        if path == key and self._fold is exactly:
+            return
+        for fit, keys in self._names.fits(path):
+            if key not in keys:
+                yield from keys
+                continue
+            yield from keys[: keys.index(key)] if fit in LONGEST else [each for each in keys if each < key]
+            return

@@ -1,0 +1,221 @@
+"""Each input has its own results, whatever the program calls them, however often it is run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fleet.harness import Fab, docker, report, run_folder, tree
+
+pytestmark = pytest.mark.fleet
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An image that runs its argument, with /in and /out as $0 and $1."""
+    context = tmp_path_factory.mktemp("shell")
+    (context / "Dockerfile").write_text('FROM debian:trixie-slim\nENTRYPOINT ["/bin/sh", "-c"]\n')
+    name = f"fanrun-test-shell-{os.getpid()}"
+    docker("build", "--quiet", f"--tag={name}", str(context))
+    yield name
+    docker("rmi", "--force", name)
+
+
+class Runs:
+    """Runs of one program from one SRC into one DST."""
+
+    def __init__(self, fab: Fab, shell: str, top: Path) -> None:
+        self.fab, self.shell, self.src, self.dst = fab, shell, top / "src", top / "dst"
+
+    def write(self, *names: str, content: str = "") -> None:
+        for name in names:
+            path = self.src / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content or name)
+
+    def __call__(self, script: str, *argv: str, code: int = 0) -> str:
+        """Run the script in /in over all inputs; returns what is said."""
+        args = f"'cd $0; {script}'"
+        done = self.fab(
+            "run",
+            "--src",
+            str(self.src),
+            "--dst",
+            str(self.dst),
+            "--image",
+            self.shell,
+            "--args",
+            args,
+            *argv,
+            code=code,
+        )
+        return done.stdout + done.stderr
+
+    def verify(self, code: int = 0) -> str:
+        return self.fab("verify", "--dst", str(self.dst), code=code).stdout
+
+    def results(self) -> dict[str, str]:
+        return {os.fsdecode(key): content.decode().strip() for key, content in tree(self.dst).items()}
+
+    def again(self, script: str, *argv: str) -> None:
+        """After a run that ended well `fab verify` agrees, and the same command again changes no file."""
+        self.verify()
+        before = {path: (path.stat(), path.read_bytes()) for path in self.files()}
+        assert "inputs done" in self(script, *argv)
+        assert report(self.dst)["done"] == 0
+        assert {path: (path.stat(), path.read_bytes()) for path in self.files()} == before
+
+    def files(self) -> list[Path]:
+        return [self.dst / os.fsdecode(key) for key in tree(self.dst)]
+
+
+@pytest.fixture
+def runs(fab: Fab, shell: str, tmp_path: Path) -> Runs:
+    return Runs(fab, shell, tmp_path)
+
+
+EACH = 'find . -type f | while read -r f; do mkdir -p "$1/$(dirname "$f")"; {} ; done'
+OWN_PATH = EACH.format('echo "$f" >"$1/$f"')
+PNG = EACH.format('echo "$f" >"$1/${f%.*}.png"')
+
+
+def test_equal_inputs_keep_results_of_their_own(runs: Runs) -> None:
+    runs.write("cat/1.jpg", "dog/1.jpg", content="same")
+    runs(OWN_PATH)
+    assert runs.results() == {"cat/1.jpg": "./cat/1.jpg", "dog/1.jpg": "./dog/1.jpg"}
+    runs.again(OWN_PATH)
+    runs.write("owl/1.jpg", content="same")
+    runs(OWN_PATH)
+    assert runs.results()["owl/1.jpg"] == "./owl/1.jpg"
+    runs.write("yak/1.jpg", content="same")
+    runs(OWN_PATH, "--by-content")
+    assert runs.results()["yak/1.jpg"] == "./cat/1.jpg", "as it was asked for"
+
+
+def test_two_inputs_of_one_result_path(runs: Runs) -> None:
+    """In one batch or in two, the first has it, and both are named."""
+    runs.write(*(f"{n:02}" for n in range(40)), "scan.jpg", "scan.tif", "zoom.jpg", "zoom.tif")
+    script = EACH.format('case ${f#./} in *.*) echo "$f" >"$1/${f%.*}.png" ;; *) echo "$f" >"$1/$f" ;; esac')
+    said = runs(script, code=1)
+    assert runs.results() | {"scan.png": "./scan.jpg", "zoom.png": "./zoom.jpg"} == runs.results()
+    failed = {item["path"]: item["reason"] for item in report(runs.dst)["failed"]}
+    assert failed == {
+        f"{name}.tif": f"its result {name}.png has the same path as that of {name}.jpg, which keeps it"
+        for name in ("scan", "zoom")
+    }
+    assert "scan.tif: its result scan.png has the same path as that of scan.jpg" in said
+    assert "42 of 44 inputs" in runs.verify(code=1)
+    before = runs.results()
+    (runs.src / "zoom.bmp").write_text("earlier by name, later by time")
+    runs(script, code=1)
+    assert runs.results() == before, "an owner keeps its path"
+    (runs.src / "scan.jpg").unlink()
+    runs(script, code=1)
+    assert runs.results()["scan.png"] == "./scan.tif", "its owner is gone"
+
+
+def test_results_of_names_that_have_much_in_common(runs: Runs) -> None:
+    logs = [
+        "syslog",
+        *(f"syslog.{n}" for n in range(1, 20)),
+        "a.csv",
+        "a.log",
+        "a.txt",
+        "x.fastq.gz",
+        "p1.tif",
+        "p10.tif",
+    ]
+    runs.write(*logs)
+    script = EACH.format('echo "$f" >"$1/$f.gz"')
+    runs(script)
+    assert runs.results() == {f"{name}.gz": f"./{name}" for name in logs}
+    runs.again(script)
+    (runs.src / "syslog.3").rename(runs.src / "kern.3")
+    runs(script)
+    assert runs.results()["kern.3.gz"] == "./kern.3"
+    assert not any(name.startswith("kern") and name != "kern.3.gz" for name in runs.results())
+
+
+def test_an_input_that_is_passed_over_has_failed(runs: Runs) -> None:
+    runs.write("a.csv", "a.log", "a.txt")
+    said = runs(EACH.format('case $f in *.csv) ;; *) echo "$f" >"$1/$f.gz" ;; esac'), code=1)
+    assert "2 of 3 inputs done" in said
+    assert "a.csv: the program ended well but left no result for it" in said
+
+
+def test_results_in_folders(runs: Runs) -> None:
+    runs.write("a.jpg", "d/b.jpg")
+    script = EACH.format('mkdir -p "$1/64/$(dirname "$f")" "$1/${f%.*}"; echo "$f" >"$1/64/${f%.*}.png"; '
+                         'echo "$f" >"$1/${f%.*}/tile_0.png"')  # fmt: skip
+    runs(script)
+    assert runs.results() == {
+        "64/a.png": "./a.jpg", "a/tile_0.png": "./a.jpg", "64/d/b.png": "./d/b.jpg", "d/b/tile_0.png": "./d/b.jpg",
+    }  # fmt: skip
+    runs.again(script)
+
+
+def test_files_of_nobody_are_kept_apart_and_counted_once(runs: Runs) -> None:
+    runs.write(*(f"{n}.bin" for n in range(30)))
+    said = runs('ls >"$1/summary.csv"; cp -R . "$1"')
+    assert runs.results() == {f"{n}.bin": f"{n}.bin" for n in range(30)}
+    extra = run_folder(runs.dst) / "extra"
+    kept = sorted(extra.glob("*/summary.csv"))
+    assert len(kept) == report(runs.dst)["extra"] >= 2
+    assert sorted(name for path in kept for name in path.read_text().split()) == sorted(runs.results())
+    assert f"to no input: in {extra}" in said
+
+
+def test_what_is_no_result_is_named(runs: Runs) -> None:
+    runs.write("a.jpg", "b.jpg", "c.jpg")
+    said = runs('ln -s /in/a.jpg "$1/a.jpg"; : >"$1/b.png.part"; echo c >"$1/c.jpg"', code=1)
+    assert "a.jpg is not a regular file, so it is no result" in said
+    assert "b.png.part has a name that --ignore-results passes over" in said
+    assert runs.results() == {"c.jpg": "c"}
+
+
+def test_results_that_are_expected(runs: Runs) -> None:
+    runs.write("a.jpg", "b.jpg")
+    script = 'for f in *; do : >"$1/${f%.*}.txt"; done; : >"$1/a.pdf"; : >"$1/a.log"'
+    said = runs(script, "--expect={stem}.txt,{stem}.pdf", code=1)
+    assert "b.jpg: its result b.pdf is missing" in said
+    assert set(runs.results()) == {"a.txt", "a.pdf"}
+
+
+def test_links_that_lead_nowhere_are_inputs_that_fail(runs: Runs) -> None:
+    runs.write("a.jpg")
+    (runs.src / "annexed.jpg").symlink_to("../objects/1")
+    said = runs(OWN_PATH, code=1)
+    assert "annexed.jpg: it is a link to ../objects/1, which can't be read (No such file or directory)" in said
+    assert runs.results() == {"a.jpg": "./a.jpg"}
+    assert "annexed.jpg: it is a link to ../objects/1" in runs.verify(code=1)
+
+
+def test_a_program_has_a_home_and_may_run_what_it_unpacks(runs: Runs) -> None:
+    runs.write("a")
+    script = 'mkdir -p ~/.cache && printf "#!/bin/sh\\necho ran in $HOME\\n" >/tmp/x; chmod +x /tmp/x; /tmp/x >"$1/a"'
+    runs(script)
+    assert runs.results() == {"a": "ran in /tmp"}
+
+
+@pytest.mark.parametrize("code", [124, 126, 127])
+def test_a_programs_own_exit_code_is_told_as_it_is(runs: Runs, code: int) -> None:
+    runs.write("a")
+    said = runs(f"echo no luck >&2; exit {code}", "--retries=0", code=1)
+    assert f"a: the program ended with exit {code}: no luck" in said
+    assert "timeout" not in said
+
+
+def test_lines_of_a_report_may_name_inputs_as_the_program_sees_them(runs: Runs) -> None:
+    runs.write("f1.txt", "f2.txt", "f3.txt")
+    script = (
+        'echo "not JSON" >>$FANRUN_REPORT; for f in *; do echo "$f" >"$1/$f"; '
+        'echo "{\\"path\\": \\"$PRE$f\\", \\"ok\\": true}" >>$FANRUN_REPORT; done; exit 1'
+    )
+    for prefix in ("./", "/in/"):
+        said = runs(script.replace("$PRE", prefix), "--force")
+        assert said.count("the program's report has lines that can't be used, as 'not JSON'") == 1
+    assert len(runs.results()) == 3
+    assert "the program's report has lines" in (run_folder(runs.dst) / "run.log").read_text()
