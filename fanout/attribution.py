@@ -31,6 +31,10 @@ LONGEST = (Fit.NAME, Fit.NAME_PREFIX)
 """Where several whole names begin a result's name, it belongs to the longest."""
 
 
+MANY = 8
+"""A file that more inputs than this fit loosely, as frame.log beside frame.0001.exr and so on, is about them all."""
+
+
 def stems(name: bytes) -> Iterator[bytes]:
     """Yield a file's name without its last extension, then without the last two, and so on."""
     stem, extension = os.path.splitext(name)
@@ -48,9 +52,14 @@ def _continues(name: bytes, start: int) -> bool:
 class Names:
     """The keys of some inputs, to be searched for those that a result's path fits."""
 
-    def __init__(self, keys: Iterable[bytes], fold: Callable[[bytes], bytes] = bytes) -> None:
-        """`fold` makes paths equal that the file system of the results can't tell apart."""
-        self._fold = fold
+    def __init__(
+        self, keys: Iterable[bytes], fold: Callable[[bytes], bytes] = bytes, folders: Collection[bytes] = ()
+    ) -> None:
+        """`fold` makes paths equal that the file system of the results can't tell apart.
+
+        `folders` have inputs besides those of the keys.
+        """
+        self._fold, self._others = fold, folders
         self._whole: dict[bytes, list[bytes]] = {}
         self._stems: dict[bytes, list[bytes]] = {}
         self._shorter: dict[bytes, list[bytes]] = {}
@@ -83,6 +92,14 @@ class Names:
         """Return the one key that the path fits best; None if there are several, or none."""
         fit, keys = next(self.fits(path), (Fit.NAME, []))
         return keys[0] if keys and (fit in LONGEST or len(keys) == 1) else None
+
+    def only(self, path: bytes) -> bytes | None:
+        """Return the one key whose name the path continues, with or without extensions; None if several are."""
+        fit, keys = next(self.fits(path), (Fit.NAME, []))
+        if fit is Fit.NAME and keys[:1] == [path]:
+            return path
+        near = {key for fit, keys in self.fits(path) if fit <= Fit.STEMS for key in keys}
+        return near.pop() if len(near) == 1 else None
 
     def by_stem(self, path: bytes, least: int) -> set[bytes]:
         """Return the keys whose names without extensions the path continues, if these have so many bytes or more."""
@@ -118,7 +135,7 @@ class Names:
 
     def _by_subfolder(self, folder: bytes, name: bytes) -> list[bytes]:
         """The keys in folders that are left when the fewest adjacent parts of the folder are taken out."""
-        if not folder or folder in self._folders:
+        if not folder or folder in self._folders or folder in self._others:
             return []
         parts = folder.split(b"/")
         for count in range(1, len(parts) + 1):
@@ -152,21 +169,27 @@ class Attribution:
 
 def attribute(
     keys: Collection[bytes], paths: Collection[bytes], named: Mapping[bytes, Sequence[bytes]] | None = None,
-    failed: Collection[bytes] = (),
+    failed: Collection[bytes] = (), folders: Collection[bytes] = (),
 ) -> Attribution:  # fmt: skip
     """Give each result of a batch to an input; `named` are the results that inputs are known to have.
 
     An input with named results has no others.  Those of `keys` that `failed` need not have any.
+    `folders` have inputs besides those of the batch.
     """
     found, named = Attribution(), named or {}
-    there, taken = set(paths), set[bytes]()
-    for key in sorted(named.keys() & set(keys)):
-        mine = [path for path in named[key] if path in there and path not in taken]
-        taken.update(mine)
-        if mine:
-            found.results[key] = mine
-    names = Names(key for key in keys if key not in named)
-    fits = {path: list(names.fits(path)) for path in paths if path not in taken}
+    there = set(paths)
+    owners = dict[bytes, list[bytes]]()
+    for key in sorted(named.keys() & set(keys) - set(failed)):
+        for path in dict.fromkeys(named[key]):
+            if path in there:
+                owners.setdefault(path, []).append(key)
+    for path, mine in owners.items():
+        if len(mine) > 1:
+            found.unclear.append(frozenset(mine))
+        else:
+            found.results.setdefault(mine[0], []).append(path)
+    names = Names((key for key in keys if key not in named), folders=folders)
+    fits = {path: list(names.fits(path)) for path in paths if path not in owners}
     for path, by_fit in fits.items():
         if by_fit and by_fit[0][0] is Fit.NAME:
             found.results.setdefault(by_fit[0][1][0], []).append(path)
@@ -176,7 +199,7 @@ def attribute(
             rivals = names.by_stem(path, len(os.path.basename(key))) if path != key else set()
             found.unclear += [frozenset({key, rival}) for rival in sorted(rivals - {key, *failed})]
     for path, by_fit in fits.items():
-        if not by_fit:
+        if not by_fit or (by_fit[0][0] >= Fit.STEMS and len(by_fit[0][1]) > MANY):
             found.nobody.append(path)
         elif (owner := names.first(path)) is None:
             found.unclear.append(frozenset(by_fit[0][1]))
@@ -194,10 +217,10 @@ def _doubts(
     return [
         frozenset({key, owners[path]})
         for path, by_fit in fits.items()
-        if path in owners and by_fit[0][0] is not Fit.NAME
-        for _, others in by_fit
+        if path in owners
+        for fit, others in by_fit
         for key in others
-        if key in without
+        if key in without and (by_fit[0][0] is not Fit.NAME or fit <= Fit.STEMS)
     ]
 
 

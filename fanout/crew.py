@@ -79,6 +79,7 @@ class Crew:
             self._start(name, probe)
         alone_since = 0.0
         while not self._job.deck.wait(PATIENCE):
+            self._job.shore.check()
             self._look_after()
             if self._workers.keys() - self._absent.keys():
                 alone_since = 0.0

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from provision.errors import RunUnfinished
 
 HEADER = b"Input\tHost\tBatch\tStarttime\tJobRuntime\tSend\tReceive\tAttempts\tExitval\tHash\n"
 ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
@@ -47,16 +50,26 @@ class Joblog:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
+        self._path = path
         self._file = path.open("ab")
         self._file.write(HEADER)
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Write lines, all at once."""
         text = b"".join(entry.line() for entry in entries)
-        with self._lock:
+        with self._lock, self._writing():
             self._file.write(text)
             self._file.flush()
 
     def close(self) -> None:
         """Let the file go."""
-        self._file.close()
+        with self._writing():
+            self._file.close()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn an error of the file into RunUnfinished."""
+        try:
+            yield
+        except OSError as error:
+            raise RunUnfinished(f"{self._path} can't be written ({error.strerror}); make room there") from error

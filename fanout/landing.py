@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from loguru import logger
@@ -58,23 +58,33 @@ class Shore:
     joblog: Joblog
     ownership: Ownership
     expected: Expected = BY_NAME
-    held: list[Held] = field(default_factory=list)
+    held: dict[bytes, Held] = field(default_factory=dict)
+    waiting: dict[bytes, list[Held]] = field(default_factory=dict)
     landed: dict[bytes, list[bytes]] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
+
+    def check(self) -> None:
+        """Raise RunUnfinished if DST is not there any more: nothing could be brought home."""
+        try:
+            os.stat(self.staging)
+        except FileNotFoundError as error:
+            raise RunUnfinished(f"{self.dst!r} was removed or renamed during the run") from error
+        except OSError:  # a network file system may be slow to answer; whoever writes there finds out
+            return
 
     def vanished(self) -> list[bytes]:
         """Return the inputs with results that this run brought to DST and that are not there any more."""
         dst = os.fsencode(self.dst)
         return [
             key
-            for key, paths in self.landed.items()
+            for key, paths in list(self.landed.items())
             if not all(os.path.lexists(os.path.join(dst, path)) for path in paths)
         ]
 
 
 @dataclass(frozen=True)
 class Held:
-    """An input's results that wait, in the folder `data`, until it is known whether another one has their paths."""
+    """An input's results that wait, in the folder `data`, until it is known whether `blockers` have their paths."""
 
     key: bytes
     paths: list[bytes]
@@ -82,6 +92,7 @@ class Held:
     cargo: Cargo
     arrived: Arrived
     tally: Tally
+    blockers: set[bytes]
 
 
 class Tally:
@@ -122,8 +133,9 @@ def unload(cargo: Cargo, staging: str, deck: Deck, shore: Shore, tally: Tally) -
     arrived = _read(cargo, staging)
     data = os.fsencode(os.path.join(staging, "data"))
     outcome = results.judge(
-        cargo.batch.inputs, arrived.ending, arrived.report, arrived.manifest, arrived.links, shore.expected
-    )
+        [item for item in cargo.batch.inputs if item.key not in cargo.unreadable],
+        arrived.ending, arrived.report, arrived.manifest, arrived.links, shore.expected, shore.ownership.folders,
+    )  # fmt: skip
     _check_worker(cargo, arrived.ending, outcome)
     _tell_odd(arrived.odd, shore)
     failed = _failures(cargo, arrived, outcome, data)
@@ -137,9 +149,9 @@ def unload(cargo: Cargo, staging: str, deck: Deck, shore: Shore, tally: Tally) -
     lost |= {key: (reason, deck.tries(key) + 1) for key, reason in blocked.items()}
     _tell(cargo, arrived, done, lost, shore, tally, deck)
     # Of a program that was stopped in the midst of a file, half of it may lie there under any name.
-    if won and arrived.ending.code == 0:
+    if (won or any(item.key in shore.held for item in cargo.batch.inputs)) and arrived.ending.code == 0:
         _keep_extra(cargo, arrived, outcome.extra, data, shore, tally)
-    return len(won) + len(gone) + release(deck, shore), arrived.ending.seconds
+    return len(won) + len(gone) + release(deck, shore, [*won, *gone]), arrived.ending.seconds
 
 
 def _tell_odd(lines: Sequence[bytes], shore: Shore) -> None:
@@ -166,12 +178,14 @@ def _claim(
         for key, paths in outcome.results.items():
             if reason := shore.ownership.refusal(key, paths):
                 refused[key] = reason
-            elif shore.ownership.waits_for(key, paths):
+            elif blockers := shore.ownership.waits_for(key, paths):
                 if deck.hold([key]):
                     apart = os.fsencode(os.path.join(shore.staging, "held", cargo.batch.name))
                     for path in paths:
-                        results.land(data, apart, path)
-                    shore.held.append(Held(key, paths, apart, cargo, arrived, tally))
+                        _move(data, apart, path, shore)
+                    held = shore.held[key] = Held(key, paths, apart, cargo, arrived, tally, blockers)
+                    for blocker in blockers:
+                        shore.waiting.setdefault(blocker, []).append(held)
             elif deck.claim([key]):
                 shore.ownership.take(key, paths)
                 won.append(key)
@@ -180,47 +194,59 @@ def _claim(
     return won, refused
 
 
-def release(deck: Deck, shore: Shore) -> int:
-    """Land results that need not wait any more, or give their inputs up; returns how many inputs that settled."""
+def _move(data: bytes, target: bytes, path: bytes, shore: Shore) -> None:
+    """Move a file to a folder in DST; RunUnfinished if that can't be."""
+    try:
+        results.land(data, target, path)
+    except OSError as error:
+        shore.check()
+        raise RunUnfinished(f"DST can't be written ({error.strerror}); make room there") from error
+
+
+def release(deck: Deck, shore: Shore, settled: Iterable[bytes]) -> int:
+    """Land results that waited for these inputs alone, or give them up; returns how many inputs that settles."""
     count = 0
-    while True:
-        with shore.ownership.lock:
-            held = _first_free(shore)
-            if held is None:
-                return count
-            shore.held.remove(held)
+    while free := _free(deck, shore, settled):
+        by_batch: dict[int, list[Held]] = {}
+        for held, _ in free:
+            by_batch.setdefault(id(held.cargo), []).append(held)
+        reasons = {held.key: reason for held, reason in free if reason}
+        for group in by_batch.values():
+            first, good = group[0], [held for held in group if held.key not in reasons]
+            wanted = {held.key: held.paths for held in good}
+            blocked = _land(list(wanted), first.cargo, wanted, first.arrived.manifest, first.data, shore)
+            bad = {held.key: reasons[held.key] for held in group if held.key in reasons} | blocked
+            done = {key: paths for key, paths in wanted.items() if key not in blocked}
+            lost = {key: (reason, deck.tries(key) + 1) for key, reason in bad.items()}
+            _tell(first.cargo, first.arrived, done, lost, shore, first.tally, deck)
+        settled = [held.key for held, _ in free]
+        count += len(free)
+    return count
+
+
+def _free(deck: Deck, shore: Shore, settled: Iterable[bytes]) -> list[tuple[Held, str]]:
+    """Settle those that need not wait any more, with the reason why they may not have their paths, "" if they may.
+
+    Where all inputs that are left wait, and so for each other, the first one goes on.
+    """
+    with shore.ownership.lock:
+        free = []
+        for key in settled:
+            for held in shore.waiting.pop(key, ()):
+                held.blockers.discard(key)
+                if not held.blockers and held.key in shore.held:
+                    free.append(held)
+        if not free and shore.held and deck.left == len(shore.held):
+            free = [min(shore.held.values(), key=lambda held: held.key)]
+        found = []
+        for held in sorted(free, key=lambda held: held.key):
+            del shore.held[held.key]
             reason = shore.ownership.refusal(held.key, held.paths)
             if not reason:
                 shore.ownership.take(held.key, held.paths)
             deck.release([held.key])
-        if not reason:
-            manifest, wanted = held.arrived.manifest, {held.key: held.paths}
-            reason = _land([held.key], held.cargo, wanted, manifest, held.data, shore).get(held.key, "")
-        done = {} if reason else {held.key: held.paths}
-        lost = {held.key: (reason, deck.tries(held.key) + 1)} if reason else {}
-        _tell(held.cargo, held.arrived, done, lost, shore, held.tally, deck)
-        count += 1
-
-
-def _first_free(shore: Shore) -> Held | None:
-    """Return the first one that waits for nobody, else the first one that waits only for others that wait as well."""
-    waits = {held.key: shore.ownership.waits_for(held.key, held.paths) for held in shore.held}
-    free = {key for key, others in waits.items() if not others}
-    if not free:
-        free = {key for key in waits if _all_waiting(key, waits)}
-    return min((held for held in shore.held if held.key in free), key=lambda held: held.key, default=None)
-
-
-def _all_waiting(key: bytes, waits: Mapping[bytes, set[bytes]]) -> bool:
-    """Whether all that a key waits for, directly or through others, are waiting as well."""
-    seen, todo = set[bytes](), [key]
-    while todo:
-        each = todo.pop()
-        if each not in waits:
-            return False
-        todo += waits[each] - seen
-        seen.add(each)
-    return True
+            found.append((held, reason))
+        return found
 
 
 def _keep_extra(
@@ -281,13 +307,13 @@ def _failures(cargo: Cargo, arrived: Arrived, outcome: Outcome, data: bytes) -> 
     """{key: reason} of the inputs that failed; those whose results are damaged leave the outcome's results."""
     if arrived.ending.cannot_start:
         return {item.key: f"the program can't be started: {arrived.ending.said}" for item in cargo.batch.inputs}
-    failed = dict(outcome.failed)
+    failed = outcome.failed | cargo.unreadable
     for key, paths in list(outcome.results.items()):
         reason = next(filter(None, (results.unfit(data, path, arrived.manifest[path]) for path in paths)), None)
         if reason:
             failed[key] = reason
             del outcome.results[key]
-    return {key: cargo.unreadable.get(key, reason) for key, reason in failed.items()}
+    return failed
 
 
 def _land(
@@ -326,6 +352,7 @@ def _put(path: bytes, digest: str, data: bytes, shore: Shore) -> str:
     except OSError as error:
         if error.errno in NO_ROOM:
             raise RunUnfinished(f"DST can't be written ({error.strerror}); make room there") from error
+        shore.check()
         return f"its result can't be written to DST ({error.strerror})"
     return ""
 

@@ -96,7 +96,7 @@ class Ledger:
     def __init__(self, path: Path, *, write: bool = True) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._write = write
+        self._write, self._begun = write, False
         self._seen: dict[bytes, tuple[str, str]] = {}
         try:
             if not write and path.exists():
@@ -110,6 +110,8 @@ class Ledger:
             if version == 1:
                 _migrate(self._db)
         except sqlite3.Error as error:
+            if "full" in str(error):
+                raise UsageError(f"{path} can't be written ({error}); make room there") from error
             raise UsageError(f"{path} can't be read ({error}); move it away, and results are made anew") from error
         if version > VERSION:
             raise UsageError(f"{path} was written by a newer Fanrun; use that one, or move it away")
@@ -150,24 +152,22 @@ class Ledger:
 
     def outputs_of_equal(self, key: bytes, digest: str, of_program: str) -> dict[bytes, str]:
         """What `outputs` would be for that key, by what was made of another input with that hash."""
-        sql = "SELECT key, path, hash FROM outputs WHERE input = ? AND program = ? ORDER BY key"
-        found: dict[bytes, dict[bytes | None, str]] = {}
-        for other, path, each in self._all(sql, digest, of_program):
-            found.setdefault(bytes(other), {})[renamed(bytes(path), bytes(other), key)] = str(each)
-        for outputs in found.values():
-            paths = {path: each for path, each in outputs.items() if path is not None}
-            if len(paths) == len(outputs):
-                return paths
+        sql = "SELECT DISTINCT key FROM outputs WHERE input = ? AND program = ? ORDER BY key LIMIT 9"
+        for (other,) in self._all(sql, digest, of_program):
+            outputs = self.outputs(bytes(other), digest, of_program)
+            paths = {renamed(path, bytes(other), key): each for path, each in outputs.items()}
+            if None not in paths:
+                return {path: each for path, each in paths.items() if path is not None}
         return {}
 
-    def owners(self, of_program: str) -> dict[bytes, bytes]:
-        """{path: key} of the results of all inputs that were last done by that program."""
+    def owners(self, of_program: str) -> list[tuple[bytes, bytes]]:
+        """(path, key) of the results of all inputs that were last done by that program, the last key first."""
         sql = (
             "SELECT path, outputs.key FROM outputs JOIN inputs ON inputs.key = outputs.key "
             "AND inputs.hash = outputs.input AND inputs.program = outputs.program WHERE outputs.program = ? "
             "ORDER BY outputs.key DESC"
         )
-        return {bytes(path): bytes(key) for path, key in self._all(sql, of_program)}
+        return [(bytes(path), bytes(key)) for path, key in self._all(sql, of_program)]
 
     def knows(self, of_program: str) -> bool:
         """Whether anything is known of that program."""
@@ -217,7 +217,8 @@ class Ledger:
         return None if row is None else str(row[0])
 
     def begin(self, name: str, of_program: str, request: dict[str, Any]) -> None:
-        """Write down what a run was asked for."""
+        """Write down what a run was asked for; from now on it is that run's end if the file can't be read."""
+        self._begun = True
         with self._change() as db:
             db.execute("INSERT INTO runs VALUES (?, ?, ?)", (name, of_program, json.dumps(request)))
 
@@ -225,6 +226,14 @@ class Ledger:
         """Name, program and request of the latest run; None before the first."""
         row = self._one("SELECT name, program, request FROM runs ORDER BY rowid DESC LIMIT 1")
         return None if row is None else (row[0], row[1], json.loads(row[2]))
+
+    def owners_by_others(self, of_program: str) -> list[tuple[bytes, bytes]]:
+        """(path, key) of the results of all inputs that were last done by another program."""
+        sql = (
+            "SELECT path, outputs.key FROM outputs JOIN inputs ON inputs.key = outputs.key "
+            "AND inputs.hash = outputs.input AND inputs.program = outputs.program WHERE outputs.program <> ?"
+        )
+        return [(bytes(path), bytes(key)) for path, key in self._all(sql, of_program)]
 
     @contextlib.contextmanager
     def _change(self) -> Iterator[sqlite3.Connection]:
@@ -256,7 +265,8 @@ class Ledger:
             try:
                 return self._db.execute(sql, values).fetchall()
             except sqlite3.Error as error:
-                raise UsageError(f"{self.path} can't be read ({error}); move it away") from error
+                kind = RunUnfinished if self._begun else UsageError
+                raise kind(f"{self.path} can't be read ({error}); move it away") from error
 
     def _one(self, sql: str, *values: Value) -> tuple[Any, ...] | None:
         rows = self._all(sql, *values)
@@ -294,16 +304,17 @@ def _migrate(db: sqlite3.Connection) -> None:
     known: dict[str, list[tuple[bytes, str]]] = {}
     for key, digest, of_program in db.execute("SELECT key, hash, program FROM inputs"):
         known.setdefault(of_program, []).append((bytes(key), digest))
+    # Also inputs that failed: what they made may have been given to another one.
+    names = Names(bytes(key) for (key,) in db.execute("SELECT key FROM inputs UNION SELECT key FROM failures"))
     rows = list[tuple[bytes, str, str, bytes, str]]()
     for of_program, inputs in known.items():
         count = Counter(digest for _, digest in inputs)
-        names = Names(key for key, _ in inputs)
         for key, digest in inputs:
             sql = "SELECT place, hash FROM outputs WHERE input = ? AND program = ?"
             outputs = {
                 _path_in_version_1(key, bytes(place)): each for place, each in db.execute(sql, (digest, of_program))
             }
-            if count[digest] == 1 and all(names.first(path) == key for path in outputs):
+            if count[digest] == 1 and all(names.only(path) == key for path in outputs):
                 rows += [(key, digest, of_program, path, each) for path, each in outputs.items()]
     db.executescript(f"BEGIN; DROP TABLE outputs; {OUTPUTS}")
     with db:

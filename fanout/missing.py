@@ -6,8 +6,9 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from fanout.ledger import Fact, Ledger, look
 from fanout.plan import Input
@@ -21,6 +22,15 @@ class Sorted:
     todo: list[Input] = field(default_factory=list)
     kept: list[Input] = field(default_factory=list)
     copied: list[Input] = field(default_factory=list)
+
+
+class _Known(NamedTuple):
+    """An input whose results do not all stand: {path: hash} of its own that the ledger knows, and the missing ones."""
+
+    item: Input
+    digest: str
+    own: dict[bytes, str]
+    missing: dict[bytes, str]
 
 
 @dataclass(frozen=True)
@@ -45,31 +55,42 @@ def sort_out(
     if not ledger.knows(program):
         found.todo = list(inputs)
         return found
-    owners = ledger.owners(program)
-    kept, copied = list[tuple[bytes, str]](), list[Fact]()
+    there = {item.key for item in inputs}
+    owners = {path: key for path, key in ledger.owners(program) if key in there}
+    kept, copied, others = list[tuple[bytes, str]](), list[Fact](), list[_Known]()
     for count, item in enumerate(inputs):
         step(count)
         digest = _digest(ledger, os.path.join(places.src, item.key))
         own = ledger.outputs(item.key, digest, program) if digest else {}
-        wanted = own or (ledger.outputs_of_equal(item.key, digest, program) if by_content and digest else {})
-        if not own and any(owners.get(path, item.key) != item.key for path in wanted):
-            wanted = {}
-        missing = {
-            path: each for path, each in wanted.items() if _digest(ledger, os.path.join(places.dst, path)) != each
-        }
-        if not wanted or any(not _restore(ledger, places, *each, staging) for each in missing.items()):
+        missing = _missing(ledger, places, own)
+        if own and not missing:
+            found.kept.append(item)
+            kept.append((item.key, digest))
+            owners.update(dict.fromkeys(own, item.key))
+        else:
+            others.append(_Known(item, digest, own, missing))
+    # What stands is kept before anything is brought to where it may stand.
+    for item, digest, own, missing in others:
+        wanted = own
+        if by_content and digest and not own:
+            wanted = ledger.outputs_of_equal(item.key, digest, program)
+            missing = _missing(ledger, places, wanted)
+        is_free = all(owners.get(path, item.key) == item.key for path in wanted)
+        if not wanted or not is_free or any(not _restore(ledger, places, *each, staging) for each in missing.items()):
             found.todo.append(item)
             continue
         (found.copied if missing else found.kept).append(item)
         owners.update(dict.fromkeys(wanted, item.key))
-        if own:
-            kept.append((item.key, digest))
-        else:
-            copied.append(Fact(item.key, digest, wanted))
+        copied.append(Fact(item.key, digest, wanted))
     if staging is not None:
         ledger.took(program, kept)
         ledger.record(program, copied)
     return found
+
+
+def _missing(ledger: Ledger, places: Places, wanted: Mapping[bytes, str]) -> dict[bytes, str]:
+    """Return those of {path: hash} that are not so in DST."""
+    return {path: each for path, each in wanted.items() if _digest(ledger, os.path.join(places.dst, path)) != each}
 
 
 def _digest(ledger: Ledger, path: bytes) -> str:

@@ -7,7 +7,7 @@ import os
 import secrets
 import threading
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 from fanout.attribution import LONGEST, Names
@@ -48,19 +48,37 @@ class Ownership:
     """The owners of result paths in one run; `lock` is held by whoever asks and takes."""
 
     def __init__(
-        self, todo: Iterable[bytes], kept: Collection[bytes], recorded: Mapping[bytes, bytes],
+        self, todo: Iterable[bytes], kept: Collection[bytes], recorded: Iterable[tuple[bytes, bytes]],
         is_settled: Callable[[bytes], bool], is_there: Callable[[bytes], bool], fold: Fold = exactly,
+        expected: Callable[[bytes], Collection[bytes]] | None = None,
     ) -> None:  # fmt: skip
-        """`recorded` are {path: key} of earlier runs, `is_there` tells whether a file has that key in SRC."""
+        """`recorded` are (path, key) of earlier runs, `is_there` tells whether a file has that key in SRC.
+
+        `expected` are the paths of an input's results, where they are known before; None: they are known by names.
+        """
         self.lock = threading.RLock()
         self._todo, self._kept, self._fold = frozenset(todo), frozenset(kept), fold
-        self._recorded = {fold(path): key for path, key in sorted(recorded.items(), key=lambda item: item[1] in kept)}
-        self._is_settled, self._is_there = is_settled, is_there
+        self._recorded = {fold(path): key for path, key in sorted(recorded, key=lambda item: item[1] in self._kept)}
+        self._is_settled, self._is_there, self._expected = is_settled, is_there, expected
         self._taken: dict[bytes, bytes] = {}
 
     @functools.cached_property
     def _names(self) -> Names:
         return Names(sorted(self._todo | self._kept), self._fold)
+
+    @functools.cached_property
+    def folders(self) -> frozenset[bytes]:
+        """The folders of all inputs."""
+        return frozenset(os.path.dirname(key) for keys in (self._todo, self._kept) for key in keys)
+
+    @functools.cached_property
+    def _claimants(self) -> dict[bytes, list[bytes]]:
+        """The inputs that are expected to have each path."""
+        found: dict[bytes, list[bytes]] = {}
+        for key in sorted(self._todo | self._kept):
+            for path in self._expected(key) if self._expected else ():
+                found.setdefault(self._fold(path), []).append(key)
+        return found
 
     def take(self, key: bytes, paths: Iterable[bytes]) -> None:
         """Note that these results are the input's."""
@@ -102,6 +120,9 @@ class Ownership:
             if owner == key:
                 return
             yield owner
+        if self._expected:
+            yield from (each for each in self._claimants.get(self._fold(path), ()) if each < key)
+            return
         if path == key and self._fold is exactly:
             return
         for fit, keys in self._names.fits(path):

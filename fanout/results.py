@@ -115,6 +115,8 @@ def _parse_line(text: bytes) -> tuple[bytes, Line] | None:
         line = json.loads(text)
         seconds, results = line.get("seconds"), line.get("results")
         took = float(seconds) if isinstance(seconds, (int, float)) and 0 <= seconds < 1e9 else None
+        if results is not None and not (isinstance(results, list) and all(isinstance(path, str) for path in results)):
+            return None
         named = None if results is None else tuple(_relative(path, b"/out/") for path in results)
         return _relative(line["path"], b"/in/"), Line(
             line["ok"] is True, str(line.get("error") or ""), took, line.get("permanent") is True, named
@@ -131,18 +133,19 @@ def _relative(path: str, top: bytes) -> bytes:
 
 def judge(
     inputs: Sequence[Input], end: Ending, report: Mapping[bytes, Line], paths: Collection[bytes],
-    links: Sequence[bytes] = (), expected: Expected = BY_NAME,
+    links: Sequence[bytes] = (), expected: Expected = BY_NAME, folders: Collection[bytes] = (),
 ) -> Outcome:  # fmt: skip
     """Decide the fate of every input from how the program ended, its report and the files that it left.
 
-    `links` are what it left that is no regular file.
+    `links` are what it left that is no regular file, `folders` have inputs of this run.
     """
     keys = [item.key for item in inputs]
     named = _named(keys, report, expected)
     sure = {*keys, *(path for mine in named.values() for path in mine)}
     ignored = [path for path in paths if path not in sure and expected.is_ignored(path)]
     bad = [key for key in keys if not (report[key].ok if key in report else end.code == 0)]
-    found = attribute(keys, [path for path in paths if path not in set(ignored)], named, bad)
+    passed_over = set(ignored)
+    found = attribute(keys, [path for path in paths if path not in passed_over], named, bad, folders)
     undecided = found.undecided if len(inputs) > 1 else frozenset()
     outcome = Outcome(extra=found.nobody)
     clues = _Clues(Names(keys), links, ignored, found.nobody)
@@ -176,9 +179,9 @@ def _named(keys: Sequence[bytes], report: Mapping[bytes, Line], expected: Expect
     for key in keys:
         line = report.get(key)
         if line is not None and line.results is not None:
-            found[key] = list(line.results)
+            found[key] = list(dict.fromkeys(line.results))
         elif expected.patterns:
-            found[key] = expected.paths(key)
+            found[key] = list(dict.fromkeys(expected.paths(key)))
     return found
 
 

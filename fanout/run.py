@@ -217,27 +217,40 @@ class Run:
                 stopped = self._work(crew, probes)
         finally:
             stopped = self._close(crew) or stopped
-            joblog.close()
+            unwritten = self._end(joblog)
         vanished = shore.vanished()
         report = self._report(found, crew, len(vanished))
+        unwritten = self._write(report) or unwritten
         if report.left:
             lost = "; ".join(f"{name}: {tally.lost[-1]}" for name, tally in crew.tallies.items() if tally.lost)
             why = f"the workers were lost ({lost}); `fab up` repairs the fleet"
             left = f"{report.left} of {report.inputs} inputs are left"
-            why = f"{len(vanished)} results were removed from DST during the run" if vanished else why
+            inputs = "1 input" if len(vanished) == 1 else f"{len(vanished)} inputs"
+            why = f"results of {inputs} were removed from DST during the run" if vanished else why
             raise RunUnfinished(f"{stopped or why}; {left}, and {again_text(request.force)}")
+        if unwritten:
+            raise RunUnfinished(f"{unwritten}; all inputs are settled, and `fab verify` shows what is done")
         return report
 
     def _shore(self, ledger: Ledger, joblog: Joblog, found: Sorted, deck: Deck) -> Shore:
         """Return where results go, and to which inputs the paths there belong."""
         src = os.fsencode(self.request.src)
+        try:
+            fold = fold_of(Path(self.state))
+        except OSError as error:
+            raise RunUnfinished(f"DST can't be written ({error.strerror}); make room there") from error
+        todo, kept = ([item.key for item in items] for items in (found.todo, [*found.kept, *found.copied]))
+        # Inputs that are not in this run keep their results, whatever program made them.
+        mine = {*todo, *kept}
+        others = [(path, key) for path, key in ledger.owners_by_others(self._program) if key not in mine]
         ownership = Ownership(
-            (item.key for item in found.todo),
-            [item.key for item in (*found.kept, *found.copied)],
-            ledger.owners(self._program),
+            todo,
+            kept,
+            [*others, *ledger.owners(self._program)],
             deck.is_settled,
             lambda key: os.path.lexists(os.path.join(src, key)),
-            fold_of(Path(self.state)),
+            fold,
+            self.request.expected.paths if self.request.expected.patterns else None,
         )
         extra = os.path.join(self.home, "extra")
         return Shore(
@@ -277,7 +290,7 @@ class Run:
         """End everything; returns why that was not the end one would wish for, "" if it was."""
         try:
             crew.close()
-            (Path(self.home) / UNFINISHED).unlink()
+            (Path(self.home) / UNFINISHED).unlink(missing_ok=True)
         except RunUnfinished as error:
             return str(error)
         except KeyboardInterrupt:
@@ -290,7 +303,7 @@ class Run:
         failed = [failure for tally in tallies.values() for failure in tally.failed.values()]
         done = sum(tally.done for tally in tallies.values()) - vanished
         kept = len(found.kept) + len(found.copied)
-        report = Report(
+        return Report(
             run=self.name, fleet=self.fleet.name, src=self.request.src, dst=self.request.dst,
             image=self.image.ref, args=list(self.request.args), started=self._started.isoformat(timespec="seconds"),
             seconds=round(time.monotonic() - self._begun, 3), inputs=len(found.todo) + kept, done=done, kept=kept,
@@ -308,8 +321,22 @@ class Run:
                 for name, tally in sorted(tallies.items(), key=lambda item: number(item[0]))
             ],
         )  # fmt: skip
-        write(report, Path(self.home) / "report.json")
-        return report
+
+    def _end(self, joblog: Joblog) -> str:
+        """Close the joblog; returns why what is left of it can't be written, "" if it is there."""
+        try:
+            joblog.close()
+        except RunUnfinished as error:
+            return str(error)
+        return ""
+
+    def _write(self, report: Report) -> str:
+        """Write the report; returns why it can't be, "" if it is there."""
+        try:
+            write(report, Path(self.home) / "report.json")
+        except OSError as error:
+            return f"the run's report can't be written to {self.home} ({error.strerror})"
+        return ""
 
 
 def unfit(probe: Probe, largest: int) -> str:

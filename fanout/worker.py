@@ -288,7 +288,9 @@ class Worker:
 
     def _brought(self, done: Done) -> bool:
         """Whether a pull brought everything; RunUnfinished when it is this machine that can't take it."""
-        if done.exit_code in (11, *VANISHED) and ("[receiver]" in done.error or "[generator]" in done.error):
+        said = done.error.lower()
+        if done.exit_code in (11, *VANISHED) and ("[receiver]" in said or "[generator]" in said):
+            self.job.shore.check()
             first = next((line for line in done.error.splitlines() if "]" in line), done.reason)
             raise RunUnfinished(f"DST can't take the results ({first}); make room there")
         return done.exit_code == 0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.fleet.harness import Fab, docker, report, run_folder, tree
+from tests.fleet.harness import Fab, docker, log, report, run_folder, tree
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.fleet
 
@@ -219,3 +221,36 @@ def test_lines_of_a_report_may_name_inputs_as_the_program_sees_them(runs: Runs) 
         assert said.count("the program's report has lines that can't be used, as 'not JSON'") == 1
     assert len(runs.results()) == 3
     assert "the program's report has lines" in (run_folder(runs.dst) / "run.log").read_text()
+
+
+def test_a_dst_that_is_removed_ends_the_run_at_once(runs: Runs) -> None:
+    runs.write(*(f"{n}.bin" for n in range(40)))
+    where = ["--src", str(runs.src), "--dst", str(runs.dst), "--image", runs.shell]
+    script = "'cd $0; for f in *; do sleep 0.5; cp $f $1; done'"
+    run = runs.fab.start("run", *where, "--args", script)
+    wait_until(lambda: "process" in log(runs.dst))
+    runs.dst.rename(runs.dst.with_name("elsewhere"))
+    begun = time.monotonic()
+    out, err = run.communicate(timeout=30)
+    assert (run.returncode, "Traceback" in err) == (3, False), out + err
+    assert f"{str(runs.dst)!r} was removed or renamed during the run; 40 of 40 inputs are left" in err
+    assert time.monotonic() - begun < 20
+    for host in ("worker-1", "worker-2"):
+        assert "fanrun-" not in runs.fab.on(host, "docker ps --all")
+    assert "fanrun" not in "".join(os.listdir(runs.dst.parent)) or not runs.dst.exists()
+
+
+def test_a_result_that_is_removed_during_the_run_is_made_again(runs: Runs) -> None:
+    runs.write(*(f"{n:02}.bin" for n in range(40)))
+    where = ["--src", str(runs.src), "--dst", str(runs.dst), "--image", runs.shell]
+    script = "'cd $0; for f in *; do sleep 0.2; cp $f $1; done'"
+    run = runs.fab.start("run", *where, "--args", script)
+    wait_until(lambda: runs.dst.exists() and tree(runs.dst))
+    gone = runs.files()[0]
+    gone.unlink()
+    out, err = run.communicate(timeout=60)
+    assert (run.returncode, "Traceback" in err) == (3, False), out + err
+    assert "results of 1 input were removed from DST during the run; 1 of 40 inputs are left" in err
+    done = runs.fab("run", *where, "--args", script)
+    assert done.stdout.startswith("1 of 40 inputs done")
+    assert tree(runs.dst) == tree(runs.src)

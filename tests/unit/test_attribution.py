@@ -25,11 +25,12 @@ ROOT = Path(__file__).resolve().parents[2]
         ("a.jpg", "b.jpg d/b.jpg", {}, "b.jpg d/b.jpg"),
         ("d/a.jpg", "a.jpg", {}, "a.jpg"),
         ("1.jpg 10.jpg", "1.png 10.png 10-2.png", {"1.jpg": "1.png", "10.jpg": "10.png 10-2.png"}, ""),
-        ("a.jpg a.png", "a.png", {"a.png": "a.png"}, ""),
+        ("a.jpg a.png", "a.png a.jpg", {"a.png": "a.png", "a.jpg": "a.jpg"}, ""),
         ("a ab", "abc a-1", {"ab": "abc", "a": "a-1"}, ""),
         (".hidden", ".hidden.jpg", {".hidden": ".hidden.jpg"}, ""),
         ("a.tar.gz", "a.tar.png a.txt", {"a.tar.gz": "a.tar.png a.txt"}, ""),
-        ("a.csv a.log a.txt", "a.log.gz a.txt.gz", {"a.log": "a.log.gz", "a.txt": "a.txt.gz"}, ""),
+        (" ".join(f"f.{n}.exr" for n in range(9)), " ".join([*(f"f.{n}.png" for n in range(9)), "f.log"]),
+         {f"f.{n}.exr": f"f.{n}.png" for n in range(9)}, "f.log"),
         ("log.1 log.2 log.10", "log.1.gz log.2.gz log.10.gz",
          {"log.1": "log.1.gz", "log.2": "log.2.gz", "log.10": "log.10.gz"}, ""),
         ("x.fastq.gz y.fastq.gz", "x.bam y.bam", {"x.fastq.gz": "x.bam", "y.fastq.gz": "y.bam"}, ""),
@@ -51,6 +52,8 @@ def test_whose_a_result_is(keys: str, paths: str, owned: dict[str, str], nobody:
     ("keys", "paths", "undecided"),
     [
         ("a.csv a.log a.txt", "a.gz", "a.csv a.log a.txt"),
+        ("a.csv a.log a.txt", "a.log.gz a.txt.gz", "a.csv a.log a.txt"),
+        ("a.jpg a.png", "a.png", "a.jpg a.png"),
         ("scan.jpg scan.tif", "scan.png", "scan.jpg scan.tif"),
         ("scan.jpg scan.tif", "scan.tif scan.png", "scan.jpg scan.tif"),
         ("syslog syslog.1 syslog.2", "syslog.gz syslog.1.gz syslog.2.gz", "syslog syslog.1 syslog.2"),
@@ -140,6 +143,19 @@ def test_no_input_gets_another_ones_result(inputs: list[bytes], program: str, sk
     for key, paths in mine.items():
         if len(paths) == len(PROGRAMS[program](*split(key))):
             assert sorted(settled.get(key, [])) == sorted(paths), f"{key!r} has not what it made"
+
+
+def test_a_path_that_two_inputs_name_is_nobodys_yet() -> None:
+    """One of them has overwritten it."""
+    found = attribute([b"x.jpg", b"x.tif", b"y.jpg"], [b"x.png", b"y.png"],
+                      {b"x.jpg": [b"x.png"], b"x.tif": [b"x.png"], b"y.jpg": [b"y.png", b"y.png"]})  # fmt: skip
+    assert found.undecided == {b"x.jpg", b"x.tif"}
+    assert found.results == {b"y.jpg": [b"y.png"]}
+
+
+def test_a_folder_with_inputs_of_other_batches_is_no_new_folder() -> None:
+    assert attribute([b"a.tif"], [b"64/a.png"]).results == {b"a.tif": [b"64/a.png"]}
+    assert attribute([b"a.tif"], [b"64/a.png"], folders={b"64"}).nobody == [b"64/a.png"]
 
 
 def test_attribution_does_not_depend_on_the_process() -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from fanout import results
 from fanout.deck import Deck, Flight
+from fanout.expect import Expected
 from fanout.joblog import Joblog
 from fanout.landing import INODES, Cargo, Shore, Tally, unload
 from fanout.ledger import Fact, Ledger
@@ -43,7 +44,7 @@ class World:
         self.deck.deal({"worker-1": [Input(key, len(key)) for key in keys], "worker-2": []})
         self.ledger, self.joblog = Ledger(top / "ledger.db"), Joblog(top / "joblog.tsv")
         self.extra = top / "extra"
-        self.ownership = Ownership(keys, (), {}, self.deck.is_settled, lambda key: False)
+        self.ownership = Ownership(keys, (), [], self.deck.is_settled, lambda key: False)
         self.shore = Shore(
             str(self.dst), str(top / "staging"), str(self.extra), "program", self.ledger, self.joblog, self.ownership
         )
@@ -324,6 +325,19 @@ def test_an_input_that_could_not_be_read_is_not_tried_again(patient: World) -> N
     assert (patient.deck.left, patient.tally.done) == (0, 1)
 
 
+def test_an_input_that_could_not_be_read_has_no_result_of_another(tmp_path: Path) -> None:
+    world = World(tmp_path, (b"a.png", b"a.tif"))
+    cargo = world.take()
+    del cargo.hashes[b"a.png"]
+    cargo.unreadable[b"a.png"] = "it is a link to nowhere, which can't be read"
+    world.stage({b"a.png": b"of a.tif"})
+    assert world.unload(cargo) == 2
+    assert world.ledger.failures().keys() == {b"a.png"}
+    assert dict(world.ledger.inputs("program")).keys() == {b"a.tif"}
+    world.ledger.close()
+    world.joblog.close()
+
+
 def test_an_input_that_changed_on_its_way_is_done_but_not_written_down(world: World) -> None:
     """The next run does it again: nobody knows of what this is the result."""
     cargo = world.take()
@@ -459,7 +473,7 @@ def one(world: World, key: bytes) -> Cargo:
 
 def unload_one(world: World, key: bytes, made: dict[bytes, bytes]) -> int:
     cargo = one(world, key)
-    staged(world, f"{os.fsdecode(key)} {len(list(world.staging.parent.glob('*')))}", made)
+    staged(world, f"{os.fsdecode(key).replace('/', '_')} {len(list(world.staging.parent.glob('*')))}", made)
     return world.unload(cargo)
 
 
@@ -473,7 +487,7 @@ def test_a_path_belongs_to_the_first_input_in_whatever_order_they_come(scans: Wo
     reason = "its result scan.png has the same path as that of scan.bmp, which keeps it"
     assert scans.ledger.failures() == {b"scan.jpg": reason, b"scan.tif": reason}
     assert dict(scans.ledger.inputs("program")).keys() == {b"scan.bmp"}
-    assert (scans.deck.left, scans.tally.done, scans.shore.held) == (0, 1, [])
+    assert (scans.deck.left, scans.tally.done, scans.shore.held, scans.shore.waiting) == (0, 1, {}, {})
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations((b"scan.bmp", b"scan.jpg", b"scan.tif"))))
@@ -490,7 +504,7 @@ def test_an_input_that_fails_leaves_its_path_to_the_next(scans: World, order: tu
 
 def test_an_owner_that_the_ledger_knows_keeps_its_path(tmp_path: Path) -> None:
     world = World(tmp_path, (b"scan.bmp", b"scan.tif"))
-    recorded = {b"scan.png": b"scan.jpg", b"scan.txt": b"scan.tif", b"gone.txt": b"gone"}
+    recorded = [(b"scan.png", b"scan.jpg"), (b"scan.txt", b"scan.tif"), (b"gone.txt", b"gone")]
     world.own(Ownership((b"scan.bmp", b"scan.tif"), [b"scan.jpg"], recorded, world.deck.is_settled, lambda key: False))
     assert unload_one(world, b"scan.bmp", {b"scan.txt": b"1"}) == 0, "it waits for the owner, which is to be done"
     assert unload_one(world, b"scan.tif", {b"scan.txt": b"2"}) == 2
@@ -512,7 +526,7 @@ def test_an_owner_that_the_ledger_knows_keeps_its_path(tmp_path: Path) -> None:
 
 def test_names_that_dst_can_not_tell_apart_are_one_path(tmp_path: Path) -> None:
     world = World(tmp_path, (b"A.jpg", b"a.jpg"))
-    world.own(Ownership((b"A.jpg", b"a.jpg"), (), {}, world.deck.is_settled, lambda key: False, bytes.lower))
+    world.own(Ownership((b"A.jpg", b"a.jpg"), (), [], world.deck.is_settled, lambda key: False, bytes.lower))
     world.deck.take("worker-1", lambda waiting: 10**12, lambda flight, flights: False)
     assert unload_one(world, b"a.jpg", {b"a.jpg": b"a"}) == 0
     assert unload_one(world, b"A.jpg", {b"A.jpg": b"A"}) == 2
@@ -560,3 +574,33 @@ def test_a_result_that_was_removed_is_found_at_the_end(world: World) -> None:
     assert world.shore.vanished() == []
     (world.dst / "d" / "b.jpg").unlink()
     assert world.shore.vanished() == [b"d/b.jpg"]
+
+
+def test_expected_results_of_one_path_belong_to_the_first_whatever_the_order(tmp_path: Path) -> None:
+    """Also where their names do not tell."""
+    world = World(tmp_path, (b"x/a.tif", b"y/a.tif"))
+    world.shore = dataclasses.replace(world.shore, expected=Expected(("{folder}/../all/{stem}.png",)))
+    keys = (b"x/a.tif", b"y/a.tif")
+    world.own(Ownership(keys, (), [], world.deck.is_settled, lambda key: False, expected=world.shore.expected.paths))
+    world.deck.take("worker-1", lambda waiting: 10**12, lambda flight, flights: False)
+    assert unload_one(world, b"y/a.tif", {b"all/a.png": b"y"}) == 0
+    assert unload_one(world, b"x/a.tif", {b"all/a.png": b"x"}) == 2
+    assert read_tree(world.dst) == {b"all/a.png": b"x"}
+    world.ledger.close()
+    world.joblog.close()
+
+
+def test_many_that_wait_for_one_are_released_together(tmp_path: Path) -> None:
+    keys = (b"scan.tif", *(b"scan_%04d.tif" % n for n in range(300)))
+    world = World(tmp_path, keys)
+    world.deck.take("worker-1", lambda waiting: 10**12, lambda flight, flights: False)
+    batch = Batch("worker-1.all", tuple(Input(key, 1) for key in keys[1:]))
+    world.deck._flights[batch.name] = Flight("worker-1", batch, 0.0)
+    world.deck._aloft.update(keys[1:])
+    world.stage({key.replace(b".tif", b".png"): key for key in keys[1:]})
+    assert world.unload(Cargo(batch, "worker-1", dict.fromkeys(keys, "h"), {}, 1002.5)) == 0
+    assert unload_one(world, b"scan.tif", {b"scan.png": b"scan.tif"}) == 301
+    assert len(read_tree(world.dst)) == 301
+    assert (world.deck.left, world.tally.done, world.shore.held, world.shore.waiting) == (0, 301, {}, {})
+    world.ledger.close()
+    world.joblog.close()

@@ -119,6 +119,23 @@ def test_a_result_stays_its_own_inputs_whatever_else_has_the_same_content(world:
     assert world.sort_out() == ([b"dog/1.jpg"], [b"cat/1.jpg"], [])
 
 
+def test_a_result_that_stands_is_not_replaced_by_one_of_a_former_owner(world: World) -> None:
+    """Its input was away for a run, in which another one took the path; and its old bytes lie elsewhere in DST."""
+    world.do((b"scan.jpg",), b".png")
+    (world.dst / "scan.png").write_bytes(b"of scan.jpg")
+    digest = hash_file(os.path.join(world.places.src, b"scan.jpg"))
+    made = {b"scan.png": hash_file(os.fsencode(world.dst / "scan.png"))}
+    world.ledger.record("program", [Fact(b"scan.jpg", digest, made)])
+    (world.dst / "scan.png").rename(world.dst / "kept elsewhere")
+    path = os.fsencode(world.dst / "kept elsewhere")
+    world.ledger.saw(path, look(path), hash_file(path))
+    world.do((b"scan.tif",), b".png")
+    before = world.results()
+    for _ in range(2):
+        assert world.sort_out() == ([b"scan.jpg"], [b"scan.tif"], [])
+        assert world.results() == before
+
+
 def test_a_path_that_another_input_owns_is_not_taken_by_content(world: World) -> None:
     world.do((b"scan.jpg", b"old.tif"), b".png")
     (world.src / "old.tif").rename(world.src / "scan.tif")

@@ -34,7 +34,7 @@ def worker(tmp_path: Path) -> Worker:
     deck = Deck()
     deck.deal({"worker-1": [Input(b"%03d" % number, MB - HANDLING) for number in range(COUNT)]})
     ledger, joblog = Ledger(tmp_path / "ledger.db"), Joblog(tmp_path / "joblog.tsv")
-    ownership = Ownership([], [], {}, deck.is_settled, lambda key: False)
+    ownership = Ownership([], [], [], deck.is_settled, lambda key: False)
     shore = Shore(str(tmp_path), str(tmp_path), str(tmp_path), "p", ledger, joblog, ownership)
     job = Job("r", str(tmp_path), Program("image"), deck, shore, Board(), {})
     link = Link(Folder(tmp_path / "home", "default"), "worker-1", "test", threading.Semaphore())
