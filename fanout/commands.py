@@ -122,11 +122,19 @@ sudo -n docker ps --quiet --filter "label=fanrun.run=$1" | xargs -r sudo -n dock
 END = r"""
 discard() {
   gone=${1%/*}/.gone-${1##*/}
-  if mv "$1" "$gone" 2>/dev/null; then setsid nice rm -rf "$gone" </dev/null >/dev/null 2>&1 & fi
+  if mv "$1" "$gone" 2>/dev/null; then setsid nice rm -rf "$gone" </dev/null >/dev/null 2>&1 8>&- & fi
+}
+remove() {
+  sudo -n docker ps --all --quiet --filter "label=fanrun.run=$1" | xargs -r sudo -n docker rm --force >/dev/null
 }
 end() {
+  if [ ! -e "$1/$2/turn" ]; then discard "$1/$2"; remove "$2"; return; fi
+  exec 8<>"$1/$2/turn"
   discard "$1/$2"
-  sudo -n docker ps --quiet --filter "label=fanrun.run=$2" | xargs -r sudo -n docker rm --force >/dev/null
+  tries=0
+  # A batch that has its turn may be about to start its container.
+  while remove "$2"; ! flock -n 8 && [ $tries -lt 50 ]; do sleep 0.2; tries=$((tries + 1)); done
+  exec 8>&-
 }
 """
 # Runs that are dead are ended for good: that they left something is known, or nobody gave a sign of life for some time.

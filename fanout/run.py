@@ -399,9 +399,15 @@ def run(
             if links:
                 logger.warning("{} links to folders in SRC were not followed", links)
             ledger.begin(current.name, ledgers.program(image.id, request.args), request.remembered(image.name))
-            return current.execute(ledger, current.sort_out(ledger, inputs), fates)
-        finally:
+            report = current.execute(ledger, current.sort_out(ledger, inputs), fates)
+        except BaseException:
+            with contextlib.suppress(RunUnfinished):  # the first reason is the one to tell
+                ledger.close()
+            raise
+        else:
             ledger.close()
+            return report
+        finally:
             logger.remove(log)
 
 

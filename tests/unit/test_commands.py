@@ -418,7 +418,7 @@ def test_stop_ends_the_runs_containers_and_deletes_its_folder(shell: str, tmp_pa
     write_tree(runs, (b"r/b.in/a", b"other/b.in/a"))
     done = run_script(shell, commands.stop_argv("r"), runs, "r", path=path)
     assert (done.returncode, done.stderr) == (0, b"")
-    expected = ["ps --quiet --filter label=fanrun.run=r", *(["rm --force c1 c2"] if containers else [])]
+    expected = ["ps --all --quiet --filter label=fanrun.run=r", *(["rm --force c1 c2"] if containers else [])]
     assert (tmp_path / "bin" / "log").read_text().splitlines() == expected
     assert not (runs / "r").exists()
     wait_until(lambda: [item.name for item in runs.iterdir()] == ["other"])
@@ -432,7 +432,7 @@ def test_open_ends_what_dead_runs_left(shell: str, tmp_path: Path) -> None:
         done = run_script(shell, commands.open_argv("r", dead), runs, "r", *dead, path=path)
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
         assert list((runs / "r").iterdir()) == []
-    ended = [f"ps --quiet --filter label=fanrun.run={name}" for name in ("r", "dead", "dead", "r")]
+    ended = [f"ps --all --quiet --filter label=fanrun.run={name}" for name in ("r", "dead", "dead", "r")]
     told = (tmp_path / "bin" / "log").read_text().splitlines()
     assert told == [line for asked in ended for line in (asked, "rm --force c1 c2")]
     wait_until(lambda: {item.name for item in runs.iterdir()} == {"other", "r"})
