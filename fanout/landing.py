@@ -149,7 +149,8 @@ def unload(cargo: Cargo, staging: str, deck: Deck, shore: Shore, tally: Tally) -
     lost |= {key: (reason, deck.tries(key) + 1) for key, reason in blocked.items()}
     _tell(cargo, arrived, done, lost, shore, tally, deck)
     # Of a program that was stopped in the midst of a file, half of it may lie there under any name.
-    if (won or any(item.key in shore.held for item in cargo.batch.inputs)) and arrived.ending.code == 0:
+    # What a batch that is tried again leaves comes from it once more.
+    if (won or gone or any(item.key in shore.held for item in cargo.batch.inputs)) and arrived.ending.code == 0:
         _keep_extra(cargo, arrived, outcome.extra, data, shore, tally)
     return len(won) + len(gone) + release(deck, shore, [*won, *gone]), arrived.ending.seconds
 

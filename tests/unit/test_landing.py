@@ -604,3 +604,16 @@ def test_many_that_wait_for_one_are_released_together(tmp_path: Path) -> None:
     assert (world.deck.left, world.tally.done, world.shore.held, world.shore.waiting) == (0, 301, {}, {})
     world.ledger.close()
     world.joblog.close()
+
+
+def test_files_of_nobody_are_kept_once_where_every_input_failed(patient: World) -> None:
+    """From the last try alone: the others leave them as well."""
+    cargo = patient.take()
+    staged(patient, "first", {b"summary.csv": b"1"})
+    assert patient.unload(cargo) == 0
+    assert not patient.extra.exists()
+    again = patient.take("worker-2")
+    staged(patient, "again", {b"summary.csv": b"2"})
+    assert patient.unload(again) == 2
+    assert read_tree(patient.extra) == {f"{again.batch.name}/summary.csv".encode(): b"2"}
+    assert patient.tally.extra == 1
