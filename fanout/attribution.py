@@ -32,7 +32,10 @@ LONGEST = (Fit.NAME, Fit.NAME_PREFIX)
 
 
 MANY = 8
-"""A file that more inputs than this fit loosely, as frame.log beside frame.0001.exr and so on, is about them all."""
+"""A file that fits more inputs than this, and none of them closely, belongs to no input.
+
+Example: frame.log beside frame.0001.exr, frame.0002.exr and so on.
+"""
 
 
 def stems(name: bytes) -> Iterator[bytes]:
@@ -44,7 +47,7 @@ def stems(name: bytes) -> Iterator[bytes]:
 
 
 def _continues(name: bytes, start: int) -> bool:
-    """Whether what follows the first `start` bytes of a name is not a part of the same word or number."""
+    """Return whether a word or number ends after the first `start` bytes of a name."""
     rest = name[start : start + 1]
     return not rest or not (rest.isalnum() or rest >= b"\x80")
 
@@ -151,10 +154,10 @@ class Names:
 
 @dataclass
 class Attribution:
-    """Whose the results of a batch are.
+    """Which results of a batch belong to which input.
 
-    `results` are the paths of each key, `unclear` are sets of keys that one result fits equally well, `nobody` are
-    results that fit no input.
+    `results` has the paths of each key, `unclear` sets of keys that one result fits equally well, `nobody` results
+    that fit no input.
     """
 
     results: dict[bytes, list[bytes]] = field(default_factory=dict)
@@ -177,36 +180,39 @@ def attribute(
     `folders` have inputs besides those of the batch.
     """
     found, named = Attribution(), named or {}
-    there = set(paths)
-    owners = dict[bytes, list[bytes]]()
-    for key in sorted(named.keys() & set(keys) - set(failed)):
-        for path in dict.fromkeys(named[key]):
-            if path in there:
-                owners.setdefault(path, []).append(key)
-    for path, mine in owners.items():
-        if len(mine) > 1:
-            found.unclear.append(frozenset(mine))
-        else:
-            found.results.setdefault(mine[0], []).append(path)
+    taken = _give_named(found, {key: named[key] for key in sorted(named.keys() & set(keys) - set(failed))}, set(paths))
     names = Names((key for key in keys if key not in named), folders=folders)
-    fits = {path: list(names.fits(path)) for path in paths if path not in owners}
-    for path, by_fit in fits.items():
-        if by_fit and by_fit[0][0] is Fit.NAME:
-            found.results.setdefault(by_fit[0][1][0], []).append(path)
-    # A name without an extension says less: "a" and "a_1.jpg" may both have made a_1.png.
-    for key, mine in list(found.results.items()):
-        for path in [] if key in named else mine:
-            rivals = names.by_stem(path, len(os.path.basename(key))) if path != key else set()
-            found.unclear += [frozenset({key, rival}) for rival in sorted(rivals - {key, *failed})]
+    fits = {path: list(names.fits(path)) for path in paths if path not in taken}
     for path, by_fit in fits.items():
         if not by_fit or (by_fit[0][0] >= Fit.STEMS and len(by_fit[0][1]) > MANY):
             found.nobody.append(path)
-        elif (owner := names.first(path)) is None:
+            continue
+        owner = names.first(path)
+        if owner is None:
             found.unclear.append(frozenset(by_fit[0][1]))
-        elif by_fit[0][0] is not Fit.NAME:
-            found.results.setdefault(owner, []).append(path)
+            continue
+        found.results.setdefault(owner, []).append(path)
+        if by_fit[0][0] is Fit.NAME and path != owner:
+            # A name without an extension says less: "a" and "a_1.jpg" may both have made a_1.png.
+            rivals = names.by_stem(path, len(os.path.basename(owner))) - {owner, *failed}
+            found.unclear += [frozenset({owner, rival}) for rival in sorted(rivals)]
     found.unclear += _doubts(found, fits, {key for key in keys if key not in found.results} - set(failed))
     return found
+
+
+def _give_named(found: Attribution, named: Mapping[bytes, Sequence[bytes]], there: Collection[bytes]) -> set[bytes]:
+    """Give inputs the named results that are there; returns the paths.  A path that several inputs name is unclear."""
+    owners: dict[bytes, list[bytes]] = {}
+    for key, paths in named.items():
+        for path in dict.fromkeys(paths):
+            if path in there:
+                owners.setdefault(path, []).append(key)
+    for path, keys in owners.items():
+        if len(keys) > 1:
+            found.unclear.append(frozenset(keys))
+        else:
+            found.results.setdefault(keys[0], []).append(path)
+    return set(owners)
 
 
 def _doubts(
@@ -225,7 +231,7 @@ def _doubts(
 
 
 def part(keys: Sequence[bytes], unclear: Iterable[frozenset[bytes]]) -> list[list[bytes]]:
-    """Part keys into as few groups as it easily goes, so that no two keys of an unclear set are in one group."""
+    """Divide the keys that are in unclear sets into a few groups, none of which has two keys of one set."""
     rivals: dict[bytes, set[bytes]] = {}
     for group in unclear:
         for key in group:

@@ -55,9 +55,10 @@ class Place:
         return f"fanrun-{self.run}-{self.batch}"
 
 
-# The container's last 64 KiB of output are kept, however much it writes.  One that leaves nothing new in /out
-# and in its report for so many seconds is ended: `late` is there then, as a program may exit with any code.  `exit`
-# comes last: where it is, the batch ran to its end; the room that is left tells a full disk from a bad input.
+# The last 64 KiB of the container's output are kept.  A container that writes nothing to /out and to its report for
+# `timeout` seconds is stopped; the file `late` says so, because the exit code could be the program's own.  The file
+# `exit` is written last: where it exists, the batch ran to its end.  It also has the free space, which tells a full
+# disk from a bad input.
 # One container at a time: the next batch's script waits here for its turn, not at the other end of a busy line; what
 # came to an end meanwhile (its folder is gone, or `halt` is there) has no turn any more.
 # What earlier batches left is deleted when the run ends, unless room is short: a file system may take long over new
@@ -137,7 +138,7 @@ end() {
   exec 8>&-
 }
 """
-# Runs that are dead are ended for good: that they left something is known, or nobody gave a sign of life for some time.
+# End runs that have died: those that are named, and those whose folder was not touched for 15 minutes.
 OPEN = (
     END
     + r"""

@@ -16,13 +16,17 @@ UNFINISHED = ("*.part", "*.tmp", "*.partial", ".#*")
 
 @dataclass(frozen=True)
 class Expected:
-    """What is expected in /out: `patterns` of each input's results (none: by their names), `ignored` are no results."""
+    """What a program is expected to leave in /out.
+
+    `patterns` give the paths of each input's results; without patterns, names decide whose a result is.  Files whose
+    names match `ignored` are not results.
+    """
 
     patterns: tuple[str, ...] = ()
     ignored: tuple[str, ...] = UNFINISHED
 
     def paths(self, key: bytes) -> list[bytes]:
-        """Return the paths of the results that an input has to have; none without patterns."""
+        """Return the paths of the results that an input must have; no paths if there are no patterns."""
         folder, name = os.path.split(os.fsdecode(key))
         values = {"name": name, "stem": os.path.splitext(name)[0], "folder": folder}
         found = []
@@ -33,7 +37,7 @@ class Expected:
         return found
 
     def is_ignored(self, path: bytes) -> bool:
-        """Whether a file in /out is no result, by its name."""
+        """Return whether the name of a file in /out says that it is not a result."""
         name = os.fsdecode(os.path.basename(path))
         return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.ignored)
 
@@ -44,7 +48,7 @@ BY_NAME = Expected()
 def expected(patterns: str | None, ignored: str | None) -> Expected:
     """Return what the options --expect and --ignore-results say, both lists with commas.
 
-    Raises UsageError for a pattern that can't be meant.
+    Raises UsageError for a pattern that can't be used.
     """
     wanted = _listed(patterns)
     for pattern in wanted:

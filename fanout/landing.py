@@ -148,8 +148,7 @@ def unload(cargo: Cargo, staging: str, deck: Deck, shore: Shore, tally: Tally) -
     lost = {key: (failed[key], tries) for key, tries in gone.items()}
     lost |= {key: (reason, deck.tries(key) + 1) for key, reason in blocked.items()}
     _tell(cargo, arrived, done, lost, shore, tally, deck)
-    # Of a program that was stopped in the midst of a file, half of it may lie there under any name.
-    # What a batch that is tried again leaves comes from it once more.
+    # A program that was stopped may have left half a file under any name; a batch that is tried again leaves all anew.
     if (won or gone or any(item.key in shore.held for item in cargo.batch.inputs)) and arrived.ending.code == 0:
         _keep_extra(cargo, arrived, outcome.extra, data, shore, tally)
     return len(won) + len(gone) + release(deck, shore, [*won, *gone]), arrived.ending.seconds
@@ -170,9 +169,10 @@ def _tell_odd(lines: Sequence[bytes], shore: Shore) -> None:
 def _claim(
     cargo: Cargo, arrived: Arrived, outcome: Outcome, data: bytes, deck: Deck, shore: Shore, tally: Tally
 ) -> tuple[list[bytes], dict[bytes, str]]:
-    """Settle the inputs whose results may go to DST now; returns them, and {key: reason} of those that may not at all.
+    """Settle the inputs whose results may be moved to DST now.
 
-    Those that must wait for another input are held.
+    Returns their keys, and {key: reason} of the inputs whose results may never be moved there.  Results that must wait
+    for another input are held.
     """
     won, refused = list[bytes](), dict[bytes, str]()
     with shore.ownership.lock:
@@ -201,11 +201,14 @@ def _move(data: bytes, target: bytes, path: bytes, shore: Shore) -> None:
         results.land(data, target, path)
     except OSError as error:
         shore.check()
-        raise RunUnfinished(f"DST can't be written ({error.strerror}); make room there") from error
+        raise unwritable(error) from error
 
 
 def release(deck: Deck, shore: Shore, settled: Iterable[bytes]) -> int:
-    """Land results that waited for these inputs alone, or give them up; returns how many inputs that settles."""
+    """Move results to DST that waited only for these settled inputs; returns how many inputs that settles as well.
+
+    An input whose path another one took meanwhile has failed.
+    """
     count = 0
     while free := _free(deck, shore, settled):
         by_batch: dict[int, list[Held]] = {}
@@ -226,9 +229,9 @@ def release(deck: Deck, shore: Shore, settled: Iterable[bytes]) -> int:
 
 
 def _free(deck: Deck, shore: Shore, settled: Iterable[bytes]) -> list[tuple[Held, str]]:
-    """Settle those that need not wait any more, with the reason why they may not have their paths, "" if they may.
+    """Settle the held inputs that need not wait any more; returns each with the reason why it fails, "" if it is done.
 
-    Where all inputs that are left wait, and so for each other, the first one goes on.
+    If every input that is left is held, they wait for each other: then the first one is released.
     """
     with shore.ownership.lock:
         free = []
@@ -262,7 +265,7 @@ def _keep_extra(
                 results.land(data, target, path)
         except OSError as error:
             if error.errno in NO_ROOM:
-                raise RunUnfinished(f"DST can't be written ({error.strerror}); make room there") from error
+                raise unwritable(error) from error
             reason = f"it can't be written ({error.strerror})"
         if reason:
             logger.warning("{!r}, which belongs to no input: {}", os.fsdecode(path), reason)
@@ -344,6 +347,11 @@ def _land(
     return blocked
 
 
+def unwritable(error: OSError) -> RunUnfinished:
+    """Return the end of a run that can't write to DST."""
+    return RunUnfinished(f"DST can't be written ({error.strerror}); make room there")
+
+
 def _put(path: bytes, digest: str, data: bytes, shore: Shore) -> str:
     """Rename a result into DST; returns why it can't be, RunUnfinished if nothing can."""
     target = os.path.join(os.fsencode(shore.dst), path)
@@ -352,7 +360,7 @@ def _put(path: bytes, digest: str, data: bytes, shore: Shore) -> str:
         shore.ledger.saw(target, look(target), digest)
     except OSError as error:
         if error.errno in NO_ROOM:
-            raise RunUnfinished(f"DST can't be written ({error.strerror}); make room there") from error
+            raise unwritable(error) from error
         shore.check()
         return f"its result can't be written to DST ({error.strerror})"
     return ""

@@ -25,7 +25,10 @@ class Sorted:
 
 
 class _Known(NamedTuple):
-    """An input whose results do not all stand: {path: hash} of its own that the ledger knows, and the missing ones."""
+    """An input that does not have all its results in DST.
+
+    `own` are the results that the ledger has of it, `missing` those of them that are not in DST, as {path: hash}.
+    """
 
     item: Input
     digest: str

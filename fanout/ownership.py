@@ -21,9 +21,9 @@ def exactly(path: bytes) -> bytes:
 
 
 def fold_of(folder: Path) -> Fold:
-    """Return what makes paths equal that the file system of that folder can't tell apart; OSError if it can't be tried.
+    """Return a function that returns the same path for all paths that the file system of the folder treats as one.
 
-    Two files are made there and removed again.
+    Makes a file in the folder to find out, and removes it.  Raises OSError if no file can be made there.
     """
     name = f".probe-{secrets.token_hex(4)}-\u00e9"
     made = folder / name
@@ -45,7 +45,7 @@ def fold_of(folder: Path) -> Fold:
 
 
 class Ownership:
-    """The owners of result paths in one run; `lock` is held by whoever asks and takes."""
+    """Which input owns each result path in one run.  Hold `lock` from asking until taking."""
 
     def __init__(
         self, todo: Iterable[bytes], kept: Collection[bytes], recorded: Iterable[tuple[bytes, bytes]],
@@ -96,7 +96,7 @@ class Ownership:
         return ""
 
     def waits_for(self, key: bytes, paths: Iterable[bytes]) -> set[bytes]:
-        """Return the inputs that are not settled yet and come before this one, if they have these results as well."""
+        """Return the unsettled inputs that would own some of these paths in place of this input."""
         return {
             rival
             for path in paths
@@ -114,7 +114,10 @@ class Ownership:
         return owner if owner in self._kept or self._is_there(owner) else None
 
     def _rivals(self, key: bytes, path: bytes) -> Iterator[bytes]:
-        """The other inputs that the path fits better, or as well and that come first."""
+        """Yield the inputs that come before this one as owners of the path.
+
+        These are its recorded owner, the inputs that it fits better, and of equal fits those with an earlier key.
+        """
         owner = self._recorded.get(self._fold(path))
         if owner is not None:
             if owner == key:

@@ -26,7 +26,7 @@ from fanout.expect import BY_NAME, Expected
 from fanout.expect import UNFINISHED as UNFINISHED_NAMES
 from fanout.fates import Ask
 from fanout.joblog import Joblog
-from fanout.landing import Shore
+from fanout.landing import Shore, unwritable
 from fanout.ledger import Ledger
 from fanout.missing import Places, Sorted, sort_out
 from fanout.ownership import Ownership, fold_of
@@ -238,7 +238,7 @@ class Run:
         try:
             fold = fold_of(Path(self.state))
         except OSError as error:
-            raise RunUnfinished(f"DST can't be written ({error.strerror}); make room there") from error
+            raise unwritable(error) from error
         todo, kept = ([item.key for item in items] for items in (found.todo, [*found.kept, *found.copied]))
         # Inputs that are not in this run keep their results, whatever program made them.
         mine = {*todo, *kept}

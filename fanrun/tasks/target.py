@@ -129,9 +129,10 @@ def _known(place: Folder, made: config.Settings, name: str | None) -> tuple[str,
 
 
 def _load(place: Folder, name: str | None) -> Fleet | None:
-    """Return the fleet as it is known here; None if there is none, or it can't be read and --provider says where it is.
+    """Return the fleet that the folder describes; None if there is no fleet.json.
 
-    Raises FleetError for a fleet of a newer version, or one in the wrong folder, whatever --provider says.
+    A damaged fleet.json is None as well if `name`, the value of --provider, says which provider has the hosts.
+    Raises FleetError for a fleet of a newer version, and for a folder that was renamed.
     """
     if not place.fleet_json.exists():  # where it is lost, `up` refuses, and `down` ends what it can find
         return None
