@@ -190,11 +190,16 @@ def attribute(
         owner = names.first(path)
         if owner is None:
             found.unclear.append(frozenset(by_fit[0][1]))
+            # What fits it less closely may have made it as well; in pairs, as it needs to be apart from these alone.
+            less = {key for _, keys in by_fit[1:] for key in keys} - set(failed)
+            found.unclear += [frozenset({key, other}) for key in sorted(less) for other in by_fit[0][1]]
             continue
         found.results.setdefault(owner, []).append(path)
         if by_fit[0][0] is Fit.NAME and path != owner:
-            # A name without an extension says less: "a" and "a_1.jpg" may both have made a_1.png.
-            rivals = names.by_stem(path, len(os.path.basename(owner))) - {owner, *failed}
+            # Each of "a", "a.tif", "a_1" and "a_1.jpg" may have made a_1.png; a name with its extension says more.
+            name = os.path.basename(owner)
+            least = len(name) if os.path.splitext(name)[1] else 1
+            rivals = {*by_fit[0][1], *names.by_stem(path, least)} - {owner, *failed}
             found.unclear += [frozenset({owner, rival}) for rival in sorted(rivals)]
     found.unclear += _doubts(found, fits, {key for key in keys if key not in found.results} - set(failed))
     return found

@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
         ("1.jpg 10.jpg", "1.png 10.png 10-2.png", {"1.jpg": "1.png", "10.jpg": "10.png 10-2.png"}, ""),
         ("a.jpg a.png", "a.png a.jpg", {"a.png": "a.png", "a.jpg": "a.jpg"}, ""),
         ("a ab", "abc a-1", {"ab": "abc", "a": "a-1"}, ""),
+        ("a a_1", "a a_1", {"a": "a", "a_1": "a_1"}, ""),
         (".hidden", ".hidden.jpg", {".hidden": ".hidden.jpg"}, ""),
         ("a.tar.gz", "a.tar.png a.txt", {"a.tar.gz": "a.tar.png a.txt"}, ""),
         (" ".join(f"f.{n}.exr" for n in range(9)), " ".join([*(f"f.{n}.png" for n in range(9)), "f.log"]),
@@ -61,6 +62,8 @@ def test_whose_a_result_is(keys: str, paths: str, owned: dict[str, str], nobody:
         ("plate1.jpg plate10.jpg", "plate10.png plate100.png", "plate1.jpg plate10.jpg"),
         ("a.jpg a.tif", "a/1.png", "a.jpg a.tif"),
         ("a a_1.jpg", "a_1.png", "a a_1.jpg"),
+        ("a a_1", "a_1.png", "a a_1"),
+        ("a.tif a_1", "a_1.png", "a.tif a_1"),
         ("a a.jpg", "a.png", "a a.jpg"),
     ],
 )
