@@ -232,6 +232,8 @@ while [ -n "$list" ] && [ -n "$(drags $list)" ]; do
 done
 if [ -n "$list" ]; then
   if echo "$list" | grep -qx docker.io; then
+    # The socket first: whoever asks Docker something by it starts it again, rules and all.
+    if [ -d /run/systemd/system ]; then systemctl stop docker.socket; fi 2>/dev/null
     service docker stop </dev/null >/dev/null 2>&1
     for family in iptables ip6tables; do ! command -v $family-restore >/dev/null || undo_rules $family; done
     for pair in $(added forward); do

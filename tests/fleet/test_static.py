@@ -78,6 +78,8 @@ def test_taken_worked_with_and_given_back(three: Machines, fab: Fab, tmp_path: P
     assert three.on("two", "docker image ls --format '{{.Repository}}'; docker ps -a --format '{{.Names}}'") == (
         "mine\ntheirs\n"
     )
+    # Something of the owner's keeps asking Docker; by its socket that would start it once more.
+    three.on("three", "setsid sh -c 'while command -v docker; do docker version; done' >/dev/null 2>&1 &")
     fab("down")
     for name in ("one", "three"):
         gone, left = before[name] - three.files(name), three.files(name) - before[name]
