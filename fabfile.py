@@ -126,10 +126,12 @@ def deploy(console: Console, fleet: str | None = None) -> None:
         "args": "arguments for the program, in one string, quoted as for a shell",
         "include": "take only inputs that match this glob (of the name; of the path if it has a /); repeatable",
         "exclude": "leave out inputs that match this glob; repeatable",
+        "junk": "take also what file managers and editors leave, such as .DS_Store, Thumbs.db, *~",
         "force": "do again what is done already",
         "by-content": "take the results of an equal input, as of one that was renamed (default for the own image)",
         **RESULTS,
         **LIMITS,
+        "keep-going": "try every input, though every batch fails for the same reason",
         "dry-run": "print the plan and do nothing",
         "json_": "print the report (or the plan) as JSON",
         "fleet": FLEET,
@@ -143,6 +145,7 @@ def run(
     args: str = "",
     include: Sequence[str] | None = None,
     exclude: Sequence[str] | None = None,
+    junk: bool = False,
     force: bool = False,
     by_content: bool = False,
     expect: str | None = None,
@@ -150,6 +153,7 @@ def run(
     retries: str | None = None,
     timeout: str | None = None,
     memory: str | None = None,
+    keep_going: bool = False,
     dry_run: bool = False,
     json_: bool = False,
     fleet: str | None = None,
@@ -164,6 +168,7 @@ def run(
     request = runs.Request(
         os.path.abspath(src), os.path.abspath(dst), options.words(args), tuple(include or ()), tuple(exclude or ()),
         options.limits(retries, timeout, memory), force, None, expected(expect, ignore_results), by_content,
+        keep_going, junk,
     )  # fmt: skip
     name = image or lifecycle.OWN
     if dry_run:

@@ -31,7 +31,8 @@ if TYPE_CHECKING:  # other modules are imported where needed: batches are many a
 
     # relative path, input file, final and temporary name of the result, what is to be done
     Task = tuple[str, str, str, str, "Operations | None"]
-    Result = tuple[str, str | None, float]  # relative path, None or why it failed, seconds
+    # Relative path, None or why it failed, seconds, whether another try would fail as well.
+    Result = tuple[str, str | None, float, bool]
 
 MOST_PIXELS = 24_000_000  # what a service may be asked to decode
 MOST_SIDE = 65_535  # there: scaling needs memory for as many weights as a side has pixels
@@ -318,7 +319,7 @@ def to_palette(image: Image.Image) -> tuple[Image.Image, int | None]:
 
 def process(key: str, source: str, target: str, partial: str, wish: Operations | None = None) -> Result:
     """Bring one input to its place under OUTPUT, whole or not at all; no Exception leaves here."""
-    started, error = time.perf_counter(), None
+    started, error, permanent = time.perf_counter(), None, False
     try:
         if wish:
             with open(source, "rb") as file:
@@ -329,8 +330,8 @@ def process(key: str, source: str, target: str, partial: str, wish: Operations |
     except Exception as problem:
         discard(partial)
         discard(target)
-        error = reason(problem, source)
-    return key, error, time.perf_counter() - started
+        error, permanent = reason(problem, source), is_refused(problem)
+    return key, error, time.perf_counter() - started, permanent
 
 
 def turn(source: str, target: str, partial: str) -> None:
@@ -360,6 +361,11 @@ def discard(path: str) -> None:
     """Remove a file if it is there."""
     with suppress(OSError):
         os.unlink(path)
+
+
+def is_refused(error: Exception) -> bool:
+    """Whether it is the image that can't be processed, however often it is tried."""
+    return isinstance(error, Refused) or type(error).__name__ == "UnidentifiedImageError"
 
 
 def reason(error: Exception, source: str) -> str:
@@ -436,7 +442,7 @@ def end(child: BaseProcess, task: Task) -> Result:
     child.join()
     discard(task[3])
     how = f"signal {-code}" if (code := child.exitcode or 0) < 0 else f"exit code {code}"
-    return task[0], f"the process that worked on it died ({how})", 0.0
+    return task[0], f"the process that worked on it died ({how})", 0.0, False
 
 
 def run_pool(tasks: Iterator[Task], limit: int) -> Generator[Result, None, None]:
@@ -480,8 +486,9 @@ def record(results: Iterable[Result], report: int, tell: Callable[..., None]) ->
     import json
 
     tally = [0, 0]
-    for key, error, seconds in results:
-        line = json.dumps({"path": key, "ok": error is None, "seconds": round(seconds, 6), "error": error})
+    for key, error, seconds, permanent in results:
+        entry = {"path": key, "ok": error is None, "seconds": round(seconds, 6), "error": error}
+        line = json.dumps({**entry, "permanent": True} if permanent else entry)
         tally[error is not None] += 1
         with suppress(OSError):  # nobody may be listening, the disk may be full: it is the results that count
             if error is not None:

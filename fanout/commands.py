@@ -212,6 +212,11 @@ def batch_argv(place: Place, program: Program, probe: Probe, spent: Sequence[Pla
     return [*head, *docker_argv(place, program, probe)]
 
 
+def discard_argv(place: Place) -> list[str]:
+    """Delete what a batch left, inputs and results."""
+    return ["rm", "-rf", "--", place.source, place.target]
+
+
 def container_user(probe: Probe) -> str:
     """Return UID:GID for a container: those of the login, but neither is ever root's."""
     return f"{probe.uid or UNPRIVILEGED}:{probe.gid or UNPRIVILEGED}"

@@ -13,7 +13,8 @@ from loguru import logger
 from fanout import commands
 from fanout.execute import Stopped
 from fanout.fates import Ask, Fates
-from fanout.landing import Tally
+from fanout.faults import Verdict
+from fanout.landing import Cargo, Tally, give_up
 from fanout.link import Link
 from fanout.report import shown
 from fanout.watch import EVERY, Watch
@@ -177,16 +178,37 @@ class Crew:
 
     def _lose(self, worker: Worker) -> None:
         name = worker.name
-        strikes = 0 if worker.settled else worker.strikes + 1
+        parts = self._blame(worker)
+        strikes = 0 if worker.settled or 2 in parts.values() else worker.strikes + 1
         self._absent[name] = _Absence(time.monotonic() + EVERY * strikes, strikes=strikes)
         self._watch.drop(name)
         worker.tally.lost.append(worker.lost)
-        count = self._job.deck.lose(name)
+        count = self._job.deck.lose(name, parts)
         logger.warning("{} is lost: {}; {} batches go to the others", name, worker.lost, count)
         self._job.board.say(name, f"lost: {shown(worker.lost)}")
         self._fates.lost(name)
         # Its commands may hang as the host does; nobody waits for their end.
         threading.Thread(target=self._links[name].close, daemon=True).start()
+
+    def _blame(self, worker: Worker) -> dict[str, int]:
+        """Find out whether a batch is the reason why a worker is lost: {its name: into how many parts it is divided}.
+
+        An input that is the reason is failed.
+        """
+        if worker.failed_at is not None:
+            return {worker.failed_at.name: 1}
+        batch = worker.inside
+        if batch is None or not self._job.deck.wanted(batch):
+            return {}
+        blame = self._job.blame
+        verdict = blame.failed(batch, worker.name, answers=False, worked=bool(worker.settled))
+        if verdict is Verdict.INPUT:
+            workers = blame.workers(batch.inputs[0].key)
+            reason = f"{workers} did not survive processing it ({worker.lost})"
+            settled = give_up(Cargo(batch, worker.name), reason, self._job.deck, self._job.shore, worker.tally)
+            self._job.board.advance(settled)
+            return {}
+        return {batch.name: 2 if verdict is Verdict.DIVIDE else 1}
 
     def _explain(self, name: str, why: str) -> None:
         """What the silence was, where somebody knows better."""

@@ -106,6 +106,9 @@ class Deck:
                 share = self._share_for(worker)
                 if inputs := self._fresh(worker, room):
                     return self._start(worker, inputs, share)
+                # What has failed on all workers comes last: first they show that they can do other things.
+                if not any(self._shares.values()) and (inputs := self._retry(worker, room, everywhere=True)):
+                    return self._start(worker, inputs)
                 if inputs := self._copy(worker, worth):
                     return self._start(worker, inputs)
                 self._change.wait(LOOK_AGAIN)
@@ -168,13 +171,13 @@ class Deck:
 
     def settle(
         self, batch: Batch, failed: Collection[bytes] = (), *, final: Collection[bytes] = (),
-        apart: Sequence[Sequence[bytes]] = (),
+        apart: Sequence[Sequence[bytes]] = (), suspects: Collection[bytes] = (),
     ) -> dict[bytes, int]:  # fmt: skip
         """The batch is over: inputs `failed` for themselves; what was not claimed either is of unknown fate.
 
         Both are tried again: failed ones elsewhere, unknown ones fewer at a time, and those of each group of `apart`
-        together, with no others.  Returns {key: tries} of those that are given up: after their last try, or those for
-        which this try is `final`.
+        together, with no others.  Of unknown ones this was a try for the `suspects`.  Returns {key: tries} of those
+        that are given up: after their last try, or those for which this try is `final`.
         """
         with self._change:
             flight = self._end(batch)
@@ -182,9 +185,10 @@ class Deck:
                 return {}
             open_ = [item for item in batch.inputs if not self._is_over(item.key)]
             bad = [item for item in open_ if item.key in failed]
-            for item in bad:
-                self._tries[item.key] += 1
-                self._failed_at.setdefault(item.key, set()).add(flight.worker)
+            for item in open_:
+                if item.key in failed or item.key in suspects:
+                    self._tries[item.key] += 1
+                    self._failed_at.setdefault(item.key, set()).add(flight.worker)
             tries = {item.key: self._tries[item.key] for item in bad}
             gone = {key: count for key, count in tries.items() if key in final or count > self._retries}
             self._settle(gone)
@@ -192,7 +196,7 @@ class Deck:
                 self._groups.append(_Group([item], self._avoid([item]), alone=len(batch.inputs) == 1))
             for keys in apart:
                 if group := self._idle(item for item in open_ if item.key in keys and item.key not in failed):
-                    self._groups.append(_Group(group, frozenset(), alone=True))
+                    self._groups.append(_Group(group, self._avoid(group), alone=True))
             known = {*failed, *(key for keys in apart for key in keys)}
             self._regroup(batch, [item for item in open_ if item.key not in known])
             self._change.notify_all()
@@ -202,10 +206,11 @@ class Deck:
         """How often an input has failed."""
         return self._tries[key]
 
-    def lose(self, worker: str) -> int:
+    def lose(self, worker: str, parts: Mapping[str, int] | None = None) -> int:
         """Take a worker out; what it had in hand goes to others.  Returns how many batches that were.
 
-        Its share stays where it is: it is the first that others take from.
+        `parts` has the names of batches that may be the reason: their inputs are processed with no others, in so many
+        groups.  Its share stays where it is: it is the first that others take from.
         """
         with self._change:
             self._live.discard(worker)
@@ -213,8 +218,10 @@ class Deck:
             for flight in flights:
                 self._end(flight.batch)
                 inputs = self._idle(flight.batch.inputs)
-                if inputs:
-                    self._groups.append(_Group(inputs, self._avoid(inputs) | {worker}, alone=False))
+                count = (parts or {}).get(flight.batch.name, 0)
+                for group in halves(inputs) if count > 1 else [inputs]:
+                    if group:
+                        self._groups.append(_Group(group, self._avoid(group) | {worker}, alone=bool(count)))
             self._change.notify_all()
             return len(flights)
 
@@ -225,6 +232,16 @@ class Deck:
             self._weights.setdefault(worker, 0)
             self._live.add(worker)
             self._change.notify_all()
+
+    def abandon(self) -> list[Input]:
+        """Give up all inputs that are not settled; returns them."""
+        with self._change:
+            flights = [flight.batch.inputs for flight in self._flights.values()]
+            everywhere = [*self._shares.values(), *(group.inputs for group in self._groups), *flights]
+            left = {item.key: item for inputs in everywhere for item in inputs if not self._is_over(item.key)}
+            self._settle(left)
+            self._change.notify_all()
+            return sorted(left.values())
 
     def stop(self) -> None:
         """Hand out nothing more."""
@@ -259,8 +276,7 @@ class Deck:
     def _regroup(self, batch: Batch, unknown: Sequence[Input]) -> None:
         """Try inputs of unknown fate again: fewer at a time, never the same lot."""
         inputs = self._idle(unknown)
-        middle = len(inputs) // 2 if len(unknown) == len(batch.inputs) else 0
-        for part in (inputs[:middle], inputs[middle:]):
+        for part in halves(inputs) if len(unknown) == len(batch.inputs) else [inputs]:
             if part:
                 self._groups.append(_Group(part, self._avoid(part), alone=True))
 
@@ -268,12 +284,17 @@ class Deck:
         """Where any of them has failed."""
         return frozenset().union(*(self._failed_at.get(item.key, ()) for item in inputs))
 
-    def _retry(self, worker: str, most: int) -> list[Input]:
-        """Inputs that were tried before: a lot that must stand alone, or others, and fresh ones beside them."""
+    def _retry(self, worker: str, most: int, *, everywhere: bool = False) -> list[Input]:
+        """Inputs that were tried before: a lot that must stand alone, or others, and fresh ones beside them.
+
+        None that this worker is to avoid, but those that failed `everywhere`.
+        """
         for group in self._groups:
             group.inputs = self._idle(group.inputs)  # a copy may have settled some
         self._groups = [group for group in self._groups if group.inputs]
-        mine = [group for group in self._groups if worker not in group.avoid or self._live <= group.avoid]
+        mine = [group for group in self._groups if worker not in group.avoid]
+        if everywhere:
+            mine = [group for group in self._groups if self._live <= group.avoid]
         chosen = [group for group in mine if group.alone][:1] or mine[:1]
         if not chosen:
             return []
@@ -337,3 +358,9 @@ class Deck:
             ):
                 return inputs
         return []
+
+
+def halves(inputs: list[Input]) -> list[list[Input]]:
+    """Return the inputs in two lists, the first of which may be empty."""
+    middle = len(inputs) // 2
+    return [inputs[:middle], inputs[middle:]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
@@ -13,14 +14,15 @@ from loguru import logger
 from fanout import results
 from fanout.deck import Deck
 from fanout.expect import BY_NAME, Expected
+from fanout.faults import BatchFailed, Reasons, divide, same
 from fanout.joblog import Entry, Joblog
 from fanout.ledger import Fact, Ledger, look
 from fanout.ownership import Ownership
 from fanout.plan import Batch, Input
 from fanout.report import Failure
-from fanout.results import Ending, Line, Outcome
+from fanout.results import Ending, Line, Outcome, explain
 from fanout.watch import FULL
-from provision.errors import HostError, RunUnfinished
+from provision.errors import RunUnfinished
 
 INODES = 16
 """A worker that can make fewer files than this is full."""
@@ -47,7 +49,8 @@ class Cargo:
 class Shore:
     """Where results land: absolute paths, and the books that are kept of them; `program` is its name in the ledger.
 
-    Files that belong to no input go to the folder `extra`, those of each batch apart.
+    Files that belong to no input go to the folder `extra`, those of each batch apart.  `reasons` is told why inputs
+    fail.
     """
 
     dst: str
@@ -57,11 +60,13 @@ class Shore:
     ledger: Ledger
     joblog: Joblog
     ownership: Ownership
+    reasons: Reasons
     expected: Expected = BY_NAME
     held: dict[bytes, Held] = field(default_factory=dict)
     waiting: dict[bytes, list[Held]] = field(default_factory=dict)
     landed: dict[bytes, list[bytes]] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
+    abandoned: list[Input] = field(default_factory=list)
 
     def check(self) -> None:
         """Raise RunUnfinished if DST is not there any more: nothing could be brought home."""
@@ -127,8 +132,8 @@ def unload(cargo: Cargo, staging: str, deck: Deck, shore: Shore, tally: Tally) -
 
     Returns how many inputs it settled, and the seconds that the program took.
 
-    Each input counts once, whoever else had it.  Raises HostError when the worker is to blame
-    for a failure, RunUnfinished when DST can't be written.
+    Each input counts once, whoever else had it.  Raises BatchFailed when the worker did not do its part,
+    RunUnfinished when DST can't be written.
     """
     arrived = _read(cargo, staging)
     data = os.fsencode(os.path.join(staging, "data"))
@@ -139,11 +144,17 @@ def unload(cargo: Cargo, staging: str, deck: Deck, shore: Shore, tally: Tally) -
     _check_worker(cargo, arrived.ending, outcome)
     _tell_odd(arrived.odd, shore)
     failed = _failures(cargo, arrived, outcome, data)
+    suspects, others = _suspects(arrived.ending, outcome, data)
+    hung = {key for group in suspects for key in group} if arrived.ending.late else set()
+    common = _note_reasons(cargo, arrived.ending, outcome, failed, shore)
     won, refused = _claim(cargo, arrived, outcome, data, deck, shore, tally)
     failed |= refused
     blocked = _land(won, cargo, outcome.results, arrived.manifest, data, shore)
     final = {*cargo.unreadable, *outcome.permanent, *refused, *(failed if arrived.ending.cannot_start else ())}
-    gone = deck.settle(cargo.batch, failed, final=final, apart=outcome.apart)
+    if arrived.ending.late:  # a second timeout tells enough
+        final |= {key for key in failed if deck.tries(key)}
+    apart = [*outcome.apart, *suspects, others]
+    gone = deck.settle(cargo.batch, failed, final=final, apart=apart, suspects=hung)
     done = {key: outcome.results[key] for key in won if key not in blocked}
     lost = {key: (failed[key], tries) for key, tries in gone.items()}
     lost |= {key: (reason, deck.tries(key) + 1) for key, reason in blocked.items()}
@@ -151,7 +162,68 @@ def unload(cargo: Cargo, staging: str, deck: Deck, shore: Shore, tally: Tally) -
     # A program that was stopped may have left half a file under any name; a batch that is tried again leaves all anew.
     if (won or gone or any(item.key in shore.held for item in cargo.batch.inputs)) and arrived.ending.code == 0:
         _keep_extra(cargo, arrived, outcome.extra, data, shore, tally)
-    return len(won) + len(gone) + release(deck, shore, [*won, *gone]), arrived.ending.seconds
+    settled = len(won) + len(gone) + release(deck, shore, [*won, *gone])
+    if common and shore.reasons.every(cargo.batch, common):
+        settled += _stop(deck, shore)
+    return settled, arrived.ending.seconds
+
+
+def give_up(cargo: Cargo, reason: str, deck: Deck, shore: Shore, tally: Tally) -> int:
+    """Settle the only input of a batch that workers fail at; of several inputs each half is processed by itself.
+
+    Returns how many inputs that settles.
+    """
+    keys = [item.key for item in cargo.batch.inputs]
+    if len(keys) > 1:
+        deck.settle(cargo.batch)
+        return 0
+    shore.reasons.new(reason, keys, f"{os.fsdecode(keys[0])}: {reason}")
+    gone = deck.settle(cargo.batch, keys, final=keys)
+    arrived = Arrived(Ending(1, "", 0.0, 0, None), {}, {})
+    _tell(cargo, arrived, {}, {key: (reason, tries) for key, tries in gone.items()}, shore, tally, deck)
+    return len(gone) + release(deck, shore, gone)
+
+
+def _suspects(ending: Ending, outcome: Outcome, data: bytes) -> tuple[list[list[bytes]], list[bytes]]:
+    """Divide the inputs of a batch without a fate: (groups of those that may be the reason, the others)."""
+    times = dict[bytes, int]()
+    for key, paths in outcome.partial.items():
+        for path in paths:
+            with contextlib.suppress(OSError):
+                times[key] = max(times.get(key, 0), os.stat(os.path.join(data, path)).st_mtime_ns)
+    latest = max(times, key=lambda key: times[key], default=None)
+    return divide([item.key for item in outcome.open], outcome.partial, latest, hung=ending.late)
+
+
+def _note_reasons(cargo: Cargo, ending: Ending, outcome: Outcome, failed: Mapping[bytes, str], shore: Shore) -> str:
+    """Tell of new reasons; returns the one for which no input of the batch is done, "" if some is or there are several.
+
+    Permanent failures don't count there: they tell of an input, not of how the program is run.
+    """
+    reasons, count = shore.reasons, len(cargo.batch.inputs)
+    for key, reason in failed.items():
+        reasons.new(reason, [key], f"{cargo.worker}: {os.fsdecode(key)}: {reason}")
+    keys = [item.key for item in cargo.batch.inputs]
+    is_open = bool(outcome.open) and not ending.cannot_start
+    if is_open:
+        reasons.new(explain(ending), keys, f"{cargo.worker}: {explain(ending)} (a batch of {count} inputs)")
+    if outcome.results or outcome.apart:
+        reasons.went_well()
+        return ""
+    found = {same(reason, [key]): reason for key, reason in failed.items()}
+    if is_open:
+        found[same(explain(ending), keys)] = explain(ending)
+    is_for_all = len(outcome.partial) in (0, count) and not {*outcome.permanent, *cargo.unreadable}
+    return found.popitem()[1] if len(found) == 1 and is_for_all else ""
+
+
+def _stop(deck: Deck, shore: Shore) -> int:
+    """Give up all inputs that are left, as every batch fails for the same reason; returns how many."""
+    logger.warning(shore.reasons.stop)
+    left = deck.abandon()
+    shore.abandoned.extend(left)
+    shore.ledger.fail([(item.key, shore.reasons.of(item.key)) for item in left])
+    return len(left)
 
 
 def _tell_odd(lines: Sequence[bytes], shore: Shore) -> None:
@@ -281,12 +353,12 @@ def _read(cargo: Cargo, staging: str) -> Arrived:
             with open(os.path.join(staging, name), "rb") as file:
                 return file.read()
         except OSError as error:
-            raise HostError(f"lost the {name} of a batch ({error.strerror})", host=cargo.worker) from error
+            raise BatchFailed(f"lost the {name} of a batch ({error.strerror})", host=cargo.worker) from error
 
     try:
         ending = results.parse_ending(read("exit"), read("log"))
     except ValueError as error:
-        raise HostError("wrote the end of a batch only in part", host=cargo.worker) from error
+        raise BatchFailed("wrote the end of a batch only in part", host=cargo.worker) from error
     report, keys = read("report.jsonl"), {item.key for item in cargo.batch.inputs}
     return Arrived(
         ending, results.parse_manifest(read("manifest")), results.parse_report(report),
@@ -295,16 +367,16 @@ def _read(cargo: Cargo, staging: str) -> Arrived:
 
 
 def _check_worker(cargo: Cargo, ending: Ending, outcome: Outcome) -> None:
-    """HostError if it is the worker that did not do its part, so that no input is blamed for it."""
-    if ending.code == 125:  # docker's own: the container did not start, or docker left it
-        raise HostError(f"could not run a container ({ending.said})", host=cargo.worker)
+    """BatchFailed if it is the worker that did not do its part, so that no input is blamed for it at first."""
+    if ending.no_container:
+        raise BatchFailed(f"could not run a container ({ending.said})", host=cargo.worker)
     if ending.code != 0:
         name = cargo.batch.name
         logger.debug("{}: batch {} ended with {}:\n{}", cargo.worker, name, ending.code, ending.log)
     room = 2 * max(item.size for item in cargo.batch.inputs) + FULL
     full = ending.free < room or (ending.inodes is not None and ending.inodes < INODES)
     if full and (outcome.failed or outcome.open):
-        raise HostError(f"its disk is full ({ending.free // 1024**2} MB free)", host=cargo.worker)
+        raise BatchFailed(f"its disk is full ({ending.free // 1024**2} MB free)", host=cargo.worker)
 
 
 def _failures(cargo: Cargo, arrived: Arrived, outcome: Outcome, data: bytes) -> dict[bytes, str]:

@@ -14,6 +14,9 @@ from provision.errors import UsageError
 STATE = b".fanrun"
 """The folder in DST where a run keeps its own things; never an input, never a result."""
 
+JUNK = (".DS_Store", "._*", "[Tt]humbs.db", "[Dd]esktop.ini", "*~", ".*.swp")
+"""Names of files that file managers and editors leave; no inputs unless they are asked for."""
+
 MOST_INPUTS = 2000
 MOST_BYTES = 512 * 1024 * 1024
 """A batch's limits: what is pushed ahead of time takes the worker's disk."""
@@ -58,20 +61,32 @@ Test = Callable[[bytes], bool]
 
 @dataclass(frozen=True)
 class Choice:
-    """Which keys are inputs: those that are `included` and not `excluded`."""
+    """Which keys are inputs: those that are `included`, and neither `excluded` nor `junk`."""
 
     included: Test = lambda key: True
     excluded: Test = lambda key: False
+    junk: Test = lambda key: False
+
+    def chooses(self, key: bytes) -> bool:
+        """Whether the person asked for the file of that key, junk or not."""
+        return self.included(key) and not self.excluded(key)
 
     def takes(self, key: bytes) -> bool:
         """Whether the file of that key is an input."""
-        return self.included(key) and not self.excluded(key)
+        return self.chooses(key) and not self.junk(key)
 
 
-def chooser(include: Sequence[str], exclude: Sequence[str]) -> Choice:
-    """The choice that globs make: some `include` matches (or there is none), no `exclude` does.
+class Skipped(NamedTuple):
+    """How many links to folders were not followed, and how many files are junk."""
 
-    A glob with a "/" is matched against the whole key, one without against the file's name.
+    links: int = 0
+    junk: int = 0
+
+
+def chooser(include: Sequence[str], exclude: Sequence[str], *, junk: bool = False) -> Choice:
+    """The choice that globs make: some `include` matches (or there is none), no `exclude` does, and none of JUNK.
+
+    A glob with a "/" is matched against the whole key, one without against the file's name.  With `junk` JUNK is taken.
     """
 
     def matcher(patterns: Sequence[str]) -> Test:
@@ -85,18 +100,19 @@ def chooser(include: Sequence[str], exclude: Sequence[str]) -> Choice:
 
         return matches
 
-    return Choice(matcher(include) if include else Choice.included, matcher(exclude))
+    included = matcher(include) if include else Choice.included
+    return Choice(included, matcher(exclude), Choice.junk if junk else matcher(JUNK))
 
 
-def walk(src: str, choice: Choice = Choice()) -> tuple[list[Input], int]:
-    """The chosen inputs under SRC, sorted by key, and how many links to folders were not followed.
+def walk(src: str, choice: Choice = Choice()) -> tuple[list[Input], Skipped]:
+    """The chosen inputs under SRC, sorted by key, and what was skipped.
 
     A link to a file counts as the file, also where the file is missing: then the input fails.  Folders are entered,
     links to folders are not.  Raises UsageError naming a folder that can't be read.
     """
     top = os.fsencode(src)
     inputs: list[Input] = []
-    links = 0
+    links = junk = 0
     waiting = [b""]
     while waiting:
         prefix = waiting.pop()
@@ -111,6 +127,8 @@ def walk(src: str, choice: Choice = Choice()) -> tuple[list[Input], int]:
                         waiting.append(key + b"/")
                     elif kind == "file" and choice.takes(key):
                         inputs.append(Input(key, size))
+                    elif kind == "file" and choice.chooses(key):
+                        junk += 1
                     links += kind == "link"
         except OSError as error:
             if prefix and choice.excluded(prefix + b"*"):
@@ -118,7 +136,7 @@ def walk(src: str, choice: Choice = Choice()) -> tuple[list[Input], int]:
             name = os.path.join(src, os.fsdecode(prefix))
             raise UsageError(f"{name!r} can't be read ({error.strerror}); mend it or --exclude '…/*'") from error
     inputs.sort()
-    return inputs, links
+    return inputs, Skipped(links, junk)
 
 
 def _look(entry: os.DirEntry[bytes]) -> tuple[str, int]:

@@ -16,11 +16,15 @@ SHOWN = 20
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run would do: how many inputs there are, of which `kept` are done, and each worker's share by name."""
+    """What a run would do: how many inputs there are, of which `kept` are done, and each worker's share by name.
+
+    `junk` is the number of files that are skipped.
+    """
 
     inputs: int
     kept: int
     shares: dict[str, list[Input]]
+    junk: int = 0
 
     @property
     def size(self) -> int:
@@ -62,7 +66,8 @@ class WorkerReport:
 class Report:
     """A run; bytes are those of inputs that are done and of their results, `left` counts inputs without a fate.
 
-    `kept` are inputs whose results were there before it.
+    `kept` are inputs whose results were there before it.  `stopped` says why inputs of `failed` were not tried (their
+    `tries` are 0), "" if all were; `junk` is the number of files that were skipped.
     """
 
     run: str
@@ -83,6 +88,8 @@ class Report:
     bytes_out: int
     failed: list[Failure] = field(default_factory=list)
     workers: list[WorkerReport] = field(default_factory=list)
+    stopped: str = ""
+    junk: int = 0
 
     @property
     def rate(self) -> float:
@@ -133,15 +140,24 @@ def summary(report: Report) -> str:
         lines.append(f"{files} to no input: in {os.path.join(report.dst, '.fanrun', 'runs', report.run, 'extra')}")
     if report.failed:
         again = f"fab retry --dst {shlex.quote(shown(report.dst))}"
+        tried = [item for item in report.failed if not report.stopped or item.tries]
         lines.append(f"{len(report.failed)} failed; `{again}` tries them again:")
-        for item in report.failed[:SHOWN]:
+        for item in tried[:SHOWN]:
             times = f"{item.tries} tries, the last on {item.worker}" if item.tries > 1 else item.worker
-            lines.append(f"  {shown(item.path)}: {shown(item.reason)} ({times})")
+            lines.append(f"  {shown(item.path)}: {shown(item.reason)}{f' ({times})' if times else ''}")
             lines += [f"    | {shown(line)}" for line in item.words if line not in item.reason]
-        lines += more(len(report.failed))
+        lines += more(len(tried))
+        if report.stopped:
+            lines.append(f"{len(report.failed) - len(tried)} were not tried: {shown(report.stopped)}")
+    lines += _skipped(report.junk)
     if report.left:
         lines.append(f"{report.left} inputs are left")
     return "\n".join(lines)
+
+
+def _skipped(junk: int) -> list[str]:
+    """What is said of files that are no inputs."""
+    return [f"{junk} skipped (.DS_Store, *~ and the like); --junk takes them"] if junk else []
 
 
 def more(count: int) -> list[str]:
@@ -151,8 +167,8 @@ def more(count: int) -> list[str]:
 
 def plan_json(todo: Plan, image: str) -> str:
     """A plan as JSON."""
-    data = {"image": image, "inputs": todo.inputs, "kept": todo.kept, "bytes": todo.size, "workers": _shares(todo)}
-    return json.dumps(data, indent=2)
+    data = {"image": image, "inputs": todo.inputs, "kept": todo.kept, "junk": todo.junk, "bytes": todo.size}
+    return json.dumps({**data, "workers": _shares(todo)}, indent=2)
 
 
 def plan_text(todo: Plan, image: str) -> str:
@@ -161,6 +177,7 @@ def plan_text(todo: Plan, image: str) -> str:
     lines = [f"{todo.inputs - todo.kept} inputs{kept}, {amount(todo.size)}, image {image}; nothing was done"]
     for name, share in _shares(todo).items():
         lines.append(f"  {name:<10} {share['inputs']} inputs, {amount(share['bytes'])}")
+    lines += _skipped(todo.junk)
     return "\n".join(lines)
 
 

@@ -16,6 +16,8 @@ from fanout.plan import STATE, Input
 HASH = re.compile(rb"[0-9a-f]{64}")
 BLOCK = 64 * 1024
 """Bytes read at once: larger pieces of memory are got from the system anew each time."""
+DOCKERS = re.compile(r"^docker: |error waiting for container", re.MULTILINE)
+"""What `docker run` itself writes when it fails."""
 WORDS, LONG = 5, 500
 """How many lines of a program's output are kept for a failed input, and how many characters of each."""
 
@@ -41,7 +43,8 @@ class Outcome:
     `results` has the result paths of every input that is done, `failed` the reason of every
     one that failed, `open` those of which nothing is known: they are tried again, fewer at
     a time.  `apart` are groups of keys that must be processed without each other, so that it is known whose their
-    results are.  `permanent` are those of `failed` that would fail again.  `extra` are files that belong to no input.
+    results are.  `permanent` are those of `failed` that would fail again.  `extra` are files that belong to no input,
+    `partial` has the paths of those that may belong to the open inputs.
     """
 
     results: dict[bytes, list[bytes]] = field(default_factory=dict)
@@ -50,6 +53,7 @@ class Outcome:
     apart: list[list[bytes]] = field(default_factory=list)
     permanent: set[bytes] = field(default_factory=set)
     extra: list[bytes] = field(default_factory=list)
+    partial: dict[bytes, list[bytes]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,11 @@ class Ending:
     def cannot_start(self) -> bool:
         """Whether it was docker that found no program to run in the image: then no input will do better."""
         return self.code in (126, 127) and "docker: Error response from daemon" in self.log
+
+    @property
+    def no_container(self) -> bool:
+        """Whether docker itself failed to start a container or lost it; a program may exit with the same code."""
+        return self.code == 125 and DOCKERS.search(self.log) is not None
 
 
 def parse_ending(exit_file: bytes, log: bytes) -> Ending:
@@ -158,6 +167,8 @@ def judge(
                 outcome.permanent.add(item.key)
         elif line is None and end.code != 0:
             outcome.open.append(item)
+            if mine:
+                outcome.partial[item.key] = mine
         elif item.key in undecided:
             continue
         elif missing:
@@ -169,7 +180,7 @@ def judge(
     over = {*outcome.failed, *(item.key for item in outcome.open)}
     outcome.apart = part([key for key in keys if key in undecided and key not in over], found.unclear)
     if len(outcome.open) == 1 and len(inputs) == 1:
-        outcome.failed[outcome.open.pop().key] = f"{explain(end)}: {end.said}"
+        outcome.failed[outcome.open.pop().key] = explain(end)
     return outcome
 
 
@@ -219,11 +230,11 @@ def words_about(key: bytes, log: str) -> list[str]:
 
 
 def explain(end: Ending) -> str:
-    """How a program ended, in words; an exit code that has a meaning of its own is explained."""
+    """How a program ended, in words, and the last it said; an exit code that has a meaning of its own is explained."""
     if end.late:
-        return "the program finished nothing within the timeout and was stopped"
+        return f"the program finished nothing within the timeout and was stopped: {end.said}"
     meanings = {137: ", it was killed, as the memory limit does", 139: ", a segmentation fault"}
-    return f"the program ended with exit {end.code}{meanings.get(end.code, '')}"
+    return f"the program ended with exit {end.code}{meanings.get(end.code, '')}: {end.said}"
 
 
 def safe(path: bytes) -> bool:
@@ -249,8 +260,20 @@ def unfit(staging: bytes, path: bytes, digest: str) -> str | None:
         if hash_file(os.path.join(staging, path)) != digest:
             return "its result is not what the worker computed (damaged on the way)"
     except OSError as error:
-        return f"its result did not arrive ({error.strerror})"
+        return f"its result {os.fsdecode(path)} did not arrive ({_why_not(staging, path) or error.strerror})"
     return None
+
+
+def _why_not(staging: bytes, path: bytes) -> str:
+    """Return why a file of that name can't be made in DST; "" if it can."""
+    target = os.path.join(staging, path)
+    try:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        with open(target, "xb"):
+            os.unlink(target)
+    except OSError as error:
+        return f"DST can't hold that name: {error.strerror}"
+    return ""
 
 
 def land(staging: bytes, dst: bytes, path: bytes) -> None:

@@ -25,13 +25,14 @@ from fanout.deck import Deck
 from fanout.expect import BY_NAME, Expected
 from fanout.expect import UNFINISHED as UNFINISHED_NAMES
 from fanout.fates import Ask
+from fanout.faults import Reasons
 from fanout.joblog import Joblog
 from fanout.landing import Shore, unwritable
 from fanout.ledger import Ledger
 from fanout.missing import Places, Sorted, sort_out
 from fanout.ownership import Ownership, fold_of
-from fanout.plan import Input
-from fanout.report import Plan, Report, WorkerReport, write
+from fanout.plan import Input, Skipped
+from fanout.report import Failure, Plan, Report, WorkerReport, write
 from fanout.verify import ledger_path, open_ledger
 from fanout.worker import Job
 from provision.errors import Busy, RunUnfinished, ToolMissing, UsageError
@@ -62,7 +63,8 @@ class Request:
     """What a person asked for; `src` and `dst` are absolute paths.
 
     `force` does again what is done; `only` are the keys to do, None for all that are chosen.  `expected` says what
-    results are.  With `by_content` an input takes the results of an equal one.
+    results are.  With `by_content` an input takes the results of an equal one.  With `keep_going` every input is tried
+    though all fail for the same reason.  With `junk` files of plan.JUNK are inputs.
     """
 
     src: str
@@ -75,11 +77,14 @@ class Request:
     only: frozenset[bytes] | None = None
     expected: Expected = BY_NAME
     by_content: bool = False
+    keep_going: bool = False
+    junk: bool = False
 
     def remembered(self, image: str) -> dict[str, Any]:
         """What `fab retry` and `fab verify` need of it later, fit for JSON."""
         kept: dict[str, Any] = {"src": self.src, "image": image, "args": list(self.args)}
         kept |= {"include": list(self.include), "exclude": list(self.exclude), "by_content": self.by_content}
+        kept["junk"] = self.junk
         return {**kept, "expect": list(self.expected.patterns), "ignore_results": list(self.expected.ignored)}
 
 
@@ -114,18 +119,19 @@ def check_writable(dst: str) -> None:
         ) from error
 
 
-def find_inputs(request: Request) -> tuple[list[Input], int]:
-    """Walk SRC: its inputs and the number of links not followed; UsageError if there are no inputs."""
-    inputs, links = plan.walk(request.src, plan.chooser(request.include, request.exclude))
+def find_inputs(request: Request) -> tuple[list[Input], Skipped]:
+    """Walk SRC: its inputs and what was skipped; UsageError if there are no inputs."""
+    inputs, skipped = plan.walk(request.src, plan.chooser(request.include, request.exclude, junk=request.junk))
     if request.only is not None:
         inputs = [item for item in inputs if item.key in request.only]
         if not inputs:
             raise UsageError(f"none of the inputs that failed is in {request.src!r} any more; nothing to do")
-        return inputs, links
+        return inputs, skipped
     if not inputs:
         why = "no file matches" if request.include or request.exclude else "there are no files in it"
+        why = f"{why} but for {skipped.junk} that --junk takes" if skipped.junk else why
         raise UsageError(f"--src {request.src!r}: {why}; nothing to do")
-    return inputs, links
+    return inputs, skipped
 
 
 def check_tools() -> None:
@@ -138,9 +144,14 @@ def check_tools() -> None:
 
 
 class Run:
-    """One run, from the first connection to the report; `image` is what the workers pull."""
+    """One run, from the first connection to the report.
 
-    def __init__(self, request: Request, fleet: Fleet, folder: Folder, image: Image, board: Board) -> None:
+    `image` is what the workers pull, `junk` is the number of files that are skipped.
+    """
+
+    def __init__(
+        self, request: Request, fleet: Fleet, folder: Folder, image: Image, board: Board, junk: int = 0
+    ) -> None:
         now = datetime.datetime.now(datetime.timezone.utc)
         self.name = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         self.request, self.fleet, self.folder, self.image, self.board = request, fleet, folder, image, board
@@ -153,6 +164,7 @@ class Run:
         self._begun = time.monotonic()
         self._started = now
         self._dead: list[Path] = []
+        self._junk = junk
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
@@ -219,7 +231,7 @@ class Run:
             stopped = self._close(crew) or stopped
             unwritten = self._end(joblog)
         vanished = shore.vanished()
-        report = self._report(found, crew, len(vanished))
+        report = self._report(found, crew, shore, len(vanished))
         unwritten = self._write(report) or unwritten
         if report.left:
             lost = "; ".join(f"{name}: {tally.lost[-1]}" for name, tally in crew.tallies.items() if tally.lost)
@@ -253,9 +265,11 @@ class Run:
             self.request.expected.paths if self.request.expected.patterns else None,
         )
         extra = os.path.join(self.home, "extra")
+        reasons = Reasons(logger.warning, self.request.keep_going)
         return Shore(
-            self.request.dst, self._staging, extra, self._program, ledger, joblog, ownership, self.request.expected
-        )
+            self.request.dst, self._staging, extra, self._program, ledger, joblog, ownership, reasons,
+            self.request.expected,
+        )  # fmt: skip
 
     def _open(self, crew: Crew) -> Mapping[str, Probe]:
         """The workers that can take part.  One that can't is named in a warning; UsageError if none can."""
@@ -298,9 +312,13 @@ class Run:
             return "interrupted"
         return ""
 
-    def _report(self, found: Sorted, crew: Crew, vanished: int) -> Report:
+    def _report(self, found: Sorted, crew: Crew, shore: Shore, vanished: int) -> Report:
         tallies = crew.tallies
         failed = [failure for tally in tallies.values() for failure in tally.failed.values()]
+        reasons = shore.reasons
+        for item in shore.abandoned:
+            tries = 1 if item.key in reasons.failed else 0
+            failed.append(Failure(os.fsdecode(item.key), reasons.of(item.key), "", tries))
         done = sum(tally.done for tally in tallies.values()) - vanished
         kept = len(found.kept) + len(found.copied)
         return Report(
@@ -312,7 +330,7 @@ class Run:
             extra=sum(tally.extra for tally in tallies.values()),
             bytes_in=sum(tally.bytes_in for tally in tallies.values()),
             bytes_out=sum(tally.bytes_out for tally in tallies.values()),
-            failed=sorted(failed, key=lambda item: item.path),
+            failed=sorted(failed, key=lambda item: item.path), stopped=reasons.stop, junk=self._junk,
             workers=[
                 WorkerReport(
                     name, tally.done, len(tally.failed), tally.bytes_in, tally.bytes_out,
@@ -356,7 +374,7 @@ def again_text(force: bool) -> str:
     return "the same command again goes on from here"
 
 
-def check(request: Request) -> tuple[list[Input], int]:
+def check(request: Request) -> tuple[list[Input], Skipped]:
     """Raise UsageError or ToolMissing for what can be known before any host is asked; returns the inputs."""
     check_tools()
     check_paths(request.src, request.dst)
@@ -368,7 +386,7 @@ def check(request: Request) -> tuple[list[Input], int]:
 def dry_run(request: Request, fleet: Fleet, image: Image | None) -> Plan:
     """The plan that `run` would start with if every worker takes part; changes nothing."""
     check_paths(request.src, request.dst)
-    inputs, _ = find_inputs(request)
+    inputs, skipped = find_inputs(request)
     found = Sorted(inputs)
     if image is not None and not request.force:
         places = Places(os.fsencode(request.src), os.fsencode(request.dst))
@@ -378,11 +396,12 @@ def dry_run(request: Request, fleet: Fleet, image: Image | None) -> Plan:
             by_content=request.by_content or bool(image.source),
         )  # fmt: skip
     kept = len(found.kept) + len(found.copied)
-    return Plan(len(inputs), kept, plan.deal(found.todo, [host.name for host in fleet.workers]))
+    shares = plan.deal(found.todo, [host.name for host in fleet.workers])
+    return Plan(len(inputs), kept, shares, skipped.junk)
 
 
 def run(
-    request: Request, found: tuple[list[Input], int], fleet: Fleet, folder: Folder, image: Image, board: Board,
+    request: Request, found: tuple[list[Input], Skipped], fleet: Fleet, folder: Folder, image: Image, board: Board,
     fates: Ask = dict,
 ) -> Report:  # fmt: skip
     """Bring the inputs that `check` found from SRC to DST; the report says what became of every one.
@@ -390,14 +409,14 @@ def run(
     `fates` is asked for workers that are lost.
     Raises UsageError before anything has begun, RunUnfinished when inputs are left.
     """
-    current = Run(request, fleet, folder, image, board)
-    inputs, links = found
+    inputs, skipped = found
+    current = Run(request, fleet, folder, image, board, skipped.junk)
     with current.hold():
         log = logger.add(os.path.join(current.home, "run.log"), level="DEBUG")
         ledger = Ledger(ledger_path(request.dst))
         try:
-            if links:
-                logger.warning("{} links to folders in SRC were not followed", links)
+            if skipped.links:
+                logger.warning("{} links to folders in SRC were not followed", skipped.links)
             ledger.begin(current.name, ledgers.program(image.id, request.args), request.remembered(image.name))
             report = current.execute(ledger, current.sort_out(ledger, inputs), fates)
         except BaseException:
@@ -425,6 +444,6 @@ def again(dst: str, limits: Limits) -> tuple[Request, str]:
             kept["src"], dst, tuple(kept["args"]), tuple(kept["include"]), tuple(kept["exclude"]),
             limits, only=frozenset(ledger.failures()),
             expected=Expected(tuple(kept.get("expect", ())), tuple(kept.get("ignore_results", UNFINISHED_NAMES))),
-            by_content=bool(kept.get("by_content")),
+            by_content=bool(kept.get("by_content")), keep_going=True, junk=bool(kept.get("junk", True)),
         )  # fmt: skip
         return request, kept["image"]

@@ -77,15 +77,16 @@ def verify(dst: str, step: Callable[[int, int], None]) -> Verdict:
 
 def _inputs(ledger: Ledger, src: str, program: str, request: dict[str, list[str]]) -> Iterable[tuple[bytes, str]]:
     """(key, hash) of what the run had to do: as SRC is now, or if that is gone as the ledger knew it."""
+    # Before there was a choice, junk was taken.
+    choice = plan.chooser(request["include"], request["exclude"], junk=bool(request.get("junk", True)))
     if not src:
-        choice = plan.chooser(request["include"], request["exclude"])
         failures = ledger.failures()
         yield from (
             (key, digest) for key, digest in ledger.inputs(program) if choice.takes(key) and key not in failures
         )
         yield from ((key, "") for key in failures if choice.takes(key))
         return
-    for item in plan.walk(src, plan.chooser(request["include"], request["exclude"]))[0]:
+    for item in plan.walk(src, choice)[0]:
         yield item.key, ""
 
 

@@ -10,15 +10,16 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from loguru import logger
 
 from fanout import commands
 from fanout.commands import Place, Program
 from fanout.deck import Deck, Flight
-from fanout.execute import Done, Stopped
-from fanout.landing import Cargo, Shore, Tally, unload
+from fanout.execute import SSH_FAILED, Done, Stopped
+from fanout.faults import BatchFailed, Blame, Verdict
+from fanout.landing import Cargo, Shore, Tally, give_up, unload
 from fanout.ledger import Look, look
 from fanout.line import Line
 from fanout.link import Link
@@ -38,6 +39,10 @@ is to have something to do meanwhile."""
 STAGES = ("push", "process", "pull")
 VANISHED = (23, 24)
 """rsync's exit codes for "some files could not be read" and "some files vanished"."""
+OF_FILES = (3, 11, *VANISHED)
+"""rsync's exit codes for what is wrong with files or folders, though the connection is well."""
+NAMES = ("invalid argument", "file name too long", "illegal byte sequence", "incomplete multibyte")
+"""What this machine's rsync says of a name that DST can't hold, in lower case."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ class Job:
     shore: Shore
     board: Board
     paces: dict[str, Pace]
+    blame: Blame = field(default_factory=Blame)
 
 
 @dataclass
@@ -63,13 +69,17 @@ class _Stage:
 
 
 class Worker:
-    """Runs batches on one host until the deck has none for it, or the host is lost (`lost` says why)."""
+    """Runs batches on one host until the deck has none for it, or the host is lost.
+
+    `lost` says why then, and `failed_at` is the batch that it answered about but could not do its part of, if any.
+    """
 
     def __init__(self, job: Job, link: Link, probe: Probe, tally: Tally) -> None:
         self.job, self.link, self.probe, self.tally = job, link, probe, tally
         self.name = link.host
         self.pace = job.paces.setdefault(self.name, Pace())
         self.lost = ""
+        self.failed_at: Batch | None = None
         self.settled = 0
         self.strikes = 0
         self.crash: BaseException | None = None
@@ -78,6 +88,7 @@ class Worker:
         self._spent: queue.SimpleQueue[Place] = queue.SimpleQueue()
         self._ahead = threading.Semaphore(1 + sum(more for stage, more in LESSONS.items() if self.pace.knows(stage)))
         self._inside: list[Batch] = []
+        self._interrupted: Batch | None = None
         self._entered = 0.0
         self._any_taken = False
         self._any_early = False
@@ -134,11 +145,10 @@ class Worker:
             if batch is None:
                 return
             cargo = Cargo(batch, self.name, bold=self._is_bold())
-            expected = self.pace.seconds("push", sum(map(weight, batch.inputs)))
-            with self._timed("push", batch), self._line.turn(expected) as seconds:
-                self._push(cargo)
-                self._note("push", batch, seconds())
-            self._pushed.put(cargo)
+            if self._attempt(cargo, self._push):
+                self._pushed.put(cargo)
+            else:
+                self._ahead.release()
 
     def _wait_for_room(self) -> None:
         """Wait until one batch more may be on its way."""
@@ -155,12 +165,12 @@ class Worker:
         while (cargo := self._pushed.get()) is not None and not self.lost:
             if cargo.bold and self._taken_back(cargo.batch):
                 continue
-            if not self.job.deck.stopped and self.job.deck.wanted(cargo.batch):
-                with self._timed("process", cargo.batch):
-                    self._process(cargo)
+            is_wanted = not self.job.deck.stopped and self.job.deck.wanted(cargo.batch)
+            done = not is_wanted or self._attempt(cargo, self._process)
             self._proven.set()
             self._ahead.release()
-            self._processed.put(cargo)
+            if done:
+                self._processed.put(cargo)
 
     def _is_bold(self) -> bool:
         """Whether the batch just taken has another before it, and was cut while the line's speed alone was known."""
@@ -187,12 +197,46 @@ class Worker:
         while (cargo := self._processed.get()) is not None and not self.lost:
             place = Place(self.job.run, cargo.batch.name)
             if cargo.ended and self.job.deck.wanted(cargo.batch):
-                with self._timed("pull", cargo.batch):
-                    self._pull(cargo, place)
+                if not self._attempt(cargo, self._pull):
+                    continue
             else:  # a copy of it came home before
                 self.job.deck.settle(cargo.batch)
                 logger.debug("{}: {} is let go", self.name, cargo.batch.name)
             self._spent.put(place)
+
+    def _attempt(self, cargo: Cargo, work: Callable[[Cargo], None]) -> bool:
+        """Do a stage's work on a batch; whether it could be done.
+
+        Raises BatchFailed if the worker may be the reason why not; where the inputs are, they are failed or divided.
+        """
+        try:
+            work(cargo)
+        except BatchFailed as error:
+            if self.lost or not self.job.deck.wanted(cargo.batch):
+                raise
+            verdict = self.job.blame.failed(cargo.batch, self.name, answers=True, worked=bool(self.settled))
+            if verdict is Verdict.WORKER:
+                self.failed_at = cargo.batch
+                raise
+            logger.debug("{}: {} failed as it did before: {}", self.name, cargo.batch.name, error)
+            workers = self.job.blame.workers(cargo.batch.inputs[0].key)
+            self._count(give_up(cargo, f"{workers}: {error}", self.job.deck, self.job.shore, self.tally))
+            # At once: what it left may fill the disk, and the next batch would fail for it.
+            self.link.run(commands.discard_argv(Place(self.job.run, cargo.batch.name)))
+            return False
+        return True
+
+    def _count(self, settled: int) -> None:
+        """Count inputs that are settled."""
+        with self._lock:
+            self.settled += settled
+        self.job.board.advance(settled)
+
+    @property
+    def inside(self) -> Batch | None:
+        """The batch that is processed now, or was when the worker was lost."""
+        with self._lock:
+            return self._inside[0] if self._inside else self._interrupted
 
     def _most(self, waiting: int) -> int:
         """The weight of this worker's next batch."""
@@ -210,6 +254,12 @@ class Worker:
         return worth(self.pace, self.job.paces[flight.worker], flight, flights, time.monotonic())
 
     def _push(self, cargo: Cargo) -> None:
+        expected = self.pace.seconds("push", sum(map(weight, cargo.batch.inputs)))
+        with self._timed("push", cargo.batch), self._line.turn(expected) as seconds:
+            self._send(cargo)
+            self._note("push", cargo.batch, seconds())
+
+    def _send(self, cargo: Cargo) -> None:
         looks = self._hash(cargo)
         place, keys = Place(self.job.run, cargo.batch.name), [item.key for item in cargo.batch.inputs]
         self._retried("push", lambda: self.link.push(self.job.src, place, keys), sent_what_there_is)
@@ -237,12 +287,13 @@ class Worker:
     def _process(self, cargo: Cargo) -> None:
         place = Place(self.job.run, cargo.batch.name)
         spent = [self._spent.get() for _ in range(self._spent.qsize())]
-        with self._turn(cargo.batch):
+        with self._timed("process", cargo.batch), self._turn(cargo.batch):
             done = self.link.run(commands.batch_argv(place, self.job.program, self.probe, spent))
             if done.exit_code == 0:
                 cargo.ended = time.time()
             elif not self.job.deck.stopped:  # then it has no turn any more
-                raise HostError(f"could not run a batch ({done.reason})", host=self.name)
+                kind = HostError if done.exit_code == SSH_FAILED else BatchFailed
+                raise kind(f"could not run a batch ({done.reason})", host=self.name)
 
     @contextlib.contextmanager
     def _turn(self, batch: Batch) -> Iterator[None]:
@@ -262,6 +313,10 @@ class Worker:
                 enter()
         try:
             yield
+        except HostError:
+            with self._lock:
+                self._interrupted = self._interrupted or self._inside[0]
+            raise
         finally:
             with self._lock:
                 turn = self._inside[0] is batch
@@ -272,7 +327,11 @@ class Worker:
         if turn:
             self._note("process", batch, seconds)
 
-    def _pull(self, cargo: Cargo, place: Place) -> None:
+    def _pull(self, cargo: Cargo) -> None:
+        with self._timed("pull", cargo.batch):
+            self._bring(cargo, Place(self.job.run, cargo.batch.name))
+
+    def _bring(self, cargo: Cargo, place: Place) -> None:
         staging = os.path.join(self.job.shore.staging, f"{self.name}-{cargo.batch.name}")
         self._retried(
             "pull",
@@ -282,18 +341,18 @@ class Worker:
         settled, seconds = unload(cargo, staging, self.job.deck, self.job.shore, self.tally)
         self.tally.busy("process", seconds)
         shutil.rmtree(staging, ignore_errors=True)
-        with self._lock:
-            self.settled += settled
-        self.job.board.advance(settled)
+        self._count(settled)
 
     def _brought(self, done: Done) -> bool:
-        """Whether a pull brought everything; RunUnfinished when it is this machine that can't take it."""
-        said = done.error.lower()
-        if done.exit_code in (11, *VANISHED) and ("[receiver]" in said or "[generator]" in said):
-            self.job.shore.check()
-            first = next((line for line in done.error.splitlines() if "]" in line), done.reason)
-            raise RunUnfinished(f"DST can't take the results ({first}); make room there")
-        return done.exit_code == 0
+        """Whether a pull brought all that DST can hold; RunUnfinished where it can't be written."""
+        lines = [line for line in done.error.splitlines() if "[receiver]" in line or "[generator]" in line]
+        if done.exit_code not in OF_FILES or not lines:
+            return done.exit_code == 0
+        self.job.shore.check()
+        other = [line for line in lines if not any(words in line.lower() for words in NAMES)]
+        if other:
+            raise RunUnfinished(f"DST can't take the results ({other[0]}); make room there")
+        return True  # the results of these names are missing, so their inputs fail
 
     def _retried(self, what: str, call: Callable[[], Done], fine: Callable[[Done], bool]) -> None:
         """Run an rsync, once more if it failed; what arrived the first time doesn't travel again."""
@@ -302,7 +361,8 @@ class Worker:
             logger.debug("{}: {} failed ({}), trying once more", self.name, what, done.reason)
             done = call()
         if not fine(done):
-            raise HostError(f"could not {what} a batch ({done.reason})", host=self.name)
+            kind = BatchFailed if done.exit_code in OF_FILES else HostError
+            raise kind(f"could not {what} a batch ({done.reason})", host=self.name)
 
     @contextlib.contextmanager
     def _timed(self, stage: str, batch: Batch) -> Iterator[None]:

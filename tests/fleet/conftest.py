@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.fleet.harness import Fab, docker
+from tests.fleet.harness import Fab, Runs, docker
 
 # A program of the contract, told by its first argument how to behave.  It knows nothing of
 # FANRUN_REPORT, but for "report".
@@ -77,3 +78,20 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     docker("build", "--quiet", f"--tag={name}", str(context))
     yield name
     docker("rmi", "--force", name)
+
+
+@pytest.fixture(scope="session")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An image that runs its argument, with /in and /out as $0 and $1."""
+    context = tmp_path_factory.mktemp("shell")
+    (context / "Dockerfile").write_text('FROM debian:trixie-slim\nENTRYPOINT ["/bin/sh", "-c"]\n')
+    name = f"fanrun-test-shell-{os.getpid()}"
+    docker("build", "--quiet", f"--tag={name}", str(context))
+    yield name
+    docker("rmi", "--force", name)
+
+
+@pytest.fixture
+def runs(fab: Fab, shell: str, tmp_path: Path) -> Runs:
+    """Runs of the image `shell`."""
+    return Runs(fab, shell, tmp_path)

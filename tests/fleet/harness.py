@@ -14,6 +14,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 FAB = Path(sys.executable).with_name("fab")
 
+SMALL_DISK = "mount -t tmpfs -o size=200m,mode=700,uid=1000 none /var/lib/fanrun"
+BIG_DISK = "umount --lazy /var/lib/fanrun || :"
+
 
 @dataclass
 class Fab:
@@ -110,3 +113,51 @@ def log(dst: Path) -> str:
         return (run_folder(dst) / "run.log").read_text()
     except (FileNotFoundError, ValueError):
         return ""
+
+
+class Runs:
+    """Runs of one program from one SRC into one DST."""
+
+    def __init__(self, fab: Fab, shell: str, top: Path) -> None:
+        self.fab, self.shell, self.src, self.dst = fab, shell, top / "src", top / "dst"
+
+    def write(self, *names: str, content: str = "") -> None:
+        for name in names:
+            path = self.src / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content or name)
+
+    def __call__(self, script: str, *argv: str, code: int = 0) -> str:
+        """Run the script in /in over all inputs; returns what is said."""
+        args = f"'cd $0; {script}'"
+        done = self.fab(
+            "run",
+            "--src",
+            str(self.src),
+            "--dst",
+            str(self.dst),
+            "--image",
+            self.shell,
+            "--args",
+            args,
+            *argv,
+            code=code,
+        )
+        return done.stdout + done.stderr
+
+    def verify(self, code: int = 0) -> str:
+        return self.fab("verify", "--dst", str(self.dst), code=code).stdout
+
+    def results(self) -> dict[str, str]:
+        return {os.fsdecode(key): content.decode().strip() for key, content in tree(self.dst).items()}
+
+    def again(self, script: str, *argv: str) -> None:
+        """After a run that ended well `fab verify` agrees, and the same command again changes no file."""
+        self.verify()
+        before = {path: (path.stat(), path.read_bytes()) for path in self.files()}
+        assert "inputs done" in self(script, *argv)
+        assert report(self.dst)["done"] == 0
+        assert {path: (path.stat(), path.read_bytes()) for path in self.files()} == before
+
+    def files(self) -> list[Path]:
+        return [self.dst / os.fsdecode(key) for key in tree(self.dst)]

@@ -7,10 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fleet.harness import Fab, joblog, log, report, tree
-
-SMALL_DISK = "mount -t tmpfs -o size=200m,mode=700,uid=1000 none /var/lib/fanrun"
-BIG_DISK = "umount --lazy /var/lib/fanrun || :"
+from tests.fleet.harness import BIG_DISK, SMALL_DISK, Fab, joblog, log, report, tree
 
 
 @pytest.fixture

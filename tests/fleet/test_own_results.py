@@ -4,79 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.fleet.harness import Fab, docker, log, report, run_folder, tree
+from tests.fleet.harness import Runs, log, report, run_folder, tree
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.fleet
-
-
-@pytest.fixture(scope="module")
-def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An image that runs its argument, with /in and /out as $0 and $1."""
-    context = tmp_path_factory.mktemp("shell")
-    (context / "Dockerfile").write_text('FROM debian:trixie-slim\nENTRYPOINT ["/bin/sh", "-c"]\n')
-    name = f"fanrun-test-shell-{os.getpid()}"
-    docker("build", "--quiet", f"--tag={name}", str(context))
-    yield name
-    docker("rmi", "--force", name)
-
-
-class Runs:
-    """Runs of one program from one SRC into one DST."""
-
-    def __init__(self, fab: Fab, shell: str, top: Path) -> None:
-        self.fab, self.shell, self.src, self.dst = fab, shell, top / "src", top / "dst"
-
-    def write(self, *names: str, content: str = "") -> None:
-        for name in names:
-            path = self.src / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content or name)
-
-    def __call__(self, script: str, *argv: str, code: int = 0) -> str:
-        """Run the script in /in over all inputs; returns what is said."""
-        args = f"'cd $0; {script}'"
-        done = self.fab(
-            "run",
-            "--src",
-            str(self.src),
-            "--dst",
-            str(self.dst),
-            "--image",
-            self.shell,
-            "--args",
-            args,
-            *argv,
-            code=code,
-        )
-        return done.stdout + done.stderr
-
-    def verify(self, code: int = 0) -> str:
-        return self.fab("verify", "--dst", str(self.dst), code=code).stdout
-
-    def results(self) -> dict[str, str]:
-        return {os.fsdecode(key): content.decode().strip() for key, content in tree(self.dst).items()}
-
-    def again(self, script: str, *argv: str) -> None:
-        """After a run that ended well `fab verify` agrees, and the same command again changes no file."""
-        self.verify()
-        before = {path: (path.stat(), path.read_bytes()) for path in self.files()}
-        assert "inputs done" in self(script, *argv)
-        assert report(self.dst)["done"] == 0
-        assert {path: (path.stat(), path.read_bytes()) for path in self.files()} == before
-
-    def files(self) -> list[Path]:
-        return [self.dst / os.fsdecode(key) for key in tree(self.dst)]
-
-
-@pytest.fixture
-def runs(fab: Fab, shell: str, tmp_path: Path) -> Runs:
-    return Runs(fab, shell, tmp_path)
 
 
 EACH = 'find . -type f | while read -r f; do mkdir -p "$1/$(dirname "$f")"; {} ; done'

@@ -16,6 +16,7 @@ import pytest
 from fanout import results
 from fanout.deck import Deck, Flight
 from fanout.expect import Expected
+from fanout.faults import Reasons
 from fanout.joblog import Joblog
 from fanout.landing import INODES, Cargo, Shore, Tally, unload
 from fanout.ledger import Fact, Ledger
@@ -45,9 +46,11 @@ class World:
         self.ledger, self.joblog = Ledger(top / "ledger.db"), Joblog(top / "joblog.tsv")
         self.extra = top / "extra"
         self.ownership = Ownership(keys, (), [], self.deck.is_settled, lambda key: False)
+        self.told: list[str] = []
         self.shore = Shore(
-            str(self.dst), str(top / "staging"), str(self.extra), "program", self.ledger, self.joblog, self.ownership
-        )
+            str(self.dst), str(top / "staging"), str(self.extra), "program", self.ledger, self.joblog, self.ownership,
+            Reasons(self.told.append),
+        )  # fmt: skip
         self.log = top / "joblog.tsv"
 
     def own(self, ownership: Ownership) -> None:
@@ -201,7 +204,9 @@ def test_inputs_of_unknown_fate_are_not_told(world: World) -> None:
     assert world.deck.left == 2
 
 
-@pytest.mark.parametrize(("content", "reason"), [(b"damaged", DAMAGED), (None, "its result did not arrive (")])
+@pytest.mark.parametrize(
+    ("content", "reason"), [(b"damaged", DAMAGED), (None, "its result d/b-2.jpg did not arrive (")]
+)
 def test_a_damaged_result_does_not_land(world: World, content: bytes | None, reason: str) -> None:
     """None of an input's results lands if one of them is not what it was, and no other input suffers."""
     cargo = world.take()

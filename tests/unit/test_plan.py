@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanout.plan import HANDLING, MOST_BYTES, Batch, Input, chooser, deal, unreadable, walk, weight
+from fanout.plan import HANDLING, MOST_BYTES, Batch, Input, Skipped, chooser, deal, unreadable, walk, weight
 from provision.errors import UsageError
 from tests.unit.samples import HOSTILE, write_tree
 
@@ -44,9 +44,9 @@ def test_a_batch_has_the_size_of_its_inputs_and_every_input_weighs_something(inp
 
 def test_walk_finds_hostile_names_sorted_and_sized(tmp_path: Path) -> None:
     written = write_tree(tmp_path)
-    inputs, links = walk(str(tmp_path))
+    inputs, skipped = walk(str(tmp_path))
     assert inputs == [Input(key, len(content)) for key, content in sorted(written.items())]
-    assert links == 0
+    assert skipped == Skipped()
 
 
 names = st.binary(min_size=1, max_size=12).filter(
@@ -81,7 +81,7 @@ def test_walk_takes_regular_files_and_links_to_files(tmp_path: Path) -> None:
     (src / "folder").symlink_to(tmp_path / "elsewhere")
     (src / "up").symlink_to("..")
     os.mkfifo(src / "fifo")
-    assert walk(str(src)) == ([Input(b"broken", 0), Input(b"file", 1), Input(b"link", 5)], 2)
+    assert walk(str(src)) == ([Input(b"broken", 0), Input(b"file", 1), Input(b"link", 5)], Skipped(links=2))
 
 
 def test_a_link_that_can_not_be_followed_is_an_input_that_fails(tmp_path: Path) -> None:
@@ -177,10 +177,25 @@ def test_include_and_exclude(include: tuple[str, ...], exclude: tuple[str, ...],
     assert [key for key in keys if chosen.takes(key.encode())] == expected
 
 
+def test_what_file_managers_and_editors_leave_is_skipped_and_counted(tmp_path: Path) -> None:
+    junk = [".DS_Store", "d/Thumbs.db", "d/desktop.ini", "d/Desktop.ini", "._a.jpg", "notes.txt~", "d/.a.txt.swp"]
+    inputs = [".zarray", ".hidden/a", "a.jpg", "DS_Store", "a.swp", "d/b~c", "thumbs.db.jpg"]
+    for name in (*junk, *inputs):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found, skipped = walk(str(tmp_path), chooser((), ()))
+    assert {item.key.decode() for item in found} == set(inputs)
+    assert skipped == Skipped(junk=len(junk))
+    found, skipped = walk(str(tmp_path), chooser((), (), junk=True))
+    assert {item.key.decode() for item in found} == {*junk, *inputs}
+    assert skipped == Skipped()
+    assert walk(str(tmp_path), chooser((), ("d/*", "*~")))[1] == Skipped(junk=2), "only of what was chosen"
+
+
 def test_patterns_match_names_that_are_no_utf8() -> None:
     assert chooser(("*.jpg",), ()).takes(b"\xff\xfe.jpg")
     assert chooser((os.fsdecode(b"\xff*"),), ()).takes(b"\xff\xfe.jpg")
-    assert all(chooser(("*",), ()).takes(key) for key in HOSTILE)
+    assert all(chooser(("*",), (), junk=True).takes(key) for key in HOSTILE)
 
 
 @pytest.fixture(scope="module")

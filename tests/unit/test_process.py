@@ -290,6 +290,22 @@ def test_a_folder_that_cannot_be_listed_is_told(tmp_path: Path) -> None:
     assert files(tmp_path / "out") == {"open.png"}
 
 
+def test_an_image_that_no_other_try_can_read_is_reported_so(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_text("no image")
+    (tmp_path / "in" / "b.png").symlink_to("c.png")
+    Image.new("L", (2, 2)).save(tmp_path / "in" / "c.png")
+    (tmp_path / "out" / "c.png").mkdir(parents=True)
+    for args in ((), ("--grayscale",)):
+        report = tmp_path / f"report{len(args)}"
+        assert run(tmp_path / "in", tmp_path / "out", *args, FANRUN_REPORT=report).returncode == 1
+        told = {entry["path"]: entry for entry in map(json.loads, report.read_text("ascii").splitlines())}
+        assert told["a.txt"]["permanent"] is True
+        assert told["b.png"]["ok"]
+        assert not told["c.png"]["ok"], "something is in the way of its result"
+        assert "permanent" not in told["c.png"]
+
+
 def test_the_report_is_appended_to(gallery: Path, tmp_path: Path) -> None:
     report = tmp_path / "report"
     report.write_text("what was there\n")

@@ -108,9 +108,24 @@ def test_a_plan_for_people() -> None:
 
 def test_a_plan_for_programs() -> None:
     assert json.loads(plan_json(PLAN, "another:1")) == {
-        "image": "another:1", "inputs": 7, "kept": 4, "bytes": 2002,
+        "image": "another:1", "inputs": 7, "kept": 4, "junk": 0, "bytes": 2002,
         "workers": {"worker-1": {"inputs": 2, "bytes": 2000}, "worker-2": {"inputs": 1, "bytes": 2}},
     }  # fmt: skip
+
+
+def test_files_that_were_skipped_are_told() -> None:
+    told = "3 skipped (.DS_Store, *~ and the like); --junk takes them"
+    assert told in plan_text(dataclasses.replace(PLAN, junk=3), "another:1").splitlines()
+    assert told in summary(dataclasses.replace(REPORT, junk=3)).splitlines()
+    assert "skipped" not in summary(REPORT)
+
+
+def test_a_run_that_was_stopped_tells_how_many_inputs_were_not_tried() -> None:
+    failed = [Failure("a", "exit 2", "", 1), *(Failure(str(number), "not tried", "", 0) for number in range(9))]
+    lines = summary(dataclasses.replace(REPORT, failed=failed, stopped="every batch ends with exit 2")).splitlines()
+    assert "  a: exit 2" in lines
+    assert "9 were not tried: every batch ends with exit 2" in lines
+    assert not [line for line in lines if line.startswith("  0:")]
 
 
 def test_a_run_of_no_time_has_no_rate() -> None:

@@ -149,8 +149,8 @@ MUTE = "the program reported a failure and gave no reason"
     [
         ([b"a", b"b"], 0, {}, [b"a", b"b"], Outcome({b"a": [b"a"], b"b": [b"b"]})),
         ([b"a", b"b"], 0, {}, [b"a"], Outcome({b"a": [b"a"]}, {b"b": GONE})),
-        ([b"a", b"b"], 1, {}, [b"a"], Outcome(open=[Input(b"a", 1), Input(b"b", 1)])),
-        ([b"a"], 137, {}, [], Outcome(failed={b"a": f"{explain(ended(137))}: last words"})),
+        ([b"a", b"b"], 1, {}, [b"a"], Outcome(open=[Input(b"a", 1), Input(b"b", 1)], partial={b"a": [b"a"]})),
+        ([b"a"], 137, {}, [], Outcome(failed={b"a": explain(ended(137))})),
         ([b"a", b"b"], 1, {b"a": Line(True, "")}, [b"a"], Outcome({b"a": [b"a"]}, open=[Input(b"b", 1)])),
         ([b"a", b"b"], 1, {b"a": Line(True, ""), b"b": Line(False, "dark")}, [b"a"],
          Outcome({b"a": [b"a"]}, {b"b": "dark"})),
@@ -178,8 +178,24 @@ def test_explain(code: int, words: str) -> None:
 def test_a_program_that_was_stopped_is_told_from_one_that_exits_so() -> None:
     """A program may exit with 124, 126 or 127 for reasons of its own."""
     late = dataclasses.replace(ended(137), late=True)
-    assert explain(late) == "the program finished nothing within the timeout and was stopped"
+    assert explain(late) == "the program finished nothing within the timeout and was stopped: last words"
     assert "timeout" not in explain(ended(124))
+
+
+@pytest.mark.parametrize(
+    ("code", "log", "is_dockers"),
+    [
+        (125, "docker: Error response from daemon: no such image.\nSee 'docker run --help'.", True),
+        (125, 'time="2026-01-01" level=error msg="error waiting for container: unexpected EOF"', True),
+        (125, "I give up", False),
+        (125, "", False),
+        (1, "docker: not here", False),
+    ],
+)
+def test_what_docker_could_not_do_is_told_from_a_program_that_exits_with_its_code(
+    code: int, log: str, is_dockers: bool
+) -> None:
+    assert dataclasses.replace(ended(code), log=log).no_container == is_dockers
 
 
 # ---- how a batch ended
@@ -387,7 +403,13 @@ def test_a_path_that_leads_elsewhere_is_unfit(staged: Path, path: bytes) -> None
 
 def test_a_result_that_did_not_arrive_is_unfit(staged: Path) -> None:
     reason = unfit(os.fsencode(staged / "staging"), b"gone", DIGEST)
-    assert reason == "its result did not arrive (No such file or directory)"
+    assert reason == "its result gone did not arrive (No such file or directory)"
+
+
+def test_a_result_of_a_name_that_dst_cannot_hold_is_unfit(staged: Path) -> None:
+    reason = unfit(os.fsencode(staged / "staging"), b"long" * 64, DIGEST)
+    assert reason is not None
+    assert reason.endswith("did not arrive (DST can't hold that name: File name too long)")
 
 
 @given(st.binary(max_size=3000))

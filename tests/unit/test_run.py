@@ -11,6 +11,7 @@ import pytest
 from fanout import ledger as ledgers
 from fanout import run as runs
 from fanout.ledger import Fact, Ledger, look
+from fanout.plan import Skipped
 from fanout.run import (
     Limits,
     Request,
@@ -106,8 +107,11 @@ def test_only_some_inputs_are_found_and_it_may_be_none(top: Path) -> None:
 
 def test_a_check_makes_dst_and_tells_the_inputs(top: Path) -> None:
     (top / "src" / "loop").symlink_to(".")
-    inputs, links = check(Request(str(top / "src"), str(top / "dst")))
-    assert ([item.key for item in inputs], links) == ([b"a"], 2)
+    (top / "src" / "a~").touch()
+    inputs, skipped = check(Request(str(top / "src"), str(top / "dst")))
+    assert ([item.key for item in inputs], skipped) == ([b"a"], Skipped(links=2, junk=1))
+    with pytest.raises(UsageError, match="no file matches but for 1 that --junk takes"):
+        find_inputs(Request(str(top / "src"), "/dst", include=("*~",)))
     assert (top / "dst" / ".fanrun").is_dir()
 
 
@@ -231,7 +235,7 @@ def test_a_retry_is_the_last_run_with_what_failed_in_it(tmp_path: Path) -> None:
     ledger.fail([(b"a\xff.jpg", "dark")])
     assert again(dst, Limits(retries=0)) == (
         Request("/src", dst, ("--op", "rotate 90"), ("*.jpg",), ("b*", "d/*"), Limits(retries=0), False,
-                frozenset([b"a\xff.jpg"])),
+                frozenset([b"a\xff.jpg"]), keep_going=True),
         "another:1",
     )  # fmt: skip
     ledger.close()

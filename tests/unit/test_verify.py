@@ -31,7 +31,7 @@ class World:
         write_tree(self.src)
         (self.dst / ".fanrun").mkdir()
         self.ledger = Ledger(ledger_path(str(self.dst)))
-        self.begin(Request(str(self.src), str(self.dst)))
+        self.begin(Request(str(self.src), str(self.dst), junk=True))
 
     def begin(self, request: Request, program: str = "program") -> None:
         (count,) = self.ledger._db.execute("SELECT count(*) FROM runs").fetchone()

@@ -10,6 +10,7 @@ import pytest
 
 from fanout.commands import Program
 from fanout.deck import Deck
+from fanout.faults import Reasons
 from fanout.joblog import Joblog
 from fanout.landing import Shore, Tally
 from fanout.ledger import Ledger
@@ -35,7 +36,7 @@ def worker(tmp_path: Path) -> Worker:
     deck.deal({"worker-1": [Input(b"%03d" % number, MB - HANDLING) for number in range(COUNT)]})
     ledger, joblog = Ledger(tmp_path / "ledger.db"), Joblog(tmp_path / "joblog.tsv")
     ownership = Ownership([], [], [], deck.is_settled, lambda key: False)
-    shore = Shore(str(tmp_path), str(tmp_path), str(tmp_path), "p", ledger, joblog, ownership)
+    shore = Shore(str(tmp_path), str(tmp_path), str(tmp_path), "p", ledger, joblog, ownership, Reasons(print))
     job = Job("r", str(tmp_path), Program("image"), deck, shore, Board(), {})
     link = Link(Folder(tmp_path / "home", "default"), "worker-1", "test", threading.Semaphore())
     return Worker(job, link, PROBE, Tally())

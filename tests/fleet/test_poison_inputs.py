@@ -1,0 +1,91 @@
+"""An input that makes workers fail is found, named and left out; all others are done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fleet.harness import BIG_DISK, SMALL_DISK, Fab, Runs, log, report, tree
+
+WORKERS = ("worker-1", "worker-2")
+NAMES = [f"{number:02}.txt" for number in range(20)]
+BAD = "13.txt"
+EACH = f"for f in *; do if [ $f = {BAD} ]; then {{}}; else cp $f $1; fi; done"
+
+
+@pytest.fixture(autouse=True)
+def inputs(runs: Runs) -> None:
+    runs.write(*NAMES)
+
+
+@pytest.fixture
+def small_disks(fab: Fab) -> Iterator[None]:
+    """Give both workers a disk of 200 MB."""
+    for name in WORKERS:
+        fab.on(name, SMALL_DISK)
+    yield
+    for name in WORKERS:
+        fab.on(name, BIG_DISK)
+
+
+def check(runs: Runs, bad: str = BAD) -> str:
+    """Check that all are done but the one; returns its reason."""
+    assert sorted(runs.results()) == sorted(set(NAMES) - {bad})
+    (failed,) = report(runs.dst)["failed"]
+    assert failed["path"] == bad
+    assert f"{len(NAMES) - 1} of {len(NAMES)} inputs" in runs.verify(code=1)
+    return str(failed["reason"])
+
+
+def test_a_program_may_exit_with_the_code_of_docker(runs: Runs) -> None:
+    runs(EACH.format('echo "I give up"; exit 125'), "--retries=0", code=1)
+    assert check(runs) == "the program ended with exit 125: I give up"
+    assert " is lost" not in log(runs.dst)
+
+
+@pytest.mark.usefixtures("small_disks")
+def test_a_result_that_no_workers_disk_can_hold(runs: Runs) -> None:
+    runs(EACH.format("head -c 400m /dev/zero >$1/$f || exit 1"), code=1)
+    assert "worker-1 and worker-2" in check(runs)
+
+
+CUT_OFF = r"""
+while sleep 0.1; do
+  if pgrep -xa sleep | grep -q 4242; then pkill -x sshd-session; pkill -x sshd-sess; sleep 1; fi
+done
+"""
+
+
+def test_an_input_that_no_worker_survives(runs: Runs, fab: Fab) -> None:
+    """Where a worker processes it, its connections end."""
+    for name in WORKERS:
+        fab.on(name, f"setsid sh -c '{CUT_OFF}' cut-off </dev/null >/dev/null 2>&1 &")
+    try:
+        said = runs(EACH.format("sleep 4242"), code=1)
+    finally:
+        for name in WORKERS:
+            fab.on(name, "pkill -f '[c]ut-off'")
+    reason = check(runs)
+    assert reason.startswith("worker-1 and worker-2 did not survive processing it (")
+    assert f"{BAD}: {reason}" in said
+
+
+def test_all_batches_fail_for_the_same_reason(runs: Runs) -> None:
+    said = runs("exec ls --nosuch", code=1)
+    assert "WARNING: every batch ends with exit 2: " in said
+    assert "stopped (--keep-going tries every input)" in said
+    assert runs.results() == {}
+    assert len(report(runs.dst)["failed"]) == len(NAMES)
+    assert f"{len(NAMES)} of" not in runs.verify(code=1)
+    again = runs("exec ls --nosuch", "--keep-going", "--retries=0", code=1)
+    assert "stopped" not in again
+    assert all(item["tries"] == 1 for item in report(runs.dst)["failed"])
+
+
+def test_a_program_that_cannot_be_started_ends_the_run(runs: Runs, fab: Fab, tmp_path: Path) -> None:
+    argv = ["run", "--src", str(runs.src), "--dst", str(tmp_path / "other"), "--image", "debian:trixie-slim"]
+    said = fab(*argv, "--args", "nosuch", code=1)
+    assert "every batch fails: the program can't be started: " in said.stderr
+    assert tree(tmp_path / "other") == {}
