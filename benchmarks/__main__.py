@@ -113,7 +113,7 @@ def rivals(folder: Folder, src: Path, image_name: str = lifecycle.OWN) -> dict[s
     def clean() -> None:
         argv = ["sudo", "-n", "rm", "-rf", "/var/lib/fanrun/bench.in", "/var/lib/fanrun/bench.out"]
         for name in names:
-            subprocess.run(ssh_argv(folder, name, argv), check=True)
+            subprocess.run(ssh_argv(folder, name, argv), stdout=subprocess.DEVNULL, check=True)
 
     def run(dst: Path) -> list[str]:
         chosen = [] if image_name == lifecycle.OWN else ["--image", image_name]

@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks.contest import BenchError
 from provision.fleet import Folder
 from provision.remote import ssh_argv
+from provision.shell import read
 
 GROUP = "fanrun-bench"
 # As the manual of tbf has it: a packet that would wait longer than this is dropped.
@@ -37,7 +38,7 @@ FREE = "rm /etc/docker/daemon.json && service docker restart >/dev/null"
 def on(folder: Folder, host: str, script: str, *words: str) -> str:
     """Run a shell script as root on a host; returns what it printed, BenchError if it fails."""
     argv = ["sudo", "-n", "sh", "-c", script, "sh", *words]
-    return _checked(ssh_argv(folder, host, argv))
+    return read(_checked(ssh_argv(folder, host, argv))).text
 
 
 def here(command: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from provision.fleet import Folder
 from provision.remote import ssh_argv
+from provision.shell import read
 
 VERSION = re.compile(r"v?(\d+(?:\.\d+)*\S*)")
 
@@ -58,6 +59,7 @@ def system() -> str:
 def version(*argv: str) -> str:
     """The first number that a program tells of itself."""
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    said = (done.stdout + done.stderr).partition("\n")[0]
+    heard = read(done.stdout)  # of one on a worker
+    said = (heard.text or done.stdout + done.stderr).partition("\n")[0]
     found = VERSION.search(said.partition("version")[2] or said.partition("_")[2] or said)
     return found[1].rstrip(",") if found else "unknown"

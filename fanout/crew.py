@@ -23,6 +23,7 @@ from provision.errors import FanrunError, HostUnreachable
 from provision.fleet import Folder
 from provision.probe import Probe, parse, probe_argv
 from provision.remote import FAN_OUT, fan_out
+from provision.shell import complaint
 
 PATIENCE = 0.2
 RETURN = 30.0
@@ -143,6 +144,8 @@ class Crew:
             done = link.run(["sh", "-c", '"$@" && exec sh -c "$0"', probe_argv()[2], *make], timeout=40)
         if done.exit_code != 0:
             raise HostUnreachable(done.reason, host=name)
+        if done.noise:
+            raise HostUnreachable(complaint(done.noise), host=name)
         probe = parse(done.output.decode(errors="replace"))
         reason = self._fit(probe)
         if reason:

@@ -19,11 +19,12 @@ SSH_FAILED = 255
 
 @dataclass(frozen=True)
 class Done:
-    """How a command ended; `error` is what it wrote to standard error."""
+    """How a command ended; `error` is what it wrote to standard error, `noise` what the login on a host printed."""
 
     exit_code: int
     output: bytes
     error: str
+    noise: str = ""
 
     @property
     def reason(self) -> str:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from fanout import commands
 from fanout.commands import Place
-from fanout.execute import Done, Executor
+from fanout.execute import SSH_FAILED, Done, Executor
+from provision import shell
 from provision.fleet import Folder, control_folder
-from provision.remote import disconnect_argv, rsync_shell, ssh_argv
+from provision.remote import TIMED_OUT, disconnect_argv, rsync_shell, ssh_argv
 
 PUSH = "push"
 
@@ -37,12 +38,15 @@ class Link:
         self._begun = False
 
     def argv(self, argv: list[str]) -> list[str]:
-        """The local command that runs argv on the host, where it waits behind no file if there is such a way."""
+        """The local command that runs argv on the host, where it waits behind no file if there is such a way.
+
+        `shell.read` takes what it writes apart.
+        """
         return ssh_argv(self._folder, self.host, argv, control=self._commands if self._begun else self._control)
 
     def run(self, argv: list[str], *, timeout: float | None = None) -> Done:
         """Run argv on the host to its end; Stopped when the link is being closed."""
-        return self._executor.call(self.argv(argv), timeout=timeout)
+        return heard(self._executor.call(self.argv(argv), timeout=timeout))
 
     def push(self, src: str, place: Place, keys: Sequence[bytes]) -> Done:
         """Send the inputs of those keys to the batch's place."""
@@ -73,7 +77,7 @@ class Link:
 
     def last(self, argv: list[str], *, timeout: float) -> Done:
         """Run argv on the host although everything else was stopped."""
-        return Executor().call(self.argv(argv), timeout=timeout)
+        return heard(Executor().call(self.argv(argv), timeout=timeout))
 
     def disconnect(self) -> None:
         """End the connections; harmless when there are none."""
@@ -84,3 +88,13 @@ class Link:
         """End all commands and the connection."""
         self.stop()
         self.disconnect()
+
+
+def heard(done: Done) -> Done:
+    """Take what the login printed out of what a command on a host wrote."""
+    out, err = shell.read(done.output.decode(errors="replace")), shell.read(done.error)
+    if out.began:
+        return Done(done.exit_code, out.text.encode(), err.text, out.noise)
+    if done.exit_code in (SSH_FAILED, TIMED_OUT):
+        return done
+    return Done(done.exit_code or SSH_FAILED, b"", shell.refusal(out.noise, done.error))

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 from fanout import commands
 from fanout.link import Link
+from provision import shell
 
+MARK = shell.MARK.encode()
 EVERY = 5
 """Seconds between two signs: each is a question to Docker, which takes CPU there."""
 SILENCE = 12.0
@@ -27,6 +29,18 @@ class _Beat:
     pipe: int
     last: float
     text: bytes = b""
+    begun: bool = False
+    """Whether the signs have begun; what came before them, a login printed."""
+
+    def hear(self, data: bytes) -> bytes:
+        """Take in what has come; return the last signs, b"" before the first."""
+        text = self.text + data
+        if not self.begun:
+            _, mark, after = text.partition(MARK)
+            self.begun = bool(mark)
+            text = after if mark else text
+        self.text = text[-200:]
+        return self.text if self.begun else b""
 
 
 class Watch:
@@ -62,10 +76,9 @@ class Watch:
         wrong = {}
         for key, _ in self._selector.select(0):
             beat = self._beats[key.data]
-            beat.last, before = time.monotonic(), beat.text
+            beat.last = time.monotonic()
             data = os.read(key.fd, 65536)
-            beat.text = (before + data)[-200:]
-            reason = verdict(beat.text) if data else "its SSH connection ended"
+            reason = verdict(beat.hear(data)) if data else "its SSH connection ended"
             if reason:
                 wrong[str(key.data)] = reason
         for name, beat in self._beats.items():

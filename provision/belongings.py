@@ -15,16 +15,15 @@ ADDED = f"{WORK}/added"
 KEPT = f"{WORK}/kept"
 """Copies of settings that were there before the packages that call them theirs."""
 MARK = f"{WORK}/fleet"
-SAID = "fanrun: "
 FORWARD = "/proc/sys/net/ipv4/ip_forward"
 
 LOOK = rf"""
 . /etc/os-release 2>/dev/null
-echo "fanrun: os ${{ID:-$(uname -s)}} ${{VERSION_ID:-}}"
-echo "fanrun: machine $(uname -m)"
-[ ! -e /snap/bin/docker ] || echo "fanrun: snap yes"
-sudo -n true 2>/dev/null && echo "fanrun: sudo yes"
-sudo -n sed 's/^/fanrun: /' {MARK} 2>/dev/null
+echo "os ${{ID:-$(uname -s)}} ${{VERSION_ID:-}}"
+echo "machine $(uname -m)"
+[ ! -e /snap/bin/docker ] || echo "snap yes"
+sudo -n true 2>/dev/null && echo "sudo yes"
+sudo -n cat {MARK} 2>/dev/null
 exit 0
 """
 
@@ -300,6 +299,7 @@ class Look:
 
     `sudo` is whether the login may use it without a password, `snap` whether there is a Docker of that kind; `fleet`,
     `id`, `owner` and `user` are "" for one that is nobody's.  `version` is that of what Fanrun has written there.
+    `noise` says what the login prints that breaks rsync, "" if it prints nothing.
     """
 
     system: str
@@ -312,12 +312,12 @@ class Look:
     snap: bool = False
     id: str = ""
     version: int = 0
+    noise: str = ""
 
 
 def parse(text: str) -> Look:
-    """Read what LOOK printed, between whatever else a login prints."""
-    lines = [line.removeprefix(SAID) for line in text.splitlines() if line.startswith(SAID)]
-    found = dict(line.partition(" ")[::2] for line in lines)
+    """Read what LOOK printed."""
+    found = dict(line.partition(" ")[::2] for line in text.splitlines())
     key, version = found.get("key", "").strip(), found.get("version", "")
     fleet_id = found.get("id", "").strip() or (old_id(key) if key else "")
     return Look(

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 
+from provision import shell
 from provision.errors import CommandFailed, HostUnreachable, ImageError, ToolMissing
 from provision.fleet import Folder, Host, Image
 from provision.hosts.registry import PORT, PUSH_PORT
@@ -81,7 +82,8 @@ def _push_by_ssh(folder: Folder, hub: Host, image_id: str) -> str:
         _docker("rmi", "--no-prune", tag, image=image_id)
         if save.returncode or loaded.returncode:
             log.seek(0)
-            last = (log.read().decode(errors="replace").splitlines() or ["no output"])[-1]
+            heard = shell.read(log.read().decode(errors="replace"))
+            last = (heard.text.splitlines() or heard.noise.splitlines() or ["no output"])[-1]
             raise ImageError(f"the image can't be sent to the hub: {shorten(last)}", image=image_id)
     remote = Remote(folder, hub)
     try:

@@ -18,9 +18,11 @@ from pathlib import Path
 
 import paramiko
 
-from provision.errors import CommandFailed, HostUnreachable, UsageError
+from provision import shell
+from provision.errors import CommandFailed, HostError, HostUnreachable, UsageError
 from provision.fleet import KEY_TYPE, known_as
 from provision.remote import shorten
+from provision.shell import Heard
 
 ENTRY = re.compile(r"(?:(?P<user>[^@\s]+)@)?(?P<host>\[[0-9a-fA-F:.%]+\]|[\w.-]+)(?::(?P<port>[0-9]{1,5}))?")
 ALIAS = "the-machine"
@@ -120,13 +122,12 @@ def fingerprint(key: str) -> str:
     return shown.stdout.split()[1]
 
 
-def run(
-    login: Login, key: str, script: str, args: Sequence[str], *, identity: Path, ssh_config: str, seconds: int
-) -> str:
-    """Run a script of sh on the machine; returns what it printed.
+def run(login: Login, key: str, argv: Sequence[str], *, identity: Path, ssh_config: str, seconds: int) -> Heard:
+    """Run a command on the machine; returns what it wrote to standard output.
 
     `key` is its host key, `identity` a private key to try before the person's own.  Raises HostUnreachable if there is
-    no session, CommandFailed if the script ends otherwise than with 0 or not within `seconds`.
+    no session, HostError if the login shell runs no commands, CommandFailed if the command ends otherwise than with 0
+    or not within `seconds`.
     """
     with tempfile.NamedTemporaryFile("w", prefix="fanrun-known-") as known:
         known.write(f"{ALIAS} {key}\n")
@@ -141,24 +142,26 @@ def run(
         # One that is named here takes the place of all that ssh would try by itself.
         first = [str(identity).replace("%", "%%")] if identity.exists() else []
         keys = [f'-oIdentityFile="{each}"' for each in (*first, *login.identities)]
-        argv = ["ssh", *_file(ssh_config), "-T", *keys, *(f"-o{name}={value}" for name, value in options.items())]
-        command = shlex.join(["sh", "-s", "--", *args])
+        ssh = ["ssh", *_file(ssh_config), "-T", *keys, *(f"-o{name}={value}" for name, value in options.items())]
         try:
             done = subprocess.run(
-                [*argv, *_destination(login.given), command], input=script, capture_output=True, text=True,
-                errors="replace", timeout=seconds, check=False,
+                [*ssh, *_destination(login.given), shell.line(argv)], stdin=subprocess.DEVNULL, capture_output=True,
+                text=True, errors="replace", timeout=seconds, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
             raise CommandFailed(
-                f"took more than {seconds} s", host=login.given, command="sh", exit_code=124, stderr=""
+                f"took more than {seconds} s", host=login.given, command=argv[0], exit_code=124, stderr=""
             ) from error
+    out, err = shell.read(done.stdout), shell.read(done.stderr)
     if done.returncode == 255:
-        raise HostUnreachable(f"no SSH to {login.given} ({_last(done.stderr)})", host=login.given)
+        raise HostUnreachable(f"no SSH to {login.given} ({_last(err.text or err.noise)})", host=login.given)
+    if not out.began:
+        raise HostError(shell.refusal(out.noise, err.noise), host=login.given)
     if done.returncode != 0:
         raise CommandFailed(
-            _last(done.stderr), host=login.given, command="sh", exit_code=done.returncode, stderr=done.stderr
+            _last(err.text), host=login.given, command=argv[0], exit_code=done.returncode, stderr=err.text
         )
-    return done.stdout
+    return out
 
 
 def _file(ssh_config: str) -> list[str]:

@@ -16,7 +16,8 @@ import paramiko
 from fabric import Config, Connection
 from invoke.exceptions import CommandTimedOut, Failure, ThreadException
 
-from provision.errors import CommandFailed, FanrunError, HostUnreachable
+from provision import shell
+from provision.errors import CommandFailed, FanrunError, HostError, HostUnreachable
 from provision.fleet import Folder, Host
 
 T = TypeVar("T")
@@ -47,11 +48,12 @@ QUICKEST = "aes128-gcm@openssh.com"
 
 @dataclass(frozen=True)
 class Result:
-    """What a command on a host left: its exit code and the text it wrote."""
+    """What a command on a host left: its exit code and the text it wrote; `noise` is what the login printed."""
 
     exit_code: int
     stdout: str
     stderr: str
+    noise: str = ""
 
 
 class Remote:
@@ -73,16 +75,16 @@ class Remote:
     def run(self, argv: list[str], *, sudo: bool = False, check: bool = True, timeout: float = LIMIT) -> Result:
         """Run argv on the host and wait for it; after `timeout` seconds the host ends it, with exit code 124.
 
-        Raises HostUnreachable when there is no session or the host keeps silent, CommandFailed
-        on a non-zero exit unless `check` is off.
+        Raises HostUnreachable when there is no session or the host keeps silent, HostError when the login shell runs
+        no commands, CommandFailed on a non-zero exit unless `check` is off.
         """
         bounded = ["timeout", "--kill-after=5", f"{timeout:g}", *argv]
-        command = shlex.join(["sudo", "-n", *bounded] if sudo else bounded)
+        command = ["sudo", "-n", *bounded] if sudo else bounded
         return self._run(command, shlex.join(argv), check=check, timeout=timeout + 15)
 
     def shell(self, command: str, *, check: bool = True) -> Result:
-        """Run a line of shell, as a person typed it, however long it takes; otherwise like `run`."""
-        return self._run(command, command, check=check, timeout=None)
+        """Run a line of sh, as a person typed it, however long it takes; otherwise like `run`."""
+        return self._run(["sh", "-c", command], command, check=check, timeout=None)
 
     def _read_keys(self) -> None:
         """Know the keys that are pinned now: some may have changed since, and the connection opens late."""
@@ -90,17 +92,22 @@ class Remote:
             self._connection.client.get_host_keys().clear()
             self._connection.client.load_host_keys(str(self._known_hosts))
 
-    def _run(self, command: str, shown: str, *, check: bool, timeout: float | None) -> Result:
+    def _run(self, argv: list[str], shown: str, *, check: bool, timeout: float | None) -> Result:
         self._read_keys()
         try:
-            done = self._connection.run(command, hide=True, warn=True, in_stream=False, timeout=timeout)
+            done = self._connection.run(shell.line(argv), hide=True, warn=True, in_stream=False, timeout=timeout)
         except CommandTimedOut as error:
             raise unreachable(self.host, OSError(f"no sign of it for {timeout:g} s")) from error
         except (*SSH_ERRORS, Failure) as error:
             raise unreachable(self.host, error) from error
+        out, err = shell.read(done.stdout), shell.read(done.stderr)
+        if not out.began and done.exited < 0:
+            raise unreachable(self.host, EOFError("the connection was lost"))
+        if not out.began:
+            raise HostError(shell.refusal(out.noise, err.noise), host=self.host.name)
         if check and done.exited != 0:
-            raise self._failed(shown, done.exited, done.stderr or done.stdout)
-        return Result(done.exited, done.stdout, done.stderr)
+            raise self._failed(shown, done.exited, err.text or out.text)
+        return Result(done.exited, out.text, err.text, out.noise)
 
     def put(self, data: str, path: str, *, mode: str = "644", owner: str = "root:root") -> None:
         """Write a text file on the host as root, whole or not at all.
@@ -112,11 +119,14 @@ class Remote:
         argv = ["sudo", "-n", "timeout", f"{LIMIT:g}", *put_argv(len(content), mode, user, group, path)]
         self._read_keys()
         try:
-            code, problem = self._feed(shlex.join(argv), content)
+            code, said = self._feed(shell.line(argv), content)
         except SSH_ERRORS as error:
             raise unreachable(self.host, error) from error
+        heard = shell.read(said)
+        if not heard.began:
+            raise HostError(shell.refusal("", said), host=self.host.name)
         if code != 0:
-            raise self._failed(f"install {path}", code, problem)
+            raise self._failed(f"install {path}", code, heard.text)
 
     def _feed(self, command: str, content: bytes) -> tuple[int, str]:
         """Run a command with this on its standard input; return its exit code and what it wrote to standard error."""
@@ -165,8 +175,11 @@ def unreachable(host: Host, error: BaseException) -> HostUnreachable:
 
 
 def ssh_argv(folder: Folder, host: str, argv: list[str], *, control: Path | None = None) -> list[str]:
-    """The ssh command that runs argv on the host named, over the shared connection (`control`: one of the caller's)."""
-    return [*_ssh(folder, control), host, shlex.join(argv)]
+    """The ssh command that runs argv on the host named, over the shared connection (`control`: one of the caller's).
+
+    `shell.read` takes what it writes apart.
+    """
+    return [*_ssh(folder, control), host, shell.line(argv)]
 
 
 def rsync_shell(folder: Folder, *, control: Path | None = None) -> str:

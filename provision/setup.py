@@ -11,7 +11,7 @@ from collections.abc import Callable
 from provision import belongings, ca, lease
 from provision.errors import CommandFailed, HostError
 from provision.fleet import Fleet, Folder, Host
-from provision.hosts import mark, registry
+from provision.hosts import mark, registry, startup
 from provision.hosts.common import answers, ensure_service
 from provision.probe import LEASE, WORK
 from provision.remote import Remote, wait_for_ssh
@@ -56,6 +56,7 @@ def steps(folder: Folder, fleet: Fleet, host: Host, ttl: int) -> list[tuple[str,
     programs = PROGRAMS | (HUB_PROGRAMS if host == hub else {})
     common: list[tuple[str, Step]] = [
         ("looking whose it is", lambda remote: mark.check_mark_host(remote, folder)),
+        ("looking what its login prints", startup.ensure_silent_host),
         ("replacing its first host key", lambda remote: ensure_key_host(remote, folder)),
         ("looking at the system", ensure_debian_host),
         ("extending its lease", lambda remote: ensure_lease_host(remote, ttl)),
@@ -69,10 +70,10 @@ def steps(folder: Folder, fleet: Fleet, host: Host, ttl: int) -> list[tuple[str,
     if host != hub:
         return [*common, ("closing a registry of before", registry.ensure_closed_host), last]
     return [
-        *common[:5],
+        *common[:6],
         ("looking for another registry", registry.ensure_no_registry_host),
         ("writing the registry's settings", registry.ensure_push_config_host),
-        *common[5:],
+        *common[6:],
         ("starting the registry", lambda remote: registry.ensure_registry_host(remote, folder)),
         last,
     ]

@@ -21,9 +21,11 @@ from provision.belongings import Look
 from provision.config import Wishes, me
 from provision.errors import FanrunError, FleetDamaged, FleetError, HostError, HostsFailed, ToolMissing, UsageError
 from provision.fleet import HUB, KEY_TYPE, VERSION, Folder, Host, Role, known_as, old_id, write_private
+from provision.hosts import startup
 from provision.login import Login
 from provision.providers.base import Found, OtherFleet, Provider, Say, State, Wanted
 from provision.remote import fan_out
+from provision.shell import Heard, complaint
 
 T = TypeVar("T")
 
@@ -141,7 +143,7 @@ class StaticProvider(Provider):
 
         def claim(member: _Member) -> None:
             args = [self.folder.name, self._owner, self._roles(member), key, " ".join(self.ids)]
-            self._run(member, belongings.CLAIM, args, LOOKING)
+            self._run(member, ["sh", "-c", belongings.CLAIM, "sh", *args], LOOKING)
             self.folder.pin(member.host.address, member.host.port, self._keys[member.login.place])
 
         _, errors = self._on_machines(members, claim)
@@ -157,9 +159,8 @@ class StaticProvider(Provider):
         members = [member for member in [*self._members(), *self._former()] if member.host.name in names]
 
         def remove(member: _Member) -> None:
-            script = f"sudo -n sh -s -- \"$@\" <<'REMOVE'\n{belongings.REMOVE}\nREMOVE\n"
-            told = self._run(member, script, [" ".join(self.ids)], REMOVING)
-            for line in told.splitlines():
+            argv = ["sudo", "-n", "sh", "-c", belongings.REMOVE, "sh", " ".join(self.ids)]
+            for line in self._run(member, argv, REMOVING).text.splitlines():
                 say(member.host.name, line)
 
         done, errors = self._on_machines(members, remove)
@@ -241,6 +242,8 @@ class StaticProvider(Provider):
             return f"is {look.machine}, but images are built on this machine, for {ours}; leave it out"
         if not look.sudo:
             return NO_SUDO
+        if look.noise:
+            return look.noise
         if look.snap:
             return "has a Docker from snap, which can't read Fanrun's folders; `snap remove docker`, or leave it out"
         if look.fleet and look.id not in self.ids:
@@ -255,9 +258,15 @@ class StaticProvider(Provider):
         return ""
 
     def _look(self, members: Sequence[_Member]) -> tuple[dict[str, Look], dict[str, FanrunError]]:
-        return self._on_machines(
-            members, lambda member: belongings.parse(self._run(member, belongings.LOOK, [], LOOKING))
-        )
+        def look(member: _Member) -> Look:
+            heard = self._run(member, ["sh", "-c", belongings.LOOK], LOOKING)
+            found = belongings.parse(heard.text)
+            if not heard.noise:
+                return found
+            file = self._run(member, startup.find_argv(heard.noise), LOOKING).text.strip()
+            return dataclasses.replace(found, noise=complaint(heard.noise, file))
+
+        return self._on_machines(members, look)
 
     def _on_machines(
         self, members: Sequence[_Member], work: Callable[[_Member], T]
@@ -272,11 +281,9 @@ class StaticProvider(Provider):
         one = {member.login.place: member for member in members}
         return fan_out(one, lambda place: work(one[place]))
 
-    def _run(self, member: _Member, script: str, args: Sequence[str], seconds: int) -> str:
+    def _run(self, member: _Member, argv: Sequence[str], seconds: int) -> Heard:
         key = self._keys[member.login.place]
-        return login.run(
-            member.login, key, script, args, identity=self.folder.key, ssh_config=self._config, seconds=seconds
-        )
+        return login.run(member.login, key, argv, identity=self.folder.key, ssh_config=self._config, seconds=seconds)
 
     def _learn_keys(self, logins: Sequence[Login]) -> None:
         """Know every machine's host key: from the file named, the fleet's folder, ssh's own files, or a person."""

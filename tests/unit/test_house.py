@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("fabfile", "fanout", "fanrun", "process", "provision", "service")
-FANOUT_MAY = {f"provision.{name}" for name in ("errors", "fleet", "lock", "remote", "probe", "progress")}
+FANOUT_MAY = {f"provision.{name}" for name in ("errors", "fleet", "lock", "remote", "probe", "progress", "shell")}
 CONTROL_SERVICE = {f"service.{name}" for name in ("containers", "cpus", "fleet", "settings", "tokens")}
 FORBIDDEN = re.compile(
     r"shell\s*=\s*True|AutoAddPolicy|WarningPolicy|StrictHostKeyChecking[\s=\"',]*(no|off|accept-new)\b", re.IGNORECASE

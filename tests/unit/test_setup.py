@@ -16,6 +16,7 @@ from tests.unit.samples import FLEET
 
 COMMON = [
     "looking whose it is",
+    "looking what its login prints",
     "replacing its first host key",
     "looking at the system",
     "extending its lease",
@@ -46,7 +47,10 @@ def test_a_hub_has_the_registry_as_well_and_after_docker(folder: Folder) -> None
 
 def test_the_registrys_settings_are_there_before_its_package_starts_it(folder: Folder) -> None:
     found = titles(folder, "hub")
-    order = ["looking for another registry", "writing the registry's settings", "installing packages"]
+    order = [
+        "making the work folder", "looking for another registry", "writing the registry's settings",
+        "installing packages",
+    ]  # fmt: skip
     assert [title for title in found if title in order] == order
 
 

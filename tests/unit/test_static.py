@@ -90,12 +90,18 @@ def test_a_machine_of_another_fleet_or_a_newer_version_is_refused(folder: Folder
     assert "was set up by a newer Fanrun (version 3" in one._problem(dataclasses.replace(look, id=mine, version=3))
 
 
-def test_a_look_is_read_between_what_a_login_prints() -> None:
-    said = "Welcome to plate!\nos none\nfanrun: os debian 13\nfanrun: machine x86_64\nfanrun: sudo yes\n"
+def test_a_machine_whose_login_prints_is_refused(folder: Folder, config: str) -> None:
+    one = provider(folder, config, "a@10.0.0.1")
+    look = Look("debian 13", platform.machine(), sudo=True, noise="its login prints 'Welcome'")
+    assert one._problem(look) == "its login prints 'Welcome'"
+
+
+def test_a_look_is_read() -> None:
+    said = "os debian 13\nmachine x86_64\nsudo yes\n"
     assert parse(said) == Look("debian 13", "x86_64", sudo=True)
-    mark = "fanrun: fleet sea\nfanrun: owner eve@laptop\nfanrun: roles hub worker\nfanrun: key ssh-ed25519 AAAA x\n"
+    mark = "fleet sea\nowner eve@laptop\nroles hub worker\nkey ssh-ed25519 AAAA x\n"
     known = Look("debian 13", "x86_64", True, "sea", "eve@laptop", ("hub", "worker"), id=old_id("ssh-ed25519 AAAA x"))
     assert parse(said + mark) == known
-    newer = "fanrun: id 0123\nfanrun: version 7\n"
+    newer = "id 0123\nversion 7\n"
     assert parse(said + mark + newer) == dataclasses.replace(known, id="0123", version=7)
     assert parse("") == Look("", "", sudo=False)

@@ -16,20 +16,21 @@ from fanout import watch as watches
 from fanout.link import Link
 from fanout.watch import FULL, Watch, verdict
 from provision.fleet import Folder
+from provision.shell import MARK
 from tests.waiting import wait_until
 
 GOOD = b"0 1000000 4096\n"
 
 
 class LocalLink(Link):
-    """A worker that is a shell script on this machine."""
+    """A worker that is a shell script on this machine; its login prints `noise` first."""
 
-    def __init__(self, folder: Folder, host: str, script: str) -> None:
+    def __init__(self, folder: Folder, host: str, script: str, noise: str = "") -> None:
         super().__init__(folder, host, "test", threading.Semaphore())
-        self.script = script
+        self.script, self.noise = script, noise
 
     def argv(self, argv: list[str]) -> list[str]:
-        return ["sh", "-c", self.script]
+        return ["sh", "-c", f"printf '{self.noise}'; sleep 0.1; printf '{MARK}'; {self.script}"]
 
 
 @pytest.fixture
@@ -115,6 +116,14 @@ def test_a_worker_in_trouble_is_named(watch: Watch, folder: Folder, tmp_path: Pa
     watch.add(LocalLink(folder, "worker-1", f"echo 0 1000000 4096; touch {tmp_path}/beaten; exec sleep 60"), "r1")
     watch.add(LocalLink(folder, "worker-2", script), "r1")
     assert wait_for(watch, 1) == {"worker-2": reason}
+
+
+@pytest.mark.parametrize("noise", ["1 0 4096\\n1 0 ", "124 0 4096\\n" * 3000])
+def test_what_a_login_prints_is_no_sign(watch: Watch, folder: Folder, noise: str) -> None:
+    watch.add(LocalLink(folder, "worker-1", "printf '0 100'; sleep 0.1; echo '0000 4096'", noise), "r1")
+    watch.add(LocalLink(folder, "worker-2", "echo 1 1000000 4096; exec sleep 60", noise), "r1")
+    found = wait_for(watch, 2)
+    assert found == {"worker-1": "its SSH connection ended", "worker-2": "its Docker does not answer"}
 
 
 def test_a_worker_that_falls_silent_is_named(watch: Watch, folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:

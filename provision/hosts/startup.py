@@ -1,0 +1,23 @@
+"""What a host's login shell reads when it starts: it must print nothing, for rsync would take that as its own.
+
+What Fanrun itself sends is answered between marks (provision.shell); rsync composes its own command.
+"""
+
+from __future__ import annotations
+
+from provision.errors import HostError
+from provision.hosts.common import read_file
+from provision.remote import Remote
+from provision.shell import complaint, first_words
+
+
+def find_argv(noise: str) -> list[str]:
+    """Return the command that names the file, or the files, by which a login prints `noise`."""
+    return ["sh", "-c", read_file("startup-files.sh"), "sh", first_words(noise)]
+
+
+def ensure_silent_host(remote: Remote) -> None:
+    """Raise HostError for a host whose login prints something, and name the file; changes nothing."""
+    noise = remote.run(["true"]).noise
+    if noise:
+        raise HostError(complaint(noise, remote.run(find_argv(noise)).stdout.strip()), host=remote.host.name)
