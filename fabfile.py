@@ -469,8 +469,8 @@ def _run(
         image = _deployed(folder, known, name, board)
         done = runs.run(request, found, known, folder, image, board, chosen.fates)
     print(reports.to_json(done) if as_json else reports.summary(done))
-    if any(worker.lost for worker in done.workers):
-        console.say("workers were lost; `fab status` says what became of them, `fab up` makes them anew")
+    if away := [worker.name for worker in done.workers if worker.away]:
+        console.say(f"not back: {', '.join(away)}; `fab status` says what became of them, `fab up` makes them anew")
     if done.failed:
         raise SystemExit(1)
 

@@ -101,7 +101,8 @@ late=0
 echo "$(stat -f -c '%a %S %c %d' .) $late" >>"$target/code" && mv "$target/code" "$target/exit" || fail
 """
 
-# A sign of life every few seconds: Docker's answer (0 is good), and how many blocks of what size are free.
+# A sign of life every few seconds: Docker's answer (0 is good), how many blocks of what size are free, the load and the
+# number of processors.
 # A Docker that is late is asked again at once; at the start it has just answered.  A host that ends itself when nobody
 # works with it is told that somebody does, and the run's folder says that the run is alive.
 BEAT = r"""
@@ -109,7 +110,8 @@ code=0
 while :; do
   [ $code -eq 124 ] || sleep "$2"
   timeout 4 docker version >/dev/null 2>&1; code=$?
-  echo "$code $(stat -f -c '%a %S' "$1")" || exit  # nobody listens any more
+  read -r load rest </proc/loadavg
+  echo "$code $(stat -f -c '%a %S' "$1") $load $(nproc)" || exit  # nobody listens any more
   for file in "$3" "$4"; do [ ! -e "$file" ] || touch "$file"; done
 done
 """

@@ -62,6 +62,11 @@ class Crew:
         self._turns = 0
         self.tallies: dict[str, Tally] = {}
 
+    @property
+    def away(self) -> frozenset[str]:
+        """The workers that were lost, or never came, and are not back."""
+        return frozenset(self._absent)
+
     def open(self, names: Sequence[str]) -> tuple[dict[str, Probe], dict[str, FanrunError]]:
         """Connect to every host and make room for the run there: (probes, errors) by name.
 

@@ -50,7 +50,7 @@ class Failure:
 class WorkerReport:
     """One worker's part; `seconds` are those its push, process and pull were busy, `lost` says why it was given up.
 
-    A worker that came back may have been given up more than once.
+    A worker that came back may have been given up more than once; one that is `away` did not.
     """
 
     name: str
@@ -60,6 +60,7 @@ class WorkerReport:
     bytes_out: int
     seconds: dict[str, float]
     lost: list[str] = field(default_factory=list)
+    away: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,8 @@ def summary(report: Report) -> str:
     for worker in report.workers:
         busy = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in worker.seconds.items())
         failed = f", {worker.failed} failed" if worker.failed else ""
-        lost = f", lost: {'; '.join(map(shown, worker.lost))}" if worker.lost else ""
+        back = "" if worker.away else "; it came back"
+        lost = f", lost: {'; '.join(map(shown, worker.lost))}{back}" if worker.lost else ""
         rate = worker.done / report.seconds if report.seconds else 0.0
         lines.append(f"  {worker.name:<10} {worker.done} done{failed} ({rate:.1f}/s): {busy}{lost}")
     if report.extra:

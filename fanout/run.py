@@ -335,6 +335,7 @@ class Run:
                 WorkerReport(
                     name, tally.done, len(tally.failed), tally.bytes_in, tally.bytes_out,
                     {stage: round(seconds, 3) for stage, seconds in tally.seconds.items()}, tally.lost,
+                    name in crew.away,
                 )
                 for name, tally in sorted(tallies.items(), key=lambda item: number(item[0]))
             ],

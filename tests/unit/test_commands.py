@@ -471,7 +471,8 @@ def test_a_beat_tells_of_docker_and_the_disk_until_nobody_listens(
     assert all(mark.stat().st_mtime > 1 for mark in marks), "the host and the run are alive"
     disk = os.statvfs(tmp_path)
     for line in lines:
-        said, blocks, size = map(int, line.split())
+        said, blocks, size, _, cpus = map(float, line.split())
+        assert cpus >= 1
         assert said == code
         assert blocks * size == pytest.approx(disk.f_bavail * disk.f_frsize, rel=0.1)
         assert verdict(line) == ("its Docker does not answer" if code else "")

@@ -73,7 +73,7 @@ def test_the_summary_names_what_went_wrong() -> None:
     report = dataclasses.replace(REPORT, inputs=9, kept=4, left=5, extra=2, failed=failed, workers=[lost], dst="/a b")
     assert summary(report).splitlines() == [
         "3 of 9 inputs done in 2.0 s (1.5 images/s), 3.8 MB in, 1.5 kB out; 4 were done before",
-        "  worker-2   0 done, 1 failed (0.0/s): push 0.0 s, lost: no SSH; its\\nDocker",
+        "  worker-2   0 done, 1 failed (0.0/s): push 0.0 s, lost: no SSH; its\\nDocker; it came back",
         "2 files that belong to no input: in /a b/.fanrun/runs/r/extra",
         "2 failed; `fab retry --dst '/a b'` tries them again:",
         "  d/\\x1b[2J.jpg: cut\\nshort (3 tries, the last on worker-2)",
