@@ -1,0 +1,48 @@
+"""A folder on exFAT: no two names in it differ by case alone, and some names can't be had."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROGRAMS = {"mkfs.exfat": "exfatprogs", "mount.exfat-fuse": "exfat-fuse", "losetup": "mount", "fusermount": "fuse"}
+PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"  # others than root may not have these
+SIZE = 64 * 1024 * 1024
+
+
+@contextlib.contextmanager
+def exfat(top: Path) -> Iterator[Path]:
+    """Mount a new exFAT of 64 MiB on a folder below `top`; the test fails where the programs for it are missing."""
+    missing = sorted({package for name, package in PROGRAMS.items() if shutil.which(name, path=PATH) is None})
+    if missing:
+        pytest.fail(f"exFAT can't be tested without {', '.join(missing)}: `script/setup --dev` installs it on Debian")
+    image, folder = top / "exfat.img", top / "exfat"
+    folder.mkdir()
+    with image.open("wb") as file:
+        file.truncate(SIZE)
+    root("mkfs.exfat", str(image))
+    device = root("losetup", "--find", "--show", str(image)).strip()
+    try:
+        owner = f"uid={os.getuid()},gid={os.getgid()}"
+        root("mount.exfat-fuse", "-o", owner, device, str(folder))
+        try:
+            yield folder
+        finally:
+            root("umount", str(folder))
+    finally:
+        root("losetup", "--detach", device)
+
+
+def root(*argv: str) -> str:
+    """Run a command as root; returns what it prints."""
+    sudo = [] if os.getuid() == 0 else ["sudo", "-n"]
+    environment = {**os.environ, "PATH": PATH}
+    done = subprocess.run([*sudo, *argv], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{argv}: {done.stderr}"
+    return done.stdout
