@@ -67,9 +67,9 @@ class Fact:
     outputs: dict[bytes, str]
 
 
-def program(image_id: str, args: Sequence[str]) -> str:
-    """The name under which the ledger knows an image with its arguments."""
-    return hashlib.sha256(json.dumps([image_id, *args]).encode()).hexdigest()
+def program(image: str, args: Sequence[str]) -> str:
+    """The name under which the ledger knows an image, its Image.program_id, with its arguments."""
+    return hashlib.sha256(json.dumps([image, *args]).encode()).hexdigest()
 
 
 def look(path: bytes) -> Look:

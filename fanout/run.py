@@ -147,7 +147,7 @@ class Run:
         self.state = os.path.join(request.dst, os.fsdecode(plan.STATE))
         self.home = os.path.join(self.state, "runs", self.name)
         self._staging = os.path.join(self.state, "staging")
-        self._program = ledgers.program(image.id, request.args)
+        self._program = ledgers.program(image.program_id, request.args)
         # What Fanrun built makes results of content and arguments alone.
         self._by_content = request.by_content or bool(image.source)
         self._begun = time.monotonic()
@@ -374,7 +374,7 @@ def dry_run(request: Request, fleet: Fleet, image: Image | None) -> Plan:
         places = Places(os.fsencode(request.src), os.fsencode(request.dst))
         ledger = Ledger(ledger_path(request.dst), write=False)
         found = sort_out(
-            ledger, places, ledgers.program(image.id, request.args), inputs, lambda count: None,
+            ledger, places, ledgers.program(image.program_id, request.args), inputs, lambda count: None,
             by_content=request.by_content or bool(image.source),
         )  # fmt: skip
     kept = len(found.kept) + len(found.copied)
@@ -398,7 +398,7 @@ def run(
         try:
             if links:
                 logger.warning("{} links to folders in SRC were not followed", links)
-            ledger.begin(current.name, ledgers.program(image.id, request.args), request.remembered(image.name))
+            ledger.begin(current.name, ledgers.program(image.program_id, request.args), request.remembered(image.name))
             report = current.execute(ledger, current.sort_out(ledger, inputs), fates)
         except BaseException:
             with contextlib.suppress(RunUnfinished):  # the first reason is the one to tell
