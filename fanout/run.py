@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import os
 import secrets
 import shutil
@@ -32,6 +33,7 @@ from fanout.missing import Places, Sorted, sort_out
 from fanout.ownership import Ownership, fold_of
 from fanout.plan import Input
 from fanout.report import Plan, Report, WorkerReport, write
+from fanout.runlog import RunLog
 from fanout.verify import ledger_path, open_ledger
 from fanout.worker import Job
 from provision.errors import Busy, RunUnfinished, ToolMissing, UsageError
@@ -102,13 +104,15 @@ def check_paths(src: str, dst: str) -> None:
 
 
 def check_writable(dst: str) -> None:
-    """Make DST and the run's folder in it; UsageError if that can't be."""
+    """Make DST and the run's folder in it; UsageError if that can't be, RunUnfinished if there is no room for it."""
     try:
         state = Path(dst) / os.fsdecode(plan.STATE)
         state.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=state):
             pass
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise unwritable(error) from error
         raise UsageError(
             f"--dst {dst!r} can't be written ({error.strerror}); choose another or change its owner"
         ) from error
@@ -357,7 +361,10 @@ def again_text(force: bool) -> str:
 
 
 def check(request: Request) -> tuple[list[Input], int]:
-    """Raise UsageError or ToolMissing for what can be known before any host is asked; returns the inputs."""
+    """Return the inputs; raise for what can be known before any host is asked.
+
+    That is UsageError, ToolMissing, or RunUnfinished for a DST that is full.
+    """
     check_tools()
     check_paths(request.src, request.dst)
     found = find_inputs(request)
@@ -393,7 +400,8 @@ def run(
     current = Run(request, fleet, folder, image, board)
     inputs, links = found
     with current.hold():
-        log = logger.add(os.path.join(current.home, "run.log"), level="DEBUG")
+        lines = RunLog(Path(current.home) / "run.log")
+        log = logger.add(lines.write, level="DEBUG")
         ledger = Ledger(ledger_path(request.dst))
         try:
             if links:
@@ -409,6 +417,9 @@ def run(
             return report
         finally:
             logger.remove(log)
+            lines.close()
+            if lines.problem:
+                logger.warning("{} lacks lines that could not be written ({})", lines.path, lines.problem)
 
 
 def again(dst: str, limits: Limits) -> tuple[Request, str]:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fleet.exfat import exfat
 from tests.fleet.harness import Fab, report, tree
+from tests.fleet.mounts import exfat
 
 pytestmark = pytest.mark.fleet
 TWINS = {"a.jpg": "A.jpg", "sub/X.jpg": "Sub/x.jpg", "ärger.jpg": "Ärger.jpg"}

@@ -1,4 +1,4 @@
-"""A folder on exFAT: no two names in it differ by case alone, and some names can't be had."""
+"""Folders on file systems of their own: a small one, and an exFAT, where no two names differ by case alone."""
 
 from __future__ import annotations
 
@@ -37,6 +37,27 @@ def exfat(top: Path) -> Iterator[Path]:
             root("umount", str(folder))
     finally:
         root("losetup", "--detach", device)
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, inodes: int = 10_000) -> Iterator[Path]:
+    """Mount an empty disk of 2 MiB, for so many files, on a new folder."""
+    folder.mkdir()
+    options = f"size=2m,nr_inodes={inodes},uid={os.getuid()},gid={os.getgid()}"
+    root("mount", "-t", "tmpfs", "-o", options, "none", str(folder))
+    try:
+        yield folder
+    finally:
+        root("umount", "--lazy", str(folder))
+
+
+def fill(disk: Path, left: int = 0) -> None:
+    """Leave so many KiB of a disk, all that is there staying as it is."""
+    with (disk / "fill").open("ab", buffering=0) as file:
+        with contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        file.truncate(max(0, file.tell() // 4096 * 4096 - left * 1024))
 
 
 def root(*argv: str) -> str:
