@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import sqlite3
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -67,9 +69,9 @@ class Fact:
     outputs: dict[bytes, str]
 
 
-def program(image_id: str, args: Sequence[str]) -> str:
-    """The name under which the ledger knows an image with its arguments."""
-    return hashlib.sha256(json.dumps([image_id, *args]).encode()).hexdigest()
+def program(image: str, args: Sequence[str]) -> str:
+    """The name under which the ledger knows an image, its Image.program_id, with its arguments."""
+    return hashlib.sha256(json.dumps([image, *args]).encode()).hexdigest()
 
 
 def look(path: bytes) -> Look:
@@ -90,7 +92,7 @@ class Ledger:
     """One DST's ledger, safe to use from many threads.
 
     Without `write` it is only read, as it is there or empty; what is learnt is kept in memory.  Raises
-    UsageError for a file that is no ledger, or a newer one.
+    UsageError for a file that is no ledger, or a newer one, RunUnfinished where there is no room for one.
     """
 
     def __init__(self, path: Path, *, write: bool = True) -> None:
@@ -101,17 +103,17 @@ class Ledger:
         try:
             if not write and path.exists():
                 self._db, version = _connect(f"{path.absolute().as_uri()}?mode=ro")
-                if version == 1:
+                if version < VERSION:  # 0: there was no room to begin it
                     self._db = _copied(self._db)
             else:
                 self._db, version = _connect(path.absolute().as_uri() if write else ":memory:")
-                if not version:
-                    self._db.executescript(f"BEGIN; {SCHEMA} COMMIT;")
+            if not version:
+                self._db.executescript(f"BEGIN; {SCHEMA} COMMIT;")
             if version == 1:
                 _migrate(self._db)
         except sqlite3.Error as error:
-            if "full" in str(error):
-                raise UsageError(f"{path} can't be written ({error}); make room there") from error
+            if "full" in str(error) or (write and _is_full(path.parent)):
+                raise RunUnfinished(f"{path} can't be written ({error}); make room there") from error
             raise UsageError(f"{path} can't be read ({error}); move it away, and results are made anew") from error
         if version > VERSION:
             raise UsageError(f"{path} was written by a newer Fanrun; use that one, or move it away")
@@ -271,6 +273,16 @@ class Ledger:
     def _one(self, sql: str, *values: Value) -> tuple[Any, ...] | None:
         rows = self._all(sql, *values)
         return rows[0] if rows else None
+
+
+def _is_full(folder: Path) -> bool:
+    """Whether there is no room for another file: SQLite says no more than that it can't open one."""
+    try:
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+            file.write(b"x")
+    except OSError as error:
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return False
 
 
 def _connect(uri: str) -> tuple[sqlite3.Connection, int]:

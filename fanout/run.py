@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import os
 import secrets
 import shutil
@@ -33,6 +34,7 @@ from fanout.missing import Places, Sorted, sort_out
 from fanout.ownership import Ownership, fold_of
 from fanout.plan import Input, Skipped
 from fanout.report import Failure, Plan, Report, WorkerReport, write
+from fanout.runlog import RunLog
 from fanout.verify import ledger_path, open_ledger
 from fanout.worker import Job
 from provision.errors import Busy, RunUnfinished, ToolMissing, UsageError
@@ -107,13 +109,15 @@ def check_paths(src: str, dst: str) -> None:
 
 
 def check_writable(dst: str) -> None:
-    """Make DST and the run's folder in it; UsageError if that can't be."""
+    """Make DST and the run's folder in it; UsageError if that can't be, RunUnfinished if there is no room for it."""
     try:
         state = Path(dst) / os.fsdecode(plan.STATE)
         state.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=state):
             pass
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise unwritable(error) from error
         raise UsageError(
             f"--dst {dst!r} can't be written ({error.strerror}); choose another or change its owner"
         ) from error
@@ -158,7 +162,7 @@ class Run:
         self.state = os.path.join(request.dst, os.fsdecode(plan.STATE))
         self.home = os.path.join(self.state, "runs", self.name)
         self._staging = os.path.join(self.state, "staging")
-        self._program = ledgers.program(image.id, request.args)
+        self._program = ledgers.program(image.program_id, request.args)
         # What Fanrun built makes results of content and arguments alone.
         self._by_content = request.by_content or bool(image.source)
         self._begun = time.monotonic()
@@ -376,7 +380,10 @@ def again_text(force: bool) -> str:
 
 
 def check(request: Request) -> tuple[list[Input], Skipped]:
-    """Raise UsageError or ToolMissing for what can be known before any host is asked; returns the inputs."""
+    """Return the inputs; raise for what can be known before any host is asked.
+
+    That is UsageError, ToolMissing, or RunUnfinished for a DST that is full.
+    """
     check_tools()
     check_paths(request.src, request.dst)
     found = find_inputs(request)
@@ -393,7 +400,7 @@ def dry_run(request: Request, fleet: Fleet, image: Image | None) -> Plan:
         places = Places(os.fsencode(request.src), os.fsencode(request.dst))
         ledger = Ledger(ledger_path(request.dst), write=False)
         found = sort_out(
-            ledger, places, ledgers.program(image.id, request.args), inputs, lambda count: None,
+            ledger, places, ledgers.program(image.program_id, request.args), inputs, lambda count: None,
             by_content=request.by_content or bool(image.source),
         )  # fmt: skip
     kept = len(found.kept) + len(found.copied)
@@ -413,12 +420,13 @@ def run(
     inputs, skipped = found
     current = Run(request, fleet, folder, image, board, skipped.junk)
     with current.hold():
-        log = logger.add(os.path.join(current.home, "run.log"), level="DEBUG")
+        lines = RunLog(Path(current.home) / "run.log")
+        log = logger.add(lines.write, level="DEBUG")
         ledger = Ledger(ledger_path(request.dst))
         try:
             if skipped.links:
                 logger.warning("{} links to folders in SRC were not followed", skipped.links)
-            ledger.begin(current.name, ledgers.program(image.id, request.args), request.remembered(image.name))
+            ledger.begin(current.name, ledgers.program(image.program_id, request.args), request.remembered(image.name))
             report = current.execute(ledger, current.sort_out(ledger, inputs), fates)
         except BaseException:
             with contextlib.suppress(RunUnfinished):  # the first reason is the one to tell
@@ -429,6 +437,9 @@ def run(
             return report
         finally:
             logger.remove(log)
+            lines.close()
+            if lines.problem:
+                logger.warning("{} lacks lines that could not be written ({})", lines.path, lines.problem)
 
 
 def again(dst: str, limits: Limits) -> tuple[Request, str]:

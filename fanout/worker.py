@@ -41,7 +41,10 @@ VANISHED = (23, 24)
 """rsync's exit codes for "some files could not be read" and "some files vanished"."""
 OF_FILES = (3, 11, *VANISHED)
 """rsync's exit codes for what is wrong with files or folders, though the connection is well."""
-NAMES = ("invalid argument", "file name too long", "illegal byte sequence", "incomplete multibyte")
+NAMES = (
+    "invalid argument", "file name too long", "illegal byte sequence", "incomplete multibyte",
+    "no such file or directory",
+)  # fmt: skip
 """What this machine's rsync says of a name that DST can't hold, in lower case."""
 
 

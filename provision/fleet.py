@@ -71,11 +71,27 @@ class Image:
     ref: str
     source: str = ""
 
+    @property
+    def repository(self) -> str:
+        """Its name without tag and digest."""
+        name = self.name.partition("@")[0]
+        head, _, tail = name.rpartition(":")
+        return name if "/" in tail or not head else head
+
+    @property
+    def program_id(self) -> str:
+        """What tells it from programs that make other results.
+
+        Each build of the same sources has another id, and `fab down` removes what was built.
+        """
+        return self.source or self.id
+
 
 @dataclass(frozen=True)
 class Fleet:
     """One hub and N workers under a name, and the images that were deployed to them.
 
+    `images` are by name, what was deployed last at the end; `previous`, by repository, what was deployed before that.
     `size` is the number of workers last asked for, whether or not they exist yet, `wishes` what was asked for
     besides, as config.Wishes reads it.
     """
@@ -86,6 +102,23 @@ class Fleet:
     images: dict[str, Image] = field(default_factory=dict)
     size: int = 2
     wishes: dict[str, str] = field(default_factory=dict)
+    previous: dict[str, Image] = field(default_factory=dict)
+
+    @property
+    def known_images(self) -> tuple[Image, ...]:
+        """The images that stay on the hosts: the last one of each repository, and the one before it."""
+        return (*self.images.values(), *self.previous.values())
+
+    def with_image(self, image: Image) -> Fleet:
+        """Return the fleet after a deploy of this image; of its repository only the one before it is still known."""
+        rest = {name: each for name, each in self.images.items() if each.repository != image.repository}
+        mine = {name: each for name, each in self.images.items() if each.repository == image.repository}
+        before = next((each for each in reversed(mine.values()) if each.ref != image.ref), None)
+        before = before or self.previous.get(image.repository)
+        known = {image.ref, before.ref} if before else {image.ref}
+        mine = {name: each for name, each in mine.items() if each.ref in known and name != image.name}
+        previous = {**self.previous, image.repository: before} if before else self.previous
+        return dataclasses.replace(self, images={**rest, **mine, image.name: image}, previous=previous)
 
     @property
     def hub(self) -> Host:
@@ -411,10 +444,11 @@ def from_json(data: dict[str, Any]) -> Fleet:
         provider=data["provider"],
         hosts=tuple(Host(**host) for host in data["hosts"]),
         images={name: Image(**image) for name, image in data["images"].items()},
+        previous={name: Image(**image) for name, image in data.get("previous", {}).items()},
         size=data.get("size", Fleet.size),
         wishes=dict(data.get("wishes", {})),
     )
-    parts = [vars(part) for part in (*fleet.hosts, *fleet.images.values())]
+    parts = [vars(part) for part in (*fleet.hosts, *fleet.known_images)]
     texts: list[object] = [fleet.name, fleet.provider, *fleet.wishes, *fleet.wishes.values()]
     texts += [value for part in parts for name, value in part.items() if name != "port"]
     numbers: list[object] = [fleet.size, *(part["port"] for part in parts if "port" in part)]

@@ -10,15 +10,16 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from provision import shell
-from provision.errors import CommandFailed, HostUnreachable, ImageError, ToolMissing
+from provision.errors import CommandFailed, FanrunError, HostUnreachable, ImageError, ToolMissing
 from provision.fleet import Folder, Host, Image
-from provision.hosts.registry import PORT, PUSH_PORT
+from provision.hosts.common import read_file
+from provision.hosts.registry import PORT, PUSH_PORT, REPOSITORY
+from provision.registry.own import pushed_tag
 from provision.remote import Remote, shorten, ssh_argv
 
-REPOSITORY = "fanrun/image"
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -58,7 +59,7 @@ def push(folder: Folder, hub: Host, image_id: str, *, direct: bool | None = None
 def _push_direct(folder: Folder, hub: Host, image_id: str) -> str:
     """Push to a loopback port that leads to the registry's own: for such an address Docker asks for no TLS."""
     with tunnel(folder, hub, PUSH_PORT) as port:
-        target = f"127.0.0.1:{port}/{REPOSITORY}:{image_id.removeprefix('sha256:')[:12]}"
+        target = f"127.0.0.1:{port}/{pushed_tag(folder, image_id)}"
         _docker("tag", image_id, target, image=image_id)
         try:
             return _docker("push", target, image=image_id)
@@ -73,7 +74,7 @@ def _push_direct(folder: Folder, hub: Host, image_id: str) -> str:
 
 def _push_by_ssh(folder: Folder, hub: Host, image_id: str) -> str:
     """Load the image into the hub's Docker, and push it from there; returns what that printed."""
-    tag = f"127.0.0.1:{PUSH_PORT}/{REPOSITORY}:{image_id.removeprefix('sha256:')[:12]}"
+    tag = f"127.0.0.1:{PUSH_PORT}/{pushed_tag(folder, image_id)}"
     _docker("tag", image_id, tag, image=image_id)
     load = ssh_argv(folder, hub.name, ["sudo", "-n", "docker", "load", "--quiet"])
     with tempfile.TemporaryFile() as log:
@@ -117,6 +118,17 @@ def ensure_image_host(remote: Remote, image: Image) -> str | None:
             image=image.name,
         ) from error
     return f"pulled {image.name}"
+
+
+def remove_old_images_host(remote: Remote, kept: Collection[str]) -> None:
+    """Remove the images of deploys from a host, but for these refs and those that containers use.
+
+    What can't be removed stays until the next time: nothing fails for it.
+    """
+    script = read_file("remove-images.sh")
+    argv = ["sh", "-c", script, "sh", f":{PORT}/{REPOSITORY}", f"127.0.0.1:{PUSH_PORT}/{REPOSITORY}", *kept]
+    with contextlib.suppress(FanrunError):
+        remote.run(argv, sudo=True, check=False, timeout=600)
 
 
 @contextlib.contextmanager

@@ -25,7 +25,8 @@ from provision.errors import (
 )
 from provision.fleet import HUB, Fleet, Folder, Host, Image, number, write_private
 from provision.providers.base import Found, OtherFleet, Provider, Say, Wanted
-from provision.registry.background import BackgroundBuild, Cancellation
+from provision.registry import own
+from provision.registry.background import BackgroundBuild
 from provision.remote import Remote, Result, disconnect_argv, on_hosts, wait_for_ssh
 
 OWN = "process.py"
@@ -56,12 +57,14 @@ class Change:
 class Ended:
     """What `down` did: the hosts that it ended, and what carries the fleet's name and was left alone.
 
-    `kept` says why the fleet's folder was not deleted; "" if it was.
+    `kept` says why the fleet's folder was not deleted; "" if it was.  `in_use` are the images on this machine that
+    containers use, and so are still there.
     """
 
     hosts: tuple[str, ...]
     others: tuple[OtherFleet, ...] = ()
     kept: str = ""
+    in_use: tuple[str, ...] = ()
 
 
 def check_up(provider: Provider, taken: str = "") -> None:
@@ -147,15 +150,15 @@ def up(
         say(host, what)
 
     # Building takes the client's time, launching and setting up the hosts': so both at once.
-    own = BackgroundBuild(lambda cancellation: _build_own(root, folder, cancellation))
-    with folder.lock(), own:
+    built = BackgroundBuild(lambda cancellation: own.build_process(root, folder, cancellation))
+    with folder.lock(), built:
         check_up(provider)
         build.ensure_client_docker()
         if folder.outdated:
             folder.adopt(provider.adoptable())
         source = build.source_hash(root)
         fleet = begin(folder, provider.name, provider.workers(workers), {**wishes, **provider.settled()})
-        own.start()
+        built.start()
         fleet, launched = _match(folder, fleet, provider, note)
         # A machine may be the hub and a worker: then it is set up for one after the other.
         machines = {(host.address, host.port): threading.Lock() for host in fleet.hosts}
@@ -167,7 +170,7 @@ def up(
         _, errors = on_hosts(folder, fleet.hosts, set_up)
         if errors:
             raise HostsFailed(_abandoned(provider, errors, launched, note))
-        fleet = _deploy(folder, fleet, OWN, own.result(), source, note)
+        fleet = _deploy(folder, fleet, OWN, built.result(), source, note)
     return fleet, changes
 
 
@@ -177,17 +180,12 @@ def deploy(folder: Folder, root: Path, say: Say, name: str = OWN) -> Image:
         fleet = folder.load()
         if name == OWN:
             build.ensure_client_docker()
-            image_id = _build_own(root, folder)
+            image_id = own.build_process(root, folder)
             source = build.source_hash(root)
         else:
             build.ensure_client_docker()
             image_id, source = image.inspect(name), ""
         return _deploy(folder, fleet, name, image_id, source, say).images[name]
-
-
-def _build_own(root: Path, folder: Folder, cancellation: Cancellation | None = None) -> str:
-    """Build process.py's image for this fleet; return its id."""
-    return build.build(root, f"fanrun/process:{folder.name}", log=lambda _: None, cancellation=cancellation)
 
 
 def bake(folder: Folder, provider: Provider, say: Say) -> str:
@@ -224,9 +222,11 @@ def down(folder: Folder, provider: Provider, say: Say) -> Ended:
         for host, fate in _missing(folder, provider, names).items():
             say(host.name, fate or f"was not there any more (it had {host.address}), and nobody knows why")
         _end(provider, names, say)
-        if not kept:
-            folder.remove()
-    return Ended(tuple(names), others, kept)
+        if kept:
+            return Ended(tuple(names), others, kept)
+        in_use = own.remove_all(own.tags_of(folder.name, folder.ids))
+        folder.remove()
+    return Ended(tuple(names), others, in_use=tuple(in_use))
 
 
 def look_around(folder: Folder, provider: Provider, names: Sequence[str]) -> tuple[tuple[OtherFleet, ...], str]:
@@ -296,7 +296,8 @@ def take_over(folder: Folder, provider: Provider, say: Say) -> Ended:
         raise UsageError(
             f"nothing of a fleet {folder.name} has the id {provider.ids[0]}; `fab down` shows what there is"
         )
-    return Ended(tuple(names))
+    in_use = own.remove_all(own.tags_of(folder.name, provider.ids))
+    return Ended(tuple(names), in_use=tuple(in_use))
 
 
 def _end(provider: Provider, names: Sequence[str], say: Say) -> None:
@@ -435,8 +436,9 @@ def _match(folder: Folder, fleet: Fleet, provider: Provider, say: Say) -> tuple[
         provider.admit(say)
     hosts = sorted([*kept.values(), *launched], key=lambda host: number(host.name))
     # A hub that was made anew holds no image yet.
-    images = {} if HUB in {item.name for item in todo.launch} else fleet.images
-    fleet = dataclasses.replace(fleet, hosts=tuple(hosts), images=images)
+    if HUB in {item.name for item in todo.launch}:
+        fleet = dataclasses.replace(fleet, images={}, previous={})
+    fleet = dataclasses.replace(fleet, hosts=tuple(hosts))
     folder.save(fleet)
     folder.unpin_all_but(hosts)
     return fleet, launched
@@ -472,17 +474,24 @@ def _set_up_host(remote: Remote, folder: Folder, fleet: Fleet, provider: Provide
 
 
 def _deploy(folder: Folder, fleet: Fleet, name: str, image_id: str, source: str, note: Say) -> Fleet:
-    """Push the image, of which only missing layers travel, and pull it where it is missing."""
+    """Push the image, of which only missing layers travel, and pull it where it is missing.
+
+    What it and the one before it have replaced is removed, on the hosts before they pull, as disks may be full.
+    """
     on_hosts(folder, [fleet.hub], setup.extend_host)
     digest = image.push(folder, fleet.hub, image_id)
     deployed = Image(name, image_id, image.ref(fleet.hub, digest), source)
     if fleet.images.get(name) != deployed:
         note(HUB, f"holds {name} {digest[:19]}")
-    fleet = dataclasses.replace(fleet, images={**fleet.images, name: deployed})
+    fleet = fleet.with_image(deployed)
     folder.save(fleet)
+    own.remove_old(folder, [each.id for each in fleet.known_images])
+    refs = [each.ref for each in fleet.known_images]
+    on_hosts(folder, [fleet.hub], lambda remote: image.remove_old_images_host(remote, refs))
 
     def pull(remote: Remote) -> None:
         setup.extend_host(remote)
+        image.remove_old_images_host(remote, refs)
         changed = image.ensure_image_host(remote, deployed)
         if changed:
             note(remote.host.name, changed)

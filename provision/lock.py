@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from provision.errors import Busy
 def exclusive(path: Path, holder: str) -> Iterator[None]:
     """Hold the lock; Busy, at once and naming its holder, if another process does.
 
-    The kernel lets it go when the process ends, however it ends.
+    The kernel lets it go when the process ends, however it ends.  Raises OSError with the path if
+    it can't be written.
     """
     with path.open("a+") as file:
         try:
@@ -24,6 +26,9 @@ def exclusive(path: Path, holder: str) -> Iterator[None]:
             name = file.read().strip() or "another process"
             raise Busy(f"{path} is held by {name}; wait for it and try again", holder=name) from error
         file.truncate(0)
-        file.write(holder)
-        file.flush()
+        try:
+            os.write(file.fileno(), os.fsencode(holder))
+        except OSError as error:
+            error.filename = str(path)
+            raise
         yield

@@ -24,6 +24,7 @@ from provision.errors import FleetError, HostError, HostsFailed, UsageError
 from provision.fleet import Fleet, Folder, Host, Image, write_private
 from provision.hosts.common import bind_address
 from provision.image import ensure_image_host
+from provision.registry import own
 from provision.remote import Remote, on_hosts
 from service.containers import FOLDER, OWNER, PROCESSORS, Container, Ground, Wish, api, processors
 from service.settings import read_api
@@ -119,10 +120,7 @@ def _machines(fleet: Fleet) -> list[Host]:
 def _deploy(folder: Folder, root: Path, say: Say) -> Image:
     """Build the service's image on that of process.py, and bring it to the hub and the workers."""
     build.ensure_client_docker()
-    process, name = f"fanrun/process:{folder.name}", f"fanrun/service:{folder.name}"
-    build.build(root, process, log=lambda _: None)
-    build.build(root, name, log=lambda _: None, process=process)
-    image = lifecycle.deploy(folder, root, say, name)
+    image = lifecycle.deploy(folder, root, say, own.build_service(root, folder))
     _each(folder, [folder.load().hub], lambda remote: ensure_image_host(remote, image))
     return image
 

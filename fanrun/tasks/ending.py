@@ -12,6 +12,7 @@ from provision import lifecycle
 from provision.errors import FanrunError
 from provision.fleet import number
 from provision.providers.base import OtherFleet, SearchIncomplete
+from provision.registry import own
 
 
 def plan(console: Console, aim: Target) -> None:
@@ -24,6 +25,8 @@ def plan(console: Console, aim: Target) -> None:
     tell_others(console, aim, others)
     if kept:
         raise FanrunError(kept)
+    if images := sorted(own.tags_of(aim.folder.name, aim.folder.ids)):
+        console.show(f"remove from this machine's Docker {', '.join(images)}")
 
 
 def plan_take_over(console: Console, aim: Target) -> None:
@@ -45,6 +48,7 @@ def down(console: Console, aim: Target, yes: bool, *, chosen: bool) -> None:
         ended = lifecycle.down(aim.folder, aim.provider, board.say)
     tell_others(console, aim, ended.others)
     hosts = ", ".join(ended.hosts)
+    _tell_in_use(console, ended)
     if ended.kept:
         raise FanrunError(f"{f'ended {hosts}' if hosts else 'nothing was ended'}: {ended.kept}")
     if hosts:
@@ -62,6 +66,7 @@ def take_over(console: Console, aim: Target, yes: bool) -> None:
     board = console.board()
     with contextlib.closing(board):
         ended = lifecycle.take_over(aim.folder, aim.provider, board.say)
+    _tell_in_use(console, ended)
     console.say(f"ended what has id {fleet_id}: {', '.join(ended.hosts) or 'there were no hosts'}")
 
 
@@ -71,6 +76,11 @@ def tell_others(console: Console, aim: Target, others: Sequence[OtherFleet]) -> 
         own = [] if other.id in aim.folder.ids else [f"--take-over={other.id}"]
         command = shlex.join(["fab", "down", *other.options, f"--fleet={aim.folder.name}", *own])
         console.say(f"left alone: {lifecycle.describe(other)}; `{command}` ends it")
+
+
+def _tell_in_use(console: Console, ended: lifecycle.Ended) -> None:
+    if ended.in_use:
+        console.say(f"left in this machine's Docker, as containers use them: {', '.join(ended.in_use)}")
 
 
 def _hosts(aim: Target) -> list[str]:

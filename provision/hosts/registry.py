@@ -22,6 +22,8 @@ from provision.hosts.common import (
 )
 from provision.remote import Remote
 
+REPOSITORY = "fanrun/image"
+"""What all images are called in it."""
 PORT = 5000
 PUSH_PORT = 4999
 FOLDER = "/etc/docker/registry"

@@ -259,6 +259,11 @@ class LocalProvider(Provider):
                 f"the hosts' image can't be built ({error}); if {BASE} is what is missing, script/setup makes it",
                 provider=self.name,
             ) from error
+        # Those of other versions of Fanrun, but for the one before; Docker keeps what a host is made of.
+        newest_first = self._docker("image", "ls", "--format={{.Repository}}:{{.Tag}}", IMAGE.partition(":")[0])
+        for old in newest_first.split()[2:]:
+            with contextlib.suppress(ProviderError):
+                self._docker("rmi", old)
 
     def _ensure_network(self, containers: Iterable[Mapping[str, Any]] = ()) -> str:
         """Return the fleet's network, that of its containers if it has any, else one made for its id.

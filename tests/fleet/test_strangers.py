@@ -15,6 +15,7 @@ from provision.fleet import Folder
 from provision.hosts.registry import PUSH_PORT
 from provision.image import tunnel
 from provision.providers.local import IMAGE as DEBIAN
+from provision.registry.own import SERVICE, own_tag
 from tests.fleet.harness import Fab, docker
 
 SCRIPT = (Path(__file__).parent / "stranger.py").read_text()
@@ -50,7 +51,7 @@ def ask(fab: Fab, network: str, targets: list[tuple[str, int]], *, member: bool,
         if gateway:
             docker("exec", holder, "ip", "route", "add", "172.17.0.0/16", "via", gateway)
         argv = ["run", "--rm", f"--network=container:{holder}", "--read-only", "--tmpfs=/tmp"]
-        argv += ["--entrypoint=/usr/bin/python3", f"fanrun/service:{fab.fleet}", "-c", SCRIPT]
+        argv += ["--entrypoint=/usr/bin/python3", own_tag(Folder(fab.home, fab.fleet), SERVICE), "-c", SCRIPT]
         found = docker(*argv, json.dumps({**asked, "targets": targets}))
     finally:
         docker("rm", "--force", holder)

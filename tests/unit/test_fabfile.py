@@ -56,7 +56,7 @@ def fabfile_tasks() -> list[str]:
     return [str(context.name) for context in Collection.from_module(fabfile).to_contexts()]
 
 
-PROGRAM = ledgers.program("sha256:00", ())
+PROGRAM = ledgers.program(build.source_hash(ROOT), ())
 
 Done = subprocess.CompletedProcess[str]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -556,6 +557,22 @@ def test_a_ledger_that_has_no_room_says_so_and_keeps_what_it_has(tmp_path: Path)
         ledger.took("p", ((b"%d" % n, digest(b"")) for n in range(9999)))
     assert list(ledger.inputs("p")) == [(b"first", "h")]
     ledger.close()
+
+
+@pytest.mark.parametrize("begun", [b"", None])
+def test_a_ledger_that_there_was_no_room_to_begin_is_an_empty_one(tmp_path: Path, begun: bytes | None) -> None:
+    path = tmp_path / "ledger.db"
+    path.write_bytes(begun or b"")
+    if begun is None:
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            db.execute("VACUUM")
+    before = path.read_bytes()
+    with contextlib.closing(Ledger(path, write=False)) as ledger:
+        assert (ledger.last_run(), list(ledger.inputs("p")), ledger.failures()) == (None, [], {})
+    assert path.read_bytes() == before
+    with contextlib.closing(Ledger(path)) as ledger:
+        ledger.record("p", [FACT])
+        assert ledger.knows("p")
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -157,13 +157,13 @@ def test_workers_without_room_or_docker_take_no_part() -> None:
 # ---- what is done before
 
 
-def record(dst: Path, args: tuple[str, ...], *keys: bytes) -> Ledger:
+def record(dst: Path, args: tuple[str, ...], *keys: bytes, image: Image = IMAGE) -> Ledger:
     """A DST in which these inputs (of write_tree) are done: their results are copies."""
     check_writable(str(dst))
     ledger = Ledger(ledger_path(str(dst)))
     written = write_tree(dst, keys)
     hashes = {key: ledger.hash_of(bytes(dst) + b"/" + key) for key in written}
-    program = ledgers.program(IMAGE.id, args)
+    program = ledgers.program(image.program_id, args)
     ledger.record(program, [Fact(key, digest, {key: digest}) for key, digest in hashes.items()])
     for key, digest in hashes.items():
         ledger.saw(bytes(dst) + b"/" + key, look(bytes(dst) + b"/" + key), digest)
@@ -191,20 +191,22 @@ def test_a_dry_run_tells_what_is_done_and_deals_the_rest(top: Path) -> None:
 @pytest.mark.parametrize(("source", "by_content"), [("made of our Dockerfile", False), ("", True)])
 def test_a_run_sorts_out_unless_it_is_forced(top: Path, folder: Folder, source: str, by_content: bool) -> None:
     write_tree(top / "src", (b"a", b"b"))
-    ledger = record(top / "dst", (), b"a")
+    image = dataclasses.replace(IMAGE, source=source)
+    ledger = record(top / "dst", (), b"a", image=image)
     (top / "src" / "a").rename(top / "src" / "renamed")
     stream = io.StringIO()
     request = Request(str(top / "src"), str(top / "dst"))
     inputs, _ = find_inputs(request)
     asked = dataclasses.replace(request, by_content=by_content)
-    image = dataclasses.replace(IMAGE, source=source)
     current = Run(asked, FLEET, folder, image, Board(total=len(inputs), stream=stream, pause=0))
     forced = Run(dataclasses.replace(request, force=True), FLEET, folder, IMAGE, Board())
     others = Run(request, FLEET, folder, IMAGE, Board())
+    rebuilt = dataclasses.replace(image, id="sha256:22")
     with current.hold():
         assert others.sort_out(ledger, inputs).todo == inputs, "what others built may depend on names"
         assert forced.sort_out(ledger, inputs).todo == inputs
         found = current.sort_out(ledger, inputs)
+    assert dry_run(asked, FLEET, rebuilt).kept == (1 if source else 0), "a build of the same sources has another id"
     assert [item.key for item in found.todo] == [b"b"]
     assert [item.key for item in found.copied] == [b"renamed"]
     assert found.kept == []
