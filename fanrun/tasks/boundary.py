@@ -95,15 +95,45 @@ def unexpected(error: BaseException) -> str:
 
 def install() -> None:
     """Tell errors outside of tasks in one line as well: in fabric.yaml, in Fabric itself, in threads."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by the shell
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - open as long as the process
-        # A file's name may have bytes that the terminal's encoding lacks.
-        getattr(sys, name).reconfigure(errors="backslashreplace")
-    if sys.stdin is None:
-        sys.stdin = open(os.devnull)  # noqa: SIM115
+    _open_streams()
+    _use_utf8()
+    for stream in (sys.stdout, sys.stderr):
+        # A file's name may have bytes, or letters, that the terminal's encoding lacks.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # Python's own have it
     sys.excepthook = _tell
     threading.excepthook = _tell_thread
+
+
+def _open_streams() -> None:
+    """Open what the shell has closed, so that no file of ours gets its number, to which programs started here write."""
+    for usual, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            number = opened = os.open(os.devnull, os.O_RDWR)
+            if opened != usual and not _is_open(usual):
+                os.dup2(opened, usual)
+                os.close(opened)
+                number = usual
+            os.set_inheritable(number, True)
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
+def _use_utf8() -> None:
+    """Start anew in Python's UTF-8 mode where files' names and texts would be read in another encoding.
+
+    What is printed stays in the terminal's.
+    """
+    if sys.getfilesystemencoding() == "utf-8" or os.environ.get("PYTHONUTF8") == "1":
+        return
+    os.environ.update({"PYTHONUTF8": "1", "PYTHONIOENCODING": f"{sys.stdout.encoding}:backslashreplace"})
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - no shell is meant
 
 
 def outside(error: BaseException, line: core.CommandLine, files: Sequence[Path]) -> str:
