@@ -18,6 +18,10 @@ for package in ("fanout", "fanrun", "provision", "service"):
     importlib.import_module(package)
 sys.path.sort(key=lambda folder: folder == str(ROOT))
 
+from provision import environment
+
+environment.clean(os.environ)  # before the libraries that read it
+
 from fanrun.tasks import boundary
 
 boundary.install()  # before the packages that may be missing

@@ -67,6 +67,7 @@ class Ended:
 def check_up(provider: Provider, taken: str = "") -> None:
     """Raise FanrunError for what prevents `up`, once what has the id `taken` is ended; changes nothing."""
     provider.check()
+    provider.check_launch()
     if provider.folder.exists():
         provider.folder.load()
     provider.folder.require_ids()
