@@ -166,8 +166,9 @@ def run(
         raise UsageError("fab run needs --src and --dst; `fab --help run` shows all it takes")
     folder = target.folder(console, fleet)
     request = runs.Request(
-        os.path.abspath(src), os.path.abspath(dst), options.words(args), tuple(include or ()), tuple(exclude or ()),
-        options.limits(retries, timeout, memory), force, None, expected(expect, ignore_results), by_content,
+        options.path("src", src), options.path("dst", dst), options.words(args), tuple(include or ()),
+        tuple(exclude or ()), options.limits(retries, timeout, memory), force, None, expected(expect, ignore_results),
+        by_content,
     )  # fmt: skip
     name = image or lifecycle.OWN
     if dry_run:
@@ -200,7 +201,7 @@ def retry(
     if not dst:
         raise UsageError("fab retry needs --dst; `fab --help retry` shows all it takes")
     folder = target.folder(console, fleet)
-    request, name = runs.again(os.path.abspath(dst), options.limits(retries, timeout, memory))
+    request, name = runs.again(options.path("dst", dst), options.limits(retries, timeout, memory))
     if not request.only:
         console.say(f"nothing failed in the last run into {dst}")
         return
@@ -214,7 +215,7 @@ def verify(console: Console, dst: str | None = None, json_: bool = False) -> Non
         raise UsageError("fab verify needs --dst; `fab --help verify` shows all it takes")
     board = console.board(unit="inputs")
     with contextlib.closing(board):
-        verdict = verdicts.verify(os.path.abspath(dst), board.count)
+        verdict = verdicts.verify(options.path("dst", dst), board.count)
     print(verdicts.to_json(verdict) if json_ else "\n".join(verdicts.lines(verdict)))
     if verdict.faults:
         raise SystemExit(1)
@@ -249,7 +250,7 @@ def serve(
             services.end(folder, board.say)
             console.say("the service has ended")
             return
-        asked = services.Asked(None if args is None else options.words(args), options.text(tokens))
+        asked = services.Asked(None if args is None else options.words(args), options.text("tokens", tokens))
         running = services.serve(folder, ROOT, number, asked, board.say)
     hub, port = running[0].host, running[0].port
     console.say(f"{console.paint('serving:', GREEN)} {number} processors, the API at {hub.inner}:{port}")
@@ -289,7 +290,7 @@ def ssh(console: Console, host: str = "worker-1", fleet: str | None = None) -> N
     folder = target.folder(console, fleet)
     known = folder.load()
     name = known.host(host).name
-    runs.check_tools()
+    runs.check_tools("ssh")
     with lifecycle.keep(folder, target.provider(console, fleet), known.hosts):
         raise SystemExit(subprocess.call(["ssh", "-F", str(folder.ssh_config), name]))
 
@@ -396,7 +397,7 @@ def sample(console: Console, dst: str | None = None, count: str = "59") -> None:
     """Draw images to try Fanrun with: JPEG plates of plants, the same ones every time."""
     if not dst:
         raise UsageError("fab sample needs --dst; `fab --help sample` shows all it takes")
-    folder, number = Path(os.path.abspath(dst)), config.whole("count", count, 1, samples.MOST)
+    folder, number = Path(options.path("dst", dst)), config.whole("count", count, 1, samples.MOST)
     size = samples.make(folder, number)
     console.say(f"{number} plates, {reports.amount(size)}, in {folder}")
 
