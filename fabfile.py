@@ -114,9 +114,10 @@ def up(
 @task(help={"fleet": FLEET})
 def deploy(console: Console, fleet: str | None = None) -> None:
     """Build the image of process.py and bring it to every worker; the hosts stay as they are."""
-    board = console.board()
-    with contextlib.closing(board):
-        image = lifecycle.deploy(target.folder(console, fleet), ROOT, board.say)
+    folder = target.folder(console, fleet)
+    board, chosen = console.board(), target.provider(console, fleet)
+    with contextlib.closing(board), lifecycle.keep(folder, chosen, folder.load().hosts):
+        image = lifecycle.deploy(folder, ROOT, board.say)
     console.say(f"deployed {image.name} {image.ref.rpartition('@')[2]}")
 
 
@@ -251,7 +252,8 @@ def serve(
             console.say("the service has ended")
             return
         asked = services.Asked(None if args is None else options.words(args), options.text("tokens", tokens))
-        running = services.serve(folder, ROOT, number, asked, board.say)
+        with lifecycle.keep(folder, target.provider(console, fleet), folder.load().hosts):
+            running = services.serve(folder, ROOT, number, asked, board.say)
     hub, port = running[0].host, running[0].port
     console.say(f"{console.paint('serving:', GREEN)} {number} processors, the API at {hub.inner}:{port}")
     console.say("\n".join(services.how_to_call(folder, ROOT, running[0], os.environ)))
@@ -461,13 +463,15 @@ def _run(
 ) -> None:
     """Do what is asked for with the image of that name, and tell what came of it."""
     known = folder.load()
-    found = runs.check(request)
-    board = console.board(total=len(found[0]), unit="images")
-    with contextlib.closing(board), _unfinished(), lifecycle.keep_hub(folder, chosen, known):
-        logger.remove()
-        logger.add(board.write, level="WARNING", format="{level}: {message}")
-        image = _deployed(folder, known, name, board)
-        done = runs.run(request, found, known, folder, image, board, chosen.fates)
+    # Inputs may take hours to be listed and hashed, before any worker is spoken to.
+    with lifecycle.keep(folder, chosen, known.hosts):
+        found = runs.check(request)
+        board = console.board(total=len(found[0]), unit="images")
+        with contextlib.closing(board), _unfinished():
+            logger.remove()
+            logger.add(board.write, level="WARNING", format="{level}: {message}")
+            image = _deployed(folder, known, name, board)
+            done = runs.run(request, found, known, folder, image, board, chosen.fates)
     print(reports.to_json(done) if as_json else reports.summary(done))
     if any(worker.lost for worker in done.workers):
         console.say("workers were lost; `fab status` says what became of them, `fab up` makes them anew")
