@@ -18,6 +18,10 @@ for package in ("fanout", "fanrun", "provision", "service"):
     importlib.import_module(package)
 sys.path.sort(key=lambda folder: folder == str(ROOT))
 
+from provision import environment
+
+environment.clean(os.environ)  # before the libraries that read it
+
 from fanrun.tasks import boundary
 
 boundary.install()  # before the packages that may be missing
@@ -110,9 +114,10 @@ def up(
 @task(help={"fleet": FLEET})
 def deploy(console: Console, fleet: str | None = None) -> None:
     """Build the image of process.py and bring it to every worker; the hosts stay as they are."""
-    board = console.board()
-    with contextlib.closing(board):
-        image = lifecycle.deploy(target.folder(console, fleet), ROOT, board.say)
+    folder = target.folder(console, fleet)
+    board, chosen = console.board(), target.provider(console, fleet)
+    with contextlib.closing(board), lifecycle.keep(folder, chosen, folder.load().hosts):
+        image = lifecycle.deploy(folder, ROOT, board.say)
     console.say(f"deployed {image.name} {image.ref.rpartition('@')[2]}")
 
 
@@ -166,9 +171,9 @@ def run(
         raise UsageError("fab run needs --src and --dst; `fab --help run` shows all it takes")
     folder = target.folder(console, fleet)
     request = runs.Request(
-        os.path.abspath(src), os.path.abspath(dst), options.words(args), tuple(include or ()), tuple(exclude or ()),
-        options.limits(retries, timeout, memory), force, None, expected(expect, ignore_results), by_content,
-        keep_going, junk,
+        options.path("src", src), options.path("dst", dst), options.words(args), tuple(include or ()),
+        tuple(exclude or ()), options.limits(retries, timeout, memory), force, None, expected(expect, ignore_results),
+        by_content, keep_going, junk,
     )  # fmt: skip
     name = image or lifecycle.OWN
     if dry_run:
@@ -201,7 +206,7 @@ def retry(
     if not dst:
         raise UsageError("fab retry needs --dst; `fab --help retry` shows all it takes")
     folder = target.folder(console, fleet)
-    request, name = runs.again(os.path.abspath(dst), options.limits(retries, timeout, memory))
+    request, name = runs.again(options.path("dst", dst), options.limits(retries, timeout, memory))
     if not request.only:
         console.say(f"nothing failed in the last run into {dst}")
         return
@@ -215,7 +220,7 @@ def verify(console: Console, dst: str | None = None, json_: bool = False) -> Non
         raise UsageError("fab verify needs --dst; `fab --help verify` shows all it takes")
     board = console.board(unit="inputs")
     with contextlib.closing(board):
-        verdict = verdicts.verify(os.path.abspath(dst), board.count)
+        verdict = verdicts.verify(options.path("dst", dst), board.count)
     print(verdicts.to_json(verdict) if json_ else "\n".join(verdicts.lines(verdict)))
     if verdict.faults:
         raise SystemExit(1)
@@ -250,8 +255,9 @@ def serve(
             services.end(folder, board.say)
             console.say("the service has ended")
             return
-        asked = services.Asked(None if args is None else options.words(args), options.text(tokens))
-        running = services.serve(folder, ROOT, number, asked, board.say)
+        asked = services.Asked(None if args is None else options.words(args), options.text("tokens", tokens))
+        with lifecycle.keep(folder, target.provider(console, fleet), folder.load().hosts):
+            running = services.serve(folder, ROOT, number, asked, board.say)
     hub, port = running[0].host, running[0].port
     console.say(f"{console.paint('serving:', GREEN)} {number} processors, the API at {hub.inner}:{port}")
     console.say("\n".join(services.how_to_call(folder, ROOT, running[0], os.environ)))
@@ -290,7 +296,7 @@ def ssh(console: Console, host: str = "worker-1", fleet: str | None = None) -> N
     folder = target.folder(console, fleet)
     known = folder.load()
     name = known.host(host).name
-    runs.check_tools()
+    runs.check_tools("ssh")
     with lifecycle.keep(folder, target.provider(console, fleet), known.hosts):
         raise SystemExit(subprocess.call(["ssh", "-F", str(folder.ssh_config), name]))
 
@@ -397,7 +403,7 @@ def sample(console: Console, dst: str | None = None, count: str = "59") -> None:
     """Draw images to try Fanrun with: JPEG plates of plants, the same ones every time."""
     if not dst:
         raise UsageError("fab sample needs --dst; `fab --help sample` shows all it takes")
-    folder, number = Path(os.path.abspath(dst)), config.whole("count", count, 1, samples.MOST)
+    folder, number = Path(options.path("dst", dst)), config.whole("count", count, 1, samples.MOST)
     size = samples.make(folder, number)
     console.say(f"{number} plates, {reports.amount(size)}, in {folder}")
 
@@ -461,13 +467,15 @@ def _run(
 ) -> None:
     """Do what is asked for with the image of that name, and tell what came of it."""
     known = folder.load()
-    found = runs.check(request)
-    board = console.board(total=len(found[0]), unit="images")
-    with contextlib.closing(board), _unfinished(), lifecycle.keep_hub(folder, chosen, known):
-        logger.remove()
-        logger.add(board.write, level="WARNING", format="{level}: {message}")
-        image = _deployed(folder, known, name, board)
-        done = runs.run(request, found, known, folder, image, board, chosen.fates)
+    # Inputs may take hours to be listed and hashed, before any worker is spoken to.
+    with lifecycle.keep(folder, chosen, known.hosts):
+        found = runs.check(request)
+        board = console.board(total=len(found[0]), unit="images")
+        with contextlib.closing(board), _unfinished():
+            logger.remove()
+            logger.add(board.write, level="WARNING", format="{level}: {message}")
+            image = _deployed(folder, known, name, board)
+            done = runs.run(request, found, known, folder, image, board, chosen.fates)
     print(reports.to_json(done) if as_json else reports.summary(done))
     if away := [worker.name for worker in done.workers if worker.away]:
         console.say(f"not back: {', '.join(away)}; `fab status` says what became of them, `fab up` makes them anew")

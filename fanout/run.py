@@ -6,9 +6,11 @@ import contextlib
 import datetime
 import errno
 import os
+import re
 import secrets
 import shutil
 import socket
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -44,6 +46,8 @@ from provision.probe import Probe
 from provision.progress import Board
 
 SPARE = 64 * 1024 * 1024
+RSYNC = 3
+"""The version that rsync must have here; older ones, and those that only resemble it, lack options that are used."""
 UNFINISHED = "unfinished"
 """A file in a run's folder until it has cleaned up: where it still is, the run was killed."""
 
@@ -138,13 +142,32 @@ def find_inputs(request: Request) -> tuple[list[Input], Skipped]:
     return inputs, skipped
 
 
-def check_tools() -> None:
-    """Raise ToolMissing unless ssh and an rsync of version 3 are here."""
-    for tool in ("ssh", "rsync"):
+def check_tools(*tools: str) -> None:
+    """Raise ToolMissing unless these programs are here: ssh, and an rsync of version 3."""
+    for tool in tools:
         if shutil.which(tool) is None:
             raise ToolMissing(
                 f"{tool} is not installed here; script/setup installs it (macOS: `brew install {tool}`)", tool=tool
             )
+    if "rsync" in tools:
+        done = subprocess.run(["rsync", "--version"], capture_output=True, text=True, errors="replace", check=False)
+        if why := unfit_rsync(done.stdout):
+            raise ToolMissing(
+                f"{shutil.which('rsync')} is {why}, and version 3 is needed; install it (macOS: `brew install rsync`), "
+                "so that it comes first in PATH",
+                tool="rsync",
+            )
+
+
+def unfit_rsync(said: str) -> str:
+    """Return what an rsync is that a run can't use, by what `rsync --version` prints; "" for one that it can."""
+    first = said.strip().partition("\n")[0]
+    if "openrsync" in said:
+        return "openrsync"
+    found = re.match(r"rsync +version v?(\d+)\.", first)
+    if not found:
+        return f"no rsync that tells its version ({first or 'it prints nothing'})"
+    return "" if int(found[1]) >= RSYNC else first
 
 
 class Run:
@@ -384,7 +407,7 @@ def check(request: Request) -> tuple[list[Input], Skipped]:
 
     That is UsageError, ToolMissing, or RunUnfinished for a DST that is full.
     """
-    check_tools()
+    check_tools("ssh", "rsync")
     check_paths(request.src, request.dst)
     found = find_inputs(request)
     check_writable(request.dst)

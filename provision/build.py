@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
+from provision import daemon, environment
 from provision.errors import ImageError, ToolMissing, UsageError
 from provision.registry.background import Cancellation
 from provision.registry.context import open_context
@@ -27,7 +28,6 @@ SERVICE_LOCKS = ("requirements/image.txt", "requirements/service.txt")
 SERVICE_CONTROL = ("service/containers.py", "service/fleet.py")  # what the control machine alone runs
 BASE = "debian:trixie-slim"
 INSTALL_DOCKER = "install it (script/setup does it on Debian and Ubuntu; on macOS install Docker Desktop)"
-START_DOCKER = "start Docker (script/setup does it on Debian and Ubuntu; on macOS start Docker Desktop)"
 
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 CA_FILES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
@@ -134,7 +134,7 @@ def build(
 def stream(argv: Sequence[str], context: IO[bytes], log: Callable[[str], None], cancellation: Cancellation) -> None:
     """Run docker and hand on its lines as they come; raises ImageError with the one that tells why it failed."""
     recent: deque[str] = deque(maxlen=200)
-    with cancellation.start(argv, context) as docker:
+    with environment.for_build() as environ, cancellation.start(argv, context, environ) as docker:
         assert docker.stdout  # noqa: S101 - for the type checker: it was asked for above
         try:
             for line in docker.stdout:
@@ -175,7 +175,7 @@ def docker_run(*arguments: str, timeout: float = 60) -> subprocess.CompletedProc
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(argv, 124, "", f"no answer within {timeout:.0f} s")
     except OSError as error:
-        raise ToolMissing(f"docker can't be run ({error.strerror}): {START_DOCKER}", tool="docker") from error
+        raise ToolMissing(f"docker can't be run ({error.strerror}): {daemon.START}", tool="docker") from error
 
 
 def ensure_client_docker() -> None:
@@ -185,10 +185,7 @@ def ensure_client_docker() -> None:
     answer = docker_run("version", "--format", "{{.Server.Version}}", timeout=20)
     if answer.returncode == 0:
         return
-    problem = f"the docker daemon does not answer ({meaning(answer.stderr.splitlines())}): {START_DOCKER}"
-    if "permission denied" in answer.stderr.lower():
-        problem = "docker runs, but not for this user: sudo usermod -aG docker $USER, then log out and in again"
-    raise ToolMissing(problem, tool="docker")
+    raise daemon.no_answer(meaning(answer.stderr.splitlines()))
 
 
 def ensure_base() -> None:

@@ -119,11 +119,11 @@ def settings(
     if unknown:
         raise UsageError(f"fabric.yaml: fanrun has no setting {unknown[0]!r}; it has {', '.join(known)}")
     merged = {key: _text(key, value) for key, value in file.items() if value is not None}
-    merged |= {key: str(root / _path(key, merged[key])) for key in FILES if key in merged}
+    merged |= {key: str(root / path(key, merged[key])) for key in FILES if key in merged}
     merged |= {key: environment[f"FANRUN_{key.upper()}"] for key in known if environment.get(f"FANRUN_{key.upper()}")}
     merged |= {key: value for key, value in flags.items() if value is not None}
-    merged |= {key: str(Path.cwd() / _path(key, merged[key])) for key in FILES if key in merged}
-    home = _path("home", merged.get("home", ".fanrun"))
+    merged |= {key: str(Path.cwd() / path(key, merged[key])) for key in FILES if key in merged}
+    home = path("home", merged.get("home", ".fanrun"))
     return Settings(
         home=home if home.is_absolute() else root / home,
         provider=merged.get("provider", "local"),
@@ -146,10 +146,11 @@ def _text(name: str, value: object) -> str:
     return ",".join(map(str, items))
 
 
-def _path(name: str, text: str) -> Path:
-    """The path in a setting, with ~ for a home; UsageError if there is none."""
+def path(name: str, text: str) -> Path:
+    """Return the path in a setting, with ~ for a home; UsageError if there is none."""
     try:
-        return Path(text).expanduser()
+        # Path drops the ./ that keeps a ~ from meaning a home.
+        return Path(text).expanduser() if text.startswith("~") else Path(text)
     except RuntimeError as error:
         raise UsageError(f"{name} {text!r}: {error}; give a path without ~") from error
 

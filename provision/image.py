@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import platform
 import re
 import socket
 import subprocess
@@ -12,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Collection, Iterator
 
-from provision import shell
+from provision import daemon, environment, shell
 from provision.errors import CommandFailed, FanrunError, HostUnreachable, ImageError, ToolMissing
 from provision.fleet import Folder, Host, Image
 from provision.hosts.common import read_file
@@ -44,11 +42,11 @@ def push(folder: Folder, hub: Host, image_id: str, *, direct: bool | None = None
     """Bring an image of the client to the hub's registry; returns its digest, "sha256:…".
 
     `direct` pushes from the client's daemon through a tunnel, so that only layers that the
-    registry lacks travel.  Where the daemon lives in a VM of its own (macOS) it doesn't see the
-    client's loopback; then the whole image goes by SSH, and the hub pushes it to itself.
+    registry lacks travel.  Where the daemon is in a VM of its own (macOS), on another machine or without root, it
+    doesn't see the client's loopback; then the whole image goes by SSH, and the hub pushes it to itself.
     """
     if direct is None:
-        direct = _daemon_is_here()
+        direct = daemon.find().shares_network
     said = _push_direct(folder, hub, image_id) if direct else _push_by_ssh(folder, hub, image_id)
     found = DIGEST.findall(said)
     if not found:
@@ -92,13 +90,6 @@ def _push_by_ssh(folder: Folder, hub: Host, image_id: str) -> str:
     finally:
         remote.run(["docker", "rmi", "--force", tag], sudo=True, check=False)
         remote.close()
-
-
-def _daemon_is_here() -> bool:
-    """Whether the client's Docker daemon shares its loopback interface."""
-    elsewhere = os.environ.get("DOCKER_HOST", "unix:").partition(":")[0] != "unix"
-    system = _docker("info", "--format={{.OperatingSystem}}", image="")
-    return platform.system() == "Linux" and "Docker Desktop" not in system and not elsewhere
 
 
 def ref(hub: Host, digest: str) -> str:
@@ -162,8 +153,11 @@ def _wait_for_port(process: subprocess.Popen[bytes], port: int, host: Host, time
 
 def _docker(*argv: str, image: str) -> str:
     """Run the client's docker; ImageError with its last line when it fails."""
+    environ = None if argv[0] == "pull" else environment.without_trust()
     try:
-        done = subprocess.run(["docker", *argv], capture_output=True, text=True, errors="replace", check=False)
+        done = subprocess.run(
+            ["docker", *argv], env=environ, capture_output=True, text=True, errors="replace", check=False
+        )
     except FileNotFoundError as error:
         raise ToolMissing(
             "docker is not in PATH; script/setup installs it on Debian and Ubuntu", tool="docker"

@@ -70,6 +70,7 @@ class Ended:
 def check_up(provider: Provider, taken: str = "") -> None:
     """Raise FanrunError for what prevents `up`, once what has the id `taken` is ended; changes nothing."""
     provider.check()
+    provider.check_launch()
     if provider.folder.exists():
         provider.folder.load()
     provider.folder.require_ids()
@@ -167,10 +168,12 @@ def up(
             with machines[remote.host.address, remote.host.port]:
                 _set_up_host(remote, folder, fleet, provider, note, step)
 
-        _, errors = on_hosts(folder, fleet.hosts, set_up)
-        if errors:
-            raise HostsFailed(_abandoned(provider, errors, launched, note))
-        fleet = _deploy(folder, fleet, OWN, built.result(), source, note)
+        # Each host's lease begins anew while it is set up; then it waits for the others, and for its image.
+        with keep(folder, provider, fleet.hosts, wait=KEEP):
+            _, errors = on_hosts(folder, fleet.hosts, set_up)
+            if errors:
+                raise HostsFailed(_abandoned(provider, errors, launched, note))
+            fleet = _deploy(folder, fleet, OWN, built.result(), source, note)
     return fleet, changes
 
 
@@ -195,13 +198,13 @@ def bake(folder: Folder, provider: Provider, say: Say) -> str:
         if not fleet.workers:
             raise FleetError(f"fleet {fleet.name} has no worker; `fab up` makes one", fleet=fleet.name)
         worker = fleet.workers[0]
-        remote = Remote(folder, worker)
-        try:
-            setup.extend_host(remote)
-            remote.run(["sync"])
-        finally:
-            remote.close()
-        return provider.bake(worker.name, say)
+        with keep(folder, provider, fleet.hosts):
+            remote = Remote(folder, worker)
+            try:
+                remote.run(["sync"])
+            finally:
+                remote.close()
+            return provider.bake(worker.name, say)
 
 
 def down(folder: Folder, provider: Provider, say: Say) -> Ended:
@@ -379,14 +382,18 @@ def current(fleet: Fleet, name: str, root: Path) -> bool:
 
 
 @contextlib.contextmanager
-def keep(folder: Folder, provider: Provider, hosts: Sequence[Host]) -> Iterator[None]:
-    """Tell these hosts at once, and now and then, that they are worked with, where hosts end themselves."""
+def keep(folder: Folder, provider: Provider, hosts: Sequence[Host], *, wait: float = 0) -> Iterator[None]:
+    """Tell these hosts that they are worked with, where hosts end themselves: after `wait` seconds, and now and then.
+
+    All the time that a task takes, whatever it does meanwhile: a host that can't be told now is told the next time.
+    """
     if not provider.leases:
         yield
         return
     over, told = threading.Event(), threading.Event()
 
     def tell() -> None:
+        over.wait(wait)
         while not over.is_set():
             on_hosts(folder, hosts, setup.extend_host)  # who can't be told is another's matter
             told.set()
@@ -395,14 +402,13 @@ def keep(folder: Folder, provider: Provider, hosts: Sequence[Host]) -> Iterator[
     threading.Thread(target=tell, daemon=True).start()
     try:
         yield
+    except FanrunError:
+        told.set()  # an error is told at once
+        raise
     finally:
         over.set()
-        told.wait(SOON)
-
-
-def keep_hub(folder: Folder, provider: Provider, fleet: Fleet) -> contextlib.AbstractContextManager[None]:
-    """Tell the hub that it is worked with, where only workers are spoken to."""
-    return keep(folder, provider, [host for host in fleet.hosts if host.name == HUB])
+        if not wait:
+            told.wait(SOON)
 
 
 def execute(
@@ -411,10 +417,9 @@ def execute(
     """Run a line of shell on every worker: (results, errors) by name."""
 
     def call(remote: Remote) -> Result:
-        setup.extend_host(remote)
         return remote.shell(command, check=False)
 
-    with keep_hub(folder, provider, fleet):
+    with keep(folder, provider, fleet.hosts):
         return on_hosts(folder, fleet.workers, call)
 
 

@@ -61,9 +61,8 @@ class Remote:
 
     def __init__(self, folder: Folder, host: Host) -> None:
         self.host = host
-        config = Config(runtime_ssh_path=str(folder.ssh_config))
         self._connection = Connection(
-            host.name, config=config, connect_kwargs={"allow_agent": False, "look_for_keys": False}
+            host.name, config=_config(folder), connect_kwargs={"allow_agent": False, "look_for_keys": False}
         )
         # ssh wants a % doubled in an IdentityFile, paramiko doesn't.
         self._connection.connect_kwargs["key_filename"] = str(folder.key)
@@ -153,6 +152,13 @@ class Remote:
             f"`{shorten(command)}` {ended}: {last.strip()}",
             host=self.host.name, command=command, exit_code=code, stderr=output,
         )  # fmt: skip
+
+
+def _config(folder: Folder) -> Config:
+    """Return settings for a connection: those of the fleet's folder alone, not those of a person's fabric.yaml."""
+    config = Config(lazy=True, runtime_ssh_path=str(folder.ssh_config), overrides={"run": {"encoding": "utf-8"}})
+    config.load_ssh_config()
+    return config
 
 
 def put_argv(size: int, mode: str, user: str, group: str, path: str) -> list[str]:

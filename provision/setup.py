@@ -45,6 +45,8 @@ HUB_PROGRAMS = {"docker-registry": ["docker-registry"], "ss": ["iproute2"]}
 MISSING = 'PATH=$PATH:/usr/sbin:/sbin; for program; do command -v "$program" >/dev/null || echo "$program"; done'
 
 OWN_FOLDER = '[ "$(stat -c "%u %a" "$1")" = "$(id -u) 700" ]'
+EXTENDING = 30.0
+"""Seconds that a host may take to extend its lease: others are told again only when it has been told, or given up."""
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
 
 Step = Callable[[Remote], str | None]
@@ -116,7 +118,7 @@ def ensure_lease_host(remote: Remote, ttl: int) -> str | None:
 
 def extend_host(remote: Remote) -> None:
     """Let a host that ends itself live on for as long again as it was told."""
-    remote.run(["sh", "-c", lease.EXTEND, "sh", LEASE], sudo=True)
+    remote.run(["sh", "-c", lease.EXTEND, "sh", LEASE], sudo=True, timeout=EXTENDING)
 
 
 def ensure_debian_host(remote: Remote) -> str | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import grpc
 
-from service.settings import address
+from service.settings import address, path
 
 ROOT = Path(__file__).resolve().parents[1]
 CONNECT = 5.0
@@ -47,11 +47,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that say how to reach the API."""
     add = parser.add_argument
     add("--fleet", metavar="NAME", help="the fleet whose API it is (default: FANRUN_FLEET, else default)")
-    add("--ca", metavar="FILE", type=Path, help="the server's authority (default: the fleet's)")
-    add("--cert", metavar="FILE", type=Path, help="a certificate to show (default: the fleet's, with its authority)")
-    add("--key", metavar="FILE", type=Path, help="its key")
+    add("--ca", metavar="FILE", type=path, help="the server's authority (default: the fleet's)")
+    add("--cert", metavar="FILE", type=path, help="a certificate to show (default: the fleet's, with its authority)")
+    add("--key", metavar="FILE", type=path, help="its key")
     add("--plaintext", action="store_true", help="speak without TLS")
-    add("--token-file", metavar="FILE", type=Path, help="holds the bearer token (else: IMAGESCALER_TOKEN)")
+    add("--token-file", metavar="FILE", type=path, help="holds the bearer token (else: IMAGESCALER_TOKEN)")
 
 
 def fleet_folder(name: str | None) -> Path:

@@ -23,6 +23,7 @@ from service.access import Access, AccessError, add_flags, explain, read_access
 from service.balancing import options
 from service.protos import imagescaler_pb2 as pb
 from service.protos import imagescaler_pb2_grpc as pb_grpc
+from service.settings import path
 
 OPTIONS = options(pb.DESCRIPTOR.services_by_name["ImageScaler"].full_name)
 
@@ -34,7 +35,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("image", metavar="IMAGE|URL", help="a file, or an http or https URL that the API fetches")
     parser.add_argument(
-        "-o", "--output", metavar="OUT", type=Path, help="where to (default: IMAGE's name, .out before its ending)"
+        "-o", "--output", metavar="OUT", type=path, help="where to (default: IMAGE's name, .out before its ending)"
     )
     parser.add_argument("--server", metavar="HOST:PORT", default="localhost:50051", help="default: localhost:50051")
     parser.add_argument("--timeout", metavar="SECONDS", type=float, default=30.0, help="default: 30")

@@ -36,6 +36,7 @@ from service.plot import FORMATS, can_plot, draw
 from service.pressure import Pressure
 from service.protos import imagescaler_pb2
 from service.ramp import Ramp, parse_ramp
+from service.settings import path
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 MOST_BYTES = 1024**3
@@ -56,7 +57,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line, its ramp as a Ramp; raises SystemExit with 2."""
     parser = argparse.ArgumentParser("python -m service.load", description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
-    add("--images", metavar="DIR", type=Path, required=True, help="the images to send in turn, at any depth")
+    add("--images", metavar="DIR", type=path, required=True, help="the images to send in turn, at any depth")
     add("--target", metavar="HOST:PORT", required=True, help="the API")
     add("--seconds", metavar="N", type=float, default=60.0, help="how long requests begin (60)")
     kind = parser.add_mutually_exclusive_group()
@@ -66,8 +67,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--connections", metavar="N", type=int, default=4, help="a Service's replicas share connections, not calls (4)")
     add("--limit", metavar="N", type=int, default=1000, help="most requests on the way; what is due then waits (1000)")
     add_flags(parser)
-    add("--json", metavar="FILE", type=Path, help="write the measurements, second by second")
-    add("--plot", metavar="FILE", type=Path, help=f"draw them ({', '.join(FORMATS)}); needs matplotlib")
+    add("--json", metavar="FILE", type=path, help="write the measurements, second by second")
+    add("--plot", metavar="FILE", type=path, help=f"draw them ({', '.join(FORMATS)}); needs matplotlib")
     options = parser.parse_args(arguments)
     if not (0 < options.seconds < float("inf") and 0 < options.timeout < float("inf")):
         parser.error("--seconds and --timeout must be above 0")
@@ -83,9 +84,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def check_files(options: argparse.Namespace) -> None:
     """Raise LoadError if a result could not be written in the end."""
-    for path in filter(None, (options.json, options.plot)):
-        if path.is_dir() or not os.access(path.parent, os.W_OK):
-            raise LoadError(f"{path} can't be written: name a file in a folder that is there")
+    for file in filter(None, (options.json, options.plot)):
+        if file.is_dir() or not os.access(file.parent, os.W_OK):
+            raise LoadError(f"{file} can't be written: name a file in a folder that is there")
     if options.plot and options.plot.suffix not in FORMATS:
         raise LoadError(f"{options.plot} is no picture's name: end it with {', '.join(FORMATS)}")
     if options.plot and not can_plot():

@@ -153,13 +153,19 @@ def networks(text: str) -> tuple[Network, ...]:
         raise argparse.ArgumentTypeError(f"{wrong}: give networks as 10.1.0.0/16,fd00:1::/64") from None
 
 
+def path(text: str) -> Path:
+    """A path; `~` is a home, which shells leave alone in `--ca=~/x`."""
+    return Path(os.path.expanduser(text))
+
+
 def file(text: str) -> Path | None:
     """A file that can be read, or none."""
     if not text:
         return None
-    if not os.access(text, os.R_OK) or not Path(text).is_file():
+    found = path(text)
+    if not os.access(found, os.R_OK) or not found.is_file():
         raise argparse.ArgumentTypeError(f"no file {text} that can be read")
-    return Path(text)
+    return found
 
 
 def choice(*words: str) -> Callable[[str], str]:

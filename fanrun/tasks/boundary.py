@@ -23,7 +23,9 @@ from provision.errors import FanrunError, FleetError, RunUnfinished, UsageError
 
 USAGE, UNFINISHED, UNEXPECTED, INTERRUPTED, READER_GONE = 2, 3, 70, 130, 141
 ROOT = Path(__file__).resolve().parents[2]
-SETTINGS = tuple(ROOT / f"fabric.{suffix}" for suffix in ("yaml", "yml", "json"))
+SUFFIXES = ("yaml", "yml", "json", "py")
+SETTINGS = tuple(Path(f"{place}fabric.{suffix}") for place in (f"{ROOT}/", "~/.", "/etc/") for suffix in SUFFIXES)
+"""Where Fabric looks for its settings: the project's, the person's, the machine's."""
 SSH_CONFIGS = (Path("~/.ssh/config"), Path("/etc/ssh/ssh_config"))
 FULL = (errno.ENOSPC, errno.EDQUOT)
 ENVIRONMENT = (
@@ -93,15 +95,45 @@ def unexpected(error: BaseException) -> str:
 
 def install() -> None:
     """Tell errors outside of tasks in one line as well: in fabric.yaml, in Fabric itself, in threads."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by the shell
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - open as long as the process
-        # A file's name may have bytes that the terminal's encoding lacks.
-        getattr(sys, name).reconfigure(errors="backslashreplace")
-    if sys.stdin is None:
-        sys.stdin = open(os.devnull)  # noqa: SIM115
+    _open_streams()
+    _use_utf8()
+    for stream in (sys.stdout, sys.stderr):
+        # A file's name may have bytes, or letters, that the terminal's encoding lacks.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # Python's own have it
     sys.excepthook = _tell
     threading.excepthook = _tell_thread
+
+
+def _open_streams() -> None:
+    """Open what the shell has closed, so that no file of ours gets its number, to which programs started here write."""
+    for usual, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            number = opened = os.open(os.devnull, os.O_RDWR)
+            if opened != usual and not _is_open(usual):
+                os.dup2(opened, usual)
+                os.close(opened)
+                number = usual
+            os.set_inheritable(number, True)
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
+def _use_utf8() -> None:
+    """Start anew in Python's UTF-8 mode where files' names and texts would be read in another encoding.
+
+    What is printed stays in the terminal's.
+    """
+    if sys.getfilesystemencoding() == "utf-8" or os.environ.get("PYTHONUTF8") == "1":
+        return
+    os.environ.update({"PYTHONUTF8": "1", "PYTHONIOENCODING": f"{sys.stdout.encoding}:backslashreplace"})
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - no shell is meant
 
 
 def outside(error: BaseException, line: core.CommandLine, files: Sequence[Path]) -> str:
@@ -112,11 +144,25 @@ def outside(error: BaseException, line: core.CommandLine, files: Sequence[Path])
         return why
     if why := next((why for path in files if (why := unreadable(path))), ""):
         return why
-    if why := next((why for path in SSH_CONFIGS if (why := unreadable_ssh(path.expanduser()))), ""):
+    if why := next((why for path in SSH_CONFIGS if (why := unreadable_ssh(Path(os.path.expanduser(path))))), ""):
         return why
     if isinstance(error, ValueError) and not line.task:
         return f"the command line can't be read: {one_line(str(error))}; `fab --help` shows what it takes"
+    if _is_fabrics(error) and (named := _settings_of_fabric(files)):
+        return f"Fabric stops at its settings ({one_line(str(error))}); correct them: {', '.join(named)}"
     return ""
+
+
+def _is_fabrics(error: BaseException) -> bool:
+    """Whether an error was raised where no code of ours was running."""
+    files = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
+    return not any(file.is_relative_to(ROOT) and ".venv" not in file.parts for file in files)
+
+
+def _settings_of_fabric(files: Sequence[Path]) -> list[str]:
+    """Return the names of those files that there are, and of the variables that Fabric reads."""
+    variables = sorted(name for name in os.environ if name.startswith("FABRIC_"))
+    return [*(str(path) for path in files if os.path.exists(path)), *variables]
 
 
 def unreadable(path: Path) -> str:
@@ -164,7 +210,8 @@ def _names(settings: object) -> Iterator[object]:
 
 def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     line = core.command_line()
-    files = [*SETTINGS, *(Path(name) for name in (line.config, os.environ.get("INVOKE_RUNTIME_CONFIG")) if name)]
+    named = [Path(name) for name in (line.config, os.environ.get("INVOKE_RUNTIME_CONFIG")) if name]
+    files = [*(Path(os.path.expanduser(path)) for path in SETTINGS), *named]
     text, code = told(error, None, USAGE)
     text, code = (why, USAGE) if (why := outside(error, line, files)) else (text, code)
     _fail(Console(), text or unexpected(error), code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -84,14 +85,19 @@ def words(args: str) -> tuple[str, ...]:
         raise UsageError(f"--args {args!r}: {error}") from error
 
 
-def text(path: str | None) -> str | None:
-    """Return what a file holds, or None and "" as they are; UsageError if it can't be read."""
-    if not path:
-        return path
+def path(name: str, given: str) -> str:
+    """Return the absolute path in the option of that name; `~` is a home, which shells leave alone in `--dst=~/x`."""
+    return os.path.abspath(config.path(f"--{name}", given))
+
+
+def text(name: str, given: str | None) -> str | None:
+    """Return what the file in an option holds, or None and "" as they are; UsageError if it can't be read."""
+    if not given:
+        return given
     try:
-        return Path(path).read_text("utf-8")
+        return Path(path(name, given)).read_text("utf-8")
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}") from error
+        raise UsageError(f"{given} can't be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def limits(retries: str | None, timeout: str | None, memory: str | None) -> Limits:

@@ -148,6 +148,10 @@ class Provider(ABC):
     def check(self) -> None:
         """Raise ToolMissing or ProviderError when this machine can't use the provider."""
 
+    def check_launch(self) -> None:
+        """Raise UsageError where hosts can be ended but not launched."""
+        return
+
     @abstractmethod
     def find(self) -> list[Found]:
         """Every host of the fleet that exists, in no particular order."""

@@ -13,7 +13,6 @@ import hashlib
 import io
 import ipaddress
 import json
-import platform
 import socket
 import subprocess
 import tarfile
@@ -22,9 +21,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from provision import build, daemon, environment
 from provision.ca import ssh_key
 from provision.config import me
-from provision.errors import FleetError, ProviderError, ToolMissing
+from provision.errors import FleetError, ProviderError, ToolMissing, UsageError
 from provision.fleet import Folder, Host, number, old_id
 from provision.providers.base import Found, OtherFleet, Provider, Say, State, Wanted
 
@@ -88,18 +88,22 @@ class LocalProvider(Provider):
     name = "local"
 
     def check(self) -> None:
-        try:
-            self._docker("version", "--format={{.Server.Version}}")
-        except ProviderError as error:
-            raise ToolMissing(
-                "Docker does not run on this machine; start it (script/setup does, on Debian and Ubuntu)",
-                tool="docker",
-            ) from error
+        build.ensure_client_docker()
         if self.wishes.daemon and self.wishes.daemon != self._daemon():
+            found = daemon.endpoint()
+            by = f", by {found}" if found.is_chosen else ""
             raise ProviderError(
-                f"fleet {self.folder.name} is in another Docker than the one that answers here; DOCKER_HOST or `docker "
-                f"context use` choose it; if it is gone for good, `rm -r {self.folder.path}` forgets the fleet",
+                f"fleet {self.folder.name} is in another Docker than the one that answers here{by}; DOCKER_HOST or "
+                f"`docker context use` choose it; if it is gone for good, `rm -r {self.folder.path}` forgets the fleet",
                 provider=self.name,
+            )
+
+    def check_launch(self) -> None:
+        found = daemon.find()
+        if found.is_remote:
+            raise UsageError(
+                f"{found.endpoint} is the Docker of another machine ({found.name}), where hosts of provider local "
+                f"can't be reached; {found.endpoint.advice}, or use machines that you have with --provider=static"
             )
 
     @property
@@ -218,7 +222,7 @@ class LocalProvider(Provider):
     def _create(self, item: Wanted, network: str) -> Host:
         """Create one host, plant its key and ours in it, pin its key, and start it."""
         inner = str(self._subnet(network)[10 + number(item.name)])
-        outside = not self._reaches_containers()
+        outside = not daemon.find().shares_network  # then its containers' addresses can't be reached from here
         host = Host(
             item.name, item.role, address="127.0.0.1" if outside else inner, inner=inner, user=USER,
             port=_free_port() if outside else 22,
@@ -250,10 +254,12 @@ class LocalProvider(Provider):
         if self._docker("image", "ls", "--quiet", IMAGE).strip():
             return
         say("local", "building the hosts' image")
+        build.ensure_base()
         # No proxy is put into the image: build arguments of these names stay out of it.
         proxies = [f"--build-arg={name}" for name in ("http_proxy", "https_proxy", "no_proxy")]
         try:
-            self._docker("build", f"--tag={IMAGE}", *proxies, "-", stdin=DOCKERFILE.encode())
+            with environment.for_build() as environ:
+                self._docker_bytes("build", f"--tag={IMAGE}", *proxies, "-", stdin=DOCKERFILE.encode(), environ=environ)
         except ProviderError as error:
             raise ProviderError(
                 f"the hosts' image can't be built ({error}); if {BASE} is what is missing, script/setup makes it",
@@ -292,18 +298,14 @@ class LocalProvider(Provider):
         shown = self._docker("network", "inspect", "--format={{(index .IPAM.Config 0).Subnet}}", network)
         return ipaddress.IPv4Network(shown.strip())
 
-    def _reaches_containers(self) -> bool:
-        """Whether containers' addresses can be reached from here: not where Docker runs in a VM."""
-        system = self._docker("info", "--format={{.OperatingSystem}}")
-        return platform.system() == "Linux" and "Docker Desktop" not in system
-
     def _docker(self, *argv: str, stdin: bytes | None = None) -> str:
         """Run docker; return what it prints, raise ProviderError with the line that says why it failed."""
         return self._docker_bytes(*argv, stdin=stdin).decode()
 
-    def _docker_bytes(self, *argv: str, stdin: bytes | None = None) -> bytes:
+    def _docker_bytes(self, *argv: str, stdin: bytes | None = None, environ: Mapping[str, str] | None = None) -> bytes:
+        environ = environ or environment.without_trust()
         try:
-            done = subprocess.run(["docker", *argv], input=stdin, capture_output=True, check=False)
+            done = subprocess.run(["docker", *argv], env=environ, input=stdin, capture_output=True, check=False)
         except FileNotFoundError as error:
             raise ToolMissing(
                 "docker is not installed; script/setup installs it on Debian and Ubuntu", tool="docker"

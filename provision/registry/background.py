@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import IO
 
@@ -24,14 +24,17 @@ class Cancellation:
         self._cancelled = False
         self._client: subprocess.Popen[str] | None = None
 
-    def start(self, argv: Sequence[str], stdin: IO[bytes]) -> subprocess.Popen[str]:
+    def start(
+        self, argv: Sequence[str], stdin: IO[bytes], environ: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[str]:
         """Start a docker client whose output is piped; raises Cancelled if `cancel` was called before."""
         with self._lock:
             if self._cancelled:
                 raise Cancelled
             self._client = subprocess.Popen(
-                argv, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-            )
+                argv, env=environ, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                errors="replace",
+            )  # fmt: skip
             return self._client
 
     def cancel(self) -> None:

@@ -113,6 +113,42 @@ def test_closed_streams(tmp_path: Path, closed: str, body: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (70 if closed == "2" else 0, "", "")
 
 
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 2>&-", "0<&- 1>&- 2>&-"])
+def test_programs_started_here_have_all_streams(tmp_path: Path, closed: str) -> None:
+    """Else a file that they open gets such a number, and what they say is written into it."""
+    child = "import os; print([os.fstat(number) and number for number in range(3)])"
+    body = (
+        f"import subprocess, sys; code = subprocess.call([sys.executable, '-c', {child!r}], stdout=3); sys.exit(code)"
+    )
+    with (tmp_path / "said").open("wb") as said:
+        done = subprocess.run(
+            ["sh", "-c", f'exec {closed} 3>"$2"; exec "$0" -c "$1"', sys.executable, TASK.format(body=body), said.name],
+            cwd=ROOT, check=False, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+    assert (done.returncode, (tmp_path / "said").read_text()) == (0, "[0, 1, 2]\n"), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "printed"),
+    [
+        ({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, b"\\xf6"),
+        ({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "latin-1"}, b"\xf6"),
+        ({"PYTHONIOENCODING": "ascii"}, b"\\xf6"),
+        ({"PYTHONIOENCODING": "utf-8"}, "\xf6".encode()),
+    ],
+)
+def test_names_of_files_are_utf_8_whatever_is_printed(
+    tmp_path: Path, environment: dict[str, str], printed: bytes
+) -> None:
+    body = "import os, pathlib; pathlib.Path(os.sys.argv[1], '\\xf6').touch(); print(*os.listdir(os.sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", TASK.format(body=body), str(tmp_path)], cwd=ROOT, env={**os.environ, **environment},
+        check=False, capture_output=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, printed + b"\n", b"")
+    assert os.listdir(os.fsencode(tmp_path)) == ["\xf6".encode()]
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="macOS has no /dev/full")
 def test_output_that_finds_no_room() -> None:
     with Path("/dev/full").open("w") as full:

@@ -324,6 +324,28 @@ def test_a_broken_fabric_yaml_is_one_line(checkout: Path, content: str | None, t
         assert done.stderr.startswith(f"error: {file} can't be ")
 
 
+@pytest.mark.parametrize(
+    ("text", "variables", "named"),
+    [
+        ("ssh_config_path: /nowhere", {}, "{home}/.fabric.yaml"),
+        ("tasks: {executor_class: none}", {}, "{home}/.fabric.yaml"),
+        ("", {"FABRIC_PORT": "ssh", "FABRIC_USER": "me"}, "FABRIC_PORT, FABRIC_USER"),
+    ],
+)
+def test_settings_that_fabric_stops_at_are_named(
+    tmp_path: Path, text: str, variables: dict[str, str], named: str
+) -> None:
+    if text:
+        (tmp_path / ".fabric.yaml").write_text(text)
+    done = subprocess.run(
+        [FAB, "status"], cwd=ROOT, env={**os.environ, **variables, "HOME": str(tmp_path)}, capture_output=True,
+        text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), done.stderr
+    assert done.stderr.startswith("error: Fabric stops at its settings (")
+    assert done.stderr.endswith(f"); correct them: {named.format(home=tmp_path)}\n")
+
+
 def test_packages_that_are_missing_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "loguru.py").write_text("raise ModuleNotFoundError('No module', name='loguru')")
     done = subprocess.run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 
 import pytest
 
@@ -53,3 +54,27 @@ def test_what_was_not_given_is_not_checked() -> None:
 )
 def test_a_flag_as_a_setting(value: object, expected: str | None) -> None:
     assert options.setting(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("~/x", "{home}/x"),
+        ("~", "{home}"),
+        ("x", "{cwd}/x"),
+        ("./~/x", "{cwd}/~/x"),
+        ("a~b", "{cwd}/a~b"),
+        ("/x", "/x"),
+    ],
+)
+def test_a_path_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, meant: str) -> None:
+    """A shell leaves the ~ of `--dst=~/x` as it is."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert options.path("dst", given) == meant.format(home=tmp_path, cwd=Path.cwd())
+    (tmp_path / "tokens").write_text("ada secret")
+    assert options.text("tokens", "~/tokens") == "ada secret"
+
+
+def test_a_home_of_nobody_is_told() -> None:
+    with pytest.raises(UsageError, match=r"^--dst '~nobody-of-this-name/x': .*; give a path without ~$"):
+        options.path("dst", "~nobody-of-this-name/x")

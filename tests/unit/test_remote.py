@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from provision import lifecycle
 from provision.errors import FanrunError, HostError, HostsFailed, HostUnreachable
 from provision.fleet import Folder
 from provision.remote import (
@@ -30,6 +31,34 @@ from provision.shell import line
 from tests.unit.samples import FLEET
 
 PATIENCE = 20
+ELSEWHERE = """
+gateway: nobody@192.0.2.1
+ssh_config_path: /nowhere
+connect_kwargs: {password: secret, allow_agent: true}
+authentication: {strategy_class: none}
+inline_ssh_env: false
+forward_agent: true
+timeouts: {command: 1, connect: 1}
+run: {dry: true, asynchronous: true, pty: true, encoding: ascii, env: {A: b}, shell: /bin/false, hide: false}
+"""
+"""What a person may have in ~/.fabric.yaml for other uses of Fabric."""
+
+
+def test_settings_of_fabric_for_other_uses_change_no_connection(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lifecycle.begin(folder, "local", 1)
+    host = FLEET.hosts[0]
+    before = settings(Remote(folder, host))
+    (tmp_path / ".fabric.yaml").write_text(ELSEWHERE)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert settings(Remote(folder, host)) == before
+
+
+def settings(remote: Remote) -> tuple[object, ...]:
+    """What a connection was made with."""
+    made = remote._connection
+    return made.gateway, made.connect_kwargs, made.inline_ssh_env, made.forward_agent, str(made.config)
 
 
 def test_ssh_argv(tmp_path: Path) -> None:

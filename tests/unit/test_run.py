@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -86,15 +87,41 @@ def test_a_source_without_inputs(top: Path) -> None:
 
 @pytest.mark.parametrize("tool", ["ssh", "rsync"])
 def test_a_tool_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str) -> None:
-    check_tools()
+    check_tools("ssh", "rsync")
     write_tree(tmp_path, (b"ssh", b"rsync"))
     for path in tmp_path.iterdir():
         path.chmod(0o755)
     (tmp_path / tool).unlink()
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ToolMissing, match=f"{tool} is not installed here; script/setup installs it") as caught:
-        check_tools()
+        check_tools("ssh", "rsync")
     assert caught.value.tool == tool
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("rsync  version 3.2.7  protocol version 31\nCopyright", ""),
+        ("rsync  version v3.4.1  protocol version 32", ""),
+        ("rsync  version 10.0.0  protocol version 40", ""),
+        ("openrsync: protocol version 29\nrsync version 2.6.9 compatible", "openrsync"),
+        ("rsync  version 2.6.9  protocol version 29", "rsync  version 2.6.9  protocol version 29"),
+        ("usage: rsync", r"no rsync that tells its version \(usage: rsync\)"),
+        ("", r"no rsync that tells its version \(it prints nothing\)"),
+    ],
+)
+def test_an_rsync_that_is_none_of_version_3_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, why: str
+) -> None:
+    (tmp_path / "rsync").write_text(f"#!/bin/sh\necho '{said}'\n")
+    (tmp_path / "rsync").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    if not why:
+        check_tools("rsync")
+        return
+    check_tools("ssh")
+    with pytest.raises(ToolMissing, match=f"^{tmp_path}/rsync is {why}, and version 3 is needed; install it"):
+        check_tools("rsync")
 
 
 def test_only_some_inputs_are_found_and_it_may_be_none(top: Path) -> None:
