@@ -99,6 +99,8 @@ class LocalProvider(Provider):
             )
 
     def check_launch(self) -> None:
+        if daemon.endpoint().is_file:
+            return
         found = daemon.find()
         if found.is_remote:
             raise UsageError(
