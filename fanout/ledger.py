@@ -82,9 +82,11 @@ def look(path: bytes) -> Look:
 
 def renamed(path: bytes, key: bytes, new: bytes) -> bytes | None:
     """Return what the path of a result is called when its input `key` is named `new`; None if that can't be told."""
+    (old_stem, extension), (stem, new_extension) = os.path.splitext(key), os.path.splitext(new)
     if path.startswith(key):
-        return new + path[len(key) :]
-    old_stem, stem = os.path.splitext(key)[0], os.path.splitext(new)[0]
+        # Of a name without extension nobody knows whether results are named after the whole name or the stem.
+        is_clear = path == key or extension or not new_extension
+        return new + path[len(key) :] if is_clear else None
     return stem + path[len(old_stem) :] if path.startswith(old_stem) else None
 
 

@@ -182,9 +182,13 @@ class LedgerMachine(RuleBasedStateMachine):
         now = time.time_ns()
         wait_until(lambda: time.time_ns() > now + ledgers.RACY)
 
-    def knows(self, which: int, content: bytes) -> bool:
-        """Whether it is written down what a program makes of some content."""
-        return any((which, key, content) in self.known for key in KEYS)
+    def knows(self, which: int, key: bytes, content: bytes) -> bool:
+        """Whether it is written down what a program makes of some content, under a name that tells the new one's."""
+        return any(
+            (which, other, content) in self.known
+            and (which == 0 or other == key or os.path.splitext(other)[1] or not os.path.splitext(key)[1])
+            for other in KEYS
+        )
 
     def sort_out(self, which: int) -> Sorted:
         """Sort out, and hold what is found against the model."""
@@ -200,7 +204,7 @@ class LedgerMachine(RuleBasedStateMachine):
         for item in [*found.kept, *found.copied]:
             for path, made in results(which, item.key, content[item.key]).items():
                 assert content_of(at(self.dst, path)) == made, f"{item.key!r} is said to be done"
-            assert self.knows(which, content[item.key])
+            assert self.knows(which, item.key, content[item.key])
             self.known.add((which, item.key, content[item.key]))
         for item in found.copied:
             self.standing |= results(which, item.key, content[item.key])
@@ -208,7 +212,7 @@ class LedgerMachine(RuleBasedStateMachine):
         for item in found.todo:
             wanted = results(which, item.key, content[item.key])
             right = all(content_of(at(self.dst, path)) == made for path, made in wanted.items())
-            known = self.knows(which, content[item.key])
+            known = self.knows(which, item.key, content[item.key])
             assert not (known and right), f"{item.key!r} stands, and is to be done again"
             copied = all(content_of(at(self.dst, path)) == made or made in stands for path, made in wanted.items())
             assert not (known and copied), f"{item.key!r} stands elsewhere, and is to be done again"
@@ -318,6 +322,10 @@ TestLedger.settings = settings(max_examples=40, stateful_step_count=20, deadline
         (b"log.1.gz", b"log.1", b"kern.1", b"kern.1.gz"),
         (b"x.bam", b"x.fastq.gz", b"y.fastq.gz", None),
         (b"64/old.png", b"old.png", b"new.png", None),
+        (b"old", b"old", b"new.png", b"new.png"),
+        (b"old.out", b"old", b"new.png", None),
+        (b"old.out", b"old", b"new", b"new.out"),
+        (b"old.out", b"old.png", b"new", b"new.out"),
     ],
 )
 def test_a_result_is_renamed_with_its_input(path: bytes, key: bytes, new: bytes, expected: bytes | None) -> None:
