@@ -149,8 +149,8 @@ def summary(report: Report) -> str:
             lines.append(f"  {shown(item.path)}: {shown(item.reason)}{f' ({times})' if times else ''}")
             lines += [f"    | {shown(line)}" for line in item.words if line not in item.reason]
         lines += more(len(tried))
-        if report.stopped:
-            lines.append(f"{len(report.failed) - len(tried)} were not tried: {shown(report.stopped)}")
+        if untried := len(report.failed) - len(tried):
+            lines.append(f"{untried} were not tried: {shown(report.stopped)}")
     lines += _skipped(report.junk)
     if report.left:
         lines.append(f"{report.left} inputs are left")

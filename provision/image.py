@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from provision import daemon, environment, shell
-from provision.errors import CommandFailed, FanrunError, HostUnreachable, ImageError, ToolMissing
+from provision.errors import CommandFailed, FanrunError, HostUnreachable, ImageError, ToolMissing, UsageError
 from provision.fleet import Folder, Host, Image
 from provision.hosts.common import read_file
 from provision.hosts.registry import PORT, PUSH_PORT, REPOSITORY
 from provision.registry.own import pushed_tag
 from provision.remote import Remote, shorten, ssh_argv
 
+CONFIG = "{{json .Config.Entrypoint}}\n{{json .Config.Cmd}}"
+SMALLER = {"linux/amd64": "linux/386", "linux/arm64": "linux/arm"}
+"""The 32 bit programs that 64 bit processors run as well."""
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -36,6 +40,35 @@ def inspect(name: str) -> str:
             "check its name, or build it with `docker build -t`",
             image=name,
         ) from error
+
+
+def check_command(name: str, image_id: str) -> None:
+    """Raise UsageError for an image of the client that starts no program when it is run with /in /out alone."""
+    lines = _docker("image", "inspect", f"--format={CONFIG}", image_id, image=name).splitlines()
+    entrypoint, command = map(json.loads, lines[:2])
+    if entrypoint:
+        return
+    why = "has a CMD, which /in /out would replace, and no ENTRYPOINT" if command else "has neither ENTRYPOINT nor CMD"
+    raise UsageError(f"image {name!r} {why}; name the program in --args, or give the image an ENTRYPOINT")
+
+
+def platform_of(image_id: str) -> str:
+    """Return what an image of the client runs on, as "linux/amd64"."""
+    return _docker("image", "inspect", "--format={{.Os}}/{{.Architecture}}", image_id, image=image_id).strip()
+
+
+def platform_host(remote: Remote) -> str:
+    """Return what a host's Docker runs, as "linux/amd64"."""
+    return remote.run(["docker", "version", "--format={{.Server.Os}}/{{.Server.Arch}}"], sudo=True).stdout.strip()
+
+
+def check_platform(name: str, wanted: str, hosts: Mapping[str, str]) -> None:
+    """Raise UsageError if one of the hosts, {name: platform}, can't run an image for that platform."""
+    for host, its in sorted(hosts.items()):
+        if wanted not in (its, SMALLER.get(its)):
+            raise UsageError(
+                f"image {name!r} is for {wanted}, and {host} runs {its}; build it with `docker build --platform {its}`"
+            )
 
 
 def push(folder: Folder, hub: Host, image_id: str, *, direct: bool | None = None) -> str:

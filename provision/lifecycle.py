@@ -188,6 +188,8 @@ def deploy(folder: Folder, root: Path, say: Say, name: str = OWN) -> Image:
         else:
             build.ensure_client_docker()
             image_id, source = image.inspect(name), ""
+            platforms, _ = on_hosts(folder, fleet.workers, image.platform_host)  # who can't tell is named below
+            image.check_platform(name, image.platform_of(image_id), platforms)
         return _deploy(folder, fleet, name, image_id, source, say).images[name]
 
 

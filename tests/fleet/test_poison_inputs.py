@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.fleet.harness import BIG_DISK, SMALL_DISK, Fab, Runs, log, report, tree
+from tests.fleet.harness import BIG_DISK, SMALL_DISK, Fab, Runs, docker, log, report, tree
 
 WORKERS = ("worker-1", "worker-2")
 NAMES = [f"{number:02}.txt" for number in range(20)]
@@ -89,3 +92,31 @@ def test_a_program_that_cannot_be_started_ends_the_run(runs: Runs, fab: Fab, tmp
     said = fab(*argv, "--args", "nosuch", code=1)
     assert "every batch fails: the program can't be started: " in said.stderr
     assert tree(tmp_path / "other") == {}
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"Entrypoint": ["/x"]}, "is for linux/riscv64, and worker-1 runs linux/"),
+        ({}, "has neither ENTRYPOINT nor CMD; name the program in --args"),
+        ({"Cmd": ["/x"]}, "has a CMD, which /in /out would replace, and no ENTRYPOINT"),
+    ],
+)
+def test_an_image_that_can_not_be_run_is_refused_by_name(
+    runs: Runs, fab: Fab, tmp_path: Path, config: dict[str, list[str]], expected: str
+) -> None:
+    name = f"fanrun-test-unfit-{os.getpid()}"
+    (tmp_path / "manifest.json").write_text(
+        json.dumps([{"Config": "c.json", "RepoTags": [f"{name}:latest"], "Layers": []}])
+    )
+    image = {"architecture": "riscv64", "os": "linux", "config": config, "rootfs": {"type": "layers", "diff_ids": []}}
+    (tmp_path / "c.json").write_text(json.dumps(image))
+    subprocess.run(["tar", "-cf", "image.tar", "manifest.json", "c.json"], cwd=tmp_path, check=True)
+    docker("load", "--input", str(tmp_path / "image.tar"))
+    try:
+        argv = ["run", "--src", str(runs.src), "--dst", str(runs.dst), "--image", name]
+        said = fab(*argv, code=2).stderr
+    finally:
+        docker("rmi", name)
+    assert f"error: image '{name}' {expected}" in said
+    assert tree(runs.dst) == {}
