@@ -150,6 +150,8 @@ def run(
     retries: str | None = None,
     timeout: str | None = None,
     memory: str | None = None,
+    tmp: str | None = None,
+    shm: str | None = None,
     dry_run: bool = False,
     json_: bool = False,
     fleet: str | None = None,
@@ -163,7 +165,7 @@ def run(
     folder = target.folder(console, fleet)
     request = runs.Request(
         os.path.abspath(src), os.path.abspath(dst), options.words(args), tuple(include or ()), tuple(exclude or ()),
-        options.limits(retries, timeout, memory), force, None, expected(expect, ignore_results), by_content,
+        options.limits(retries, timeout, memory, tmp, shm), force, None, expected(expect, ignore_results), by_content,
     )  # fmt: skip
     name = image or lifecycle.OWN
     if dry_run:
@@ -189,6 +191,8 @@ def retry(
     retries: str | None = None,
     timeout: str | None = None,
     memory: str | None = None,
+    tmp: str | None = None,
+    shm: str | None = None,
     json_: bool = False,
     fleet: str | None = None,
 ) -> None:
@@ -196,7 +200,7 @@ def retry(
     if not dst:
         raise UsageError("fab retry needs --dst; `fab --help retry` shows all it takes")
     folder = target.folder(console, fleet)
-    request, name = runs.again(os.path.abspath(dst), options.limits(retries, timeout, memory))
+    request, name = runs.again(os.path.abspath(dst), options.limits(retries, timeout, memory, tmp, shm))
     if not request.only:
         console.say(f"nothing failed in the last run into {dst}")
         return

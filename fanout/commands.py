@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from provision.probe import LEASE, WORK, Probe
 
 PIDS = 1024
-SCRATCH = "/tmp:rw,exec,nosuid,nodev,size=256m"  # noqa: S108 - inside the container
+MIB = 1024**2
+TMP, SHM = "/tmp", "/dev/shm"  # noqa: S108 - inside the container
 UNPRIVILEGED = 65532
 """The user and group id of a program where the login is root.
 
@@ -16,6 +17,17 @@ UNPRIVILEGED = 65532
 """
 SILENCE = 60
 """Seconds without a byte after which rsync gives a connection up."""
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """The bytes that a container's /tmp and /dev/shm hold; what is in them counts as its memory."""
+
+    tmp: int = 256 * MIB
+    shm: int = 64 * MIB
+
+
+USUAL = Scratch()
 
 
 @dataclass(frozen=True)
@@ -29,6 +41,7 @@ class Program:
     args: tuple[str, ...] = ()
     timeout: int = 0
     memory: int = 0
+    scratch: Scratch = USUAL
 
 
 @dataclass(frozen=True)
@@ -54,6 +67,10 @@ class Place:
     def container(self) -> str:
         return f"fanrun-{self.run}-{self.batch}"
 
+    @property
+    def world(self) -> str:
+        return f"{self.home}/world"
+
 
 # The last 64 KiB of the container's output are kept.  A container that writes nothing to /out and to its report for
 # `timeout` seconds is stopped; the file `late` says so, because the exit code could be the program's own.  The file
@@ -75,6 +92,7 @@ then setsid nice rm -rf "$home"/.gone-* </dev/null >/dev/null 2>&1 9>&- &
 fi
 flock 9 || fail
 [ -d "$target" ] && [ ! -e "$home/halt" ] || exit 1
+[ -e "$home/world/env" ] || fail
 : >"$target/report.jsonl" || fail
 # Root's folder is not writable for the program, which never is root.
 [ "$(id -u)" -ne 0 ] || chown "$owner" "$target/data" "$target/report.jsonl" || fail
@@ -138,16 +156,48 @@ end() {
   exec 8>&-
 }
 """
-# End runs that have died: those that are named, and those whose folder was not touched for 15 minutes.
+# What a container finds of its user.  Its uid is the worker's matter, so no image has an entry for it: then Python's
+# getpass and pathlib, Java, Hadoop, git, ssh and whoami fail.  So the files are the image's own, with one entry before
+# all others; a user that the image knows keeps its name there, but its home is what can be written.  Variables are
+# given only where the image sets none.  `env` is written last: where it exists, all is there.
+WORLD = r"""
+world() {
+  image=$1 run=$2 uid=$(id -u) gid=$(id -g)
+  [ "$uid" -ne 0 ] || uid=$nobody
+  [ "$gid" -ne 0 ] || gid=$nobody
+  container=$(sudo -n docker create --network none --label "fanrun.run=$run" "$image" none) || container=
+  for file in passwd group; do
+    if [ -n "$container" ]; then sudo -n docker cp -L "$container:/etc/$file" - | tar -xO; fi >"image-$file"
+  done
+  set=$(sudo -n docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "$container")
+  [ -z "$container" ] || sudo -n docker rm "$container"
+  has() { printf '%s
+' "$set" | grep -q "^$1="; }
+  user=$(awk -F: -v id="$uid" '$3 == id { print $1; exit }' image-passwd)
+  user=${user:-fanrun}
+  { echo "$user:x:$uid:$gid:$user:/tmp:/bin/sh"; cat image-passwd; } >passwd &&
+  { grep "^[^:]*:[^:]*:$gid:" image-group || echo "$user:x:$gid:"; cat image-group; } >group &&
+  {
+    has LANG || has LC_ALL || echo LANG=C.UTF-8
+    has USER || echo "USER=$user"
+    has LOGNAME || echo "LOGNAME=$user"
+  } >new-env && chmod 644 passwd group && mv new-env env
+}
+"""
+# End runs that have died: those that are named, and those whose folder was not touched for 15 minutes.  The world of
+# containers is made meanwhile: it holds the run's turn, so that the first batch waits for it.
 OPEN = (
     END
+    + WORLD
     + r"""
-runs=$1 own=$2; shift 2
+runs=$1 own=$2 image=$3 nobody=$4; shift 4
 for run in $(find "$runs" -mindepth 1 -maxdepth 1 -name '[0-9]*' -mmin +15 -printf '%f\n' 2>/dev/null) "$@"; do
   end "$runs" "$run"
 done
 find "$runs" -mindepth 1 -maxdepth 1 -name '.gone-*' -mmin +15 -exec rm -rf {} + 2>/dev/null
-mkdir -p "$runs/$own" || exit 1
+mkdir -p "$runs/$own/world" && cd "$runs/$own/world" && exec 9>../turn || exit 1
+flock 9
+(exec </dev/null >/dev/null 2>&1; world "$image" "$own") &
 """
 )
 STOP = END + 'end "$1" "$2"'
@@ -159,9 +209,9 @@ def run_folder(run: str) -> str:
     return f"{RUNS}/{run}"
 
 
-def open_argv(run: str, dead: Sequence[str] = ()) -> list[str]:
-    """Make the run's folder, and end what `dead` runs left behind."""
-    return ["sh", "-c", OPEN, "sh", RUNS, run, *dead]
+def open_argv(run: str, ref: str, dead: Sequence[str] = ()) -> list[str]:
+    """Make the run's folder and what containers of the image `ref` find there, and end what `dead` runs left behind."""
+    return ["sh", "-c", OPEN, "sh", RUNS, run, ref, str(UNPRIVILEGED), *dead]
 
 
 def stop_argv(run: str) -> list[str]:
@@ -227,14 +277,16 @@ def memory_limit(program: Program, probe: Probe) -> int:
 
 def docker_argv(place: Place, program: Program, probe: Probe) -> list[str]:
     """The container of the contract: no network, nothing writable but /out, no more than its share."""
-    memory = str(memory_limit(program, probe))
+    memory, scratch = str(memory_limit(program, probe)), program.scratch
     return [
         "sudo", "-n", "docker", "run", "--rm", "--name", place.container,
         "--label", f"fanrun.run={place.run}", "--network", "none", "--read-only", "--cap-drop", "ALL",
         "--security-opt", "no-new-privileges", "--user", container_user(probe),
         "--memory", memory, "--memory-swap", memory, "--pids-limit", str(PIDS),
-        "--tmpfs", SCRATCH, "--log-driver", "none",
-        "--env", "FANRUN_REPORT=/report.jsonl", "--env", "HOME=/tmp", "--volume", f"{place.source}:/in:ro",
+        "--tmpfs", f"{TMP}:rw,exec,nosuid,nodev,size={scratch.tmp}", "--shm-size", str(scratch.shm),
+        "--log-driver", "none", "--env", "FANRUN_REPORT=/report.jsonl", "--env", f"HOME={TMP}",
+        "--env-file", f"{place.world}/env", "--volume", f"{place.world}/passwd:/etc/passwd:ro",
+        "--volume", f"{place.world}/group:/etc/group:ro", "--volume", f"{place.source}:/in:ro",
         "--volume", f"{place.target}/data:/out", "--volume", f"{place.target}/report.jsonl:/report.jsonl",
         program.ref, *program.args, "/in", "/out",
     ]  # fmt: skip

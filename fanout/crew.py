@@ -137,7 +137,8 @@ class Crew:
             self._turns += 1
             link = Link(self._folder, name, f"{self._job.run}-{self._turns}", self._slots)
             # One that comes back may still be at what it was told before.
-            make = commands.open_argv(self._job.run, [self._job.run] if name in self._links else self._dead)
+            dead = [self._job.run] if name in self._links else self._dead
+            make = commands.open_argv(self._job.run, self._job.program.ref, dead)
             self._links[name] = link
             done = link.run(["sh", "-c", '"$@" && exec sh -c "$0"', probe_argv()[2], *make], timeout=40)
         if done.exit_code != 0:

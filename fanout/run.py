@@ -19,7 +19,7 @@ from loguru import logger
 
 from fanout import ledger as ledgers
 from fanout import plan
-from fanout.commands import Program
+from fanout.commands import MIB, USUAL, Program, Scratch, memory_limit
 from fanout.crew import Crew
 from fanout.deck import Deck
 from fanout.expect import BY_NAME, Expected
@@ -49,12 +49,13 @@ UNFINISHED = "unfinished"
 class Limits:
     """How often a failed input is tried again, the seconds in which a program has to finish something, its bytes.
 
-    0 means: never tried again; however long it takes; the worker's own limit.
+    `scratch` is a part of its memory.  0 means: never tried again; however long it takes; the worker's own limit.
     """
 
     retries: int = 2
     timeout: int = 3600
     memory: int = 0
+    scratch: Scratch = USUAL
 
 
 @dataclass(frozen=True)
@@ -203,10 +204,11 @@ class Run:
         largest = max((item.size for item in found.todo), default=0)
         deck = Deck(retries=request.limits.retries)
         shore = self._shore(ledger, joblog, found, deck)
-        program = Program(self.image.ref, request.args, request.limits.timeout, request.limits.memory)
+        limits = request.limits
+        program = Program(self.image.ref, request.args, limits.timeout, limits.memory, limits.scratch)
         job = Job(self.name, request.src, program, deck, shore, self.board, {})
         dead = [path.name for path in self._dead]
-        crew = Crew(job, self.folder, lambda probe: unfit(probe, largest), fates, dead)
+        crew = Crew(job, self.folder, lambda probe: unfit(probe, largest, program), fates, dead)
         stopped = ""
         try:
             if found.todo:
@@ -254,8 +256,9 @@ class Run:
         )
         extra = os.path.join(self.home, "extra")
         return Shore(
-            self.request.dst, self._staging, extra, self._program, ledger, joblog, ownership, self.request.expected
-        )
+            self.request.dst, self._staging, extra, self._program, ledger, joblog, ownership, self.request.expected,
+            scratch=self.request.limits.scratch,
+        )  # fmt: skip
 
     def _open(self, crew: Crew) -> Mapping[str, Probe]:
         """The workers that can take part.  One that can't is named in a warning; UsageError if none can."""
@@ -339,13 +342,20 @@ class Run:
         return ""
 
 
-def unfit(probe: Probe, largest: int) -> str:
-    """Why a host can't take part in a run whose largest input has so many bytes; "" if it can."""
+def unfit(probe: Probe, largest: int, program: Program) -> str:
+    """Why a host can't take part in a run of a program whose largest input has so many bytes; "" if it can."""
     if not probe.docker:
         return "its Docker does not answer; `fab up` repairs it"
     needed = 4 * largest + SPARE
     if probe.disk_free < needed:
         return f"{probe.disk_free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB needed; free some with `fab ssh`"
+    memory = memory_limit(program, probe)
+    for name, size, usual in (("tmp", program.scratch.tmp, USUAL.tmp), ("shm", program.scratch.shm, USUAL.shm)):
+        if size > max(memory, usual):
+            return (
+                f"its containers may have {memory // MIB} MB of memory, and --{name} wants {size // MIB} MB of that; "
+                f"give a smaller --{name}"
+            )
     return ""
 
 
