@@ -31,6 +31,7 @@ from fanout.ledger import Ledger
 from fanout.missing import Places, Sorted, sort_out
 from fanout.ownership import Ownership, fold_of
 from fanout.plan import Input
+from fanout.remains import Remains
 from fanout.report import Plan, Report, WorkerReport, write
 from fanout.verify import ledger_path, open_ledger
 from fanout.worker import Job
@@ -41,8 +42,6 @@ from provision.probe import Probe
 from provision.progress import Board
 
 SPARE = 64 * 1024 * 1024
-UNFINISHED = "unfinished"
-"""A file in a run's folder until it has cleaned up: where it still is, the run was killed."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +152,7 @@ class Run:
         self._by_content = request.by_content or bool(image.source)
         self._begun = time.monotonic()
         self._started = now
-        self._dead: list[Path] = []
+        self._remains = Remains(folder.path / "runs")
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
@@ -166,11 +165,9 @@ class Run:
                 raise UsageError(
                     f"--dst {self.request.dst!r} is in use by {error.holder}; wait for it, or give another"
                 ) from error
-            self._dead = [path.parent for path in Path(self.state).glob(f"runs/*/{UNFINISHED}")]
             shutil.rmtree(self._staging, ignore_errors=True)
             os.makedirs(self._staging)
             os.makedirs(self.home)
-            (Path(self.home) / UNFINISHED).touch()
             try:
                 yield
             finally:
@@ -207,19 +204,22 @@ class Run:
         limits = request.limits
         program = Program(self.image.ref, request.args, limits.timeout, limits.memory, limits.scratch)
         job = Job(self.name, request.src, program, deck, shore, self.board, {})
-        dead = [path.name for path in self._dead]
+        dead = self._remains.dead()
         crew = Crew(job, self.folder, lambda probe: unfit(probe, largest, program), fates, dead)
         stopped = ""
-        try:
-            if found.todo:
-                probes = self._open(crew)
-                for path in self._dead:
-                    (path / UNFINISHED).unlink()
-                deck.deal(plan.deal(found.todo, list(probes)))
-                stopped = self._work(crew, probes)
-        finally:
-            stopped = self._close(crew) or stopped
-            unwritten = self._end(joblog)
+        workers = [host.name for host in self.fleet.workers]
+        with self._remains.hold(self.name, workers) if found.todo else contextlib.nullcontext():
+            try:
+                if found.todo:
+                    probes = self._open(crew)
+                    deck.deal(plan.deal(found.todo, list(probes)))
+                    stopped = self._work(crew, probes)
+            finally:
+                stopped = self._close(crew) or stopped
+                for run in dead:
+                    self._remains.cleaned(run, crew.swept)
+                self._remains.cleaned(self.name, {*workers} - crew.left)
+                unwritten = self._end(joblog)
         vanished = shore.vanished()
         report = self._report(found, crew, len(vanished))
         unwritten = self._write(report) or unwritten
@@ -293,11 +293,12 @@ class Run:
         """End everything; returns why that was not the end one would wish for, "" if it was."""
         try:
             crew.close()
-            (Path(self.home) / UNFINISHED).unlink(missing_ok=True)
         except RunUnfinished as error:
             return str(error)
         except KeyboardInterrupt:
-            logger.warning("stopped at once; the next run into DST ends what still runs on the workers")
+            logger.warning("stopped at once; the next run on the fleet ends what still runs on the workers")
+            with contextlib.suppress(KeyboardInterrupt):
+                crew.abandon()
             return "interrupted"
         return ""
 

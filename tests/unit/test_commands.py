@@ -347,6 +347,25 @@ def test_a_program_that_finishes_nothing_is_ended(tmp_path: Path, killer: str, s
     assert sorted((tmp_path / "out" / "manifest").read_bytes().split(b"\0")[:-1]) == manifest_of(kept)
 
 
+def test_a_container_ends_when_its_run_gives_no_sign_of_life(shell: str, tmp_path: Path, killer: str) -> None:
+    """Nobody would fetch what it does; what waits for its turn does not begin."""
+    stale = f'touch -d "{commands.SILENT + 1} minutes ago" "{tmp_path}"'
+    script = f"cd ..; [ -e began ] || {{ touch began; sleep 3; {stale}; }}; exec sleep 100"
+    done = run_batch(shell, tmp_path / "out", *container(tmp_path, script), timeout=200, path=killer)
+    assert (done.returncode, code_of(tmp_path / "out")) == (0, 137), done.stderr
+    assert (tmp_path / "bin" / "log").read_text() == "kill a name\n"
+    assert (tmp_path / "halt").exists()
+    assert run_batch(shell, tmp_path / "two", "touch", f"{tmp_path}/second").returncode == 1
+    assert not (tmp_path / "second").exists()
+
+
+def test_a_batch_of_a_run_that_was_ended_does_not_begin(shell: str, tmp_path: Path) -> None:
+    """A command may be late: the folder is not made anew."""
+    argv = [shell, "-c", commands.BATCH, "sh", str(tmp_path / "r" / "out"), "a name", "1:1", "0", "0", "0", "true"]
+    assert subprocess.run(argv, capture_output=True, check=False).returncode == 1
+    assert not (tmp_path / "r").exists()
+
+
 def test_a_program_that_goes_on_finishing_is_not_ended(tmp_path: Path) -> None:
     """It takes twice as long as the timeout, but never so long for one; results and report lines count alike."""
     stand_in(tmp_path / "bin", "sudo", f'[ "$3" != ps ] || exec echo id; echo "$*" >>"{tmp_path}/bin/log"')
@@ -536,6 +555,25 @@ def test_halt_gives_containers_time_to_end(shell: str, tmp_path: Path, container
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     expected = ["ps --quiet --filter label=fanrun.run=r", *(["stop -t 2 c1 c2"] if containers else [])]
     assert (tmp_path / "bin" / "log").read_text().splitlines() == expected
+
+
+def test_halt_waits_for_a_container_that_is_about_to_start(shell: str, tmp_path: Path) -> None:
+    """Its batch has looked for `halt` before it was there, and docker does not list the container yet."""
+    path, run = docker(tmp_path, ""), tmp_path / "r"
+    write_tree(run, (b"world/env",))
+    stand_in(
+        tmp_path / "bin",
+        "docker",
+        f'cd "{run}"; [ -e running ] || exit 0; [ $1 != ps ] || exec echo c1; rm running; echo "$*" >>log',
+    )
+    start = f'touch "{run}/turned"; until [ -e "{run}/halt" ]; do sleep 0.02; done; sleep 0.5; touch "{run}/running"'
+    wait = f'tries=0; while [ -e "{run}/running" ] && [ $tries -lt 500 ]; do sleep 0.02; tries=$((tries + 1)); done'
+    argv = [shell, "-c", commands.BATCH, "sh", str(run / "b.out"), "a name", "65532:65532", "0", "0", "0"]
+    with subprocess.Popen([*argv, "sh", "-c", f"{start}; {wait}"]) as batch:
+        wait_until((run / "turned").exists)
+        run_script(shell, commands.halt_argv("r", 2), "r", "2", tmp_path, path=path)
+        assert (run / "log").read_text() == "stop -t 2 c1\n"
+        assert batch.wait(30) == 0
 
 
 @pytest.mark.parametrize(("answers", "code"), [("exit 0", 0), ("echo gone >&2; exit 1", 1), ("kill -9 $$", 137)])
