@@ -159,6 +159,8 @@ def run(
     retries: str | None = None,
     timeout: str | None = None,
     memory: str | None = None,
+    tmp: str | None = None,
+    shm: str | None = None,
     keep_going: bool = False,
     dry_run: bool = False,
     json_: bool = False,
@@ -173,8 +175,8 @@ def run(
     folder = target.folder(console, fleet)
     request = runs.Request(
         options.path("src", src), options.path("dst", dst), options.words(args), tuple(include or ()),
-        tuple(exclude or ()), options.limits(retries, timeout, memory), force, None, expected(expect, ignore_results),
-        by_content, keep_going, junk,
+        tuple(exclude or ()), options.limits(retries, timeout, memory, tmp, shm), force, None,
+        expected(expect, ignore_results), by_content, keep_going, junk,
     )  # fmt: skip
     name = image or lifecycle.OWN
     if dry_run:
@@ -200,6 +202,8 @@ def retry(
     retries: str | None = None,
     timeout: str | None = None,
     memory: str | None = None,
+    tmp: str | None = None,
+    shm: str | None = None,
     json_: bool = False,
     fleet: str | None = None,
 ) -> None:
@@ -207,7 +211,7 @@ def retry(
     if not dst:
         raise UsageError("fab retry needs --dst; `fab --help retry` shows all it takes")
     folder = target.folder(console, fleet)
-    request, name = runs.again(options.path("dst", dst), options.limits(retries, timeout, memory))
+    request, name = runs.again(options.path("dst", dst), options.limits(retries, timeout, memory, tmp, shm))
     if not request.only:
         console.say(f"nothing failed in the last run into {dst}")
         return

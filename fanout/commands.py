@@ -8,14 +8,28 @@ from dataclasses import dataclass
 from provision.probe import LEASE, WORK, Probe
 
 PIDS = 1024
-SCRATCH = "/tmp:rw,exec,nosuid,nodev,size=256m"  # noqa: S108 - inside the container
+MIB = 1024**2
+TMP, SHM = "/tmp", "/dev/shm"  # noqa: S108 - inside the container
 UNPRIVILEGED = 65532
 """The user and group id of a program where the login is root.
 
 "nonroot" has this id in many container images, ours too; Debian gives accounts lower ones.
 """
+SILENT = 15
+"""Minutes without a sign of life after which a run is over, for its workers and for the next run on them."""
 SILENCE = 60
 """Seconds without a byte after which rsync gives a connection up."""
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """The bytes that a container's /tmp and /dev/shm hold; what is in them counts as its memory."""
+
+    tmp: int = 256 * MIB
+    shm: int = 64 * MIB
+
+
+USUAL = Scratch()
 
 
 @dataclass(frozen=True)
@@ -29,6 +43,7 @@ class Program:
     args: tuple[str, ...] = ()
     timeout: int = 0
     memory: int = 0
+    scratch: Scratch = USUAL
 
 
 @dataclass(frozen=True)
@@ -54,11 +69,15 @@ class Place:
     def container(self) -> str:
         return f"fanrun-{self.run}-{self.batch}"
 
+    @property
+    def world(self) -> str:
+        return f"{self.home}/world"
+
 
 # The last 64 KiB of the container's output are kept.  A container that writes nothing to /out and to its report for
 # `timeout` seconds is stopped; the file `late` says so, because the exit code could be the program's own.  The file
 # `exit` is written last: where it exists, the batch ran to its end.  It also has the free space, which tells a full
-# disk from a bad input.
+# disk from a bad input.  A container whose run gives no sign of life any more ends: nobody would fetch what it does.
 # One container at a time: the next batch's script waits here for its turn, not at the other end of a busy line; what
 # came to an end meanwhile (its folder is gone, or `halt` is there) has no turn any more.
 # What earlier batches left is deleted when the run ends, unless room is short: a file system may take long over new
@@ -68,38 +87,56 @@ target=$1 name=$2 owner=$3 timeout=$4 room=$5 spent=$6; shift 6
 home=${target%/*}
 while [ "$spent" -gt 0 ]; do mv "$1" "$home/.gone-${1##*/}" 2>/dev/null; shift; spent=$((spent - 1)); done
 fail() { echo "it can't keep its results ($(df -Ph "$target" | tail -n 1))" >&2; exit 1; }
-mkdir -p "$target/data" && exec 9>"$home/turn" || fail
+# What was ended is not begun anew by a command that was late.
+[ -d "$home" ] && mkdir -p "$target/data" && exec 9>"$home/turn" || fail
 stat -f -c '%a %S %c %d' "$home" | if read -r blocks size inodes left \
   && { [ $((blocks * size)) -lt "$room" ] || [ $((left * 2)) -lt "$inodes" ]; }
 then setsid nice rm -rf "$home"/.gone-* </dev/null >/dev/null 2>&1 9>&- &
 fi
 flock 9 || fail
 [ -d "$target" ] && [ ! -e "$home/halt" ] || exit 1
+[ -e "$home/world/env" ] || fail
 : >"$target/report.jsonl" || fail
 # Root's folder is not writable for the program, which never is root.
 [ "$(id -u)" -ne 0 ] || chown "$owner" "$target/data" "$target/report.jsonl" || fail
+silent=0
+is_over() {
+  # Twice in a row, as a clock may jump: a run that is alive says so every few seconds.
+  if [ -n "$(find "$home" -maxdepth 0 -mmin -SILENT)" ]; then silent=0; else silent=$((silent + 1)); fi
+  [ $silent -ge 2 ]
+}
+is_late() {
+  [ "$timeout" -gt 0 ] &&
+    [ -z "$(find "$target/data" "$target/report.jsonl" -newerct "-$timeout seconds" -print -quit)" ]
+}
 watch() {
+  often=30
   # A short time begins with the program; of a long one the container's start is no great part.
-  until [ "$timeout" -ge 300 ] || [ -n "$(sudo -n docker ps --quiet --filter "name=$name")" ]; do sleep 0.2; done
+  if [ "$timeout" -gt 0 ] && [ "$timeout" -lt 300 ]; then
+    often=1
+    until [ -n "$(sudo -n docker ps --quiet --filter "name=$name")" ]; do sleep 0.2; done
+  fi
   touch "$target/report.jsonl"
-  while sleep $((timeout < 300 ? 1 : 30)); do
-    [ -z "$(find "$target/data" "$target/report.jsonl" -newerct "-$timeout seconds" -print -quit)" ] || continue
-    echo 124 >"$target/code"; : >"$target/late"; sudo -n docker kill "$name"; return
+  while sleep $often; do
+    if is_over; then touch "$home/halt"
+    elif is_late; then echo 124 >"$target/code"; : >"$target/late"
+    else continue; fi
+    sudo -n docker kill "$name"; return
   done
 }
-if [ "$timeout" -gt 0 ]; then watch </dev/null >/dev/null 2>&1 9>&- & fi
+(exec </dev/null >/dev/null 2>&1 9>&-; watch) &
 begun=$(date +%s%N)
 { "$@" </dev/null 2>&1; code=$?; [ -e "$target/code" ] || echo $code >"$target/code"; } | tail -c 65536 >"$target/log"
 echo $(($(date +%s%N) - begun)) >>"$target/code"
 exec 9>&-
-[ "$timeout" -eq 0 ] || kill $! 2>/dev/null
+kill $! 2>/dev/null
 chmod -R u+rwX "$target/data" && cd "$target/data" || fail
 find . -type f -print0 | xargs -0 -r sha256sum -z -- >"$target/manifest" || fail
 find . ! -type f ! -type d -print0 >"$target/links" || fail
 late=0
 [ ! -e "$target/late" ] || late=1
 echo "$(stat -f -c '%a %S %c %d' .) $late" >>"$target/code" && mv "$target/code" "$target/exit" || fail
-"""
+""".replace("SILENT", str(SILENT))
 
 # A sign of life every few seconds: Docker's answer (0 is good), how many blocks of what size are free, the load and the
 # number of processors.
@@ -116,9 +153,14 @@ while :; do
 done
 """
 
+# A batch that has its turn may be about to start its container.
 HALT = r"""
+halt() { sudo -n docker ps --quiet --filter "label=fanrun.run=$1" | xargs -r sudo -n docker stop -t "$2" >/dev/null; }
 touch "$3/$1/halt" 2>/dev/null
-sudo -n docker ps --quiet --filter "label=fanrun.run=$1" | xargs -r sudo -n docker stop -t "$2" >/dev/null
+if [ ! -e "$3/$1/turn" ]; then halt "$1" "$2"; exit; fi
+exec 8<>"$3/$1/turn"
+tries=0
+while halt "$1" "$2"; ! flock -n 8 && [ $tries -lt 50 ]; do sleep 0.2; tries=$((tries + 1)); done
 """
 
 # Deleting some thousand files may take seconds that nobody need wait for: out of the way at once, gone a little later.
@@ -140,17 +182,49 @@ end() {
   exec 8>&-
 }
 """
-# End runs that have died: those that are named, and those whose folder was not touched for 15 minutes.
+# What a container finds of its user.  Its uid is the worker's matter, so no image has an entry for it: then Python's
+# getpass and pathlib, Java, Hadoop, git, ssh and whoami fail.  So the files are the image's own, with one entry before
+# all others; a user that the image knows keeps its name there, but its home is what can be written.  Variables are
+# given only where the image sets none.  `env` is written last: where it exists, all is there.
+WORLD = r"""
+world() {
+  image=$1 run=$2 uid=$(id -u) gid=$(id -g)
+  [ "$uid" -ne 0 ] || uid=$nobody
+  [ "$gid" -ne 0 ] || gid=$nobody
+  container=$(sudo -n docker create --network none --label "fanrun.run=$run" "$image" none) || container=
+  for file in passwd group; do
+    if [ -n "$container" ]; then sudo -n docker cp -L "$container:/etc/$file" - | tar -xO; fi >"image-$file"
+  done
+  set=$(sudo -n docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "$container")
+  [ -z "$container" ] || sudo -n docker rm "$container"
+  has() { printf '%s
+' "$set" | grep -q "^$1="; }
+  user=$(awk -F: -v id="$uid" '$3 == id { print $1; exit }' image-passwd)
+  user=${user:-fanrun}
+  { echo "$user:x:$uid:$gid:$user:/tmp:/bin/sh"; cat image-passwd; } >passwd &&
+  { grep "^[^:]*:[^:]*:$gid:" image-group || echo "$user:x:$gid:"; cat image-group; } >group &&
+  {
+    has LANG || has LC_ALL || echo LANG=C.UTF-8
+    has USER || echo "USER=$user"
+    has LOGNAME || echo "LOGNAME=$user"
+  } >new-env && chmod 644 passwd group && mv new-env env
+}
+"""
+# End runs that have died: those that are named, and those whose folder was not touched for SILENT minutes.
+# The world of containers is made meanwhile: it holds the run's turn, so that the first batch waits for it.
 OPEN = (
     END
+    + WORLD
     + r"""
-runs=$1 own=$2; shift 2
-for run in $(find "$runs" -mindepth 1 -maxdepth 1 -name '[0-9]*' -mmin +15 -printf '%f\n' 2>/dev/null) "$@"; do
+runs=$1 own=$2 image=$3 nobody=$4; shift 4
+for run in $(find "$runs" -mindepth 1 -maxdepth 1 -name '[0-9]*' -mmin +SILENT -printf '%f\n' 2>/dev/null) "$@"; do
   end "$runs" "$run"
 done
-find "$runs" -mindepth 1 -maxdepth 1 -name '.gone-*' -mmin +15 -exec rm -rf {} + 2>/dev/null
-mkdir -p "$runs/$own" || exit 1
-"""
+find "$runs" -mindepth 1 -maxdepth 1 -name '.gone-*' -mmin +SILENT -exec rm -rf {} + 2>/dev/null
+mkdir -p "$runs/$own/world" && cd "$runs/$own/world" && exec 9>../turn || exit 1
+flock 9
+(exec </dev/null >/dev/null 2>&1; world "$image" "$own") &
+""".replace("SILENT", str(SILENT))
 )
 STOP = END + 'end "$1" "$2"'
 RUNS = f"{WORK}/runs"
@@ -161,9 +235,9 @@ def run_folder(run: str) -> str:
     return f"{RUNS}/{run}"
 
 
-def open_argv(run: str, dead: Sequence[str] = ()) -> list[str]:
-    """Make the run's folder, and end what `dead` runs left behind."""
-    return ["sh", "-c", OPEN, "sh", RUNS, run, *dead]
+def open_argv(run: str, ref: str, dead: Sequence[str] = ()) -> list[str]:
+    """Make the run's folder and what containers of the image `ref` find there, and end what `dead` runs left behind."""
+    return ["sh", "-c", OPEN, "sh", RUNS, run, ref, str(UNPRIVILEGED), *dead]
 
 
 def stop_argv(run: str) -> list[str]:
@@ -234,14 +308,16 @@ def memory_limit(program: Program, probe: Probe) -> int:
 
 def docker_argv(place: Place, program: Program, probe: Probe) -> list[str]:
     """The container of the contract: no network, nothing writable but /out, no more than its share."""
-    memory = str(memory_limit(program, probe))
+    memory, scratch = str(memory_limit(program, probe)), program.scratch
     return [
         "sudo", "-n", "docker", "run", "--rm", "--name", place.container,
         "--label", f"fanrun.run={place.run}", "--network", "none", "--read-only", "--cap-drop", "ALL",
         "--security-opt", "no-new-privileges", "--user", container_user(probe),
         "--memory", memory, "--memory-swap", memory, "--pids-limit", str(PIDS),
-        "--tmpfs", SCRATCH, "--log-driver", "none",
-        "--env", "FANRUN_REPORT=/report.jsonl", "--env", "HOME=/tmp", "--volume", f"{place.source}:/in:ro",
+        "--tmpfs", f"{TMP}:rw,exec,nosuid,nodev,size={scratch.tmp}", "--shm-size", str(scratch.shm),
+        "--log-driver", "none", "--env", "FANRUN_REPORT=/report.jsonl", "--env", f"HOME={TMP}",
+        "--env-file", f"{place.world}/env", "--volume", f"{place.world}/passwd:/etc/passwd:ro",
+        "--volume", f"{place.world}/group:/etc/group:ro", "--volume", f"{place.source}:/in:ro",
         "--volume", f"{place.target}/data:/out", "--volume", f"{place.target}/report.jsonl:/report.jsonl",
         program.ref, *program.args, "/in", "/out",
     ]  # fmt: skip

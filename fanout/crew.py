@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from loguru import logger
@@ -30,16 +30,23 @@ RETURN = 30.0
 """Seconds that a run without any worker waits for one to come back."""
 STRIKES = 3
 """A worker that was lost so many times in a row without settling an input stays out."""
+SOON = 5
+"""Seconds in which a worker must answer that was lost just before the end."""
 GRACE = 2
 """Seconds that a container has to end by itself when the run is interrupted."""
 
 
 @dataclass
 class _Absence:
-    """A worker that is lost: `again` is when to look for it next, on the monotonic clock; `probe` once it is back."""
+    """A worker that is lost: `again` is when to look for it next, on the monotonic clock; `probe` once it is back.
+
+    `thread` is what closes its connection, and later looks for it; `looked` is whether that was done once.
+    """
 
     again: float
     looking: bool = False
+    looked: bool = False
+    thread: threading.Thread | None = None
     probe: Probe | None = None
     strikes: int = 0
 
@@ -48,9 +55,9 @@ class Crew:
     """Starts a worker on every host, gives lost ones up and takes them back, and ends them all."""
 
     def __init__(
-        self, job: Job, folder: Folder, fit: Callable[[Probe], str], fates: Ask, dead: Sequence[str] = ()
+        self, job: Job, folder: Folder, fit: Callable[[Probe], str], fates: Ask, dead: Mapping[str, Collection[str]]
     ) -> None:
-        """`fit` tells why a host can't take part, "" if it can; `dead` are runs that could not clean up."""
+        """`fit` tells why a host can't take part, "" if it can; `dead` are runs with the hosts they could not clean."""
         self._job, self._folder, self._fit, self._dead = job, folder, fit, dead
         self._fates = Fates(fates, self._explain)
         self._links: dict[str, Link] = {}
@@ -60,7 +67,13 @@ class Crew:
         self._watch = Watch()
         self._slots = threading.BoundedSemaphore(FAN_OUT)
         self._turns = 0
+        self._lock = threading.Lock()
+        self._over = False
         self.tallies: dict[str, Tally] = {}
+        self.left: set[str] = set()
+        """The hosts where something of this run may be."""
+        self.swept: set[str] = set()
+        """The hosts where what the dead runs left was ended."""
 
     @property
     def away(self) -> frozenset[str]:
@@ -74,7 +87,7 @@ class Crew:
         """
         probes, errors = fan_out(names, self._open)
         for name in errors:
-            self._absent[name] = _Absence(time.monotonic() + EVERY)
+            self._absent[name] = _Absence(time.monotonic() + EVERY, looked=True)
         return probes, errors
 
     def work(self, probes: Mapping[str, Probe]) -> None:
@@ -117,8 +130,7 @@ class Crew:
 
         Raises what a worker's own code raised: an error here, not on a host.
         """
-        self._job.deck.stop()
-        self._watch.close()
+        self._stop()
 
         def end(name: str) -> None:
             link = self._links[name]
@@ -126,9 +138,16 @@ class Crew:
             for worker in self._started:
                 if worker.name == name:
                     worker.join()
-            if name not in self._absent or self._absent[name].strikes == STRIKES:
-                done = link.last(commands.stop_argv(self._job.run), timeout=20)
-                if done.exit_code != 0:
+            absence = self._absent.get(name)
+            if absence is not None and absence.thread is not None:
+                absence.thread.join()
+            # One that is lost may have come back, or answer and be unfit: then there is a connection.
+            known = absence is None or link.is_connected()
+            if known or (absence is not None and not absence.looked):
+                done = link.last(commands.stop_argv(self._job.run), timeout=20 if known else SOON)
+                if done.exit_code == 0:
+                    self.left.discard(name)
+                else:
                     logger.debug("{}: could not be cleaned ({})", name, done.reason)
             link.disconnect()
 
@@ -138,17 +157,45 @@ class Crew:
             if worker.crash is not None:
                 raise worker.crash
 
+    def abandon(self) -> None:
+        """End everything here at once, and leave the hosts to the next run."""
+        self._stop()
+        fan_out(self._links, lambda name: self._links[name].close())
+
+    def _stop(self) -> None:
+        """Begin nothing any more, no connection either."""
+        self._job.deck.stop()
+        self._watch.close()
+        with self._lock:
+            self._over = True
+
+    def _renew(self, name: str) -> tuple[Link, list[str]]:
+        """Return a new way to a host, in the place of the one before, and the runs to end there first.
+
+        Stopped when the run is being closed.
+        """
+        with self._lock:
+            if self._over:
+                raise Stopped
+            self._turns += 1
+            before = self._links.get(name)
+            link = self._links[name] = Link(self._folder, name, f"{self._job.run}-{self._turns}", self._slots)
+            self.left.add(name)
+        if before is not None:
+            before.disconnect()
+        # One that comes back may still be at what it was told before.
+        own = [self._job.run] if before is not None else []
+        return link, [*own, *(run for run, hosts in self._dead.items() if name in hosts)]
+
     def _open(self, name: str) -> Probe:
         """Connect, end what an earlier connection left behind, and ask the host how it is."""
         with self._slots:
-            self._turns += 1
-            link = Link(self._folder, name, f"{self._job.run}-{self._turns}", self._slots)
-            # One that comes back may still be at what it was told before.
-            make = commands.open_argv(self._job.run, [self._job.run] if name in self._links else self._dead)
-            self._links[name] = link
+            link, dead = self._renew(name)
+            make = commands.open_argv(self._job.run, self._job.program.ref, dead)
             done = link.run(["sh", "-c", '"$@" && exec sh -c "$0"', probe_argv()[2], *make], timeout=40)
         if done.exit_code != 0:
             raise HostUnreachable(done.reason, host=name)
+        self.swept.add(name)
         if done.noise:
             raise HostUnreachable(complaint(done.noise), host=name)
         probe = parse(done.output.decode(errors="replace"))
@@ -182,21 +229,23 @@ class Crew:
                 self._workers[name].strikes = absence.strikes
             elif not absence.looking and absence.strikes < STRIKES and time.monotonic() > absence.again:
                 absence.looking = True
-                threading.Thread(target=self._look_for, args=(name, absence), daemon=True).start()
+                absence.thread = threading.Thread(target=self._look_for, args=(name, absence), daemon=True)
+                absence.thread.start()
 
     def _lose(self, worker: Worker) -> None:
         name = worker.name
         parts = self._blame(worker)
         strikes = 0 if worker.settled or 2 in parts.values() else worker.strikes + 1
-        self._absent[name] = _Absence(time.monotonic() + EVERY * strikes, strikes=strikes)
+        # Its commands may hang as the host does; nobody waits for their end.
+        thread = threading.Thread(target=self._links[name].close, daemon=True)
+        thread.start()
+        self._absent[name] = _Absence(time.monotonic() + EVERY * strikes, thread=thread, strikes=strikes)
         self._watch.drop(name)
         worker.tally.lost.append(worker.lost)
         count = self._job.deck.lose(name, parts)
         logger.warning("{} is lost: {}; {} batches go to the others", name, worker.lost, count)
         self._job.board.say(name, f"lost: {shown(worker.lost)}")
         self._fates.lost(name)
-        # Its commands may hang as the host does; nobody waits for their end.
-        threading.Thread(target=self._links[name].close, daemon=True).start()
 
     def _blame(self, worker: Worker) -> dict[str, int]:
         """Find out whether a batch is the reason why a worker is lost: {its name: into how many parts it is divided}.
@@ -236,4 +285,4 @@ class Crew:
             logger.debug("{} is not back yet: {}", name, error)
         finally:
             absence.again = time.monotonic() + EVERY
-            absence.looking = False
+            absence.looking, absence.looked = False, True

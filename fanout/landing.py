@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from loguru import logger
 
 from fanout import results
+from fanout.commands import USUAL, Scratch
 from fanout.deck import Deck
 from fanout.expect import BY_NAME, Expected
 from fanout.faults import BatchFailed, Reasons, divide, same
@@ -62,6 +63,7 @@ class Shore:
     ownership: Ownership
     reasons: Reasons
     expected: Expected = BY_NAME
+    scratch: Scratch = USUAL
     held: dict[bytes, Held] = field(default_factory=dict)
     waiting: dict[bytes, list[Held]] = field(default_factory=dict)
     landed: dict[bytes, list[bytes]] = field(default_factory=dict)
@@ -142,6 +144,7 @@ def unload(cargo: Cargo, staging: str, deck: Deck, shore: Shore, tally: Tally) -
         arrived.ending, arrived.report, arrived.manifest, arrived.links, shore.expected, shore.ownership.folders,
     )  # fmt: skip
     _check_worker(cargo, arrived.ending, outcome)
+    results.tell_full(outcome.failed, arrived.ending.log, shore.scratch, alone=len(cargo.batch.inputs) == 1)
     _tell_odd(arrived.odd, shore)
     failed = _failures(cargo, arrived, outcome, data)
     suspects, others = _suspects(arrived.ending, outcome, data)

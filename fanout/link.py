@@ -12,7 +12,7 @@ from fanout.commands import Place
 from fanout.execute import SSH_FAILED, Done, Executor
 from provision import shell
 from provision.fleet import Folder, control_folder
-from provision.remote import TIMED_OUT, disconnect_argv, rsync_shell, ssh_argv
+from provision.remote import TIMED_OUT, connected_argv, disconnect_argv, rsync_shell, ssh_argv
 
 PUSH = "push"
 
@@ -78,6 +78,11 @@ class Link:
     def last(self, argv: list[str], *, timeout: float) -> Done:
         """Run argv on the host although everything else was stopped."""
         return heard(Executor().call(self.argv(argv), timeout=timeout))
+
+    def is_connected(self) -> bool:
+        """Whether there is a connection; asks nobody but this machine's ssh."""
+        argv = connected_argv(self._folder, self.host, control=self._control)
+        return Executor().call(argv, timeout=30).exit_code == 0
 
     def disconnect(self) -> None:
         """End the connections; harmless when there are none."""

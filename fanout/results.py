@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fanout.attribution import Names, attribute, part
+from fanout.commands import MIB, SHM, TMP, Scratch
 from fanout.expect import BY_NAME, Expected
 from fanout.plan import STATE, Input
 
@@ -20,6 +21,12 @@ DOCKERS = re.compile(r"^docker: |error waiting for container", re.MULTILINE)
 """What `docker run` itself writes when it fails."""
 WORDS, LONG = 5, 500
 """How many lines of a program's output are kept for a failed input, and how many characters of each."""
+FULL = re.compile(r"no space left on device|\bENOSPC\b", re.IGNORECASE)
+"""How programs name the error of a full file system; inotify has the same for too many watches."""
+SHARED = re.compile(rf"{SHM}\b|shared memory|\bshm_open|</torch_", re.IGNORECASE)
+NOT_SCRATCH = re.compile(r"/out/|inotify|file watchers", re.IGNORECASE)
+BUS_ERROR = re.compile(r"\bbus error\b|\bSIGBUS\b", re.IGNORECASE)
+"""What ends a program that writes to mapped memory, as shared memory is, where its file system is full."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +80,9 @@ class Ending:
 
     @property
     def said(self) -> str:
-        """The last line that the program wrote, without docker's hint at its own help."""
+        """The line that says that there was no room, else the last one, without docker's hint at its own help."""
         lines = [line.strip() for line in self.log.splitlines() if line.strip() and "docker run --help" not in line]
-        return lines[-1] if lines else "it said nothing"
+        return next(filter(is_about_room, lines), lines[-1] if lines else "it said nothing")
 
     @property
     def cannot_start(self) -> bool:
@@ -229,11 +236,44 @@ def words_about(key: bytes, log: str) -> list[str]:
     return ([line for line in lines if name in line] or lines)[-WORDS:]
 
 
+def tell_full(failed: dict[bytes, str], log: str, scratch: Scratch, *, alone: bool) -> None:
+    """Add to the reasons of inputs that failed because /tmp or /dev/shm was full that it was, and what gives it more.
+
+    The worker's disk is known to have room.  The program's words tell it: of an input that was `alone` all of them.
+    """
+    lines = log.splitlines()
+    for key, reason in failed.items():
+        name = os.fsdecode(os.path.basename(key)).encode(errors="replace").decode()
+        about = [line for line in lines if alone or name in line]
+        failed[key] = reason + (full_hint(reason.splitlines(), scratch) or full_hint(about, scratch))
+
+
+def is_about_room(line: str) -> bool:
+    """Whether a line says that /tmp or /dev/shm was full."""
+    return bool(FULL.search(line)) and not NOT_SCRATCH.search(line)
+
+
+def full_hint(lines: Sequence[str], scratch: Scratch) -> str:
+    """Return which of a container's small file systems was full by a program's words; "" if none was."""
+    words = list(filter(is_about_room, lines))
+    if not words and any(map(BUS_ERROR.search, lines)):
+        return f"; perhaps {_more(SHM, 'shm', scratch.shm)}"
+    if not words:
+        return ""
+    is_shared = any(map(SHARED.search, words))
+    return f"; {_more(SHM, 'shm', scratch.shm) if is_shared else _more(TMP, 'tmp', scratch.tmp)}"
+
+
+def _more(where: str, option: str, size: int) -> str:
+    more = f"{size * 4 // 1024**3}g" if size * 4 >= 1024**3 else f"{size * 4 // MIB}m"
+    return f"{where} was full ({size // MIB} MB), --{option} {more} gives it more"
+
+
 def explain(end: Ending) -> str:
     """How a program ended, in words, and the last it said; an exit code that has a meaning of its own is explained."""
     if end.late:
         return f"the program finished nothing within the timeout and was stopped: {end.said}"
-    meanings = {137: ", it was killed, as the memory limit does", 139: ", a segmentation fault"}
+    meanings = {135: ", a bus error", 137: ", it was killed, as the memory limit does", 139: ", a segmentation fault"}
     return f"the program ended with exit {end.code}{meanings.get(end.code, '')}: {end.said}"
 
 

@@ -22,7 +22,7 @@ from loguru import logger
 
 from fanout import ledger as ledgers
 from fanout import plan
-from fanout.commands import Program
+from fanout.commands import MIB, USUAL, Program, Scratch, memory_limit
 from fanout.crew import Crew
 from fanout.deck import Deck
 from fanout.expect import BY_NAME, Expected
@@ -35,6 +35,7 @@ from fanout.ledger import Ledger
 from fanout.missing import Places, Sorted, sort_out
 from fanout.ownership import Ownership, fold_of
 from fanout.plan import Input, Skipped
+from fanout.remains import Remains
 from fanout.report import Failure, Plan, Report, WorkerReport, write
 from fanout.runlog import RunLog
 from fanout.verify import ledger_path, open_ledger
@@ -48,20 +49,19 @@ from provision.progress import Board
 SPARE = 64 * 1024 * 1024
 RSYNC = 3
 """The version that rsync must have here; older ones, and those that only resemble it, lack options that are used."""
-UNFINISHED = "unfinished"
-"""A file in a run's folder until it has cleaned up: where it still is, the run was killed."""
 
 
 @dataclass(frozen=True)
 class Limits:
     """How often a failed input is tried again, the seconds in which a program has to finish something, its bytes.
 
-    0 means: never tried again; however long it takes; the worker's own limit.
+    `scratch` is a part of its memory.  0 means: never tried again; however long it takes; the worker's own limit.
     """
 
     retries: int = 2
     timeout: int = 3600
     memory: int = 0
+    scratch: Scratch = USUAL
 
 
 @dataclass(frozen=True)
@@ -190,8 +190,8 @@ class Run:
         self._by_content = request.by_content or bool(image.source)
         self._begun = time.monotonic()
         self._started = now
-        self._dead: list[Path] = []
         self._junk = junk
+        self._remains = Remains(folder.path / "runs")
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
@@ -204,11 +204,9 @@ class Run:
                 raise UsageError(
                     f"--dst {self.request.dst!r} is in use by {error.holder}; wait for it, or give another"
                 ) from error
-            self._dead = [path.parent for path in Path(self.state).glob(f"runs/*/{UNFINISHED}")]
             shutil.rmtree(self._staging, ignore_errors=True)
             os.makedirs(self._staging)
             os.makedirs(self.home)
-            (Path(self.home) / UNFINISHED).touch()
             try:
                 yield
             finally:
@@ -242,21 +240,25 @@ class Run:
         largest = max((item.size for item in found.todo), default=0)
         deck = Deck(retries=request.limits.retries)
         shore = self._shore(ledger, joblog, found, deck)
-        program = Program(self.image.ref, request.args, request.limits.timeout, request.limits.memory)
+        limits = request.limits
+        program = Program(self.image.ref, request.args, limits.timeout, limits.memory, limits.scratch)
         job = Job(self.name, request.src, program, deck, shore, self.board, {})
-        dead = [path.name for path in self._dead]
-        crew = Crew(job, self.folder, lambda probe: unfit(probe, largest), fates, dead)
+        dead = self._remains.dead()
+        crew = Crew(job, self.folder, lambda probe: unfit(probe, largest, program), fates, dead)
         stopped = ""
-        try:
-            if found.todo:
-                probes = self._open(crew)
-                for path in self._dead:
-                    (path / UNFINISHED).unlink()
-                deck.deal(plan.deal(found.todo, list(probes)))
-                stopped = self._work(crew, probes)
-        finally:
-            stopped = self._close(crew) or stopped
-            unwritten = self._end(joblog)
+        workers = [host.name for host in self.fleet.workers]
+        with self._remains.hold(self.name, workers) if found.todo else contextlib.nullcontext():
+            try:
+                if found.todo:
+                    probes = self._open(crew)
+                    deck.deal(plan.deal(found.todo, list(probes)))
+                    stopped = self._work(crew, probes)
+            finally:
+                stopped = self._close(crew) or stopped
+                for run in dead:
+                    self._remains.cleaned(run, crew.swept)
+                self._remains.cleaned(self.name, {*workers} - crew.left)
+                unwritten = self._end(joblog)
         vanished = shore.vanished()
         report = self._report(found, crew, shore, len(vanished))
         unwritten = self._write(report) or unwritten
@@ -295,7 +297,7 @@ class Run:
         reasons = Reasons(logger.warning, self.request.keep_going)
         return Shore(
             self.request.dst, self._staging, extra, self._program, ledger, joblog, ownership, reasons,
-            self.request.expected,
+            self.request.expected, scratch=self.request.limits.scratch,
         )  # fmt: skip
 
     def _open(self, crew: Crew) -> Mapping[str, Probe]:
@@ -331,11 +333,12 @@ class Run:
         """End everything; returns why that was not the end one would wish for, "" if it was."""
         try:
             crew.close()
-            (Path(self.home) / UNFINISHED).unlink(missing_ok=True)
         except RunUnfinished as error:
             return str(error)
         except KeyboardInterrupt:
-            logger.warning("stopped at once; the next run into DST ends what still runs on the workers")
+            logger.warning("stopped at once; the next run on the fleet ends what still runs on the workers")
+            with contextlib.suppress(KeyboardInterrupt):
+                crew.abandon()
             return "interrupted"
         return ""
 
@@ -385,13 +388,20 @@ class Run:
         return ""
 
 
-def unfit(probe: Probe, largest: int) -> str:
-    """Why a host can't take part in a run whose largest input has so many bytes; "" if it can."""
+def unfit(probe: Probe, largest: int, program: Program) -> str:
+    """Why a host can't take part in a run of a program whose largest input has so many bytes; "" if it can."""
     if not probe.docker:
         return "its Docker does not answer; `fab up` repairs it"
     needed = 4 * largest + SPARE
     if probe.disk_free < needed:
         return f"{probe.disk_free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB needed; free some with `fab ssh`"
+    memory = memory_limit(program, probe)
+    for name, size, usual in (("tmp", program.scratch.tmp, USUAL.tmp), ("shm", program.scratch.shm, USUAL.shm)):
+        if size > max(memory, usual):
+            return (
+                f"its containers may have {memory // MIB} MB of memory, and --{name} wants {size // MIB} MB of that; "
+                f"give a smaller --{name}"
+            )
     return ""
 
 

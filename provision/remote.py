@@ -198,6 +198,11 @@ def disconnect_argv(folder: Folder, host: str, *, control: Path | None = None) -
     return [*_ssh(folder, control), "-O", "exit", host]
 
 
+def connected_argv(folder: Folder, host: str, *, control: Path) -> list[str]:
+    """The ssh command that ends with 0 if there is a shared connection to the host named."""
+    return [*_ssh(folder, control), "-O", "check", host]
+
+
 def _ssh(folder: Folder, control: Path | None) -> list[str]:
     own = ["-S", str(control), "-o", f"Ciphers=^{QUICKEST}"] if control else []
     return ["ssh", "-F", str(folder.ssh_config), *own]

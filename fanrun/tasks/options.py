@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from fanout.commands import MIB, USUAL, Scratch
 from fanout.expect import UNFINISHED
 from fanout.run import Limits
 from fanrun.tasks.core import flag
@@ -14,7 +15,7 @@ from provision import config
 from provision.errors import UsageError
 from provision.providers import base as providers
 
-LEAST_MEMORY = 6 * 1024**2  # Docker's own
+LEAST_MEMORY = 6 * MIB  # Docker's own
 
 FLEET = "the fleet's name (default: default)"
 YES = "do not ask at a terminal"
@@ -23,6 +24,8 @@ LIMITS = {
     "retries": f"how often a failed input is tried again, elsewhere if it can be (default: {Limits.retries})",
     "timeout": f"seconds without anything finished that end a program, 0: none (default: {Limits.timeout})",
     "memory": "most memory for the program on a worker, as 512m or 4g (default: nine tenths of it)",
+    "tmp": f"room in the program's /tmp, which is a part of its memory (default: {USUAL.tmp // MIB}m)",
+    "shm": f"room in its /dev/shm, for shared memory, likewise (default: {USUAL.shm // MIB}m)",
 }
 RESULTS = {
     "expect": "the results that each input must have, as '{stem}.txt,{stem}.pdf'; also {name} and {folder}",
@@ -100,11 +103,22 @@ def text(name: str, given: str | None) -> str | None:
         raise UsageError(f"{given} can't be read: {getattr(error, 'strerror', None) or error}") from error
 
 
-def limits(retries: str | None, timeout: str | None, memory: str | None) -> Limits:
+def limits(retries: str | None, timeout: str | None, memory: str | None, tmp: str | None, shm: str | None) -> Limits:
     """Return the limits of a run; UsageError for one that can't be meant."""
     usual = Limits()
-    return Limits(
+    found = Limits(
         retries=usual.retries if retries is None else config.whole("retries", retries, 0, 100),
         timeout=usual.timeout if timeout is None else config.whole("timeout", timeout, 0, 10**7),
         memory=usual.memory if memory is None else config.size("memory", memory, LEAST_MEMORY),
+        scratch=Scratch(
+            usual.scratch.tmp if tmp is None else config.size("tmp", tmp, MIB),
+            usual.scratch.shm if shm is None else config.size("shm", shm, MIB),
+        ),
     )
+    for name, text, size in (("tmp", tmp, found.scratch.tmp), ("shm", shm, found.scratch.shm)):
+        if text is not None and 0 < found.memory < size:
+            raise UsageError(
+                f"--{name}={text} is more than --memory={memory}, of which it is a part; give more --memory or a "
+                f"smaller --{name}"
+            )
+    return found

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from fanout import commands
-from fanout.commands import Place, Program
+from fanout.commands import Place, Program, Scratch
 from fanout.results import parse_ending
 from fanout.watch import verdict
 from fanout.worker import VANISHED
@@ -30,8 +30,10 @@ DOCKER = [
     "sudo", "-n", "docker", "run", "--rm", "--name", "fanrun-20260101-000000-abcd-worker-1.0001",
     "--label", "fanrun.run=20260101-000000-abcd", "--network", "none", "--read-only", "--cap-drop", "ALL",
     "--security-opt", "no-new-privileges", "--user", "1000:1001", "--memory", "900", "--memory-swap", "900",
-    "--pids-limit", "1024", "--tmpfs", "/tmp:rw,exec,nosuid,nodev,size=256m", "--log-driver", "none",
-    "--env", "FANRUN_REPORT=/report.jsonl", "--env", "HOME=/tmp", "--volume", f"{HOME}/worker-1.0001.in:/in:ro",
+    "--pids-limit", "1024", "--tmpfs", "/tmp:rw,exec,nosuid,nodev,size=268435456", "--shm-size", "67108864",
+    "--log-driver", "none", "--env", "FANRUN_REPORT=/report.jsonl", "--env", "HOME=/tmp",
+    "--env-file", f"{HOME}/world/env", "--volume", f"{HOME}/world/passwd:/etc/passwd:ro",
+    "--volume", f"{HOME}/world/group:/etc/group:ro", "--volume", f"{HOME}/worker-1.0001.in:/in:ro",
     "--volume", f"{HOME}/worker-1.0001.out/data:/out",
     "--volume", f"{HOME}/worker-1.0001.out/report.jsonl:/report.jsonl",
     "hub:5000/fanrun/image@sha256:00", "--op", "rotate 90", "/in", "/out",
@@ -92,19 +94,17 @@ def test_memory_is_what_was_asked_for_or_nine_tenths_of_the_hosts() -> None:
     ]  # fmt: skip
 
 
+def test_scratch_is_as_large_as_was_asked_for() -> None:
+    argv = commands.docker_argv(PLACE, Program("image", scratch=Scratch(tmp=1024**3, shm=2 * 1024**2)), PROBE)
+    assert argv[argv.index("--tmpfs") + 1] == "/tmp:rw,exec,nosuid,nodev,size=1073741824"
+    assert argv[argv.index("--shm-size") + 1] == "2097152"
+
+
 def test_the_other_argvs() -> None:
     run = "20260101-000000-abcd"
-    assert commands.open_argv(run) == ["sh", "-c", commands.OPEN, "sh", "/var/lib/fanrun/runs", run]
-    assert commands.open_argv(run, ["r1", "r2"]) == [
-        "sh",
-        "-c",
-        commands.OPEN,
-        "sh",
-        "/var/lib/fanrun/runs",
-        run,
-        "r1",
-        "r2",
-    ]
+    opening = ["sh", "-c", commands.OPEN, "sh", "/var/lib/fanrun/runs", run, "hub:5000/i@sha256:00", "65532"]
+    assert commands.open_argv(run, "hub:5000/i@sha256:00") == opening
+    assert commands.open_argv(run, "hub:5000/i@sha256:00", ["r1", "r2"]) == [*opening, "r1", "r2"]
     assert commands.stop_argv(run) == ["sh", "-c", commands.STOP, "sh", "/var/lib/fanrun/runs", run]
     assert commands.halt_argv(run, 2) == ["sh", "-c", commands.HALT, "sh", run, "2", commands.RUNS]
     argv = ["sudo", "-n", "sh", "-c", commands.BEAT, "sh", "/var/lib/fanrun", "4", "/var/lib/fanrun.lease"]
@@ -144,6 +144,7 @@ def run_batch(
     spent: Sequence[Path] = (),
 ) -> subprocess.CompletedProcess[bytes]:
     """Run BATCH over a program that stands in for docker."""
+    write_tree(target.parent, (b"world/env",))
     argv = commands.batch_argv(PLACE, Program("image"), PROBE)
     return run_script(
         shell,
@@ -346,6 +347,25 @@ def test_a_program_that_finishes_nothing_is_ended(tmp_path: Path, killer: str, s
     assert sorted((tmp_path / "out" / "manifest").read_bytes().split(b"\0")[:-1]) == manifest_of(kept)
 
 
+def test_a_container_ends_when_its_run_gives_no_sign_of_life(shell: str, tmp_path: Path, killer: str) -> None:
+    """Nobody would fetch what it does; what waits for its turn does not begin."""
+    stale = f'touch -d "{commands.SILENT + 1} minutes ago" "{tmp_path}"'
+    script = f"cd ..; [ -e began ] || {{ touch began; sleep 3; {stale}; }}; exec sleep 100"
+    done = run_batch(shell, tmp_path / "out", *container(tmp_path, script), timeout=200, path=killer)
+    assert (done.returncode, code_of(tmp_path / "out")) == (0, 137), done.stderr
+    assert (tmp_path / "bin" / "log").read_text() == "kill a name\n"
+    assert (tmp_path / "halt").exists()
+    assert run_batch(shell, tmp_path / "two", "touch", f"{tmp_path}/second").returncode == 1
+    assert not (tmp_path / "second").exists()
+
+
+def test_a_batch_of_a_run_that_was_ended_does_not_begin(shell: str, tmp_path: Path) -> None:
+    """A command may be late: the folder is not made anew."""
+    argv = [shell, "-c", commands.BATCH, "sh", str(tmp_path / "r" / "out"), "a name", "1:1", "0", "0", "0", "true"]
+    assert subprocess.run(argv, capture_output=True, check=False).returncode == 1
+    assert not (tmp_path / "r").exists()
+
+
 def test_a_program_that_goes_on_finishing_is_not_ended(tmp_path: Path) -> None:
     """It takes twice as long as the timeout, but never so long for one; results and report lines count alike."""
     stand_in(tmp_path / "bin", "sudo", f'[ "$3" != ps ] || exec echo id; echo "$*" >>"{tmp_path}/bin/log"')
@@ -381,7 +401,7 @@ def test_open_ends_runs_that_give_no_sign_of_life(shell: str, tmp_path: Path) ->
         at = (runs / name).stat().st_mtime - minutes * 60
         os.utime(runs / name, (at, at))
     environment = os.environ | {"PATH": f"{tools}:{os.environ['PATH']}"}
-    argv = [shell, "-c", commands.OPEN, "sh", str(runs), "new"]
+    argv = [shell, "-c", commands.OPEN, "sh", str(runs), "new", "image", "65532"]
     done = subprocess.run(argv, capture_output=True, env=environment, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     left = {"20260102-alive", ".gone-new", "new"}
@@ -392,10 +412,97 @@ def test_open_ends_runs_that_give_no_sign_of_life(shell: str, tmp_path: Path) ->
 
 
 def test_open_makes_the_first_run_and_says_when_it_can_not(shell: str, tmp_path: Path) -> None:
-    assert run_script(shell, commands.open_argv("r"), tmp_path / "runs", "r").returncode == 0
+    path, argv = docker(tmp_path, ""), commands.open_argv("r", "image")
+    assert run_script(shell, argv, tmp_path / "runs", "r", "image", "65532", path=path).returncode == 0
     assert (tmp_path / "runs" / "r").is_dir()
     (tmp_path / "file").touch()
-    assert run_script(shell, commands.open_argv("r"), tmp_path / "file", "r").returncode == 1
+    assert run_script(shell, argv, tmp_path / "file", "r", "image", "65532", path=path).returncode == 1
+
+
+# A container whose image has these files and variables; "none" has no such file.
+IMAGE = r"""
+case $1 in
+  create) [ ! -e no-image ] && echo c1 ;;
+  cp) tar -cf - -C "FILES" "${3#*:/etc/}" ;;
+  inspect) cat "FILES/variables" ;;
+  rm) echo "removed $2" >>"FILES/log" ;;
+  *) : ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("uid", "files", "user", "group", "variables"),
+    [
+        (1000, {}, "fanrun", "fanrun", ["LANG=C.UTF-8", "USER=fanrun", "LOGNAME=fanrun"]),
+        (0, {"passwd": "nonroot:x:65532:65532::/home:/bin/false"}, "nonroot", "nonroot",
+         ["LANG=C.UTF-8", "USER=nonroot", "LOGNAME=nonroot"]),
+        (1000, {"passwd": "root:x:0:0::/:\nmary:x:1000:7::/home/mary:\njo:x:1000:8::/:\n", "group": "staff:x:1000:\n"},
+         "mary", "staff", ["LANG=C.UTF-8", "USER=mary", "LOGNAME=mary"]),
+        (1000, {"variables": "PATH=/bin\nLANG=de_DE.UTF-8\n"}, "fanrun", "fanrun", ["USER=fanrun", "LOGNAME=fanrun"]),
+        (1000, {"variables": "LC_ALL=C\nUSER=me\nLOGNAME=me"}, "fanrun", "fanrun", []),
+        (1000, {"variables": "LANGUAGE=de\nXLANG=1\nLC_CTYPE=C"}, "fanrun", "fanrun",
+         ["LANG=C.UTF-8", "USER=fanrun", "LOGNAME=fanrun"]),
+    ],
+)  # fmt: skip
+def test_the_world_of_a_container_is_the_images_and_names_its_user(
+    shell: str, tmp_path: Path, uid: int, files: dict[str, str], user: str, group: str, variables: list[str]
+) -> None:
+    """Its user's entry stands first, so it is the one that is found by the number and by the name."""
+    image, tools = tmp_path / "image", tmp_path / "bin"
+    write_tree(tmp_path, (b"image/variables",))
+    for name, text in ({"variables": ""} | files).items():
+        (image / name).write_text(text)
+    stand_in(tools, "sudo", '[ "$1" = -n ] && shift && exec "$@"')
+    stand_in(tools, "docker", IMAGE.replace("FILES", str(image)))
+    stand_in(tools, "id", f"echo {uid}")
+    path, world = f"{tools}:{os.environ['PATH']}", tmp_path / "runs" / "r" / "world"
+    argv = commands.open_argv("r", "image")
+    done = run_script(shell, argv, tmp_path / "runs", "r", "image", "65532", path=path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    wait_until((world / "env").exists)
+    number = uid or 65532
+    first, *rest = (world / "passwd").read_text().splitlines()
+    assert first == f"{user}:x:{number}:{number}:{user}:/tmp:/bin/sh"
+    assert rest == files.get("passwd", "").splitlines()
+    groups = (world / "group").read_text().splitlines()
+    assert groups[0] == files.get("group", f"{group}:x:{number}:").splitlines()[0]
+    assert (world / "env").read_text().splitlines() == variables
+    assert {stat.S_IMODE((world / name).stat().st_mode) for name in ("passwd", "group")} == {0o644}
+    assert (image / "log").read_text() == "removed c1\n"
+
+
+def test_without_the_image_a_container_has_a_world_of_its_own(shell: str, tmp_path: Path) -> None:
+    """Docker tells what is wrong when the container is started."""
+    stand_in(tmp_path / "bin", "docker", "exit 1")
+    path, world = docker(tmp_path, ""), tmp_path / "runs" / "r" / "world"
+    stand_in(tmp_path / "bin", "docker", "exit 1")
+    run_script(shell, commands.open_argv("r", "image"), tmp_path / "runs", "r", "image", "65532", path=path)
+    wait_until((world / "env").exists)
+    assert (world / "passwd").read_text().count("\n") == (world / "group").read_text().count("\n") == 1
+
+
+def test_a_first_batch_waits_for_the_world_of_its_container(shell: str, tmp_path: Path) -> None:
+    path, run = docker(tmp_path, ""), tmp_path / "runs" / "r"
+    stand_in(tmp_path / "bin", "docker", f'until [ -e "{tmp_path}/go" ]; do sleep 0.02; done; exit 1')
+    run_script(shell, commands.open_argv("r", "image"), tmp_path / "runs", "r", "image", "65532", path=path)
+    assert not (run / "world" / "env").exists(), "nobody waited for it"
+    argv = [shell, "-c", commands.BATCH, "sh", str(run / "b.out"), "a name", "65532:65532", "0", "0", "0"]
+    with subprocess.Popen([*argv, "cat", str(run / "world" / "env")], stderr=subprocess.PIPE) as batch:
+        wait_until((run / "b.out").exists)
+        (tmp_path / "go").touch()
+        assert batch.communicate()[1] == b""
+        assert batch.returncode == 0
+    assert (run / "b.out" / "log").read_text().startswith("LANG=C.UTF-8\nUSER=")
+
+
+def test_a_batch_without_a_world_does_not_begin(shell: str, tmp_path: Path) -> None:
+    """Docker would make folders in the place of its files, and the program would be blamed."""
+    argv = [shell, "-c", commands.BATCH, "sh", str(tmp_path / "out"), "a name", "1:1", "0", "0", "0"]
+    done = subprocess.run([*argv, "touch", f"{tmp_path}/began"], capture_output=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"it can't keep its results (")
+    assert not (tmp_path / "began").exists()
 
 
 def stand_in(folder: Path, name: str, script: str) -> None:
@@ -429,11 +536,12 @@ def test_open_ends_what_dead_runs_left(shell: str, tmp_path: Path) -> None:
     path, runs = docker(tmp_path, "c1\nc2\n"), tmp_path / "all runs"
     write_tree(runs, (b"r/b.in/a", b"dead/b.in/a", b"other/b.in/a"))
     for dead in (["r", "dead"], ["dead"], ["r"]):
-        done = run_script(shell, commands.open_argv("r", dead), runs, "r", *dead, path=path)
+        done = run_script(shell, commands.open_argv("r", "i", dead), runs, "r", "i", "65532", *dead, path=path)
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-        assert list((runs / "r").iterdir()) == []
+        assert {item.name for item in (runs / "r").iterdir()} == {"turn", "world"}
+        subprocess.run(["flock", str(runs / "r" / "turn"), "true"], check=True, timeout=60)
     ended = [f"ps --all --quiet --filter label=fanrun.run={name}" for name in ("r", "dead", "dead", "r")]
-    told = (tmp_path / "bin" / "log").read_text().splitlines()
+    told = [line for line in (tmp_path / "bin" / "log").read_text().splitlines() if line.startswith(("ps", "rm"))]
     assert told == [line for asked in ended for line in (asked, "rm --force c1 c2")]
     wait_until(lambda: {item.name for item in runs.iterdir()} == {"other", "r"})
     assert (runs / "other" / "b.in" / "a").exists()
@@ -447,6 +555,25 @@ def test_halt_gives_containers_time_to_end(shell: str, tmp_path: Path, container
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     expected = ["ps --quiet --filter label=fanrun.run=r", *(["stop -t 2 c1 c2"] if containers else [])]
     assert (tmp_path / "bin" / "log").read_text().splitlines() == expected
+
+
+def test_halt_waits_for_a_container_that_is_about_to_start(shell: str, tmp_path: Path) -> None:
+    """Its batch has looked for `halt` before it was there, and docker does not list the container yet."""
+    path, run = docker(tmp_path, ""), tmp_path / "r"
+    write_tree(run, (b"world/env",))
+    stand_in(
+        tmp_path / "bin",
+        "docker",
+        f'cd "{run}"; [ -e running ] || exit 0; [ $1 != ps ] || exec echo c1; rm running; echo "$*" >>log',
+    )
+    start = f'touch "{run}/turned"; until [ -e "{run}/halt" ]; do sleep 0.02; done; sleep 0.5; touch "{run}/running"'
+    wait = f'tries=0; while [ -e "{run}/running" ] && [ $tries -lt 500 ]; do sleep 0.02; tries=$((tries + 1)); done'
+    argv = [shell, "-c", commands.BATCH, "sh", str(run / "b.out"), "a name", "65532:65532", "0", "0", "0"]
+    with subprocess.Popen([*argv, "sh", "-c", f"{start}; {wait}"]) as batch:
+        wait_until((run / "turned").exists)
+        run_script(shell, commands.halt_argv("r", 2), "r", "2", tmp_path, path=path)
+        assert (run / "log").read_text() == "stop -t 2 c1\n"
+        assert batch.wait(30) == 0
 
 
 @pytest.mark.parametrize(("answers", "code"), [("exit 0", 0), ("echo gone >&2; exit 1", 1), ("kill -9 $$", 137)])
@@ -490,7 +617,7 @@ def test_what_is_spent_is_deleted_where_room_is_short_and_nobody_waits(shell: st
     run_batch(shell, tmp_path / "out", "sh", "-c", script, "sh", str(tmp_path), path=path, spent=spent)
     assert code_of(tmp_path / "out") == 0
     (tmp_path / "go").touch()
-    left = {"bin", "go", "kept", "out", "turn"}
+    left = {"bin", "go", "kept", "out", "turn", "world"}
     assert {path.name for path in tmp_path.iterdir()} == {*left, ".gone--f x", ".gone-it's"}
     (tmp_path / "go").unlink()
     run_batch(shell, tmp_path / "out", "true", path=path, room=2**62)

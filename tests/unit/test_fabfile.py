@@ -204,6 +204,14 @@ CASES = {
     "damaged ledger": Case("verify --dst={top}/damaged", "ledger.db can't be read ("),
     "memory in words": Case(f"{RUN} --memory=lots", "--memory=lots: give a size of 6m or more, as 512m or 4g"),
     "too little memory": Case(f"{RUN} --memory=5m", "--memory=5m: give a size of 6m or more, as 512m or 4g"),
+    "too little scratch": Case(f"{RUN} --tmp=1k", "--tmp=1k: give a size of 1m or more, as 512m or 4g"),
+    "scratch in words": Case(f"{RUN} --shm=some", "--shm=some: give a size of 1m or more, as 512m or 4g"),
+    "more tmp than memory": Case(
+        f"{RUN} --tmp=2g --memory=1g", "--tmp=2g is more than --memory=1g, of which it is a part; give more --memory or"
+    ),
+    "more shm than memory": Case(
+        "retry --dst={top}/failed --shm=65m --memory=64m", "--shm=65m is more than --memory=64m, of which it is a part"
+    ),
     "retry without dst": Case("retry", "fab retry needs --dst; `fab --help retry` shows"),
     "retry of nothing": Case("retry --dst={top}/empty", "has no ledger; give a folder that `fab run` brought"),
     "retry of no run": Case("retry --dst={top}/begun", "no run has begun there yet; start one with `fab run`"),
@@ -411,7 +419,7 @@ def test_a_dry_run_knows_what_is_done_and_force_does_it_again(world: World) -> N
 
 
 def test_limits_that_can_be_meant_are_taken(world: World) -> None:
-    limits = ["--retries=0", "--timeout=0", "--memory=6m"]
+    limits = ["--retries=0", "--timeout=0", "--memory=6m", "--tmp=6m", "--shm=1m"]
     done = world.fab("run", "--src={top}/src", "--dst={top}/planned", "--dry-run", *limits)
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanout import commands
-from fanout.commands import Place, Program
+from fanout.commands import MIB, SHM, TMP, USUAL, Place, Program, Scratch
 from fanout.deck import Deck
 from fanout.plan import Batch, Input
 from fanout.results import (
@@ -35,6 +35,7 @@ from fanout.results import (
     parse_manifest,
     parse_report,
     safe,
+    tell_full,
     unfit,
     words_about,
 )
@@ -237,6 +238,49 @@ def test_what_a_program_said_last(log: str, said: str) -> None:
     assert ended(1, log).said == said
 
 
+# Which of them was full, by what real programs say of it.
+ROOM = {
+    "dd: error writing '/tmp/x': No space left on device": TMP,
+    "OSError: [Errno 28] No space left on device": TMP,
+    "java.io.IOException: No space left on device": TMP,
+    "write /tmp/x: no space left on device": TMP,
+    "Error: ENOSPC: no space left on device, write": TMP,
+    "dd: error writing '/dev/shm/x': No space left on device": SHM,
+    "RuntimeError: unable to write to file </torch_19_1>: No space left on device (28)": SHM,
+    "could not resize shared memory segment: No space left on device": SHM,
+    "Bus error (core dumped)": SHM,
+    "the program ended with exit 135, a bus error: it said nothing": SHM,
+    "cp: error writing '/out/a': No space left on device": "",
+    "inotify_add_watch failed: No space left on device": "",
+    "Error: ENOSPC: System limit for number of file watchers reached": "",
+    "no such file or directory": "",
+    "a blunderbus error": "",
+    "": "",
+}
+
+
+@pytest.mark.parametrize(("words", "where"), ROOM.items())
+@pytest.mark.parametrize("reported", [True, False])
+def test_a_full_tmp_or_shm_is_named_with_what_gives_it_more(words: str, where: str, reported: bool) -> None:
+    """Whether the program's report says so, or its output about that input; of another input nothing is said."""
+    failed = {b"d/frog": words if reported else "exit 1", b"newt": "exit 1"}
+    tell_full(failed, "" if reported else f"d/frog: {words}\nnewt: another matter\n", USUAL, alone=False)
+    hints = {
+        TMP: "; /tmp was full (256 MB), --tmp 1g gives it more",
+        SHM: "/dev/shm was full (64 MB), --shm 256m gives it more",
+        "": "",
+    }
+    assert failed[b"d/frog"].endswith(hints[where])
+    assert ("full" in failed[b"d/frog"]) == bool(where)
+    assert failed[b"newt"] == "exit 1"
+
+
+def test_all_words_are_about_an_input_that_was_alone() -> None:
+    failed = {b"a": "the program ended well but left no result for it"}
+    tell_full(failed, "No space left on device\n" + "more words\n" * 50, Scratch(tmp=1024 * MIB), alone=True)
+    assert failed[b"a"].endswith("left no result for it; /tmp was full (1024 MB), --tmp 4g gives it more")
+
+
 def test_only_docker_can_say_that_there_is_no_program() -> None:
     log = "docker: Error response from daemon: exec: \"x\": executable file not found\nSee 'docker run --help'.\n"
     assert [code for code in (0, 1, 125, 126, 127, 137) if ended(code, log).cannot_start] == [126, 127]
@@ -423,6 +467,7 @@ def test_a_files_hash_is_its_sha256(content: bytes) -> None:
 def test_from_a_program_to_dst(tmp_path: Path) -> None:
     """BATCH, the pull and the landing together, on names that could mean something else."""
     written = write_tree(tmp_path / "made")
+    write_tree(tmp_path, (b"world/env",))
     place = Place("r", "b")
     target, staging, dst = tmp_path / "out", tmp_path / "staging", tmp_path / "dst"
     program = ["cp", "-r", f"{tmp_path}/made/.", f"{target}/data/"]

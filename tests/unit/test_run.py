@@ -11,6 +11,7 @@ import pytest
 
 from fanout import ledger as ledgers
 from fanout import run as runs
+from fanout.commands import MIB, USUAL, Program, Scratch
 from fanout.ledger import Fact, Ledger, look
 from fanout.plan import Skipped
 from fanout.run import (
@@ -33,6 +34,7 @@ from provision.fleet import Folder, Image
 from provision.progress import Board
 from tests.unit.samples import FLEET, PROBE, read_tree, write_tree
 
+PROGRAM = Program("image")
 IMAGE = Image("process.py", "sha256:11", "hub:5000/i@sha256:00")
 
 
@@ -176,9 +178,30 @@ def test_what_a_killed_run_left_is_cleared(top: Path, folder: Folder) -> None:
 
 def test_workers_without_room_or_docker_take_no_part() -> None:
     needed = 4 * 1000 + runs.SPARE
-    assert unfit(dataclasses.replace(PROBE, disk_free=needed), 1000) == ""
-    assert unfit(dataclasses.replace(PROBE, disk_free=needed - 1), 1000).startswith("67 MB free, 67 MB needed; ")
-    assert unfit(dataclasses.replace(PROBE, docker=""), 0).startswith("its Docker does not answer; ")
+    assert unfit(dataclasses.replace(PROBE, disk_free=needed), 1000, PROGRAM) == ""
+    assert unfit(dataclasses.replace(PROBE, disk_free=needed - 1), 1000, PROGRAM).startswith(
+        "67 MB free, 67 MB needed; "
+    )
+    assert unfit(dataclasses.replace(PROBE, docker=""), 0, PROGRAM).startswith("its Docker does not answer; ")
+
+
+@pytest.mark.parametrize(
+    ("memory", "scratch", "words"),
+    [
+        (0, USUAL, ""),  # what nobody asked for keeps no small worker out
+        (0, Scratch(tmp=900 * MIB), ""),
+        (0, Scratch(tmp=901 * MIB), "its containers may have 900 MB of memory, and --tmp wants 901 MB of that; "),
+        (0, Scratch(shm=1024 * MIB), "its containers may have 900 MB of memory, and --shm wants 1024 MB of that; "),
+        (2048 * MIB, Scratch(tmp=1024 * MIB, shm=1024 * MIB), ""),
+    ],
+)
+def test_workers_whose_memory_is_less_than_the_scratch_asked_for_take_no_part(
+    memory: int, scratch: Scratch, words: str
+) -> None:
+    found = unfit(dataclasses.replace(PROBE, memory=1000 * MIB), 0, Program("image", memory=memory, scratch=scratch))
+    assert found.startswith(words)
+    assert bool(found) == bool(words)
+    assert unfit(PROBE, 0, PROGRAM) == ""
 
 
 # ---- what is done before

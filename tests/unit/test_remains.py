@@ -1,0 +1,107 @@
+"""What runs may have left on hosts: known to the next one, and only when they are over."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from fanout.commands import Program
+from fanout.crew import Crew
+from fanout.deck import Deck
+from fanout.execute import Stopped
+from fanout.faults import Reasons
+from fanout.joblog import Joblog
+from fanout.landing import Shore
+from fanout.ledger import Ledger
+from fanout.ownership import Ownership
+from fanout.remains import Remains
+from fanout.worker import Job
+from provision.fleet import Folder
+from provision.progress import Board
+from tests.waiting import wait_until
+
+HOLD = """
+import pathlib, sys
+from fanout.faults import Reasons
+from fanout.remains import Remains
+with Remains(pathlib.Path(sys.argv[1])).hold("a", ["worker-1", "worker-2"]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_run_is_dead_when_its_process_is_however_that_ended(tmp_path: Path) -> None:
+    remains = Remains(tmp_path / "runs")
+    assert remains.dead() == {}
+    argv = [sys.executable, "-c", HOLD, str(tmp_path / "runs")]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        assert remains.dead() == {}, "it is alive"
+        process.kill()
+    assert remains.dead() == {"a": {"worker-1", "worker-2"}}
+
+
+def test_what_was_cleaned_host_by_host_is_forgotten(tmp_path: Path) -> None:
+    remains = Remains(tmp_path / "runs")
+    with remains.hold("a", ["worker-1", "worker-2", "worker-3"]):
+        remains.cleaned("a", ["worker-2"])
+    with remains.hold("b", ["worker-1"]):
+        assert remains.dead() == {"a": {"worker-1", "worker-3"}}
+        remains.cleaned("a", {"worker-1", "hub"})
+    assert remains.dead() == {"a": {"worker-3"}, "b": {"worker-1"}}
+    remains.cleaned("a", ["worker-3"])
+    remains.cleaned("a", ["worker-3"])
+    remains.cleaned("b", ["worker-1"])
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_folder_that_can_not_be_written_prevents_no_run(tmp_path: Path) -> None:
+    (tmp_path / "runs").touch()
+    with Remains(tmp_path / "runs").hold("a", ["worker-1"]):
+        Remains(tmp_path / "runs").cleaned("a", ["worker-1"])
+    assert Remains(tmp_path / "runs").dead() == {}
+
+
+@pytest.fixture
+def crew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Crew:
+    """One whose ssh tells of each connection that it begins, and never ends the first one."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "ssh").write_text(
+        f'#!/bin/sh\ncase $* in *" -O "*) exit 1 ;; esac\n'
+        f'cd "{tmp_path}"; [ ! -e log ] || exit 255; echo begun >log; exec sleep 1000\n'
+    )
+    (tmp_path / "bin" / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin", prepend=":")
+    deck = Deck()
+    ownership = Ownership([], [], [], deck.is_settled, lambda key: False)
+    books = Ledger(tmp_path / "ledger.db"), Joblog(tmp_path / "joblog.tsv")
+    shore = Shore(str(tmp_path), str(tmp_path), str(tmp_path), "p", *books, ownership, Reasons(print))
+    job = Job("r", str(tmp_path), Program("image"), deck, shore, Board(), {})
+    return Crew(job, Folder(tmp_path / "home", "default"), lambda probe: "", dict, {})
+
+
+def test_nobody_is_connected_to_once_the_run_is_being_closed(crew: Crew, tmp_path: Path) -> None:
+    """Whoever is being looked for then is looked for no more; the next run is told of it."""
+    ended = list[str]()
+
+    def look() -> None:
+        with pytest.raises(Stopped):
+            crew.open(["worker-1"])
+        ended.append("worker-1")
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    wait_until((tmp_path / "log").exists)
+    crew.close()
+    thread.join(30)
+    assert ended == ["worker-1"]
+    assert crew.left == {"worker-1"}
+    begun = (tmp_path / "log").read_text()
+    with pytest.raises(Stopped):
+        crew.open(["worker-1", "worker-2"])
+    assert (tmp_path / "log").read_text() == begun
