@@ -169,16 +169,19 @@ discard() {
   gone=${1%/*}/.gone-${1##*/}
   if mv "$1" "$gone" 2>/dev/null; then setsid nice rm -rf "$gone" </dev/null >/dev/null 2>&1 8>&- & fi
 }
+# Not those of batches that have a folder: they began after this did, where a run came back while this was under way.
 remove() {
-  sudo -n docker ps --all --quiet --filter "label=fanrun.run=$1" | xargs -r sudo -n docker rm --force >/dev/null
+  sudo -n docker ps --all --filter "label=fanrun.run=$2" --format '{{.ID}} {{.Names}}' | while read -r id name; do
+    [ -e "$1/$2/${name#"fanrun-$2-"}.out" ] || echo "$id"
+  done | xargs -r sudo -n docker rm --force >/dev/null
 }
 end() {
-  if [ ! -e "$1/$2/turn" ]; then discard "$1/$2"; remove "$2"; return; fi
+  if [ ! -e "$1/$2/turn" ]; then discard "$1/$2"; remove "$1" "$2"; return; fi
   exec 8<>"$1/$2/turn"
   discard "$1/$2"
   tries=0
   # A batch that has its turn may be about to start its container.
-  while remove "$2"; ! flock -n 8 && [ $tries -lt 50 ]; do sleep 0.2; tries=$((tries + 1)); done
+  while remove "$1" "$2"; ! flock -n 8 && [ $tries -lt 50 ]; do sleep 0.2; tries=$((tries + 1)); done
   exec 8>&-
 }
 """

@@ -20,7 +20,7 @@ from fanout.joblog import Entry, Joblog
 from fanout.ledger import Fact, Ledger, look
 from fanout.ownership import Ownership
 from fanout.plan import Batch, Input
-from fanout.report import Failure
+from fanout.report import Failure, shown
 from fanout.results import Ending, Line, Outcome, explain
 from fanout.watch import FULL
 from provision.errors import RunUnfinished
@@ -180,7 +180,7 @@ def give_up(cargo: Cargo, reason: str, deck: Deck, shore: Shore, tally: Tally) -
     if len(keys) > 1:
         deck.settle(cargo.batch)
         return 0
-    shore.reasons.new(reason, keys, f"{os.fsdecode(keys[0])}: {reason}")
+    shore.reasons.new(reason, keys, shown(f"{os.fsdecode(keys[0])}: {reason}"))
     gone = deck.settle(cargo.batch, keys, final=keys)
     arrived = Arrived(Ending(1, "", 0.0, 0, None), {}, {})
     _tell(cargo, arrived, {}, {key: (reason, tries) for key, tries in gone.items()}, shore, tally, deck)
@@ -205,11 +205,11 @@ def _note_reasons(cargo: Cargo, ending: Ending, outcome: Outcome, failed: Mappin
     """
     reasons, count = shore.reasons, len(cargo.batch.inputs)
     for key, reason in failed.items():
-        reasons.new(reason, [key], f"{cargo.worker}: {os.fsdecode(key)}: {reason}")
+        reasons.new(reason, [key], shown(f"{cargo.worker}: {os.fsdecode(key)}: {reason}"))
     keys = [item.key for item in cargo.batch.inputs]
     is_open = bool(outcome.open) and not ending.cannot_start
     if is_open:
-        reasons.new(explain(ending), keys, f"{cargo.worker}: {explain(ending)} (a batch of {count} inputs)")
+        reasons.new(explain(ending), keys, shown(f"{cargo.worker}: {explain(ending)} (a batch of {count} inputs)"))
     if outcome.results or outcome.apart:
         reasons.went_well()
         return ""
@@ -222,7 +222,7 @@ def _note_reasons(cargo: Cargo, ending: Ending, outcome: Outcome, failed: Mappin
 
 def _stop(deck: Deck, shore: Shore) -> int:
     """Give up all inputs that are left, as every batch fails for the same reason; returns how many."""
-    logger.warning(shore.reasons.stop)
+    logger.warning(shown(shore.reasons.stop))
     left = deck.abandon()
     shore.abandoned.extend(left)
     shore.ledger.fail([(item.key, shore.reasons.of(item.key)) for item in left])

@@ -204,7 +204,9 @@ class Ledger:
     def fail(self, failures: Iterable[tuple[bytes, str]]) -> None:
         """Write down that inputs failed: (key, reason)."""
         with self._change() as db:
-            db.executemany("INSERT OR REPLACE INTO failures VALUES (?, ?)", failures)
+            # A reason may name a path that is no UTF-8, which SQLite can't hold as text.
+            rows = [(key, reason.encode(errors="backslashreplace").decode()) for key, reason in failures]
+            db.executemany("INSERT OR REPLACE INTO failures VALUES (?, ?)", rows)
 
     def failures(self) -> dict[bytes, str]:
         """{key: reason} of the inputs that failed when they were last tried."""

@@ -525,10 +525,26 @@ def test_stop_ends_the_runs_containers_and_deletes_its_folder(shell: str, tmp_pa
     write_tree(runs, (b"r/b.in/a", b"other/b.in/a"))
     done = run_script(shell, commands.stop_argv("r"), runs, "r", path=path)
     assert (done.returncode, done.stderr) == (0, b"")
-    expected = ["ps --all --quiet --filter label=fanrun.run=r", *(["rm --force c1 c2"] if containers else [])]
+    expected = [
+        "ps --all --filter label=fanrun.run=r --format {{.ID}} {{.Names}}",
+        *(["rm --force c1 c2"] if containers else []),
+    ]
     assert (tmp_path / "bin" / "log").read_text().splitlines() == expected
     assert not (runs / "r").exists()
     wait_until(lambda: [item.name for item in runs.iterdir()] == ["other"])
+
+
+def test_a_batch_that_began_after_the_end_keeps_its_container(shell: str, tmp_path: Path) -> None:
+    """A run may come back to a worker while what ends its former containers there is still at work."""
+    runs = tmp_path / "all runs"
+    path, names = docker(tmp_path, ""), "c1 fanrun-r-w.0001\\nc2 fanrun-r-w.0002\\nc3 other\\n"
+    log = tmp_path / "bin" / "log"
+    script = f'echo "$*" >>"{log}"; [ $1 = ps ] || exit 0; mkdir -p "{runs}/r/w.0002.out"; printf "{names}"'
+    stand_in(tmp_path / "bin", "docker", script)
+    write_tree(runs, (b"r/w.0001.out/a",))
+    done = run_script(shell, commands.stop_argv("r"), runs, "r", path=path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert log.read_text().splitlines()[1:] == ["rm --force c1 c3"]
 
 
 def test_open_ends_what_dead_runs_left(shell: str, tmp_path: Path) -> None:
@@ -540,7 +556,10 @@ def test_open_ends_what_dead_runs_left(shell: str, tmp_path: Path) -> None:
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
         assert {item.name for item in (runs / "r").iterdir()} == {"turn", "world"}
         subprocess.run(["flock", str(runs / "r" / "turn"), "true"], check=True, timeout=60)
-    ended = [f"ps --all --quiet --filter label=fanrun.run={name}" for name in ("r", "dead", "dead", "r")]
+    ended = [
+        f"ps --all --filter label=fanrun.run={name} --format {{{{.ID}}}} {{{{.Names}}}}"
+        for name in ("r", "dead", "dead", "r")
+    ]
     told = [line for line in (tmp_path / "bin" / "log").read_text().splitlines() if line.startswith(("ps", "rm"))]
     assert told == [line for asked in ended for line in (asked, "rm --force c1 c2")]
     wait_until(lambda: {item.name for item in runs.iterdir()} == {"other", "r"})

@@ -567,6 +567,12 @@ def test_a_ledger_that_has_no_room_says_so_and_keeps_what_it_has(tmp_path: Path)
     ledger.close()
 
 
+def test_a_reason_may_name_a_path_that_is_no_utf8(tmp_path: Path) -> None:
+    with contextlib.closing(Ledger(tmp_path / "ledger.db")) as ledger:
+        ledger.fail([(b"a\xff", f"its result {os.fsdecode(bytes([97, 255]))} is missing")])
+        assert ledger.failures() == {b"a\xff": "its result a\\udcff is missing"}
+
+
 @pytest.mark.parametrize("begun", [b"", None])
 def test_a_ledger_that_there_was_no_room_to_begin_is_an_empty_one(tmp_path: Path, begun: bytes | None) -> None:
     path = tmp_path / "ledger.db"
