@@ -79,7 +79,7 @@ RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-ins
  && mkdir -p /run/sshd /home/{USER}/.ssh
 COPY docker /usr/bin/docker
 COPY authorized_keys /home/{USER}/.ssh/authorized_keys
-CMD umask 077; printf '%s' "$HOST_KEY" >/etc/ssh/ssh_host_ed25519_key; exec /usr/sbin/sshd -D
+ENTRYPOINT umask 077; printf '%s' "$HOST_KEY" >/etc/ssh/ssh_host_ed25519_key; exec /usr/sbin/sshd -D
 """
 
 
