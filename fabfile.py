@@ -38,7 +38,6 @@ from fanrun.tasks.console import GREEN, RED, Console
 from fanrun.tasks.options import FLEET, INSTANCES, LIMITS, MACHINES, RESULTS, TAKE_OVER, YES
 from fanrun.tasks.task import task
 from provision import config, lifecycle
-from provision import image as images
 from provision import status as statuses
 from provision.errors import FanrunError, FleetDamaged, HostsFailed, RunUnfinished, UsageError
 from provision.fleet import Fleet, Folder, Image
@@ -480,7 +479,7 @@ def _run(
             logger.remove()
             logger.add(board.write, level="WARNING", format="{level}: {message}")
             if name != lifecycle.OWN and not request.args:
-                images.check_command(name, images.inspect(name))
+                lifecycle.check_command(name)
             image = _deployed(folder, known, name, board)
             done = runs.run(request, found, known, folder, image, board, chosen.fates)
     print(reports.to_json(done) if as_json else reports.summary(done))

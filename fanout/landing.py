@@ -144,12 +144,14 @@ def unload(cargo: Cargo, staging: str, deck: Deck, shore: Shore, tally: Tally) -
         arrived.ending, arrived.report, arrived.manifest, arrived.links, shore.expected, shore.ownership.folders,
     )  # fmt: skip
     _check_worker(cargo, arrived.ending, outcome)
+    if deck.stopped and arrived.ending.code != 0:  # it was ended with the run: only what it reported counts
+        outcome.failed = {key: reason for key, reason in outcome.failed.items() if key in arrived.report}
     results.tell_full(outcome.failed, arrived.ending.log, shore.scratch, alone=len(cargo.batch.inputs) == 1)
     _tell_odd(arrived.odd, shore)
     failed = _failures(cargo, arrived, outcome, data)
     suspects, others = _suspects(arrived.ending, outcome, data)
     hung = {key for group in suspects for key in group} if arrived.ending.late else set()
-    common = _note_reasons(cargo, arrived.ending, outcome, failed, shore)
+    common = "" if deck.stopped else _note_reasons(cargo, arrived.ending, outcome, failed, shore)
     won, refused = _claim(cargo, arrived, outcome, data, deck, shore, tally)
     failed |= refused
     blocked = _land(won, cargo, outcome.results, arrived.manifest, data, shore)

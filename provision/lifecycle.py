@@ -372,6 +372,12 @@ def disconnect(folder: Folder) -> None:
             subprocess.run(argv, capture_output=True, check=False)
 
 
+def check_command(name: str) -> None:
+    """Raise UsageError for an image that starts no program when it is run with /in /out alone."""
+    build.ensure_client_docker()
+    image.check_command(name, image.inspect(name))
+
+
 def current(fleet: Fleet, name: str, root: Path) -> bool:
     """Whether the image of that name is deployed as it stands here now."""
     known = fleet.images.get(name)

@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -431,6 +432,39 @@ def test_a_batch_of_one_input_that_ends_badly_is_that_inputs_failure(tmp_path: P
     world.stage({}, code=137, late=True)
     assert world.unload(cargo) == 1
     assert "finished nothing within the timeout" in world.tally.failed[b"a.jpg"].reason
+    world.ledger.close()
+    world.joblog.close()
+
+
+def test_a_program_that_was_ended_with_the_run_is_no_inputs_failure(tmp_path: Path) -> None:
+    """Nor a reason that is told, though two batches end so."""
+    world = World(tmp_path, (b"a.jpg",))
+    cargo = world.take()
+    world.deck.stop()
+    world.stage({}, code=137)
+    assert world.unload(cargo) == 0
+    assert world.tally.failed == {}
+    assert world.told == []
+    assert world.shore.reasons.stop == ""
+    assert world.deck.left == 1
+    world.ledger.close()
+    world.joblog.close()
+
+
+def test_batches_that_fail_alike_end_the_run(tmp_path: Path) -> None:
+    world = World(tmp_path, (b"a", b"b", b"c"))
+    for _ in range(2):
+        batch = world.deck.take("worker-1", lambda waiting: 1, lambda flight, flights: False)
+        assert batch is not None
+        world.stage({}, code=2)
+        settled = world.unload(Cargo(batch, "worker-1", {}, {}, 1002.5))
+        shutil.rmtree(world.staging)
+    assert settled == 2
+    assert world.told == ["worker-1: a: the program ended with exit 2: it said nothing"]
+    assert world.shore.reasons.stop.startswith("every batch ends with exit 2: it said nothing; stopped")
+    assert [item.key for item in world.shore.abandoned] == [b"c"]
+    assert world.ledger.failures()[b"c"] == f"not tried: {world.shore.reasons.stop}"
+    assert world.deck.left == 0
     world.ledger.close()
     world.joblog.close()
 
