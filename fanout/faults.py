@@ -36,15 +36,14 @@ class Verdict(enum.Enum):
 
 @dataclass
 class _Record:
-    """The workers that failed with an input in hand, and how often that says something of the input.
+    """The workers that failed with an input in hand, those that did with nothing beside it, and what that says.
 
-    It does when another worker fails, or one that has processed other inputs since; `alone` is how often nothing else
-    was beside it.
+    A failure counts when it is another worker's, or one's that has processed other inputs since.
     """
 
     workers: list[str] = field(default_factory=list)
+    alone: list[str] = field(default_factory=list)
     count: int = 0
-    alone: int = 0
 
 
 class Blame:
@@ -63,21 +62,22 @@ class Blame:
         with self._lock:
             for item in batch.inputs:
                 record = self._records.setdefault(item.key, _Record())
-                if worker not in record.workers or worked or answers:
-                    record.workers.append(worker)
+                seen = record.alone if len(batch.inputs) == 1 else record.workers
+                if worker not in seen or worked or answers:
+                    seen.append(worker)
                     record.count += 1
-                    record.alone += len(batch.inputs) == 1
             records = [self._records[item.key] for item in batch.inputs]
             if any(record.count < TWICE for record in records):
                 return Verdict.WORKER
             if len(records) > 1:
                 return Verdict.DIVIDE
-            enough = records[0].alone >= TWICE and (answers or records[0].count >= LOSSES)
+            enough = len(records[0].alone) >= TWICE and (answers or records[0].count >= LOSSES)
             return Verdict.INPUT if enough else Verdict.WORKER
 
     def workers(self, key: bytes) -> str:
         """Return the workers that failed with an input, for people: worker-1 and worker-2."""
-        *others, last = sorted(set(self._records[key].workers))
+        record = self._records[key]
+        *others, last = sorted({*record.workers, *record.alone})
         return f"{', '.join(others)} and {last}" if others else last
 
 

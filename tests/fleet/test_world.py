@@ -89,7 +89,8 @@ def test_the_own_image_knows_its_user_too(fab: Fab, tmp_path: Path) -> None:
         "import getpass, os, pathlib, pwd; p = next(pathlib.Path('/in').iterdir()); o = open('/out/' + p.name, 'w'); "
         "print(getpass.getuser(), pwd.getpwuid(os.getuid()).pw_dir, p.owner(), p.group(), pathlib.Path.home(), file=o)"
     )
-    build(tmp_path, name, f'FROM fanrun/process:{fab.fleet}\nENTRYPOINT ["python3"]\n')
+    own = docker("image", "ls", "--quiet", f"--filter=reference=fanrun/process:{fab.fleet}.*").split()[0]
+    build(tmp_path, name, f'FROM {own}\nENTRYPOINT ["python3"]\n')
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "a").touch()
     argv = ["run", "--src", str(tmp_path / "src"), "--dst", str(tmp_path / "dst"), "--image", name]
@@ -111,7 +112,7 @@ def test_a_full_tmp_or_shm_is_the_reason_and_what_is_said_helps(
     fab: Fab, images: dict[str, str], inputs: Path, tmp_path: Path, where: str, count: int, said: str, more: str
 ) -> None:
     dst = tmp_path / "dst"
-    argv = ["run", "--src", str(inputs), "--dst", str(dst), "--image", images["plain"], "--retries=0"]
+    argv = ["run", "--src", str(inputs), "--dst", str(dst), "--image", images["plain"], "--retries=0", "--keep-going"]
     argv += ["--args", f"'{FILLS.format(where, count, where)}'"]
     done = fab(*argv, code=1)
     reason = f"the program ended with exit 4: dd: error writing '{where}/x': No space left on device; {said}"

@@ -62,8 +62,8 @@ def test_a_failure_that_follows_an_input_to_a_second_worker_is_the_inputs() -> N
     assert blame.failed(batch(b"a", b"b"), "worker-1", answers=False, worked=False) is Verdict.WORKER, "nothing new"
     assert blame.failed(batch(b"a", b"b"), "worker-2", answers=False, worked=False) is Verdict.DIVIDE
     assert blame.failed(batch(b"a"), "worker-2", answers=False, worked=False) is Verdict.WORKER
-    assert blame.failed(batch(b"a"), "worker-1", answers=False, worked=True) is Verdict.WORKER
-    assert blame.failed(batch(b"a"), "worker-2", answers=False, worked=True) is Verdict.INPUT
+    assert blame.failed(batch(b"a"), "worker-2", answers=False, worked=False) is Verdict.WORKER, "nothing new"
+    assert blame.failed(batch(b"a"), "worker-1", answers=False, worked=False) is Verdict.INPUT
     assert blame.workers(b"a") == "worker-1 and worker-2"
 
 
