@@ -15,7 +15,7 @@ UNPRIVILEGED = 65532
 
 "nonroot" has this id in many container images, ours too; Debian gives accounts lower ones.
 """
-SILENT = 15
+EXPIRY = 15
 """Minutes without a sign of life after which a run is over, for its workers and for the next run on them."""
 SILENCE = 60
 """Seconds without a byte after which rsync gives a connection up."""
@@ -70,14 +70,15 @@ class Place:
         return f"fanrun-{self.run}-{self.batch}"
 
     @property
-    def world(self) -> str:
-        return f"{self.home}/world"
+    def identity(self) -> str:
+        return f"{self.home}/identity"
 
 
 # The last 64 KiB of the container's output are kept.  A container that writes nothing to /out and to its report for
 # `timeout` seconds is stopped; the file `late` says so, because the exit code could be the program's own.  The file
 # `exit` is written last: where it exists, the batch ran to its end.  It also has the free space, which tells a full
-# disk from a bad input.  A container whose run gives no sign of life any more ends: nobody would fetch what it does.
+# disk from a bad input.  If the run gives no sign of life any more, its container is stopped: nobody would fetch the
+# results.
 # One container at a time: the next batch's script waits here for its turn, not at the other end of a busy line; what
 # came to an end meanwhile (its folder is gone, or `halt` is there) has no turn any more.
 # What earlier batches left is deleted when the run ends, unless room is short: a file system may take long over new
@@ -95,14 +96,14 @@ then setsid nice rm -rf "$home"/.gone-* </dev/null >/dev/null 2>&1 9>&- &
 fi
 flock 9 || fail
 [ -d "$target" ] && [ ! -e "$home/halt" ] || exit 1
-[ -e "$home/world/env" ] || fail
+[ -e "$home/identity/env" ] || fail
 : >"$target/report.jsonl" || fail
 # Root's folder is not writable for the program, which never is root.
 [ "$(id -u)" -ne 0 ] || chown "$owner" "$target/data" "$target/report.jsonl" || fail
 silent=0
 is_over() {
   # Twice in a row, as a clock may jump: a run that is alive says so every few seconds.
-  if [ -n "$(find "$home" -maxdepth 0 -mmin -SILENT)" ]; then silent=0; else silent=$((silent + 1)); fi
+  if [ -n "$(find "$home" -maxdepth 0 -mmin -EXPIRY)" ]; then silent=0; else silent=$((silent + 1)); fi
   [ $silent -ge 2 ]
 }
 is_late() {
@@ -136,10 +137,10 @@ find . ! -type f ! -type d -print0 >"$target/links" || fail
 late=0
 [ ! -e "$target/late" ] || late=1
 echo "$(stat -f -c '%a %S %c %d' .) $late" >>"$target/code" && mv "$target/code" "$target/exit" || fail
-""".replace("SILENT", str(SILENT))
+""".replace("EXPIRY", str(EXPIRY))
 
-# A sign of life every few seconds: Docker's answer (0 is good), how many blocks of what size are free, the load and the
-# number of processors.
+# Every few seconds it writes a sign of life, a line of five numbers: the exit code of a question to Docker (0 if it
+# answered), the number of free blocks and their size in bytes, the load, and the number of processors.
 # A Docker that is late is asked again at once; at the start it has just answered.  A host that ends itself when nobody
 # works with it is told that somebody does, and the run's folder says that the run is alive.
 BEAT = r"""
@@ -169,7 +170,7 @@ discard() {
   gone=${1%/*}/.gone-${1##*/}
   if mv "$1" "$gone" 2>/dev/null; then setsid nice rm -rf "$gone" </dev/null >/dev/null 2>&1 8>&- & fi
 }
-# Not those of batches that have a folder: they began after this did, where a run came back while this was under way.
+# A container is left alone if its batch has a folder: then the run came back meanwhile, and the batch is a new one.
 remove() {
   sudo -n docker ps --all --filter "label=fanrun.run=$2" --format '{{.ID}} {{.Names}}' | while read -r id name; do
     [ -e "$1/$2/${name#"fanrun-$2-"}.out" ] || echo "$id"
@@ -185,12 +186,13 @@ end() {
   exec 8>&-
 }
 """
-# What a container finds of its user.  Its uid is the worker's matter, so no image has an entry for it: then Python's
-# getpass and pathlib, Java, Hadoop, git, ssh and whoami fail.  So the files are the image's own, with one entry before
-# all others; a user that the image knows keeps its name there, but its home is what can be written.  Variables are
-# given only where the image sets none.  `env` is written last: where it exists, all is there.
-WORLD = r"""
-world() {
+# Write the passwd, group and env files for the run's containers.  They run with the uid of the worker's login, which
+# has no entry in most images; without one, Python's getpass and pathlib, Java, Hadoop, git, ssh and whoami fail.  So
+# each file is the image's own with one entry put first.  If the image has a name for the uid, the entry has it too; the
+# home is always /tmp, which can be written.  `env` has only variables that the image does not set.  It is written last:
+# where it exists, the other files are there as well.
+IDENTITY = r"""
+identity() {
   image=$1 run=$2 uid=$(id -u) gid=$(id -g)
   [ "$uid" -ne 0 ] || uid=$nobody
   [ "$gid" -ne 0 ] || gid=$nobody
@@ -213,21 +215,21 @@ world() {
   } >new-env && chmod 644 passwd group && mv new-env env
 }
 """
-# End runs that have died: those that are named, and those whose folder was not touched for SILENT minutes.
-# The world of containers is made meanwhile: it holds the run's turn, so that the first batch waits for it.
+# End runs that have died: those that are named, and those whose folder was not touched for EXPIRY minutes.
+# The passwd, group and env files are written in the background.  That holds the run's `turn`, so the first batch waits.
 OPEN = (
     END
-    + WORLD
+    + IDENTITY
     + r"""
 runs=$1 own=$2 image=$3 nobody=$4; shift 4
-for run in $(find "$runs" -mindepth 1 -maxdepth 1 -name '[0-9]*' -mmin +SILENT -printf '%f\n' 2>/dev/null) "$@"; do
+for run in $(find "$runs" -mindepth 1 -maxdepth 1 -name '[0-9]*' -mmin +EXPIRY -printf '%f\n' 2>/dev/null) "$@"; do
   end "$runs" "$run"
 done
-find "$runs" -mindepth 1 -maxdepth 1 -name '.gone-*' -mmin +SILENT -exec rm -rf {} + 2>/dev/null
-mkdir -p "$runs/$own/world" && cd "$runs/$own/world" && exec 9>../turn || exit 1
+find "$runs" -mindepth 1 -maxdepth 1 -name '.gone-*' -mmin +EXPIRY -exec rm -rf {} + 2>/dev/null
+mkdir -p "$runs/$own/identity" && cd "$runs/$own/identity" && exec 9>../turn || exit 1
 flock 9
-(exec </dev/null >/dev/null 2>&1; world "$image" "$own") &
-""".replace("SILENT", str(SILENT))
+(exec </dev/null >/dev/null 2>&1; identity "$image" "$own") &
+""".replace("EXPIRY", str(EXPIRY))
 )
 STOP = END + 'end "$1" "$2"'
 RUNS = f"{WORK}/runs"
@@ -239,7 +241,7 @@ def run_folder(run: str) -> str:
 
 
 def open_argv(run: str, ref: str, dead: Sequence[str] = ()) -> list[str]:
-    """Make the run's folder and what containers of the image `ref` find there, and end what `dead` runs left behind."""
+    """Make the run's folder, with the files for containers of the image `ref`; end what `dead` runs left behind."""
     return ["sh", "-c", OPEN, "sh", RUNS, run, ref, str(UNPRIVILEGED), *dead]
 
 
@@ -319,8 +321,8 @@ def docker_argv(place: Place, program: Program, probe: Probe) -> list[str]:
         "--memory", memory, "--memory-swap", memory, "--pids-limit", str(PIDS),
         "--tmpfs", f"{TMP}:rw,exec,nosuid,nodev,size={scratch.tmp}", "--shm-size", str(scratch.shm),
         "--log-driver", "none", "--env", "FANRUN_REPORT=/report.jsonl", "--env", f"HOME={TMP}",
-        "--env-file", f"{place.world}/env", "--volume", f"{place.world}/passwd:/etc/passwd:ro",
-        "--volume", f"{place.world}/group:/etc/group:ro", "--volume", f"{place.source}:/in:ro",
+        "--env-file", f"{place.identity}/env", "--volume", f"{place.identity}/passwd:/etc/passwd:ro",
+        "--volume", f"{place.identity}/group:/etc/group:ro", "--volume", f"{place.source}:/in:ro",
         "--volume", f"{place.target}/data:/out", "--volume", f"{place.target}/report.jsonl:/report.jsonl",
         program.ref, *program.args, "/in", "/out",
     ]  # fmt: skip

@@ -13,7 +13,7 @@ from loguru import logger
 from fanout import commands
 from fanout.execute import Stopped
 from fanout.fates import Ask, Fates
-from fanout.faults import Verdict
+from fanout.faults import Cause
 from fanout.landing import Cargo, Tally, give_up
 from fanout.link import Link
 from fanout.report import shown
@@ -235,7 +235,8 @@ class Crew:
     def _lose(self, worker: Worker) -> None:
         name = worker.name
         parts = self._blame(worker)
-        strikes = 0 if worker.settled or 2 in parts.values() else worker.strikes + 1
+        is_input = any(count > 1 for count in parts.values())  # then the worker is not to blame
+        strikes = 0 if worker.settled or is_input else worker.strikes + 1
         # Its commands may hang as the host does; nobody waits for their end.
         thread = threading.Thread(target=self._links[name].close, daemon=True)
         thread.start()
@@ -248,24 +249,24 @@ class Crew:
         self._fates.lost(name)
 
     def _blame(self, worker: Worker) -> dict[str, int]:
-        """Find out whether a batch is the reason why a worker is lost: {its name: into how many parts it is divided}.
+        """Return the batch that may have made a worker fail: {its name: into how many groups its inputs are divided}.
 
-        An input that is the reason is failed.
+        If it is known which input did, that input fails.
         """
-        if worker.failed_at is not None:
-            return {worker.failed_at.name: 1}
+        if worker.failed_batch is not None:
+            return {worker.failed_batch.name: 1}
         batch = worker.inside
         if batch is None or not self._job.deck.wanted(batch):
             return {}
         blame = self._job.blame
-        verdict = blame.failed(batch, worker.name, answers=False, worked=bool(worker.settled))
-        if verdict is Verdict.INPUT:
+        cause = blame.failed(batch, worker.name, answers=False, worked=bool(worker.settled))
+        if cause is Cause.INPUT:
             workers = blame.workers(batch.inputs[0].key)
             reason = f"{workers} did not survive processing it ({worker.lost})"
             settled = give_up(Cargo(batch, worker.name), reason, self._job.deck, self._job.shore, worker.tally)
             self._job.board.advance(settled)
             return {}
-        return {batch.name: 2 if verdict is Verdict.DIVIDE else 1}
+        return {batch.name: 2 if cause is Cause.INPUTS else 1}
 
     def _explain(self, name: str, why: str) -> None:
         """What the silence was, where somebody knows better."""

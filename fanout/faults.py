@@ -1,4 +1,4 @@
-"""What went wrong with batches: which inputs to look for, and whether every batch fails for the same reason."""
+"""Which inputs of a failed batch to suspect, what makes workers fail, and whether every batch fails for one reason."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ FEW, MANY = 8, 32
 ENDED = "the program ended "
 """How the reason of a batch begins whose program ended badly."""
 TWICE, LOSSES = 2, 3
+"""So often must workers fail before an input is taken for the cause; the second is for workers that are lost."""
 TOLD = 10
 """How many different reasons are told while the run goes on; all are in its report."""
 
@@ -26,12 +27,12 @@ class BatchFailed(HostError):
     """A worker could not do its part of one batch, though it answers: it, or the batch's inputs, are the reason."""
 
 
-class Verdict(enum.Enum):
-    """What is to be done after a worker failed with a batch in hand."""
+class Cause(enum.Enum):
+    """What made a worker fail that had a batch in hand."""
 
-    WORKER = "the worker may be the reason"
-    DIVIDE = "one of the inputs is, and it is not known which"
-    INPUT = "the only input is"
+    WORKER = "perhaps the worker itself"
+    INPUTS = "one of the inputs, and it is not known which"
+    INPUT = "the only input"
 
 
 @dataclass
@@ -53,8 +54,8 @@ class Blame:
         self._records: dict[bytes, _Record] = {}
         self._lock = threading.Lock()
 
-    def failed(self, batch: Batch, worker: str, *, answers: bool, worked: bool) -> Verdict:
-        """Note that a worker failed with this batch in hand; return what that means.
+    def failed(self, batch: Batch, worker: str, *, answers: bool, worked: bool) -> Cause:
+        """Note that a worker failed with this batch in hand; return what the cause is.
 
         `answers` is whether the worker itself seems to be well, `worked` whether it had processed others since it was
         last lost.  An input is given up when it was alone TWICE, and for lost workers not before LOSSES of them.
@@ -68,11 +69,11 @@ class Blame:
                     record.count += 1
             records = [self._records[item.key] for item in batch.inputs]
             if any(record.count < TWICE for record in records):
-                return Verdict.WORKER
+                return Cause.WORKER
             if len(records) > 1:
-                return Verdict.DIVIDE
+                return Cause.INPUTS
             enough = len(records[0].alone) >= TWICE and (answers or records[0].count >= LOSSES)
-            return Verdict.INPUT if enough else Verdict.WORKER
+            return Cause.INPUT if enough else Cause.WORKER
 
     def workers(self, key: bytes) -> str:
         """Return the workers that failed with an input, for people: worker-1 and worker-2."""

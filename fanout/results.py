@@ -21,7 +21,7 @@ DOCKERS = re.compile(r"^docker: |error waiting for container", re.MULTILINE)
 """What `docker run` itself writes when it fails."""
 WORDS, LONG = 5, 500
 """How many lines of a program's output are kept for a failed input, and how many characters of each."""
-FULL = re.compile(r"no space left on device|\bENOSPC\b", re.IGNORECASE)
+NO_SPACE = re.compile(r"no space left on device|\bENOSPC\b", re.IGNORECASE)
 """How programs name the error of a full file system; inotify has the same for too many watches."""
 SHARED = re.compile(rf"{SHM}\b|shared memory|\bshm_open|</torch_", re.IGNORECASE)
 NOT_SCRATCH = re.compile(r"/out/|inotify|file watchers", re.IGNORECASE)
@@ -250,7 +250,7 @@ def tell_full(failed: dict[bytes, str], log: str, scratch: Scratch, *, alone: bo
 
 def is_about_room(line: str) -> bool:
     """Whether a line says that /tmp or /dev/shm was full."""
-    return bool(FULL.search(line)) and not NOT_SCRATCH.search(line)
+    return bool(NO_SPACE.search(line)) and not NOT_SCRATCH.search(line)
 
 
 def full_hint(lines: Sequence[str], scratch: Scratch) -> str:

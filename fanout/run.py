@@ -32,10 +32,10 @@ from fanout.faults import Reasons
 from fanout.joblog import Joblog
 from fanout.landing import Shore, unwritable
 from fanout.ledger import Ledger
+from fanout.leftovers import Leftovers
 from fanout.missing import Places, Sorted, sort_out
 from fanout.ownership import Ownership, fold_of
 from fanout.plan import Input, Skipped
-from fanout.remains import Remains
 from fanout.report import Failure, Plan, Report, WorkerReport, write
 from fanout.runlog import RunLog
 from fanout.verify import ledger_path, open_ledger
@@ -191,7 +191,7 @@ class Run:
         self._begun = time.monotonic()
         self._started = now
         self._junk = junk
-        self._remains = Remains(folder.path / "runs")
+        self._leftovers = Leftovers(folder.path / "runs")
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
@@ -243,11 +243,11 @@ class Run:
         limits = request.limits
         program = Program(self.image.ref, request.args, limits.timeout, limits.memory, limits.scratch)
         job = Job(self.name, request.src, program, deck, shore, self.board, {})
-        dead = self._remains.dead()
+        dead = self._leftovers.dead()
         crew = Crew(job, self.folder, lambda probe: unfit(probe, largest, program), fates, dead)
         stopped = ""
         workers = [host.name for host in self.fleet.workers]
-        with self._remains.hold(self.name, workers) if found.todo else contextlib.nullcontext():
+        with self._leftovers.hold(self.name, workers) if found.todo else contextlib.nullcontext():
             try:
                 if found.todo:
                     probes = self._open(crew)
@@ -256,8 +256,8 @@ class Run:
             finally:
                 stopped = self._close(crew) or stopped
                 for run in dead:
-                    self._remains.cleaned(run, crew.swept)
-                self._remains.cleaned(self.name, {*workers} - crew.left)
+                    self._leftovers.cleaned(run, crew.swept)
+                self._leftovers.cleaned(self.name, {*workers} - crew.left)
                 unwritten = self._end(joblog)
         vanished = shore.vanished()
         report = self._report(found, crew, shore, len(vanished))

@@ -18,7 +18,7 @@ from fanout import commands
 from fanout.commands import Place, Program
 from fanout.deck import Deck, Flight
 from fanout.execute import SSH_FAILED, Done, Stopped
-from fanout.faults import BatchFailed, Blame, Verdict
+from fanout.faults import BatchFailed, Blame, Cause
 from fanout.landing import Cargo, Shore, Tally, give_up, unload
 from fanout.ledger import Look, look
 from fanout.line import Line
@@ -41,7 +41,7 @@ VANISHED = (23, 24)
 """rsync's exit codes for "some files could not be read" and "some files vanished"."""
 OF_FILES = (3, 11, *VANISHED)
 """rsync's exit codes for what is wrong with files or folders, though the connection is well."""
-NAMES = (
+NAME_ERRORS = (
     "invalid argument", "file name too long", "illegal byte sequence", "incomplete multibyte",
     "no such file or directory",
 )  # fmt: skip
@@ -74,7 +74,7 @@ class _Stage:
 class Worker:
     """Runs batches on one host until the deck has none for it, or the host is lost.
 
-    `lost` says why then, and `failed_at` is the batch that it answered about but could not do its part of, if any.
+    `lost` says why then, and `failed_batch` is the batch that it answered about but could not do its part of, if any.
     """
 
     def __init__(self, job: Job, link: Link, probe: Probe, tally: Tally) -> None:
@@ -82,7 +82,7 @@ class Worker:
         self.name = link.host
         self.pace = job.paces.setdefault(self.name, Pace())
         self.lost = ""
-        self.failed_at: Batch | None = None
+        self.failed_batch: Batch | None = None
         self.settled = 0
         self.strikes = 0
         self.crash: BaseException | None = None
@@ -217,9 +217,9 @@ class Worker:
         except BatchFailed as error:
             if self.lost or not self.job.deck.wanted(cargo.batch):
                 raise
-            verdict = self.job.blame.failed(cargo.batch, self.name, answers=True, worked=bool(self.settled))
-            if verdict is Verdict.WORKER:
-                self.failed_at = cargo.batch
+            cause = self.job.blame.failed(cargo.batch, self.name, answers=True, worked=bool(self.settled))
+            if cause is Cause.WORKER:
+                self.failed_batch = cargo.batch
                 raise
             logger.debug("{}: {} failed as it did before: {}", self.name, cargo.batch.name, error)
             workers = self.job.blame.workers(cargo.batch.inputs[0].key)
@@ -352,7 +352,7 @@ class Worker:
         if done.exit_code not in OF_FILES or not lines:
             return done.exit_code == 0
         self.job.shore.check()
-        other = [line for line in lines if not any(words in line.lower() for words in NAMES)]
+        other = [line for line in lines if not any(words in line.lower() for words in NAME_ERRORS)]
         if other:
             raise RunUnfinished(f"DST can't take the results ({other[0]}); make room there")
         return True  # the results of these names are missing, so their inputs fail

@@ -181,14 +181,12 @@ def deploy(folder: Folder, root: Path, say: Say, name: str = OWN) -> Image:
     """Bring an image to every worker: process.py's, built anew if needed, or any by its name."""
     with folder.lock():
         fleet = folder.load()
+        build.ensure_client_docker()
         if name == OWN:
-            build.ensure_client_docker()
-            image_id = own.build_process(root, folder)
-            source = build.source_hash(root)
+            image_id, source = own.build_process(root, folder), build.source_hash(root)
         else:
-            build.ensure_client_docker()
             image_id, source = image.inspect(name), ""
-            platforms, _ = on_hosts(folder, fleet.workers, image.platform_host)  # who can't tell is named below
+            platforms, _ = on_hosts(folder, fleet.workers, image.platform_host)  # _deploy names hosts that are away
             image.check_platform(name, image.platform_of(image_id), platforms)
         return _deploy(folder, fleet, name, image_id, source, say).images[name]
 

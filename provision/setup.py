@@ -46,7 +46,7 @@ MISSING = 'PATH=$PATH:/usr/sbin:/sbin; for program; do command -v "$program" >/d
 
 OWN_FOLDER = '[ "$(stat -c "%u %a" "$1")" = "$(id -u) 700" ]'
 EXTENDING = 30.0
-"""Seconds that a host may take to extend its lease: others are told again only when it has been told, or given up."""
+"""Seconds that a host may take to extend its lease; the other hosts are told again only after that."""
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
 
 Step = Callable[[Remote], str | None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import os
 import platform
@@ -99,7 +100,8 @@ def install() -> None:
     _use_utf8()
     for stream in (sys.stdout, sys.stderr):
         # A file's name may have bytes, or letters, that the terminal's encoding lacks.
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # Python's own have it
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.excepthook = _tell
     threading.excepthook = _tell_thread
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from fanout import ledger
 from provision.fleet import Folder
 
 # A busy machine is no defect: examples are bounded, not timed.
@@ -20,3 +22,11 @@ def folder(tmp_path: Path) -> Folder:
     made = Folder(tmp_path / ".fanrun", "default")
     made.create()
     return made
+
+
+@pytest.fixture(scope="module")
+def quick_ledger() -> Iterator[None]:
+    """Let a ledger remember a file as soon as the clock of files has moved on."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ledger, "RACY", 30_000_000)
+        yield

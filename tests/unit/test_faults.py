@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanout.faults import FEW, TOLD, Blame, Reasons, Verdict, divide, same
+from fanout.faults import FEW, TOLD, Blame, Cause, Reasons, divide, same
 from fanout.plan import Batch, Input
 
 BAD = "the program ended with exit 2: no such option"
@@ -58,35 +58,35 @@ def test_many_suspects_are_few_groups_but_where_each_failure_costs_a_timeout() -
 
 def test_a_failure_that_follows_an_input_to_a_second_worker_is_the_inputs() -> None:
     blame = Blame()
-    assert blame.failed(batch(b"a", b"b"), "worker-1", answers=False, worked=False) is Verdict.WORKER
-    assert blame.failed(batch(b"a", b"b"), "worker-1", answers=False, worked=False) is Verdict.WORKER, "nothing new"
-    assert blame.failed(batch(b"a", b"b"), "worker-2", answers=False, worked=False) is Verdict.DIVIDE
-    assert blame.failed(batch(b"a"), "worker-2", answers=False, worked=False) is Verdict.WORKER
-    assert blame.failed(batch(b"a"), "worker-2", answers=False, worked=False) is Verdict.WORKER, "nothing new"
-    assert blame.failed(batch(b"a"), "worker-1", answers=False, worked=False) is Verdict.INPUT
+    assert blame.failed(batch(b"a", b"b"), "worker-1", answers=False, worked=False) is Cause.WORKER
+    assert blame.failed(batch(b"a", b"b"), "worker-1", answers=False, worked=False) is Cause.WORKER, "nothing new"
+    assert blame.failed(batch(b"a", b"b"), "worker-2", answers=False, worked=False) is Cause.INPUTS
+    assert blame.failed(batch(b"a"), "worker-2", answers=False, worked=False) is Cause.WORKER
+    assert blame.failed(batch(b"a"), "worker-2", answers=False, worked=False) is Cause.WORKER, "nothing new"
+    assert blame.failed(batch(b"a"), "worker-1", answers=False, worked=False) is Cause.INPUT
     assert blame.workers(b"a") == "worker-1 and worker-2"
 
 
 def test_one_worker_alone_that_works_again_without_the_inputs() -> None:
     blame = Blame()
-    assert blame.failed(batch(b"a", b"b"), "worker-1", answers=False, worked=True) is Verdict.WORKER
-    assert blame.failed(batch(b"a", b"b"), "worker-1", answers=False, worked=True) is Verdict.DIVIDE
-    assert blame.failed(batch(b"b"), "worker-1", answers=False, worked=True) is Verdict.WORKER
-    assert blame.failed(batch(b"b"), "worker-1", answers=False, worked=True) is Verdict.INPUT
+    assert blame.failed(batch(b"a", b"b"), "worker-1", answers=False, worked=True) is Cause.WORKER
+    assert blame.failed(batch(b"a", b"b"), "worker-1", answers=False, worked=True) is Cause.INPUTS
+    assert blame.failed(batch(b"b"), "worker-1", answers=False, worked=True) is Cause.WORKER
+    assert blame.failed(batch(b"b"), "worker-1", answers=False, worked=True) is Cause.INPUT
     assert blame.workers(b"b") == "worker-1"
 
 
 def test_a_worker_that_answers_is_believed_the_second_time() -> None:
     blame = Blame()
-    assert blame.failed(batch(b"a"), "worker-1", answers=True, worked=False) is Verdict.WORKER
-    assert blame.failed(batch(b"a"), "worker-1", answers=True, worked=False) is Verdict.INPUT
+    assert blame.failed(batch(b"a"), "worker-1", answers=True, worked=False) is Cause.WORKER
+    assert blame.failed(batch(b"a"), "worker-1", answers=True, worked=False) is Cause.INPUT
 
 
 def test_inputs_that_come_together_for_the_first_time_are_not_to_blame() -> None:
     blame = Blame()
     blame.failed(batch(b"a"), "worker-1", answers=True, worked=False)
     blame.failed(batch(b"b"), "worker-2", answers=True, worked=False)
-    assert blame.failed(batch(b"b", b"c"), "worker-1", answers=True, worked=False) is Verdict.WORKER
+    assert blame.failed(batch(b"b", b"c"), "worker-1", answers=True, worked=False) is Cause.WORKER
 
 
 # ---- reasons

@@ -467,7 +467,7 @@ def test_a_files_hash_is_its_sha256(content: bytes) -> None:
 def test_from_a_program_to_dst(tmp_path: Path) -> None:
     """BATCH, the pull and the landing together, on names that could mean something else."""
     written = write_tree(tmp_path / "made")
-    write_tree(tmp_path, (b"world/env",))
+    write_tree(tmp_path, (b"identity/env",))
     place = Place("r", "b")
     target, staging, dst = tmp_path / "out", tmp_path / "staging", tmp_path / "dst"
     program = ["cp", "-r", f"{tmp_path}/made/.", f"{target}/data/"]

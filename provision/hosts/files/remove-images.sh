@@ -1,6 +1,8 @@
 # shellcheck shell=sh
-# Run as root: PULLED PUSHED KEPT...  Removes the images that were pulled from a hub, whose repository ends with PULLED,
-# but for the refs KEPT, and what a push that was killed has left of PUSHED.  Docker itself keeps what a container uses.
+# sh remove-images.sh PULLED PUSHED KEPT...: remove images that are no longer needed.  Run it as root.
+# PULLED is how the repository of an image ends that was pulled from a hub; such images are removed, except those with
+# one of the refs KEPT.  PUSHED is the repository that pushes use; a tag there is left over from a push that was killed.
+# Docker refuses to remove an image that a container uses.
 pulled=$1 pushed=$2
 shift 2
 docker image ls --digests --format '{{.Repository}} {{.Tag}} {{.Digest}}' | while read -r repository tag digest; do

@@ -17,8 +17,8 @@ from fanout.faults import Reasons
 from fanout.joblog import Joblog
 from fanout.landing import Shore
 from fanout.ledger import Ledger
+from fanout.leftovers import Leftovers
 from fanout.ownership import Ownership
-from fanout.remains import Remains
 from fanout.worker import Job
 from provision.fleet import Folder
 from provision.progress import Board
@@ -27,44 +27,44 @@ from tests.waiting import wait_until
 HOLD = """
 import pathlib, sys
 from fanout.faults import Reasons
-from fanout.remains import Remains
-with Remains(pathlib.Path(sys.argv[1])).hold("a", ["worker-1", "worker-2"]):
+from fanout.leftovers import Leftovers
+with Leftovers(pathlib.Path(sys.argv[1])).hold("a", ["worker-1", "worker-2"]):
     print("held", flush=True)
     sys.stdin.read()
 """
 
 
 def test_a_run_is_dead_when_its_process_is_however_that_ended(tmp_path: Path) -> None:
-    remains = Remains(tmp_path / "runs")
-    assert remains.dead() == {}
+    leftovers = Leftovers(tmp_path / "runs")
+    assert leftovers.dead() == {}
     argv = [sys.executable, "-c", HOLD, str(tmp_path / "runs")]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"held\n"
-        assert remains.dead() == {}, "it is alive"
+        assert leftovers.dead() == {}, "it is alive"
         process.kill()
-    assert remains.dead() == {"a": {"worker-1", "worker-2"}}
+    assert leftovers.dead() == {"a": {"worker-1", "worker-2"}}
 
 
 def test_what_was_cleaned_host_by_host_is_forgotten(tmp_path: Path) -> None:
-    remains = Remains(tmp_path / "runs")
-    with remains.hold("a", ["worker-1", "worker-2", "worker-3"]):
-        remains.cleaned("a", ["worker-2"])
-    with remains.hold("b", ["worker-1"]):
-        assert remains.dead() == {"a": {"worker-1", "worker-3"}}
-        remains.cleaned("a", {"worker-1", "hub"})
-    assert remains.dead() == {"a": {"worker-3"}, "b": {"worker-1"}}
-    remains.cleaned("a", ["worker-3"])
-    remains.cleaned("a", ["worker-3"])
-    remains.cleaned("b", ["worker-1"])
+    leftovers = Leftovers(tmp_path / "runs")
+    with leftovers.hold("a", ["worker-1", "worker-2", "worker-3"]):
+        leftovers.cleaned("a", ["worker-2"])
+    with leftovers.hold("b", ["worker-1"]):
+        assert leftovers.dead() == {"a": {"worker-1", "worker-3"}}
+        leftovers.cleaned("a", {"worker-1", "hub"})
+    assert leftovers.dead() == {"a": {"worker-3"}, "b": {"worker-1"}}
+    leftovers.cleaned("a", ["worker-3"])
+    leftovers.cleaned("a", ["worker-3"])
+    leftovers.cleaned("b", ["worker-1"])
     assert list((tmp_path / "runs").iterdir()) == []
 
 
 def test_a_folder_that_can_not_be_written_prevents_no_run(tmp_path: Path) -> None:
     (tmp_path / "runs").touch()
-    with Remains(tmp_path / "runs").hold("a", ["worker-1"]):
-        Remains(tmp_path / "runs").cleaned("a", ["worker-1"])
-    assert Remains(tmp_path / "runs").dead() == {}
+    with Leftovers(tmp_path / "runs").hold("a", ["worker-1"]):
+        Leftovers(tmp_path / "runs").cleaned("a", ["worker-1"])
+    assert Leftovers(tmp_path / "runs").dead() == {}
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from loguru import logger
 from provision.fleet import write_private
 
 
-class Remains:
+class Leftovers:
     """The runs' files in `folder`; each holds the names of the hosts that are to be cleaned, a line each."""
 
     def __init__(self, folder: Path) -> None:

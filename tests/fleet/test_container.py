@@ -10,16 +10,16 @@ import pytest
 from tests.fleet.harness import Fab, docker, log, report, tree
 
 SHELL = 'ENTRYPOINT ["/bin/sh", "-c"]\n'
-# Each knows another part of the world by itself.  Every image runs its argument.
+# Each image has other files and variables of its own.  Every image runs its argument.
 IMAGES = {
     "plain": f"FROM debian:trixie-slim\n{SHELL}",
     "knows": "FROM debian:trixie-slim\nRUN groupadd -g 1000 lab && useradd -u 1000 -g 1000 -d /home/mary mary\n"
     f"ENV LANG=de_DE.UTF-8 USER=somebody\nUSER mary\n{SHELL}",
     "linked": "FROM debian:trixie-slim\nRUN mkdir /files && mv /etc/passwd /files && ln -s /files/passwd /etc/passwd\n"
     f"{SHELL}",
-    "empty": "FROM debian:trixie-slim AS all\nRUN mkdir -p /root/bin && cp /bin/dash /root/bin/sh && "
-    "cp -L --parents $(ldd /bin/dash | grep -o '/[^ ]*') /root\n"
-    f"FROM scratch\nCOPY --from=all /root /\n{SHELL}",
+    "empty": "FROM debian:trixie-slim AS all\nRUN mkdir -p /new/bin && cp /bin/dash /new/bin/sh && "
+    "cp -L --parents $(ldd /bin/dash | grep -o '/[^ ]*') /new\n"
+    f"FROM scratch\nCOPY --from=all /new /\n{SHELL}",
 }
 # As builtins of the shell alone: nothing else is in the empty image.
 LOOK = """
@@ -45,7 +45,7 @@ def build(context: Path, name: str, text: str) -> None:
 def images(fab: Fab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The images that were built from IMAGES, by the same names."""
     context = tmp_path_factory.mktemp("context")
-    names = {name: f"fanrun-test-world-{name}-{fab.fleet}" for name in IMAGES}
+    names = {name: f"fanrun-test-container-{name}-{fab.fleet}" for name in IMAGES}
     for name, text in IMAGES.items():
         build(context, names[name], text)
     yield names
@@ -84,7 +84,7 @@ def test_a_program_has_a_user_with_a_name(
 
 def test_the_own_image_knows_its_user_too(fab: Fab, tmp_path: Path) -> None:
     """By Python, as a program would ask: of itself, and of whose the inputs are."""
-    name = f"fanrun-test-world-python-{fab.fleet}"
+    name = f"fanrun-test-container-python-{fab.fleet}"
     script = (
         "import getpass, os, pathlib, pwd; p = next(pathlib.Path('/in').iterdir()); o = open('/out/' + p.name, 'w'); "
         "print(getpass.getuser(), pwd.getpwuid(os.getuid()).pw_dir, p.owner(), p.group(), pathlib.Path.home(), file=o)"

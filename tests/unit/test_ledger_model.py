@@ -1,0 +1,297 @@
+"""The ledger beside a model of it: runs, crashes, and people who change SRC and DST, in any order."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from fanout import ledger as ledgers
+from fanout.ledger import Fact, Ledger, look, program
+from fanout.missing import Places, Sorted, sort_out
+from fanout.plan import Input, walk
+from fanout.results import land
+from fanout.verify import ledger_path, verify
+from tests.unit.samples import read_tree
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.usefixtures("quick_ledger")
+
+KEYS = (b"a.jpg", b"b b.png", b"d/a.jpg", b"d/\xff.jpg", b"no stem", b"e/f/g.tar.gz")
+CONTENTS = (b"", b"one", b"two", b"six", b"three", b"seven")
+ELSEWHERE = (b"moved.jpg", b"d/moved", b"e/x.out")
+PROGRAMS = tuple(program("sha256:00", args) for args in ((), ("--op", "rotate"), ("--op rotate",)))
+MEMORY = "/dev/shm"
+"""SQLite waits for the disk, and here there is none."""
+
+keys = st.sampled_from(KEYS)
+contents = st.sampled_from(CONTENTS)
+programs = st.sampled_from(range(len(PROGRAMS)))
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def results(which: int, key: bytes, content: bytes) -> dict[bytes, bytes]:
+    """What a program makes of an input: {path: content}; the first writes under the same path, the others beside it."""
+    if which == 0:
+        return {key: b"rotated " + content}
+    stem = os.path.splitext(key)[0]
+    made = {stem + b".out": b"%d of %s" % (which, content)}
+    return made | ({stem + b"-2.out": content[:1]} if len(content) % 2 else {})
+
+
+def write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def at(top: Path, key: bytes) -> Path:
+    return top / os.fsdecode(key)
+
+
+def content_of(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Runs beside people who change, rename, damage and delete; the real SQLite and real files."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.top = Path(tempfile.mkdtemp(dir=MEMORY if os.access(MEMORY, os.W_OK) else None))
+        self.src, self.dst, self.staging = self.top / "src", self.top / "dst", self.top / "dst" / ".fanrun" / "staging"
+        self.src.mkdir()
+        self.staging.mkdir(parents=True)
+        self.places = Places(os.fsencode(self.src), os.fsencode(self.dst))
+        self.ledger = Ledger(ledger_path(str(self.dst)))
+        self.known: set[tuple[int, bytes, bytes]] = set()
+        self.standing: dict[bytes, bytes] = {}
+        self.uncommitted: set[bytes] = set()
+        self.runs = 0
+
+    @initialize(contents=st.lists(contents, min_size=1, max_size=len(KEYS)))
+    def begin(self, contents: list[bytes]) -> None:
+        for key, content in zip(KEYS, contents, strict=False):
+            write(at(self.src, key), content)
+
+    # ---- what people do to SRC
+
+    @rule(key=keys, content=contents, how=st.sampled_from(["in place", "anew", "in place, and its time is kept"]))
+    def change(self, key: bytes, content: bytes, how: str) -> None:
+        path = at(self.src, key)
+        before = path.stat() if path.exists() else None
+        if how == "anew":
+            path.unlink(missing_ok=True)
+        write(path, content)
+        if before and "kept" in how:
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    @rule(one=keys, other=keys)
+    def rename(self, one: bytes, other: bytes) -> None:
+        """Or swap, where there are two."""
+        here, there = at(self.src, one), at(self.src, other)
+        if one == other or not here.exists():
+            return
+        there.parent.mkdir(parents=True, exist_ok=True)
+        if there.exists():
+            there.rename(self.top / "swapped")
+        here.rename(there)
+        if (self.top / "swapped").exists():
+            (self.top / "swapped").rename(here)
+
+    @rule(key=keys)
+    def delete(self, key: bytes) -> None:
+        at(self.src, key).unlink(missing_ok=True)
+
+    # ---- and to DST
+
+    def in_dst(self) -> list[bytes]:
+        return sorted(key for key in read_tree(self.dst) if not key.startswith(b".fanrun/"))
+
+    @precondition(lambda self: self.standing)
+    @rule(data=st.data(), how=st.sampled_from(["flip", "cut", "delete", "anew", "flip, and its time is kept"]))
+    def tamper(self, data: st.DataObject, how: str) -> None:
+        if not (found := self.in_dst()):
+            return
+        key = data.draw(st.sampled_from(found))
+        path = at(self.dst, key)
+        before, content = path.stat(), path.read_bytes()
+        if how in ("delete", "anew"):
+            path.unlink()
+        if how == "cut":
+            path.write_bytes(content[:-1])
+        if how == "anew" or how.startswith("flip"):
+            path.write_bytes(bytes(byte ^ 1 for byte in content))
+        if "kept" in how:
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        self.standing.pop(key, None)
+
+    @rule(data=st.data())
+    def move(self, data: st.DataObject) -> None:
+        """A result goes where nobody knows of it, or where another one should be."""
+        if not (found := self.in_dst()):
+            return
+        key, target = data.draw(st.sampled_from(found)), data.draw(st.sampled_from([*found, *ELSEWHERE, *KEYS]))
+        at(self.dst, target).parent.mkdir(parents=True, exist_ok=True)
+        at(self.dst, key).replace(at(self.dst, target))
+        self.standing.pop(key, None)
+        self.standing.pop(target, None)
+
+    # ---- what Fanrun does
+
+    @rule()
+    def open_again(self) -> None:
+        self.ledger.close()
+        self.uncommitted.clear()
+        self.ledger = Ledger(self.ledger.path)
+
+    def crash(self) -> None:
+        """The process is gone: what SQLite was not told to keep is lost."""
+        self.ledger._db.close()
+        for key in self.uncommitted:
+            self.standing.pop(key, None)
+        self.uncommitted.clear()
+        self.ledger = Ledger(self.ledger.path)
+
+    @rule()
+    def time_passes(self) -> None:
+        """So that what is hashed from now on is remembered."""
+        now = time.time_ns()
+        wait_until(lambda: time.time_ns() > now + ledgers.RACY)
+
+    def knows(self, which: int, key: bytes, content: bytes) -> bool:
+        """Whether it is written down what a program makes of some content, under a name that tells the new one's."""
+        return any(
+            (which, other, content) in self.known
+            and (which == 0 or other == key or os.path.splitext(other)[1] or not os.path.splitext(key)[1])
+            for other in KEYS
+        )
+
+    def sort_out(self, which: int) -> Sorted:
+        """Sort out, and hold what is found against the model."""
+        inputs, _ = walk(str(self.src))
+        before = {item.key: content_of(at(self.dst, item.key)) for item in inputs}
+        found = sort_out(
+            self.ledger, self.places, PROGRAMS[which], inputs, lambda count: None, str(self.staging), by_content=True
+        )  # fmt: skip
+        assert sorted([*found.todo, *found.kept, *found.copied]) == inputs, "each is one of the three"
+        self.uncommitted.clear()
+        content = {item.key: at(self.src, item.key).read_bytes() for item in inputs}
+        stands = set(self.standing.values())
+        for item in [*found.kept, *found.copied]:
+            for path, made in results(which, item.key, content[item.key]).items():
+                assert content_of(at(self.dst, path)) == made, f"{item.key!r} is said to be done"
+            assert self.knows(which, item.key, content[item.key])
+            self.known.add((which, item.key, content[item.key]))
+        for item in found.copied:
+            self.standing |= results(which, item.key, content[item.key])
+        stands &= set(self.standing.values())  # what was there before, and was not replaced by what was copied
+        for item in found.todo:
+            wanted = results(which, item.key, content[item.key])
+            right = all(content_of(at(self.dst, path)) == made for path, made in wanted.items())
+            known = self.knows(which, item.key, content[item.key])
+            assert not (known and right), f"{item.key!r} stands, and is to be done again"
+            copied = all(content_of(at(self.dst, path)) == made or made in stands for path, made in wanted.items())
+            assert not (known and copied), f"{item.key!r} stands elsewhere, and is to be done again"
+        assert not any(self.staging.iterdir())
+        assert before.keys() == {item.key for item in inputs}
+        return found
+
+    def do(self, which: int, item: Input, *, recorded: bool = True, landed: bool = True) -> None:
+        """Bring one input's results to DST as `unload` does, or die on the way."""
+        content = at(self.src, item.key).read_bytes()
+        made = results(which, item.key, content)
+        if recorded:
+            outputs = {path: digest(result) for path, result in made.items()}
+            self.ledger.record(PROGRAMS[which], [Fact(item.key, digest(content), outputs)])
+            self.known.add((which, item.key, content))
+            self.uncommitted.clear()
+        if landed:
+            for path, result in made.items():
+                write(at(self.staging, path), result)
+                os.utime(at(self.staging, path), (1, 1))  # as rsync --times does
+                land(os.fsencode(self.staging), self.places.dst, path)
+                target = os.path.join(self.places.dst, path)
+                self.ledger.saw(target, look(target), digest(result))
+                self.standing[path] = result
+                self.uncommitted.add(path)
+        shutil.rmtree(self.staging)
+        self.staging.mkdir()
+
+    @rule(which=programs)
+    def run(self, which: int) -> None:
+        """A whole run; then there is nothing to do, and nothing wrong."""
+        self.runs += 1
+        request = {"src": str(self.src), "image": "i", "args": [], "include": [], "exclude": []}
+        self.ledger.begin(f"run {self.runs}", PROGRAMS[which], request)
+        for item in self.sort_out(which).todo:
+            self.do(which, item)
+        assert self.sort_out(which).todo == []
+        self.last = which
+        verdict = verify(str(self.dst), lambda done, total: None)
+        assert verdict.faults == {}
+        assert verdict.proven == verdict.inputs == len(walk(str(self.src))[0])
+
+    @rule(which=programs, count=st.integers(0, 3), data=st.data())
+    def die(self, which: int, count: int, data: st.DataObject) -> None:
+        """A run that ends in the midst of it."""
+        todo = self.sort_out(which).todo
+        for item in todo[:count]:
+            self.do(which, item)
+        if todo[count:]:
+            recorded, landed = data.draw(st.sampled_from([(True, False), (True, True), (False, False)]))
+            self.do(which, todo[count], recorded=recorded, landed=landed)
+        self.crash()
+
+    @rule(which=programs)
+    def only_look(self, which: int) -> None:
+        """What a dry run does: nothing changes, and it finds what a run would."""
+        self.ledger.close()
+        self.uncommitted.clear()
+        before, inputs = read_tree(self.top), walk(str(self.src))[0]
+        ledger = Ledger(self.ledger.path, write=False)
+        found = sort_out(ledger, self.places, PROGRAMS[which], inputs, lambda count: None, by_content=True)
+        ledger.close()
+        assert read_tree(self.top) == before
+        self.ledger = Ledger(self.ledger.path)
+        for item in found.kept:
+            for path, made in results(which, item.key, before[b"src/" + item.key]).items():
+                assert before[b"dst/" + path] == made
+        made_somewhere = {content for key, content in before.items() if key.startswith(b"dst/")}
+        for item in found.copied:
+            assert made_somewhere.issuperset(results(which, item.key, before[b"src/" + item.key]).values())
+
+    @precondition(lambda self: self.runs)
+    @rule()
+    def prove(self) -> None:
+        """Exactly those are found that have no right result."""
+        content = {item.key: at(self.src, item.key).read_bytes() for item in walk(str(self.src))[0]}
+        faulty = {
+            os.fsdecode(key)
+            for key, found in content.items()
+            if (self.last, key, found) not in self.known
+            or any(content_of(at(self.dst, path)) != made for path, made in results(self.last, key, found).items())
+        }
+        verdict = verify(str(self.dst), lambda done, total: None)
+        assert verdict.faults.keys() == faulty
+        assert (verdict.inputs, verdict.proven) == (len(content), len(content) - len(faulty))
+
+    def teardown(self) -> None:
+        if self.runs:
+            self.prove()
+        self.ledger.close()
+        shutil.rmtree(self.top)
+
+
+TestLedger = LedgerMachine.TestCase
+TestLedger.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
