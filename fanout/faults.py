@@ -108,8 +108,9 @@ def _parts(keys: Sequence[bytes], most: int) -> list[list[bytes]]:
 def same(reason: str, keys: Collection[bytes]) -> str:
     """Return a reason without the names of the inputs and without numbers, to be compared with another's."""
     for key in sorted(keys, key=len, reverse=True):
-        for name in (key, os.path.basename(key)):
-            reason = re.sub(rf"(?<!\w){re.escape(os.fsdecode(name))}(?!\w)", "…", reason)
+        for name in map(os.fsdecode, (key, os.path.basename(key))):
+            if name in reason:  # a batch may have thousands of names, and compiling a pattern takes long
+                reason = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "…", reason)
     return re.sub(r"[0-9]+", "0", reason)
 
 
