@@ -128,7 +128,9 @@ def test_a_batch_that_is_stuck_is_run_by_another_and_forgotten(
     dst = tmp_path / "dst"
     run = fab.start("run", "--src", str(inputs), "--dst", str(dst), "--image", program, "--args", "each 0.1")
     run_one(fab, dst)
-    fab.on("worker-2", "docker pause $(docker ps --quiet --filter label=fanrun.run)")
+    # A batch may end between the two commands: then it is the next one's container that is paused.
+    pause = "docker pause $(docker ps --quiet --filter label=fanrun.run)"
+    fab.on("worker-2", f"for n in $(seq 100); do {pause} && exit; sleep 0.1; done; exit 1")
     out, err = run.communicate(timeout=120)
     assert run.returncode == 0, out + err
     check_all_done(inputs, dst)
