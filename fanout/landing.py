@@ -51,7 +51,7 @@ class Shore:
     """Where results land: absolute paths, and the books that are kept of them; `program` is its name in the ledger.
 
     Files that belong to no input go to the folder `extra`, those of each batch apart.  `reasons` is told why inputs
-    fail.
+    fail.  `done` are the inputs that have their results in DST, and the paths of these.
     """
 
     dst: str
@@ -66,7 +66,7 @@ class Shore:
     scratch: Scratch = USUAL
     held: dict[bytes, Held] = field(default_factory=dict)
     waiting: dict[bytes, list[Held]] = field(default_factory=dict)
-    landed: dict[bytes, list[bytes]] = field(default_factory=dict)
+    done: dict[bytes, list[bytes]] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
     abandoned: list[Input] = field(default_factory=list)
 
@@ -80,11 +80,11 @@ class Shore:
             return
 
     def vanished(self) -> list[bytes]:
-        """Return the inputs with results that this run brought to DST and that are not there any more."""
+        """Return the inputs that are done and have a result that is not in DST any more."""
         dst = os.fsencode(self.dst)
         return [
             key
-            for key, paths in list(self.landed.items())
+            for key, paths in list(self.done.items())
             if not all(os.path.lexists(os.path.join(dst, path)) for path in paths)
         ]
 
@@ -465,7 +465,7 @@ def _tell(
         where = cargo.worker, cargo.batch.name, cargo.ended - arrived.ending.seconds
         entries.append(Entry(item.key, *where, seconds, item.size, size, tries, code, hashes))
 
-    shore.landed.update(done)
+    shore.done.update(done)
     for key, paths in done.items():
         size = sum(_size(os.path.join(os.fsencode(shore.dst), path)) for path in paths)
         entry(inputs[key], size, deck.tries(key) + 1, 0, tuple(arrived.manifest[path] for path in paths))

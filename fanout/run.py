@@ -13,7 +13,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -260,7 +260,7 @@ class Run:
                 self._leftovers.cleaned(self.name, {*workers} - crew.left)
                 unwritten = self._end(joblog)
         vanished = shore.vanished()
-        report = self._report(found, crew, shore, len(vanished))
+        report = self._report(found, crew, shore, vanished)
         unwritten = self._write(report) or unwritten
         if report.left:
             lost = "; ".join(f"{name}: {tally.lost[-1]}" for name, tally in crew.tallies.items() if tally.lost)
@@ -281,13 +281,18 @@ class Run:
         except OSError as error:
             raise unwritable(error) from error
         todo, kept = ([item.key for item in items] for items in (found.todo, [*found.kept, *found.copied]))
+        owners = ledger.owners(self._program)
+        done: dict[bytes, list[bytes]] = {key: [] for key in kept}
+        for path, key in owners:
+            if key in done:
+                done[key].append(path)
         # Inputs that are not in this run keep their results, whatever program made them.
         mine = {*todo, *kept}
         others = [(path, key) for path, key in ledger.owners_by_others(self._program) if key not in mine]
         ownership = Ownership(
             todo,
             kept,
-            [*others, *ledger.owners(self._program)],
+            [*others, *owners],
             deck.is_settled,
             lambda key: os.path.lexists(os.path.join(src, key)),
             fold,
@@ -297,7 +302,7 @@ class Run:
         reasons = Reasons(logger.warning, self.request.keep_going)
         return Shore(
             self.request.dst, self._staging, extra, self._program, ledger, joblog, ownership, reasons,
-            self.request.expected, scratch=self.request.limits.scratch,
+            self.request.expected, scratch=self.request.limits.scratch, done=done,
         )  # fmt: skip
 
     def _open(self, crew: Crew) -> Mapping[str, Probe]:
@@ -342,20 +347,23 @@ class Run:
             return "interrupted"
         return ""
 
-    def _report(self, found: Sorted, crew: Crew, shore: Shore, vanished: int) -> Report:
+    def _report(self, found: Sorted, crew: Crew, shore: Shore, vanished: Collection[bytes]) -> Report:
+        """Return what the run came to; inputs whose results `vanished` are left."""
         tallies = crew.tallies
         failed = [failure for tally in tallies.values() for failure in tally.failed.values()]
         reasons = shore.reasons
         for item in shore.abandoned:
             tries = 1 if item.key in reasons.failed else 0
             failed.append(Failure(os.fsdecode(item.key), reasons.of(item.key), "", tries))
-        done = sum(tally.done for tally in tallies.values()) - vanished
-        kept = len(found.kept) + len(found.copied)
+        before = {item.key for item in (*found.kept, *found.copied)}
+        kept = len(before.difference(vanished))
+        done = sum(tally.done for tally in tallies.values()) - len(set(vanished) - before)
+        inputs = len(found.todo) + len(before)
         return Report(
             run=self.name, fleet=self.fleet.name, src=self.request.src, dst=self.request.dst,
             image=self.image.ref, args=list(self.request.args), started=self._started.isoformat(timespec="seconds"),
-            seconds=round(time.monotonic() - self._begun, 3), inputs=len(found.todo) + kept, done=done, kept=kept,
-            left=len(found.todo) - done - len(failed),
+            seconds=round(time.monotonic() - self._begun, 3), inputs=inputs, done=done, kept=kept,
+            left=inputs - kept - done - len(failed),
             results=sum(tally.results for tally in tallies.values()),
             extra=sum(tally.extra for tally in tallies.values()),
             bytes_in=sum(tally.bytes_in for tally in tallies.values()),

@@ -174,13 +174,18 @@ def test_a_dst_that_is_removed_ends_the_run_at_once(runs: Runs) -> None:
     assert "fanrun" not in "".join(os.listdir(runs.dst.parent)) or not runs.dst.exists()
 
 
-def test_a_result_that_is_removed_during_the_run_is_made_again(runs: Runs) -> None:
-    runs.write(*(f"{n:02}.bin" for n in range(40)))
+@pytest.mark.parametrize("when", ["during the run", "before the run"])
+def test_a_result_that_is_removed_during_the_run_is_made_again(runs: Runs, when: str) -> None:
+    """Be it one that the run made itself, or one that was there before."""
     where = ["--src", str(runs.src), "--dst", str(runs.dst), "--image", runs.shell]
     script = "'cd $0; for f in *; do sleep 0.2; cp $f $1; done'"
+    if when == "before the run":
+        runs.write("40.bin")
+        runs.fab("run", *where, "--args", script)
+    runs.write(*(f"{n:02}.bin" for n in range(40 if when == "during the run" else 39)))
     run = runs.fab.start("run", *where, "--args", script)
-    wait_until(lambda: runs.dst.exists() and tree(runs.dst))
-    gone = runs.files()[0]
+    wait_until(lambda: runs.dst.exists() and b"0" in {name[:1] for name in tree(runs.dst)})
+    gone = runs.files()[0] if when == "during the run" else runs.dst / "40.bin"
     gone.unlink()
     out, err = run.communicate(timeout=60)
     assert (run.returncode, "Traceback" in err) == (3, False), out + err
