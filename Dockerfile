@@ -57,8 +57,11 @@ RUN set -eu; \
     find /site -exec touch -h -d @0 {} +
 
 COPY process.py /program/app/
+COPY imaging /program/app/imaging
 RUN set -eu; \
-    chmod 644 /program/app/process.py; \
+    find /program ! -name '*.py' ! -type d -delete; \
+    find /program -depth -type d -empty -delete; \
+    chmod -R u=rwX,go=rX /program; \
     python3.13 -m compileall -q --invalidation-mode unchecked-hash -s /program -p / /program; \
     find /program -exec touch -h -d @0 {} +
 

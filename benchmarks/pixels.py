@@ -16,7 +16,8 @@ from PIL import Image, features
 
 from benchmarks import machine
 from benchmarks.contest import Ratio
-from process import Operations, transform
+from imaging.rules import Operations
+from imaging.transform import transform
 from tests.service.golden import encoded, luma, pixels, psnr, resized, scene
 
 WIDTH, HEIGHT = 1024, 768

@@ -23,7 +23,8 @@ from provision.errors import ImageError, ToolMissing, UsageError
 from provision.registry.background import Cancellation
 from provision.registry.context import open_context
 
-SOURCES: tuple[str, ...] = ("Dockerfile", "process.py", "requirements/image.txt")
+IMAGING = tuple(f"imaging/{name}.py" for name in ("__init__", "decode", "encode", "rules", "transform"))
+SOURCES: tuple[str, ...] = ("Dockerfile", "process.py", *IMAGING, "requirements/image.txt")
 SERVICE_LOCKS = ("requirements/image.txt", "requirements/service.txt")
 SERVICE_CONTROL = ("service/containers.py", "service/fleet.py")  # what the control machine alone runs
 BASE = "debian:trixie-slim"

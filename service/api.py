@@ -19,7 +19,8 @@ if not __package__:  # as python service/api.py
 
 import grpc
 
-from process import Header, Operations, Refused, inspect, target_size
+from imaging.decode import inspect
+from imaging.rules import Header, ImageError, Operations, target_size
 from service.calls import Context, remaining
 from service.errors import Exhausted, InvalidImage, InvalidRequest, ServiceError, from_processor
 from service.fetch import Fetcher
@@ -162,8 +163,8 @@ class Servicer(pb_grpc.ImageScalerServicer):
         try:
             work = partial(inspect, io.BytesIO(content), PIXELS)
             return await asyncio.get_running_loop().run_in_executor(self.pool, work)
-        except Refused as refused:
-            raise InvalidImage(str(refused)) from None
+        except ImageError as error:
+            raise InvalidImage(str(error)) from None
 
     async def process(self, content: bytes, decision: Decision, clock: Clock, context: Context) -> bytes:
         """Have a processor do it, in the time that is left; raises ServiceError."""

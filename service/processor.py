@@ -12,7 +12,8 @@ from typing import NamedTuple
 if not __package__:  # as python service/processor.py
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
-from process import Operations, Refused, transform
+from imaging.rules import ImageError, Operations
+from imaging.transform import transform
 from service.admission import Admission
 from service.calls import Context
 from service.errors import InvalidImage, InvalidRequest
@@ -53,8 +54,8 @@ def work(image: bytes, wish: Operations) -> Done:
     began, target = time.perf_counter(), io.BytesIO()
     try:
         transform(io.BytesIO(image), target, wish, PIXELS)
-    except Refused as refused:
-        raise InvalidImage(str(refused)) from None
+    except ImageError as error:
+        raise InvalidImage(str(error)) from None
     if target.tell() > MESSAGE - 1024:
         raise InvalidImage(f"the result has {target.tell()} bytes, more than the 32 MiB of a message")
     return Done(target.getvalue(), time.perf_counter() - began)

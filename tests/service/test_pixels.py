@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, features
 
-from process import QUALITY, Operations, transform
+from imaging.encode import QUALITY
+from imaging.rules import Operations
+from imaging.transform import transform
 from tests.service.golden import Pixels, encoded, luma, picture, pixels, psnr, resized, scene
 
 LEAST = 45.0

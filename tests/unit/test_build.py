@@ -91,7 +91,8 @@ def test_a_missing_source_is_named(root: Path) -> None:
 def test_the_sources_are_those_the_dockerfile_copies() -> None:
     copied = re.findall(r"^COPY (?!--from)(.*) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     names = {name for line in copied for name in line.split()}
-    assert names == {*build.SOURCES, "build-setting[s]"} - {"Dockerfile"}
+    assert names == {*build.SOURCES, "build-setting[s]", "imaging"} - {"Dockerfile", *build.IMAGING}
+    assert set(build.IMAGING) == {str(path.relative_to(ROOT)) for path in (ROOT / "imaging").rglob("*.py")}
     assert build.BASE in (ROOT / "Dockerfile").read_text()
 
 
@@ -290,8 +291,8 @@ def test_a_build_is_logged_and_its_id_returned(tmp_path: Path, monkeypatch: pyte
     lines: list[str] = []
     assert build.build(root, "t", log=lines.append) == "sha256:1"
     assert lines == [
-        "Dockerfile", "build-settings/", "build-settings/ca.pem", "process.py", "requirements/",
-        "requirements/image.txt",
+        "Dockerfile", "build-settings/", "build-settings/ca.pem", "imaging/", *sorted(build.IMAGING), "process.py",
+        "requirements/", "requirements/image.txt",
     ]  # fmt: skip
 
 

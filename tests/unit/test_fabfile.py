@@ -241,7 +241,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """The project in a folder of its own."""
-    for name in ("fabfile.py", "fanout", "fanrun", "provision", "service", "process.py"):
+    for name in ("fabfile.py", "fanout", "fanrun", "imaging", "provision", "service", "process.py"):
         source = ROOT / name
         shutil.copytree(source, tmp_path / name) if source.is_dir() else shutil.copy(source, tmp_path / name)
     return tmp_path

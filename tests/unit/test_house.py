@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS = ("fabfile", "fanout", "fanrun", "process", "provision", "service")
+OURS = ("fabfile", "fanout", "fanrun", "imaging", "process", "provision", "service")
 FANOUT_MAY = {f"provision.{name}" for name in ("errors", "fleet", "lock", "remote", "probe", "progress", "shell")}
 CONTROL_SERVICE = {f"service.{name}" for name in ("containers", "cpus", "fleet", "settings", "tokens")}
 FORBIDDEN = re.compile(
@@ -77,9 +77,11 @@ def test_imports_run_downwards(name: str) -> None:
         assert {item for item in found if item.split(".")[0] == "fanrun"} == set()
     if room == "fanrun":
         assert {item for item in found if item.startswith("service") and item != "service.fleet"} == set()
-        assert "process" not in found
-    if name in ("process", "provision.errors"):
+        assert {item for item in found if item.split(".")[0] in ("imaging", "process")} == set()
+    if name == "provision.errors":
         assert found == set()
+    if room in ("imaging", "process"):
+        assert {item for item in found if item.split(".")[0] != "imaging"} == set()
     if room == "provision":
         assert {item for item in found if item.split(".")[0] != "provision"} == set()
     if room == "fanout":
@@ -90,7 +92,7 @@ def test_imports_run_downwards(name: str) -> None:
         ours = {item for item in found if item.startswith("service.")}
         assert ours <= CONTROL_SERVICE
     elif room == "service":
-        assert {item for item in found if item.split(".")[0] not in ("process", "service")} == set()
+        assert {item for item in found if item.split(".")[0] not in ("imaging", "service")} == set()
     if name.startswith("provision.providers.") and name != "provision.providers.base":
         others = {item for item in found if item.startswith("provision.providers.")}
         assert others <= {"provision.providers.base"}
@@ -101,8 +103,8 @@ def test_the_control_side_does_not_need_the_program() -> None:
     rooms = ("fabfile", "fanout", "fanrun", "provision")
     control = {name for name in MODULES if name.split(".")[0] in rooms} | CONTROL_SERVICE
     assert "service.cpus" in reach(control)
-    assert "process" not in reach(control)
-    assert "process" in reach({"service.api"})
+    assert {name for name in reach(control) if name.split(".")[0] in ("imaging", "process")} == set()
+    assert "imaging.transform" in reach({"process"}) & reach({"service.processor"})
 
 
 def test_the_control_side_needs_no_grpc() -> None:

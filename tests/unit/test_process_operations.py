@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from process import Operations, target_size, transform
+from imaging.rules import Operations, target_size
+from imaging.transform import transform
 
 PROGRAM = Path(__file__).resolve().parents[2] / "process.py"
 Size = tuple[int, int]
@@ -152,6 +153,19 @@ def test_where_nothing_is_to_be_done_files_are_copied(options: str, source: Path
     _, results = run(source, *options.split())
     assert results == {name: (source / name).read_bytes() for name in results}
     assert len(results) == 4
+
+
+def test_it_runs_in_any_folder_and_is_a_module_of_python_path(source: Path) -> None:
+    """As in the container, where nothing is imported from the folder that it runs in."""
+    (source.parent / "imaging").mkdir()
+    (source.parent / "imaging/__init__.py").write_text("raise SystemExit(9)")
+    argv: list[str | Path] = [sys.executable, PROGRAM, source, source.parent / "script", "--size", "30x20"]
+    subprocess.run(argv, cwd=source.parent, timeout=60, check=True)
+    environment = {**os.environ, "PYTHONPATH": str(PROGRAM.parent), "PYTHONSAFEPATH": "1"}
+    argv[1:4] = ["-m", "process", source, source.parent / "module"]
+    subprocess.run(argv, cwd="/", env=environment, timeout=60, check=True)
+    script, module = (sorted(path.name for path in (source.parent / name).iterdir()) for name in ("script", "module"))
+    assert script == module == sorted(path.name for path in source.iterdir())
 
 
 def test_without_operations_it_rotates_as_ever(source: Path) -> None:

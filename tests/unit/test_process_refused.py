@@ -11,7 +11,9 @@ from random import Random
 import pytest
 from PIL import Image
 
-from process import MOST_PIXELS, Header, Operations, Refused, inspect, transform
+from imaging.decode import inspect
+from imaging.rules import MAX_PIXELS, Header, ImageError, Operations
+from imaging.transform import transform
 
 WISH = Operations(32, 24, grayscale=True)
 
@@ -28,15 +30,15 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
     return target.getvalue()
 
 
-def done(content: bytes, wish: Operations = WISH, most_pixels: int | None = MOST_PIXELS) -> bytes:
+def done(content: bytes, wish: Operations = WISH, most_pixels: int | None = MAX_PIXELS) -> bytes:
     target = io.BytesIO()
     transform(io.BytesIO(content), target, wish, most_pixels)
     return target.getvalue()
 
 
-def refused(content: bytes, most_pixels: int | None = MOST_PIXELS) -> str:
+def refused(content: bytes, most_pixels: int | None = MAX_PIXELS) -> str:
     """Why an image is refused; the message is short and tells nothing of the inside."""
-    with pytest.raises(Refused) as found:
+    with pytest.raises(ImageError) as found:
         done(content, most_pixels=most_pixels)
     text = str(found.value)
     assert 10 < len(text) < 100
@@ -75,7 +77,7 @@ def outcome(content: bytes) -> bytes | str:
     """What comes of an image, or the kind of its refusal."""
     try:
         return done(content)
-    except Refused as refusal:
+    except ImageError as refusal:
         return refusal.kind
 
 
@@ -183,16 +185,16 @@ BOMBS = {
 @pytest.mark.parametrize("name", BOMBS)
 def test_too_many_pixels_are_refused_by_the_header(name: str) -> None:
     assert refused(BOMBS[name]) == "too large"
-    with pytest.raises(Refused) as found:
-        inspect(io.BytesIO(BOMBS[name]), MOST_PIXELS)
+    with pytest.raises(ImageError) as found:
+        inspect(io.BytesIO(BOMBS[name]), MAX_PIXELS)
     assert found.value.kind == "too large"
 
 
 def test_a_result_may_not_be_too_large_either() -> None:
-    with pytest.raises(Refused) as found:
+    with pytest.raises(ImageError) as found:
         done(SAMPLES["png"], Operations(65_535, 65_535))
     assert found.value.kind == "too large"
-    with pytest.raises(Refused) as found:  # more than the format can hold
+    with pytest.raises(ImageError) as found:  # more than the format can hold
         done(SAMPLES["webp"], Operations(17_000, 10))
     assert found.value.kind == "unsupported"
 
@@ -200,7 +202,7 @@ def test_a_result_may_not_be_too_large_either() -> None:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_24_megapixels_are_done(kind: str) -> None:
     content = encoded(Image.radial_gradient("L").resize((6000, 4000)), kind)
-    assert inspect(io.BytesIO(content), MOST_PIXELS) == Header(kind, 6000, 4000, "L", False)
+    assert inspect(io.BytesIO(content), MAX_PIXELS) == Header(kind, 6000, 4000, "L", False)
     assert inspect(io.BytesIO(done(content, Operations(1024, 768))))[1:3] == (1024, 768)
 
 
