@@ -1,13 +1,15 @@
 """Rotate every image under INPUT by 90 degrees into OUTPUT: python process.py INPUT OUTPUT [--workers N]
 
 Every regular file, at any depth, comes to the same relative path in the same format, byte for byte what
-`Image.open(a).rotate(90, expand=True).save(b)` writes; or what --size, --how, --margin, --grayscale and --rotate
-ask for. Links to files are read through, links to folders not entered. A result is there only when complete;
-a file that fails is told on stderr and has no result. The operations themselves are in imaging/.
-Exit codes: 0 all done, 1 some files failed, 2 usage; 129, 130, 143 stopped by SIGHUP, SIGINT, SIGTERM.
+`Image.open(a).rotate(90, expand=True).save(b)` writes, or the right pixels where those would be wrong; or what
+--size, --how, --margin, --grayscale, --rotate, --format and --strip ask for. The operations are in imaging/.
+Links to files are read through, links to folders not entered. A result is there only when complete; a file that
+fails is told on stderr and has no result. Exit codes: 0 all done, 1 some files failed, 2 usage; 129, 130, 143
+stopped by SIGHUP, SIGINT, SIGTERM.
 Where FANRUN_REPORT names a file, a JSON line for each input is appended to it as results come: {"path": name,
-"ok": bool, "seconds": float, "error": null or text}. The name is the relative path in ASCII; a byte not UTF-8
-is a lone surrogate (0xff is "\\udcff"), so that os.fsencode of the loaded name gives the path's own bytes.
+"ok": bool, "seconds": float, "error": null or text}, and with --format "results": [name]. The name is the relative
+path in ASCII; a byte not UTF-8 is a lone surrogate (0xff is "\\udcff"), so that os.fsencode of the loaded name gives
+the path's own bytes.
 """
 
 from __future__ import annotations
@@ -18,43 +20,82 @@ import sys
 import time
 from contextlib import closing, suppress
 from itertools import islice, takewhile
-from os.path import dirname, isfile, join, realpath
-from typing import IO, TYPE_CHECKING, Any
+from os.path import dirname, isfile, join, realpath, splitext
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from imaging.rules import MAX_SIDE, ImageError, Operations
-from imaging.transform import rotate, transform
+from imaging.rules import DEFAULT_LIMITS, MAX_SIDE, PILLOW_PIXELS, ImageError, Limits, Operations
+from imaging.transform import transform
 
 if TYPE_CHECKING:  # other modules are imported where needed: batches are many and small, Ctrl-C may be early
     import argparse
     from collections.abc import Callable, Generator, Iterable, Iterator
+    from decimal import Decimal
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
-    # relative path, input file, final and temporary name of the result, what is to be done
-    Task = tuple[str, str, str, str, "Operations | None"]
-    # Relative path, None or why it failed, seconds, whether another try would fail as well.
-    Result = tuple[str, str | None, float, bool]
+EXTENSIONS = {  # of files -> the format that they name; what has another one keeps it before the new
+    ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".png": "PNG", ".apng": "PNG", ".webp": "WEBP",
+    ".tif": "TIFF", ".tiff": "TIFF", ".gif": "GIF", ".bmp": "BMP", ".dib": "BMP", ".avif": "AVIF", ".heic": "HEIF",
+    ".heif": "HEIF",
+}  # fmt: skip
+NEW_EXTENSIONS = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp"}
 
 __all__ = ["Operations", "main", "transform"]
 
 stopped: list[int] = []  # the signals that told this program to stop
 
 
-def process(key: str, source: str, target: str, partial: str, operations: Operations | None = None) -> Result:
+class Job(NamedTuple):
+    """What is done to every input; without operations it is rotated."""
+
+    operations: Operations | None = None
+    limits: Limits = DEFAULT_LIMITS
+
+
+class Task(NamedTuple):
+    """An input: its relative path, its file, final and temporary name of the result; why it is not to be done."""
+
+    key: str
+    source: str
+    target: str
+    partial: str
+    error: str | None = None
+
+
+class Result(NamedTuple):
+    """What became of an input; `error`: why it failed, `permanent`: another try would fail as well."""
+
+    key: str
+    error: str | None
+    seconds: float
+    permanent: bool = False
+
+
+def process(task: Task, job: Job) -> Result:
     """Bring one input to its place under OUTPUT, whole or not at all; no Exception leaves here."""
-    started, error, permanent = time.perf_counter(), None, False
+    started, error, permanent = time.perf_counter(), task.error, False
     try:
-        if operations:
-            with open(source, "rb") as file:
-                place(target, partial, lambda result: transform(file, result, operations))
-        else:
-            rotate(source, lambda fill: place(target, partial, fill))
-        os.replace(partial, target)
+        if not error:
+            produce(task, job)
     except Exception as problem:
-        discard(partial)
-        discard(target)
-        error, permanent = reason(problem, source), is_refused(problem)
-    return key, error, time.perf_counter() - started, permanent
+        error, permanent = reason(problem, task.source), is_refused(problem)
+    if error:
+        discard(task.partial)
+        discard(task.target)
+    return Result(task.key, error, time.perf_counter() - started, permanent)
+
+
+def produce(task: Task, job: Job) -> None:
+    """Make the result of an input; raises ImageError, and whatever Pillow and the disk raise."""
+    operations = job.operations
+    if operations:
+        with open(task.source, "rb") as file:
+            place(task.target, task.partial, lambda result: transform(file, result, operations, job.limits))
+    else:
+        from imaging.rotate import rotate
+
+        rotate(task.source, lambda fill: place(task.target, task.partial, fill), job.limits)
+    os.replace(task.partial, task.target)
 
 
 def place(target: str, partial: str, fill: Callable[[IO[bytes]], None]) -> None:
@@ -116,31 +157,52 @@ def walk_shard(root: str, number: int, shards: int) -> Iterator[str]:
     return (key for key in walk(root) if crc32(os.fsencode(key)) % shards == number)
 
 
-def list_tasks(
-    source: str, output: str, operations: Operations | None, shard: tuple[int, int] = (0, 1)
-) -> Iterator[Task]:
+def list_tasks(source: str, output: str, job: Job, shard: tuple[int, int] = (0, 1)) -> Iterator[Task]:
     """Yield a task for each file under `source` that is in the shard."""
+    form = job.operations.format if job.operations else ""
+    shared = find_shared(walk(source), form) if form else set()
     for key in walk_shard(source, *shard):
+        name = result_name(key, form)
+        error = f"another input would have the same result, {name}: give one of them another name"
         partial = join(output, dirname(key), f".{os.urandom(8).hex()}.tmp")
-        yield key, join(source, key), join(output, key), partial, operations
+        yield Task(key, join(source, key), join(output, name), partial, error if name in shared else None)
 
 
-def serve(pipe: Connection, parents: Connection) -> None:
+def result_name(key: str, form: str) -> str:
+    """Return the relative path of an input's result: its own, with the extension of the format if one is asked for."""
+    stem, extension = splitext(key)
+    known = EXTENSIONS.get(extension.lower())
+    if not form or known == form:
+        return key
+    return (stem if known else key) + NEW_EXTENSIONS[form]
+
+
+def find_shared(keys: Iterable[str], form: str) -> set[str]:
+    """Return the results that more than one input would have."""
+    seen: set[str] = set()
+    shared: set[str] = set()
+    for key in keys:
+        name = result_name(key, form)
+        (shared if name in seen else seen).add(name)
+    return shared
+
+
+def serve(pipe: Connection, parents: Connection, job: Job) -> None:
     """Be a child: answer tasks with results until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the children too, but the parent decides
     parents.close()  # a pipe ends when the last copy of its other end is closed
     with suppress(EOFError, OSError):
         while True:
-            pipe.send(process(*pipe.recv()))
+            pipe.send(process(pipe.recv(), job))
 
 
-def start() -> tuple[BaseProcess, Connection]:
+def start(job: Job) -> tuple[BaseProcess, Connection]:
     """Start a child; returns it and our end of its pipe, raises OSError where a limit forbids."""
     from multiprocessing import get_context
 
     context = get_context("fork") if sys.platform == "linux" else get_context("spawn")
     ours, theirs = context.Pipe()
-    child = context.Process(target=serve, args=(theirs, ours), daemon=True)
+    child = context.Process(target=serve, args=(theirs, ours, job), daemon=True)
     child.start()
     theirs.close()
     return child, ours
@@ -150,12 +212,12 @@ def end(child: BaseProcess, task: Task) -> Result:
     """End a child, dead or alive; returns the result of the task it had, a failure."""
     child.kill()
     child.join()
-    discard(task[3])
+    discard(task.partial)
     how = f"signal {-code}" if (code := child.exitcode or 0) < 0 else f"exit code {code}"
-    return task[0], f"the process that worked on it died ({how})", 0.0, False
+    return Result(task.key, f"the process that worked on it died ({how})", 0.0)
 
 
-def run_pool(tasks: Iterator[Task], limit: int) -> Generator[Result, None, None]:
+def run_pool(tasks: Iterator[Task], job: Job, limit: int) -> Generator[Result, None, None]:
     """Process tasks in up to `limit` children, one at a time; a task that kills its child fails alone."""
     from multiprocessing.connection import wait
 
@@ -165,10 +227,10 @@ def run_pool(tasks: Iterator[Task], limit: int) -> Generator[Result, None, None]
         while not stopped:
             for task in islice(tasks, limit - len(busy)):
                 try:
-                    child, pipe = idle.pop() if idle else start()
+                    child, pipe = idle.pop() if idle else start(job)
                     pipe.send(task)
                 except OSError:  # a limit on processes, or an idle child was killed: do it here
-                    yield process(*task)
+                    yield process(task, job)
                     break
                 busy[pipe] = child, pipe, task
             else:
@@ -181,7 +243,7 @@ def run_pool(tasks: Iterator[Task], limit: int) -> Generator[Result, None, None]
                     idle.append((child, pipe))
                 except (EOFError, OSError):
                     result = end(child, task)
-                    discard(task[2])
+                    discard(task.target)
                 del busy[ready]
                 yield result
     finally:
@@ -191,14 +253,18 @@ def run_pool(tasks: Iterator[Task], limit: int) -> Generator[Result, None, None]
             end(child, task)
 
 
-def record(results: Iterable[Result], report: int, tell: Callable[..., None]) -> int:
+def record(results: Iterable[Result], form: str, report: int, tell: Callable[..., None]) -> int:
     """Tell what became of each input, on stderr and in the report; returns the exit code."""
     import json
 
     tally = [0, 0]
     for key, error, seconds, permanent in results:
-        entry = {"path": key, "ok": error is None, "seconds": round(seconds, 6), "error": error}
-        line = json.dumps({**entry, "permanent": True} if permanent else entry)
+        entry: dict[str, Any] = {"path": key, "ok": error is None, "seconds": round(seconds, 6), "error": error}
+        if permanent:
+            entry["permanent"] = True
+        if form and error is None:
+            entry["results"] = [result_name(key, form)]
+        line = json.dumps(entry)
         tally[error is not None] += 1
         with suppress(OSError):  # nobody may be listening, the disk may be full: it is the results that count
             if error is not None:
@@ -220,15 +286,25 @@ def size_of(text: str) -> tuple[int, int]:
     raise ArgumentTypeError("give WIDTHxHEIGHT in pixels, as in 1024x768")
 
 
-def share_of(text: str) -> float:
+def share_of(text: str) -> Decimal:
     """Read 0.05 or 5%."""
     from argparse import ArgumentTypeError
+    from decimal import Decimal, InvalidOperation
 
-    with suppress(ValueError):
-        share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    with suppress(InvalidOperation):  # which comparing with NaN raises too
+        share = Decimal(text[:-1]) / 100 if text.endswith("%") else Decimal(text)
         if 0 <= share < 1:
             return share
     raise ArgumentTypeError("give a share below 1, as in 0.05 or 5%")
+
+
+def pixels_of(text: str) -> int:
+    """Read a number of pixels."""
+    from argparse import ArgumentTypeError
+
+    if text.isascii() and text.isdigit() and int(text[:20]) > 0:
+        return int(text[:20])
+    raise ArgumentTypeError("give a number of pixels, as in 24000000")
 
 
 def shard_of(text: str) -> tuple[int, int]:
@@ -242,19 +318,37 @@ def shard_of(text: str) -> tuple[int, int]:
     raise ArgumentTypeError("give K/N, with K from 0 to N-1, as in 0/4")
 
 
-def wish_of(options: argparse.Namespace, parser: argparse.ArgumentParser) -> Operations | None:
-    """Tell which operations are asked for; None: none."""
+def operations_of(options: argparse.Namespace, parser: argparse.ArgumentParser) -> Operations | None:
+    """Return the operations that are asked for; None: none."""
     if options.size is None and (options.how or options.margin):
         parser.error(f"argument --{'how' if options.how else 'margin'}: needs --size")
-    if options.size is None and not options.grayscale and options.rotate is None:
+    asked = (options.grayscale, options.format, options.strip)
+    if options.size is None and options.rotate is None and not any(asked):
         return None
     width, height = options.size or (0, 0)
-    how, margin = options.how or "exact", options.margin or 0.0
-    return Operations(width, height, how, margin, options.grayscale, options.rotate or 0)
+    return Operations(
+        width, height, options.how or "exact", options.margin or 0.0, options.grayscale, options.rotate or 0,
+        (options.format or "").upper(), options.strip,
+    )  # fmt: skip
 
 
-def parse() -> tuple[str, str, int, int, Operations | None, tuple[int, int]]:
-    """Return INPUT, OUTPUT (which is made), workers, the open report, operations and the shard; raises SystemExit."""
+def add_operations(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what is done to an image, and how large it may be."""
+    group = parser.add_argument_group("operations", "with any of them: these alone, and upright as EXIF says")
+    group.add_argument("--size", metavar="WxH", type=size_of, help="scale, as in 1024x768; 1024x: keep the ratio")
+    group.add_argument("--how", choices=("exact", "fit", "cover"), help="to that size (default), inside it, filling it")
+    group.add_argument("--margin", metavar="SHARE", type=share_of, help="don't if each side is as near: 0.05 or 5%%")
+    group.add_argument("--grayscale", action="store_true", help="make gray")
+    group.add_argument("--rotate", type=int, choices=(0, 90, 180, 270), help="degrees counter-clockwise")
+    group.add_argument("--format", choices=("jpeg", "png", "webp"), help="convert; a.tif becomes a.png")
+    group.add_argument("--strip", action="store_true", help="keep no metadata but the colour profile")
+    group = parser.add_argument_group("limits", f"what is larger fails; default: {PILLOW_PIXELS}, as in Pillow")
+    for name, what in (("--max-pixels", "an input"), ("--max-result-pixels", "a result")):
+        group.add_argument(name, metavar="N", type=pixels_of, default=PILLOW_PIXELS, help=f"width by height of {what}")
+
+
+def parse() -> tuple[argparse.Namespace, Job, int]:
+    """Return the options (OUTPUT is made), what is to be done, and the open report; raises SystemExit."""
     import argparse
 
     parser = argparse.ArgumentParser("process.py", description="Rotate the images under INPUT into OUTPUT.")
@@ -263,15 +357,10 @@ def parse() -> tuple[str, str, int, int, Operations | None, tuple[int, int]]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     parser.add_argument("--workers", metavar="N", type=int, default=cores, help="default: one a core")
     parser.add_argument("--shard", metavar="K/N", type=shard_of, default=(0, 1), help="of N shards, only K (from 0)")
-    group = parser.add_argument_group("operations", "with any of them: these alone, and upright as EXIF says")
-    group.add_argument("--size", metavar="WxH", type=size_of, help="scale, as in 1024x768; 1024x: keep the ratio")
-    group.add_argument("--how", choices=("exact", "fit", "cover"), help="to that size (default), inside it, filling it")
-    group.add_argument("--margin", metavar="SHARE", type=share_of, help="don't if each side is as near: 0.05 or 5%%")
-    group.add_argument("--grayscale", action="store_true", help="make gray")
-    group.add_argument("--rotate", type=int, choices=(0, 90, 180, 270), help="degrees counter-clockwise")
+    add_operations(parser)
     parser.add_argument("--version", action="version", version="process.py 1.1.0")
     options = parser.parse_args()
-    operations = wish_of(options, parser)
+    job = Job(operations_of(options, parser), Limits(options.max_pixels, options.max_result_pixels))
     if options.workers < 1:
         parser.error("argument --workers: must be at least 1")
     try:
@@ -284,7 +373,7 @@ def parse() -> tuple[str, str, int, int, Operations | None, tuple[int, int]]:
         log = os.open(os.getenv("FANRUN_REPORT") or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     except OSError as error:
         parser.exit(2, f"process.py: error: {printable(str(error.filename))}: {error.strerror}\n")
-    return options.input, options.output, options.workers, log, operations, options.shard
+    return options, job, log
 
 
 def main() -> int:
@@ -292,28 +381,35 @@ def main() -> int:
     for number in (each for each in signal.Signals if each.name in ("SIGHUP", "SIGINT", "SIGTERM")):
         if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
             signal.signal(number, lambda number, _: stopped.append(number))
-    source, output, workers, report, operations, shard = parse()
+    options, job, report = parse()
+    source, shard = options.input, options.shard
     if not (files := sum(1 for _ in islice(walk_shard(source, *shard), 2))) and not stopped:
         where = printable(source) if shard[1] == 1 else f"{printable(source)} in shard {shard[0]}/{shard[1]}"
         print(f"process.py: nothing to do: no file under {where}", file=sys.stderr)
         return 0
     import logging
+    from importlib import import_module
 
     from PIL import Image
 
     Image.preinit()  # once, before children are forked
+    if min(files, options.workers) > 1:  # they may be out of files to open when they need these
+        operations = ("colour", "encode", "gif", "metadata", "scale") if job.operations else ("rotate",)
+        for name in ("bmp", "decode", "png", "tiff", *operations):
+            import_module(f"imaging.{name}")
     logging.captureWarnings(True)
     logging.disable()  # a line on stderr is a failed file
-    tasks = list_tasks(source, output, operations, shard)
-    serial = (process(*task) for task in tasks)
-    with closing(run_pool(tasks, workers) if min(files, workers) > 1 else serial) as results:
+    tasks = list_tasks(source, options.output, job, shard)
+    serial = (process(task, job) for task in tasks)
+    form = job.operations.format if job.operations else ""
+    with closing(run_pool(tasks, job, options.workers) if min(files, options.workers) > 1 else serial) as results:
         if not os.isatty(2):
-            return record(results, report, print)
+            return record(results, form, report, print)
         from tqdm import tqdm
 
         tqdm.monitor_interval = 0  # its thread would be there when children are forked
         total, columns = sum(1 for _ in walk_shard(source, *shard)), os.get_terminal_size(2).columns or 80  # some say 0
-        return record(tqdm(results, total=total, unit="file", ncols=columns, nrows=9), report, tqdm.write)
+        return record(tqdm(results, total=total, unit="file", ncols=columns, nrows=9), form, report, tqdm.write)
 
 
 if __name__ == "__main__":

@@ -1,60 +1,44 @@
-"""Writing images: the pixels, and what is kept beside them."""
+"""Writing images, without loss where the format can."""
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
-from imaging.rules import MAX_SIDE, ImageError
+from imaging.rules import ImageError
 
 if TYPE_CHECKING:
-    from PIL import Image, ImageFile
-
-QUALITY = 98  # of JPEGs: their grays differ by 48 dB even where all is noise
-
-
-def kept(image: ImageFile.ImageFile, before: str, after: str, turn: int) -> dict[str, Any]:
-    """Choose what is written beside the pixels, whose mode may have changed: options of Image.save."""
     from PIL import Image
 
-    options: dict[str, Any] = {"icc_profile": None}
-    if (before[0] in "1IL") == (after[0] in "1IL"):  # a profile of colours is none of grays
-        options["icc_profile"] = image.info.get("icc_profile")
-    if before == after and "transparency" in image.info:
-        options["transparency"] = image.info["transparency"]
-    if image.format == "TIFF":
-        found = image.info.get("compression")
-        fits = after == "1" or found in ("raw", "tiff_lzw", "packbits")
-        options["compression"] = found if fits else "tiff_adobe_deflate"
-    with suppress(Exception):  # nonsense is dropped
-        if all(0 < value < MAX_SIDE for value in image.info["dpi"]):
-            options["dpi"] = image.info["dpi"]
-    with suppress(Exception):
-        exif = image.info["exif"]
-        if turn > 1:
-            tags = Image.Exif()
-            tags.load(exif)
-            tags.pop(0x0112, None)
-            exif = tags.tobytes()
-        if image.format != "TIFF" and len(exif) < MAX_SIDE:
-            options["exif"] = exif
-    return options
+QUALITY = 98  # of JPEGs: their grays differ by 48 dB even where all is noise
+OPTIONS: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": QUALITY, "subsampling": 0},
+    "WEBP": {"lossless": True, "quality": 0, "method": 0},  # quickly; its other way halves the colours' resolution
+    "AVIF": {"quality": 95, "subsampling": "4:4:4", "speed": 8},
+    "HEIF": {"quality": 95, "chroma": 444},
+}
+WRITABLE = {  # modes that a format which was asked for can hold as they are
+    "JPEG": ("L", "RGB", "CMYK"), "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"), "WEBP": ("RGB", "RGBA"),
+}  # fmt: skip
 
 
 def write(image: Image.Image, target: IO[bytes], name: str, options: dict[str, Any]) -> None:
-    """Write an image, without loss where the format can; raises ImageError."""
-    if name == "JPEG":
-        options.update(quality=QUALITY, subsampling=0)
-    elif name == "WEBP":
-        options.update(lossless=True, quality=0, method=0)  # quickly; its other way halves the colours' resolution
-    elif name == "BMP" and image.mode == "LA":
+    """Write an image in the format `name`; raises ImageError."""
+    options = {**OPTIONS.get(name, {}), **options}
+    if name in ("BMP", "WEBP") and image.mode == "LA":
         image = image.convert("RGBA")
     elif name == "GIF" and image.mode not in ("1", "L", "P"):
         image, options["transparency"] = to_palette(image)
+    elif name == "PNG" and image.mode == "1" and options.get("transparency"):
+        options["transparency"] = 1  # Pillow calls it 255
     image.info = {}  # or the plugins would take from it what was left out
     try:
-        image.save(target, name, **{key: value for key, value in options.items() if value is not None})
-    except (OSError, ValueError, OverflowError) as error:  # GIF has no side of more than 65,535
+        if name == "BMP" and image.mode == "RGBA":
+            from imaging.bmp import write_alpha
+
+            write_alpha(image, target, options.get("dpi", (96, 96)))
+        else:
+            image.save(target, name, **{key: value for key, value in options.items() if value is not None})
+    except (OSError, ValueError, OverflowError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
         raise ImageError("unsupported", f"the result cannot be written as {name}") from None
@@ -74,3 +58,26 @@ def to_palette(image: Image.Image) -> tuple[Image.Image, int | None]:
         result, index = image.convert("RGB").quantize(255), 255
     result.paste(index, mask=hidden)
     return result, index
+
+
+def fit_format(image: Image.Image, name: str) -> Image.Image:
+    """Bring an image to a mode that another format can hold; raises ImageError where something would be lost."""
+    from imaging.colour import to_plain, to_rgb
+
+    if name == "PNG" and image.mode.startswith("I;16"):
+        result = image.convert("I").convert("I;16") if image.mode != "I;16" else image
+        result.info = image.info
+        return result
+    if image.mode in WRITABLE[name] and (name == "PNG" or "transparency" not in image.info):
+        return image
+    result = to_plain(image, False)
+    if result.mode == "CMYK":
+        return to_rgb(result)
+    return without_alpha(result, name) if name == "JPEG" and "A" in result.mode else result
+
+
+def without_alpha(image: Image.Image, name: str) -> Image.Image:
+    """Return an image without its alpha, for a format that has none; raises ImageError if any of it is transparent."""
+    if image.getchannel("A").getextrema() != (255, 255):
+        raise ImageError("unsupported", f"parts of the image are transparent, which {name} cannot show")
+    return image.convert(image.mode[:-1])

@@ -23,7 +23,10 @@ from provision.errors import ImageError, ToolMissing, UsageError
 from provision.registry.background import Cancellation
 from provision.registry.context import open_context
 
-IMAGING = tuple(f"imaging/{name}.py" for name in ("__init__", "decode", "encode", "rules", "transform"))
+IMAGING = tuple(f"imaging/{name}.py" for name in (
+    "__init__", "bmp", "colour", "decode", "encode", "gif", "metadata", "png", "rotate", "rules", "scale", "tiff",
+    "transform",
+))  # fmt: skip
 SOURCES: tuple[str, ...] = ("Dockerfile", "process.py", *IMAGING, "requirements/image.txt")
 SERVICE_LOCKS = ("requirements/image.txt", "requirements/service.txt")
 SERVICE_CONTROL = ("service/containers.py", "service/fleet.py")  # what the control machine alone runs

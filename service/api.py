@@ -8,22 +8,24 @@ import io
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import IO, TypeVar
 
 if not __package__:  # as python service/api.py
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 import grpc
 
-from imaging.decode import inspect
-from imaging.rules import Header, ImageError, Operations, target_size
+from imaging.decode import inspect, verify
+from imaging.rules import Header, ImageError, Limits, Operations, target_size
 from service.calls import Context, remaining
 from service.errors import Exhausted, InvalidImage, InvalidRequest, ServiceError, from_processor
 from service.fetch import Fetcher
+from service.images import LIMITS
 from service.logs import REQUEST_ID, log, request_id
 from service.metrics import ScalerMetrics
 from service.protos import imageprocessor_pb2
@@ -32,8 +34,9 @@ from service.protos import imagescaler_pb2_grpc as pb_grpc
 from service.replicas import Replicas
 from service.security import Doorkeeper
 from service.server import CannotStart, Running, run
-from service.settings import IMAGE, PIXELS, Api, read_api
+from service.settings import IMAGE, Api, read_api
 
+Found = TypeVar("Found")
 NAME = pb.DESCRIPTOR.services_by_name["ImageScaler"].full_name
 
 
@@ -97,7 +100,7 @@ class Servicer(pb_grpc.ImageScalerServicer):
         self.settings, self.wish, self.replicas = settings, operations(settings), replicas
         self.fetcher = Fetcher(settings.allow_networks)
         self.metrics = ScalerMetrics()
-        self.pool = ThreadPoolExecutor(4, "inspect")  # headers are others' bytes too: none may keep the loop
+        self.pool = ThreadPoolExecutor(4, "inspect")  # images are others' bytes: none may keep the loop
         self.running = 0
 
     async def ScaleImage(self, request: pb.ScaleImageRequest, context: Context) -> pb.ScaleImageReply:
@@ -115,12 +118,15 @@ class Servicer(pb_grpc.ImageScalerServicer):
         clock = Clock(self.metrics)
         content = await self.get(image, clock)
         with clock.stage("inspect"):
-            header = await self.look(content)
+            header = await self.look(inspect, content)
         decision = decide(header, self.wish)
         self.metrics.decisions.labels(decision.name).inc()
         if decision.scale or decision.grayscale:
             with clock.stage("process"):
                 content = await self.process(content, decision, clock, context)
+        else:
+            with clock.stage("verify"):
+                await self.look(verify, content)
         sizes = ["{}x{}".format(*size) for size in (decision.source, decision.target)]
         context.set_trailing_metadata(
             (
@@ -158,10 +164,10 @@ class Servicer(pb_grpc.ImageScalerServicer):
         finally:
             self.metrics.fetches.labels(result).inc()
 
-    async def look(self, content: bytes) -> Header:
-        """What the header says; raises InvalidImage."""
+    async def look(self, how: Callable[[IO[bytes], Limits], Found], content: bytes) -> Found:
+        """Have an image read in a thread, its header or all of it; raises InvalidImage."""
         try:
-            work = partial(inspect, io.BytesIO(content), PIXELS)
+            work = partial(how, io.BytesIO(content), LIMITS)
             return await asyncio.get_running_loop().run_in_executor(self.pool, work)
         except ImageError as error:
             raise InvalidImage(str(error)) from None

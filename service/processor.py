@@ -17,6 +17,7 @@ from imaging.transform import transform
 from service.admission import Admission
 from service.calls import Context
 from service.errors import InvalidImage, InvalidRequest
+from service.images import LIMITS
 from service.metrics import ProcessorMetrics
 from service.protos import imageprocessor_pb2 as pb
 from service.protos import imageprocessor_pb2_grpc as pb_grpc
@@ -53,7 +54,7 @@ def work(image: bytes, wish: Operations) -> Done:
     """Process an image; raises InvalidImage."""
     began, target = time.perf_counter(), io.BytesIO()
     try:
-        transform(io.BytesIO(image), target, wish, PIXELS)
+        transform(io.BytesIO(image), target, wish, LIMITS)
     except ImageError as error:
         raise InvalidImage(str(error)) from None
     if target.tell() > MESSAGE - 1024:

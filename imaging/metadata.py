@@ -1,0 +1,73 @@
+"""What is kept beside the pixels: profile, resolution, EXIF without thumbnails, a palette's transparency."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from imaging.rules import MAX_SIDE
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+# Orientation (which was applied), a thumbnail's place, previews, Windows' and Photoshop's own thumbnails.
+DROPPED = (0x0112, 0x0201, 0x0202, 0x014A, 0x501B, 0x8649)
+SIZES = ((0x0100, 0x0101), (0xA002, 0xA003))  # width and height, of TIFF in the first directory, of EXIF in its own
+EXIF_DIRECTORY = 0x8769
+
+
+class Source(NamedTuple):
+    """What an input was before the operations."""
+
+    format: str
+    mode: str
+    exif: bytes | None
+    info: dict[Any, Any]
+
+
+def keep(source: Source, result: Image.Image, name: str, strip: bool) -> dict[str, Any]:
+    """Choose what is written beside the pixels of a result in the format `name`: options of Image.save."""
+    options: dict[str, Any] = {"icc_profile": None}
+    if (source.mode[0] in "1IL") == (result.mode[0] in "1IL") and (source.mode == "CMYK") == (result.mode == "CMYK"):
+        options["icc_profile"] = source.info.get("icc_profile")  # one of colours is none of grays
+    if source.mode == result.mode and "transparency" in source.info:
+        options["transparency"] = source.info["transparency"]
+    if name == "TIFF":
+        found = source.info.get("compression")
+        fits = result.mode == "1" or found in ("raw", "tiff_lzw", "packbits")
+        options["compression"] = found if fits else "tiff_adobe_deflate"
+    if name == "PNG" and source.format == "PNG":
+        from imaging.png import colour_chunks
+
+        options["pnginfo"] = colour_chunks(source.info)
+    return options if strip else {**options, **describe(source, result.size, name)}
+
+
+def describe(source: Source, size: tuple[int, int], name: str) -> dict[str, Any]:
+    """Return resolution and EXIF; nonsense is dropped."""
+    options: dict[str, Any] = {}
+    with suppress(Exception):
+        if all(0 < value < MAX_SIDE for value in source.info["dpi"]):
+            options["dpi"] = source.info["dpi"]
+    if source.exif and name not in ("TIFF", "GIF", "BMP"):
+        with suppress(Exception):
+            exif = rewrite(source.exif, size)
+            if exif and len(exif) < MAX_SIDE:
+                options["exif"] = exif
+    return options
+
+
+def rewrite(exif: bytes, size: tuple[int, int]) -> bytes:
+    """Return EXIF that is true of the result: its size, no orientation, and no thumbnail of what it was before."""
+    from PIL import Image
+
+    tags = Image.Exif()
+    tags.load(exif)
+    for tag in DROPPED:
+        tags.pop(tag, None)
+    directories = (tags, tags.get_ifd(EXIF_DIRECTORY) if EXIF_DIRECTORY in tags else {})
+    for directory, names in zip(directories, SIZES):
+        for tag, side in zip(names, size):
+            if tag in directory:
+                directory[tag] = side
+    return tags.tobytes() if len(tags) else b""

@@ -1,0 +1,79 @@
+"""PNG: transparency that Pillow misreads, and the chunks that say what its numbers mean as colours."""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL import Image, PngImagePlugin
+
+DEPTHS = {"L;2": 2, "L;4": 4}  # raw modes of gray with fewer bits than a byte
+
+
+def prepare(image: PngImagePlugin.PngImageFile) -> None:
+    """Bring the transparent value of gray with 2 or 4 bits to the 8 bits that Pillow decodes it to."""
+    key, rawmode = image.info.get("transparency"), image.tile[0].args if image.tile else None
+    if isinstance(key, int) and rawmode in DEPTHS:
+        most = 2 ** DEPTHS[rawmode] - 1
+        image.info["transparency"] = (key & most) * 255 // most
+
+
+def correct(image: PngImagePlugin.PngImageFile, deep: bool, source: str | IO[bytes]) -> Image.Image:
+    """Return RGBA for colours of 16 bits with one that is transparent: 8 bits can't tell it from its neighbours."""
+    key = image.info.get("transparency")
+    if not deep or not isinstance(key, tuple):
+        return image
+    result = image.convert("RGB") if image.mode != "RGB" else image.copy()
+    result.putalpha(invert(all_equal([*image.split(), *low_bytes(source).split()], halves(key))))
+    result.info = {name: value for name, value in image.info.items() if name != "transparency"}
+    return result
+
+
+def halves(key: tuple[int, ...]) -> list[int]:
+    """Return the high bytes of a colour's numbers, then the low ones."""
+    return [number >> 8 for number in key] + [number & 255 for number in key]
+
+
+def low_bytes(source: str | IO[bytes]) -> Image.Image:
+    """Decode the low byte of each 16-bit sample, where Pillow takes the high one."""
+    from PIL import Image
+
+    if not isinstance(source, str):
+        source.seek(0)
+    with Image.open(source, formats=["PNG"]) as image:
+        image.info.pop("transparency")
+        image.tile = [tile._replace(args="RGB;16L") for tile in image.tile]
+        return Image.Image.convert(image, "RGB")
+
+
+def all_equal(bands: list[Image.Image], values: list[int]) -> Image.Image:
+    """Return 255 where every band has its value, 0 elsewhere."""
+    from PIL import ImageChops
+
+    found = None
+    for band, value in zip(bands, values):
+        equal = band.point([255 * (shade == value) for shade in range(256)])
+        found = equal if found is None else ImageChops.darker(found, equal)
+    assert found is not None  # noqa: S101 - for the type checker: a colour has bands
+    return found
+
+
+def invert(mask: Image.Image) -> Image.Image:
+    """Return a mask's opposite."""
+    return mask.point([255 - shade for shade in range(256)])
+
+
+def colour_chunks(info: dict[Any, Any]) -> PngImagePlugin.PngInfo | None:
+    """Return the chunks gAMA, cHRM and sRGB that an image came with."""
+    from struct import pack
+
+    from PIL import PngImagePlugin
+
+    chunks = PngImagePlugin.PngInfo()
+    if "gamma" in info:
+        chunks.add(b"gAMA", pack(">I", round(info["gamma"] * 100_000)))
+    if len(info.get("chromaticity", ())) == 8:
+        chunks.add(b"cHRM", pack(">8I", *(round(each * 100_000) for each in info["chromaticity"])))
+    if "srgb" in info:
+        chunks.add(b"sRGB", bytes([info["srgb"]]))
+    return chunks if chunks.chunks else None

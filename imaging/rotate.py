@@ -1,0 +1,105 @@
+"""The rotation that is done where no operation is asked for: what Pillow alone writes, unless that would be wrong."""
+
+from __future__ import annotations
+
+from os.path import splitext
+from typing import IO, TYPE_CHECKING, cast
+
+from imaging.rules import ImageError, Limits, check_pixels, check_result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from PIL import Image, ImageFile
+
+    Place = Callable[[Callable[[IO[bytes]], None]], None]
+
+
+def rotate(source: str, place: Place, limits: Limits) -> None:
+    """Turn an image by 90 degrees counter-clockwise; `place` has the result written to a file.
+
+    Raises ImageError, and what Pillow raises.
+    """
+    from PIL import Image
+
+    # The usual plugins or all, not those of the names met so far: their order decides doubtful files.
+    Image.preinit()
+    if splitext(source)[1].lower() not in ("", *Image.EXTENSION):
+        Image.init()
+    if limits.pixels > 2 * (Image.MAX_IMAGE_PIXELS or limits.pixels):  # the caller's limit is the one that holds
+        Image.MAX_IMAGE_PIXELS = (limits.pixels + 1) // 2
+    with open_any(source) as image:
+        check_pixels(image.size, limits)
+        name = str(image.format)
+        if name.upper() not in Image.SAVE:
+            raise OSError(f"Pillow reads {name} but cannot write it")
+        check_result(image.size, name, limits)
+        result = repair(image, source).rotate(90, expand=True)
+        place(lambda file: save(result, file, name))
+
+
+def open_any(source: str) -> ImageFile.ImageFile:
+    """Open an image of any format that Pillow knows; raises ImageError for one that it would need more for."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        return Image.open(source)
+    except UnidentifiedImageError:
+        from imaging.decode import HEAD, name_unread, register_heif
+
+        with open(source, "rb") as file:
+            name = name_unread(file.read(HEAD))
+        if name == "HEIC" and register_heif():
+            return Image.open(source)
+        if name:
+            raise ImageError("unsupported", f"unsupported: {name}") from None
+        raise
+
+
+def repair(image: ImageFile.ImageFile, source: str) -> Image.Image:
+    """Set right what Pillow decodes wrong; raises ImageError where that can't be done."""
+    check_other(image)
+    if image.format not in ("TIFF", "PNG", "BMP") and image.mode != "CMYK":
+        return image
+    from imaging.decode import correct, is_deep, prepare
+
+    deep = is_deep(image)
+    prepare(image)
+    image.load()
+    return image if image.format == "BMP" else correct(image, deep, source)
+
+
+def check_other(image: ImageFile.ImageFile) -> None:
+    """Raise ImageError for formats that Pillow alone handles, where it decodes or writes them wrong."""
+    if image.format == "DDS" and image.mode in ("L", "LA"):
+        raise ImageError("unsupported", "unsupported: gray DDS")
+    if image.format == "JPEG2000" and image.mode != "I;16" and precision(cast("IO[bytes]", image.fp)) > 8:
+        raise ImageError("unsupported", "unsupported: JPEG 2000 of more than 8 bits a colour")
+
+
+def precision(file: IO[bytes]) -> int:
+    """Return the bits of the first component of a JPEG 2000 codestream: ISO/IEC 15444-1, A.5.1."""
+    place = file.tell()
+    file.seek(0)
+    head = file.read(65_536)
+    file.seek(place)
+    at = head.find(b"\xff\x4f\xff\x51")
+    return (head[at + 42] & 127) + 1 if 0 <= at < len(head) - 42 else 8
+
+
+def save(image: Image.Image, file: IO[bytes], name: str) -> None:
+    """Write an image as Pillow does; where it would lose alpha, or what its numbers mean as colours, with these."""
+    if name == "BMP" and image.mode == "RGBA" and image.getchannel("A").getextrema() != (0, 0):
+        from imaging.bmp import write_alpha
+
+        write_alpha(image, file)
+        return
+    options = {}
+    if name == "PNG":
+        if image.mode == "1" and image.info.get("transparency"):
+            image.info["transparency"] = 1  # Pillow calls it 255
+        if {"gamma", "chromaticity"} & set(image.info) and not {"srgb", "icc_profile"} & set(image.info):
+            from imaging.png import colour_chunks
+
+            options["pnginfo"] = colour_chunks(image.info)
+    image.save(file, format=name, **options)

@@ -1,0 +1,86 @@
+"""TIFF layouts that Pillow's own reader gets wrong: read by libtiff, set right afterwards, or refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from imaging.rules import ImageError
+
+if TYPE_CHECKING:
+    from PIL import Image, TiffImagePlugin
+
+BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, PLANAR = 258, 259, 262, 277, 284
+SAMPLE_FORMAT, SUBSAMPLING = 339, 530
+WHITE_IS_ZERO, YCBCR, SEPARATE, SIGNED = 0, 6, 2, 2
+RAW, WEBP = 1, 50001
+
+
+def prepare(image: TiffImagePlugin.TiffImageFile) -> None:
+    """Have a file that was opened decoded by libtiff where Pillow's reader would be wrong; raises ImageError."""
+    tags = image.tag_v2
+    photometric, planar = tags.get(PHOTOMETRIC, 0), tags.get(PLANAR, 1) == SEPARATE and tags.get(SAMPLES, 1) > 1
+    raw = tags.get(COMPRESSION, RAW) == RAW
+    if problem := find_problem(image, photometric, planar, raw):
+        raise ImageError("unsupported", f"unsupported: TIFF with {problem}")
+    subsampled = photometric == YCBCR and tags.get(SUBSAMPLING, (2, 2)) != (1, 1)
+    if raw and (planar or subsampled) and not image.use_load_libtiff:
+        use_libtiff(image, photometric)
+
+
+def find_problem(image: TiffImagePlugin.TiffImageFile, photometric: int, planar: bool, raw: bool) -> str:
+    """Return what makes a file one that neither Pillow nor libtiff decodes right; nothing where they do."""
+    tags = image.tag_v2
+    sample_format, bits = max(tags.get(SAMPLE_FORMAT, (1,))), tags.get(BITS, (1,))
+    if planar and image.mode in ("LA", "La", "PA"):
+        return "gray and alpha in planes"
+    if sample_format == SIGNED and bits[0] == 8:
+        return "signed samples of 8 bits"
+    if image.mode == "I" and sample_format == 1:
+        return "unsigned samples of 32 bits"
+    if image.mode == "F" and photometric == WHITE_IS_ZERO:
+        return "floats whose white is 0"
+    if image.mode in ("I", "F") and not raw and tags.prefix == b"MM":
+        return "compressed big-endian samples of more than 8 bits"
+    return "WebP compression" if tags.get(COMPRESSION) == WEBP else ""
+
+
+def use_libtiff(image: TiffImagePlugin.TiffImageFile, photometric: int) -> None:
+    """Replace the tiles of an uncompressed file by the one that libtiff decodes, as Pillow does for compressed ones."""
+    from PIL import ImageFile, TiffImagePlugin
+
+    tags = image.tag_v2
+    extra = tags.get(338, ())
+    bits, samples = tags.get(BITS, (1,)), tags.get(SAMPLES, 1)
+    bits = bits * samples if len(bits) == 1 else bits
+    if image.mode == "RGB" and extra and max(extra) == 0:  # planes at the end that mean nothing
+        bits, extra = bits[: -len(extra)], ()
+    key = (tags.prefix, photometric, (1,), 1, bits[:samples], extra)
+    rawmode = TiffImagePlugin.OPEN_INFO[key][1]
+    if photometric == YCBCR:
+        image._mode, rawmode = "RGB", "RGBX"
+    elif rawmode.endswith((";16B", ";16L")):
+        rawmode = rawmode[:-1] + "N"  # libtiff gives the machine's own order
+    size = (tags[256], tags[257])
+    image.tile = [ImageFile._Tile("libtiff", (0, 0, *size), 0, (rawmode, False, tags.offset))]
+    image.use_load_libtiff = True
+
+
+def correct(image: TiffImagePlugin.TiffImageFile) -> Image.Image:
+    """Return gray of 12 or 16 bits from 0, black, to 65,535, white; and gray without the alpha multiplied into it."""
+    if image.mode == "La":
+        result = image.convert("LA")
+        result.info = image.info
+        return result
+    if not image.mode.startswith("I;16"):
+        return cast("Image.Image", image)
+    negative, bits = image.tag_v2.get(PHOTOMETRIC, 0) == WHITE_IS_ZERO, image.tag_v2.get(BITS, (16,))[0]
+    if not negative and bits == 16:
+        return image
+    values = image.convert("I")
+    if bits == 12:
+        values = values.point(lambda value: value * (65535 / 4095) + 0.5)
+    if negative:
+        values = values.point(lambda value: value * -1 + 65535)
+    result = values.convert("I;16")
+    result.info = image.info
+    return result
