@@ -21,10 +21,12 @@ def prepare(image: BmpImagePlugin.BmpImageFile) -> None:
         raise ImageError("unsupported", "unsupported: RLE BMP of more than 4 megapixels")
     file = cast("IO[bytes]", image.fp)
     file.seek(0)
-    head = file.read(70).ljust(70, b"\0")
+    head = file.read(74).ljust(74, b"\0")
     size, bits = struct.unpack_from("<I", head, 14)[0], struct.unpack_from("<H", head, 28)[0]
     if size >= 56 and bits == 16 and image.info.get("compression") == 3 and any(head[66:70]):
         raise ImageError("unsupported", "unsupported: BMP with 16 bits a pixel and alpha")
+    if size == 124 and head[70:74] in (b"DEBM", b"KNIL"):
+        raise ImageError("unsupported", "unsupported: BMP with a colour profile")
 
 
 def correct(image: Image.Image) -> Image.Image:

@@ -150,6 +150,10 @@ def prepare(image: ImageFile.ImageFile) -> None:
         from imaging import png
 
         png.prepare(cast(Any, image))
+    elif image.format == "GIF":
+        from imaging import gif
+
+        gif.prepare(cast(Any, image))
 
 
 def decode(image: ImageFile.ImageFile, source: IO[bytes]) -> Image.Image:
@@ -191,6 +195,10 @@ def correct(image: ImageFile.ImageFile, deep: bool, source: str | IO[bytes]) -> 
         from imaging import png
 
         return png.correct(cast(Any, image), deep, source)
+    if image.format == "GIF":
+        from imaging import gif
+
+        return gif.correct(cast(Any, image))
     if image.format == "JPEG" and image.mode == "CMYK" and "adobe" not in image.info:
         return uninvert(image)
     return image

@@ -23,6 +23,7 @@ class Source(NamedTuple):
     mode: str
     exif: bytes | None
     info: dict[Any, Any]
+    swapped: bool  # width and height change places on the way
 
 
 def keep(source: Source, result: Image.Image, name: str, strip: bool) -> dict[str, Any]:
@@ -48,7 +49,7 @@ def describe(source: Source, size: tuple[int, int], name: str) -> dict[str, Any]
     options: dict[str, Any] = {}
     with suppress(Exception):
         if all(0 < value < MAX_SIDE for value in source.info["dpi"]):
-            options["dpi"] = source.info["dpi"]
+            options["dpi"] = source.info["dpi"][::-1] if source.swapped else source.info["dpi"]
     if source.exif and name not in ("TIFF", "GIF", "BMP"):
         with suppress(Exception):
             exif = rewrite(source.exif, size)

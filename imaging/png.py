@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from PIL import Image, PngImagePlugin
@@ -11,11 +11,26 @@ DEPTHS = {"L;2": 2, "L;4": 4}  # raw modes of gray with fewer bits than a byte
 
 
 def prepare(image: PngImagePlugin.PngImageFile) -> None:
-    """Bring the transparent value of gray with 2 or 4 bits to the 8 bits that Pillow decodes it to."""
+    """Bring the transparent value of gray with 2 or 4 bits to the 8 bits that Pillow decodes it to; find cICP."""
+    if code_points := find_cicp(cast("IO[bytes]", image.fp)):
+        image.info["cicp"] = code_points
     key, rawmode = image.info.get("transparency"), image.tile[0].args if image.tile else None
     if isinstance(key, int) and rawmode in DEPTHS:
         most = 2 ** DEPTHS[rawmode] - 1
         image.info["transparency"] = (key & most) * 255 // most
+
+
+def find_cicp(file: IO[bytes]) -> bytes:
+    """Return what stands in the chunk cICP, if it is there before the pixels: Pillow does not read it."""
+    place, found = file.tell(), b""
+    file.seek(8)
+    while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":
+        if head[4:] == b"cICP":
+            found = file.read(4)
+            break
+        file.seek(int.from_bytes(head[:4], "big") + 4, 1)
+    file.seek(place)
+    return found
 
 
 def correct(image: PngImagePlugin.PngImageFile, deep: bool, source: str | IO[bytes]) -> Image.Image:
@@ -64,7 +79,7 @@ def invert(mask: Image.Image) -> Image.Image:
 
 
 def colour_chunks(info: dict[Any, Any]) -> PngImagePlugin.PngInfo | None:
-    """Return the chunks gAMA, cHRM and sRGB that an image came with."""
+    """Return the chunks gAMA, cHRM, sRGB and cICP that an image came with."""
     from struct import pack
 
     from PIL import PngImagePlugin
@@ -76,4 +91,6 @@ def colour_chunks(info: dict[Any, Any]) -> PngImagePlugin.PngInfo | None:
         chunks.add(b"cHRM", pack(">8I", *(round(each * 100_000) for each in info["chromaticity"])))
     if "srgb" in info:
         chunks.add(b"sRGB", bytes([info["srgb"]]))
+    if "cicp" in info:
+        chunks.add(b"cICP", info["cicp"])
     return chunks if chunks.chunks else None

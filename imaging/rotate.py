@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from os.path import splitext
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from imaging.rules import ImageError, Limits, check_pixels, check_result
 
@@ -59,7 +59,7 @@ def open_any(source: str) -> ImageFile.ImageFile:
 def repair(image: ImageFile.ImageFile, source: str) -> Image.Image:
     """Set right what Pillow decodes wrong; raises ImageError where that can't be done."""
     check_other(image)
-    if image.format not in ("TIFF", "PNG", "BMP") and image.mode != "CMYK":
+    if image.format not in ("TIFF", "PNG", "BMP", "GIF") and image.mode != "CMYK":
         return image
     from imaging.decode import correct, is_deep, prepare
 
@@ -71,18 +71,28 @@ def repair(image: ImageFile.ImageFile, source: str) -> Image.Image:
 
 def check_other(image: ImageFile.ImageFile) -> None:
     """Raise ImageError for formats that Pillow alone handles, where it decodes or writes them wrong."""
+    if image.format == "ICNS":
+        raise ImageError("unsupported", "unsupported: ICNS (it would be written in other sizes)")
+    if image.format == "SGI" and read_head(image, 4)[3:] == b"\2":  # bytes a sample
+        raise ImageError("unsupported", "unsupported: SGI of 16 bits")
     if image.format == "DDS" and image.mode in ("L", "LA"):
         raise ImageError("unsupported", "unsupported: gray DDS")
-    if image.format == "JPEG2000" and image.mode != "I;16" and precision(cast("IO[bytes]", image.fp)) > 8:
+    if image.format == "JPEG2000" and image.mode != "I;16" and precision(read_head(image, 65_536)) > 8:
         raise ImageError("unsupported", "unsupported: JPEG 2000 of more than 8 bits a colour")
 
 
-def precision(file: IO[bytes]) -> int:
-    """Return the bits of the first component of a JPEG 2000 codestream: ISO/IEC 15444-1, A.5.1."""
+def read_head(image: ImageFile.ImageFile, length: int) -> bytes:
+    """Return the first bytes of a file that was opened, and leave it as it was."""
+    file = cast("IO[bytes]", image.fp)
     place = file.tell()
     file.seek(0)
-    head = file.read(65_536)
+    head = file.read(length)
     file.seek(place)
+    return head
+
+
+def precision(head: bytes) -> int:
+    """Return the bits of the first component of a JPEG 2000 codestream: ISO/IEC 15444-1, A.5.1."""
     at = head.find(b"\xff\x4f\xff\x51")
     return (head[at + 42] & 127) + 1 if 0 <= at < len(head) - 42 else 8
 
@@ -94,12 +104,21 @@ def save(image: Image.Image, file: IO[bytes], name: str) -> None:
 
         write_alpha(image, file)
         return
-    options = {}
+    options: dict[str, Any] = {}
+    profile = image.info.get("icc_profile")
+    if profile and name in ("JPEG", "MPO", "WEBP") and not is_srgb(profile):
+        options["icc_profile"] = profile
     if name == "PNG":
         if image.mode == "1" and image.info.get("transparency"):
             image.info["transparency"] = 1  # Pillow calls it 255
-        if {"gamma", "chromaticity"} & set(image.info) and not {"srgb", "icc_profile"} & set(image.info):
+        names = set(image.info)
+        if "cicp" in names or ({"gamma", "chromaticity"} & names and not {"srgb", "icc_profile"} & names):
             from imaging.png import colour_chunks
 
             options["pnginfo"] = colour_chunks(image.info)
     image.save(file, format=name, **options)
+
+
+def is_srgb(profile: bytes) -> bool:
+    """Tell whether a profile's description names sRGB, which is what is taken for an image without one."""
+    return b"sRGB" in profile or "sRGB".encode("utf-16-be") in profile

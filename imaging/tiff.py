@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from PIL import Image, TiffImagePlugin
 
 BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, PLANAR = 258, 259, 262, 277, 284
-SAMPLE_FORMAT, SUBSAMPLING = 339, 530
-WHITE_IS_ZERO, YCBCR, SEPARATE, SIGNED = 0, 6, 2, 2
+INK_SET, EXTRA_SAMPLES, SAMPLE_FORMAT, SUBSAMPLING = 332, 338, 339, 530
+WHITE_IS_ZERO, YCBCR, SEPARATE, SIGNED, OTHER_INKS = 0, 6, 2, 2, 2
 RAW, WEBP = 1, 50001
+BLACK_AND_WHITE, FULL_RANGE = 532, (0, 255, 128, 255, 128, 255)
 
 
 def prepare(image: TiffImagePlugin.TiffImageFile) -> None:
@@ -22,19 +23,26 @@ def prepare(image: TiffImagePlugin.TiffImageFile) -> None:
     raw = tags.get(COMPRESSION, RAW) == RAW
     if problem := find_problem(image, photometric, planar, raw):
         raise ImageError("unsupported", f"unsupported: TIFF with {problem}")
-    subsampled = photometric == YCBCR and tags.get(SUBSAMPLING, (2, 2)) != (1, 1)
-    if raw and (planar or subsampled) and not image.use_load_libtiff:
+    if raw and (planar or (photometric == YCBCR and not is_plain_ycbcr(image))) and not image.use_load_libtiff:
         use_libtiff(image, photometric)
+
+
+def is_plain_ycbcr(image: TiffImagePlugin.TiffImageFile) -> bool:
+    """Tell whether each pixel has colours of its own, in the full range: no other YCbCr is Pillow's."""
+    levels = image.tag_v2.get(BLACK_AND_WHITE, FULL_RANGE)
+    return bool(image.tag_v2.get(SUBSAMPLING, (2, 2)) == (1, 1) and tuple(map(float, levels)) == FULL_RANGE)
 
 
 def find_problem(image: TiffImagePlugin.TiffImageFile, photometric: int, planar: bool, raw: bool) -> str:
     """Return what makes a file one that neither Pillow nor libtiff decodes right; nothing where they do."""
     tags = image.tag_v2
     sample_format, bits = max(tags.get(SAMPLE_FORMAT, (1,))), tags.get(BITS, (1,))
-    if planar and image.mode in ("LA", "La", "PA"):
-        return "gray and alpha in planes"
+    if planar and image.mode in ("LA", "La", "PA", "LAB"):
+        return "alpha or Lab in planes"
     if sample_format == SIGNED and bits[0] == 8:
         return "signed samples of 8 bits"
+    if image.mode == "CMYK" and tags.get(INK_SET) == OTHER_INKS:
+        return "inks that are not CMYK"
     if image.mode == "I" and sample_format == 1:
         return "unsigned samples of 32 bits"
     if image.mode == "F" and photometric == WHITE_IS_ZERO:
@@ -49,17 +57,18 @@ def use_libtiff(image: TiffImagePlugin.TiffImageFile, photometric: int) -> None:
     from PIL import ImageFile, TiffImagePlugin
 
     tags = image.tag_v2
-    extra = tags.get(338, ())
-    bits, samples = tags.get(BITS, (1,)), tags.get(SAMPLES, 1)
-    bits = bits * samples if len(bits) == 1 else bits
-    if image.mode == "RGB" and extra and max(extra) == 0:  # planes at the end that mean nothing
+    bits, samples, extra = tags.get(BITS, (1,)), tags.get(SAMPLES, 1), tags.get(EXTRA_SAMPLES, ())
+    bits = (bits * samples if len(bits) == 1 else bits)[:samples]
+    if extra and max(extra) == 0 and tags.get(PLANAR) == SEPARATE:  # planes at the end that mean nothing
         bits, extra = bits[: -len(extra)], ()
-    key = (tags.prefix, photometric, (1,), 1, bits[:samples], extra)
-    rawmode = TiffImagePlugin.OPEN_INFO[key][1]
+    known = TiffImagePlugin.OPEN_INFO.get((tags.prefix, photometric, (1,), 1, bits, extra))
+    if known is None:
+        raise ImageError("unsupported", "unsupported: TIFF with these planes")
+    rawmode = known[1]
     if photometric == YCBCR:
         image._mode, rawmode = "RGB", "RGBX"
-    elif rawmode.endswith((";16B", ";16L")):
-        rawmode = rawmode[:-1] + "N"  # libtiff gives the machine's own order
+    elif ";16" in rawmode:
+        rawmode = rawmode.rstrip("BL") + "N"  # libtiff gives the machine's own order
     size = (tags[256], tags[257])
     image.tile = [ImageFile._Tile("libtiff", (0, 0, *size), 0, (rawmode, False, tags.offset))]
     image.use_load_libtiff = True

@@ -36,7 +36,9 @@ def transform(source: IO[bytes], target: IO[bytes], operations: Operations, limi
 
         if name != header.format:
             result = fit_format(result, name)
-        options = keep(Source(header.format, header.mode, exif, pixels.info), result, name, operations.strip)
+        swapped = (turn > 4) != (operations.rotate in (90, 270))
+        about = Source(header.format, header.mode, exif, pixels.info, swapped)
+        options = keep(about, result, name, operations.strip)
         write(result, target, name, options)
 
 

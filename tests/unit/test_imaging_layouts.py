@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, ImageCms
 
 from imaging.rules import DEFAULT_LIMITS, ImageError, Operations
 from imaging.transform import transform
@@ -248,3 +248,47 @@ def test_an_image_that_is_cut_is_refused_by_its_kind() -> None:
     ImageChops.offset(Image.radial_gradient("L"), 9).save(target, "TIFF")
     with pytest.raises(ImageError):
         transform(io.BytesIO(target.getvalue()[:4000]), io.BytesIO(), SMALL)
+
+
+# ---- what Pillow leaves out or fills wrong
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_cicp_is_kept(way: str, tmp_path: Path) -> None:
+    content = png(np.full((16, 16, 3), 99), 8, 2, b"cICP" + bytes([9, 16, 0, 1]))
+    done(content, WAYS[way], tmp_path)
+    assert b"cICP" + bytes([9, 16, 0, 1]) in (tmp_path / "out").read_bytes()
+
+
+def test_a_gif_whose_first_picture_leaves_room_has_the_backgrounds_colour_there(tmp_path: Path) -> None:
+    target = io.BytesIO()
+    picture = Image.new("P", (4, 4), 1)
+    picture.putpalette([0, 0, 0, 255, 0, 0, 0, 0, 255, 0, 255, 0])
+    picture.save(target, "GIF", optimize=False)
+    content = bytearray(target.getvalue())
+    content[6:10] = struct.pack("<HH", 8, 8)
+    content[11] = 2
+    for operations in (DEFAULT, TURN, Operations(format="PNG")):
+        shown = np.asarray(done(bytes(content), operations, tmp_path).convert("RGB"))
+        shown = np.rot90(shown, -1) if operations in (DEFAULT, TURN) else shown
+        assert shown[2, 2].tolist() == [255, 0, 0]
+        assert shown[6, 6].tolist() == [0, 0, 255]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
+def test_a_profile_that_is_not_srgb_is_kept_by_the_rotation_too(kind: str, tmp_path: Path) -> None:
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for profile, kept in ((srgb, None), (ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes(), True)):
+        target = io.BytesIO()
+        Image.new("RGB", (8, 8)).save(target, kind, icc_profile=profile)
+        found = done(target.getvalue(), DEFAULT, tmp_path).info.get("icc_profile")
+        assert found == (profile if kept else None)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "BMP"])
+def test_resolution_turns_with_the_image(kind: str, tmp_path: Path) -> None:
+    target = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(target, kind, dpi=(300, 150))
+    for degrees, expected in ((90, (150, 300)), (180, (300, 150))):
+        found = done(target.getvalue(), Operations(rotate=degrees), tmp_path).info["dpi"]
+        assert tuple(round(float(each)) for each in found) == expected
