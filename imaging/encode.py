@@ -68,12 +68,19 @@ def fit_format(image: Image.Image, name: str) -> Image.Image:
         result = image.convert("I").convert("I;16") if image.mode != "I;16" else image
         result.info = image.info
         return result
+    info = image.info
     if image.mode in WRITABLE[name] and (name == "PNG" or "transparency" not in image.info):
-        return image
-    result = to_plain(image, False)
-    if result.mode == "CMYK":
-        return to_rgb(result)
-    return without_alpha(result, name) if name == "JPEG" and "A" in result.mode else result
+        result = image
+    else:
+        result = to_plain(image, False)
+        result = to_rgb(result) if result.mode == "CMYK" else result
+    if name == "JPEG" and "A" in result.mode:
+        result = without_alpha(result, name)
+    if {"gamma", "chromaticity", "cicp"} & set(info):
+        from imaging.png import to_srgb
+
+        return to_srgb(result, info)
+    return result
 
 
 def without_alpha(image: Image.Image, name: str) -> Image.Image:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import IO, TYPE_CHECKING, Any, cast
 
+from imaging.rules import ImageError
+
 if TYPE_CHECKING:
     from PIL import Image, PngImagePlugin
 
+SRGB_GAMMA, SRGB_CICP = 0.45455, bytes([1, 13, 0, 1])
+SRGB_PRIMARIES = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)  # x and y of white, red, green, blue
 DEPTHS = {"L;2": 2, "L;4": 4}  # raw modes of gray with fewer bits than a byte
 
 
@@ -94,3 +98,23 @@ def colour_chunks(info: dict[Any, Any]) -> PngImagePlugin.PngInfo | None:
     if "cicp" in info:
         chunks.add(b"cICP", info["cicp"])
     return chunks if chunks.chunks else None
+
+
+def to_srgb(image: Image.Image, info: dict[Any, Any]) -> Image.Image:
+    """Return the pixels of a PNG as sRGB, for a format without such chunks: gAMA is applied, more raises ImageError.
+
+    The chunks count in this order: cICP, iCCP, sRGB, gAMA and cHRM (https://www.w3.org/TR/png-3/, 4.3).
+    """
+    if info.get("cicp", SRGB_CICP) != SRGB_CICP:
+        raise ImageError("unsupported", "the image has cICP, which PNG alone can hold")
+    if {"icc_profile", "srgb", "cicp"} & set(info):
+        return image
+    primaries = info.get("chromaticity", SRGB_PRIMARIES)
+    if any(abs(one - other) > 0.002 for one, other in zip(primaries, SRGB_PRIMARIES)):
+        raise ImageError("unsupported", "the image has cHRM other than sRGB's, which PNG alone can hold")
+    gamma = info.get("gamma", SRGB_GAMMA)
+    if gamma <= 0 or abs(gamma - SRGB_GAMMA) < 0.005:
+        return image
+    table = [round(255 * (shade / 255) ** (SRGB_GAMMA / gamma)) for shade in range(256)]
+    same = list(range(256))
+    return image.point([value for band in image.getbands() for value in (same if band == "A" else table)])

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     Size = Tuple[int, int]
     Box = Tuple[float, float, float, float]
 
-SAMPLE, NEAR, SHARE = (61, 53), 24, 1 / 128  # pixels that are looked at; how near to black or white; how many are
+SAMPLE, NEAR, SHARE = (61, 53), 40, 1 / 128  # pixels that are looked at; how near to black or white; how many are
 LINES, GOLDEN = 8, 0.6180339887  # rows and columns that are tried, spread by the golden ratio
-MAX_ERROR = 1.0  # mean square of what is cut off in them; at most a quarter of it is left in the result
+MAX_ERROR = 0.75  # mean square of what is cut off in them; at most a quarter of it is left in the result
 MAX_FLOAT_PIXELS = 64_000_000  # floats take four times the memory
 PREMULTIPLIED = {"RGBA": "RGBa", "LA": "La"}
 

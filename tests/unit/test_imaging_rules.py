@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image, ImageCms, ImageDraw, features
+from PIL import ExifTags, Image, ImageCms, ImageDraw, PngImagePlugin, features
 
 from imaging.decode import inspect, name_unread
 from imaging.rules import ImageError, Limits, Operations, target_size
@@ -324,3 +324,25 @@ def test_line_art(resizer: str, name: str, size: tuple[int, int], mode: str, mon
         monkeypatch.setitem(sys.modules, "cykooz_resizer", None)
     content = encoded(line_art(name).convert(mode), "TIFF")
     assert psnr(pixels(done(content, Operations(*size))), resized(pixels(content), *size)) > 52
+
+
+@pytest.mark.parametrize("name", ["lines", "grid", "text", "halftone", "noise"])
+@pytest.mark.parametrize("size", [(128, 96), (300, 290), (30, 30)])
+def test_the_loss_of_jpeg_comes_on_top(size: tuple[int, int], name: str) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (256, 256)).astype(np.uint8)
+    gray = noise if name == "noise" else np.asarray(line_art(name))
+    for image, least in ((gray, 47), (np.stack([gray, np.roll(gray, 5, 0), 255 - gray], axis=-1), 42)):
+        content = encoded(Image.fromarray(image), "JPEG", quality=95, subsampling=0)
+        assert psnr(pixels(done(content, Operations(*size))), resized(pixels(content), *size)) > least
+
+
+def test_gamma_is_applied_where_a_format_has_none() -> None:
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add(b"gAMA", struct.pack(">I", 100_000))
+    linear = encoded(Image.new("RGB", (8, 8), (55, 55, 55)), "PNG", pnginfo=chunks)
+    for kind in ("JPEG", "WEBP"):
+        assert pixels(done(linear, Operations(format=kind)))[0, 0].tolist() == [127, 127, 127]
+    chunks.add(b"cHRM", struct.pack(">8I", 31_270, 32_900, 70_800, 29_200, 17_000, 79_700, 13_100, 4_600))
+    wide = encoded(Image.new("RGB", (8, 8)), "PNG", pnginfo=chunks)
+    assert refusal(wide, Operations(format="JPEG")).startswith("unsupported: the image has cHRM other than sRGB's")
+    assert done(wide, Operations(format="PNG")) == wide
