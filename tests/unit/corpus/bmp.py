@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
-from tests.unit.corpus import model
+from tests.unit.corpus import icc, model
 from tests.unit.corpus.model import HEIGHT, WIDTH, Array, Built, Picture, Sample
 
 MASKS = {
@@ -75,6 +75,26 @@ def indexed(bits: int, header: Header) -> Built:
     return Built(content, shown, reader=header.size != 12)
 
 
+def shaded(shades: Array) -> Built:
+    """Build a file whose palette is gray."""
+    bits = 1 if len(shades) == 2 else 8
+    indices = model.gray(bits)[..., 0]
+    entries = np.dstack([shades, shades, shades, shades * 0])[0].astype(np.uint8).tobytes()
+    rows = [row.tobytes() for row in (np.packbits(indices, axis=1) if bits == 1 else indices)]
+    shown = Picture(shades[indices][..., None].astype(np.float64), "L", scaled=model.HARD)
+    return Built(wrapped(rows, bits, Header(), entries), shown)
+
+
+def profiled() -> Built:
+    """Build a file of 24 bits with an embedded colour profile (V5)."""
+    built, profile = true_colour(Header(124)), icc.wide_profile()
+    content = bytearray(built.content)
+    content[14 + 56 : 14 + 60] = b"DEBM"  # PROFILE_EMBEDDED, the lowest byte first
+    content[14 + 112 : 14 + 120] = struct.pack("<II", len(content) - 14, len(profile))
+    shown = replace(built.shown, profile=profile)
+    return Built(bytes(content) + profile, shown, needed=False)
+
+
 def true_colour(header: Header) -> Built:
     """Build a file of 24 bits."""
     colours = model.colours()
@@ -107,7 +127,8 @@ def masked(name: str, header: Header, opacity: str = "real") -> Built:
     deep = 10 if name.endswith("101010") else 8
     least = 45.0 if name not in ("1555", "2101010", "444", "4444") else model.HARD
     needed = name in ("555", "565", "xrgb", "argb")
-    return Built(content, Picture(shown[..., :3], alpha=found, depth=deep, slack=float(bits == 16), scaled=least), needed)
+    shown_as = Picture(shown[..., :3], alpha=found, depth=deep, slack=float(bits == 16), scaled=least)
+    return Built(content, shown_as, needed)
 
 
 def runs(bits: int) -> Built:
@@ -135,6 +156,11 @@ def samples() -> Iterator[Sample]:
     for size in (12, 40, 108, 124):
         yield Sample(f"bmp-rgb24-header{size}.bmp", partial(true_colour, Header(size)))
     yield Sample("bmp-rgb24-top-down.bmp", partial(true_colour, Header(top_down=True)))
+    yield Sample("bmp-rgb24-profile.bmp", profiled)
+    for shades in ((0, 255), (255, 0), (255, 255), (40, 200)):
+        yield Sample(f"bmp-two-shades-{shades[0]}-{shades[1]}.bmp", partial(shaded, np.array(shades)))
+    yield Sample("bmp-gray.bmp", partial(shaded, np.arange(256)))
+    yield Sample("bmp-gray-reversed.bmp", partial(shaded, np.arange(256)[::-1]))
     yield from with_masks()
     for size in (40, 108, 124):
         for top_down in (False, True):

@@ -53,7 +53,10 @@ def wide_profile() -> bytes:
     """Return a profile of RGB with a gamma of 2.2 and primaries wider than those of sRGB."""
     curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(2.2 * 256))
     columns = ((0.6097, 0.3111, 0.0195), (0.2053, 0.6257, 0.0609), (0.1492, 0.0632, 0.7446))
-    tags = {name: b"XYZ \0\0\0\0" + fixed(*column) for name, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), columns)}
+    tags = {
+        name: b"XYZ \0\0\0\0" + fixed(*column)
+        for name, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), columns, strict=True)
+    }
     return profile(b"mntr", b"RGB ", b"XYZ ", tags | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve))
 
 

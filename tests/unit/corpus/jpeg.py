@@ -7,7 +7,6 @@ import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -42,10 +41,10 @@ def with_segments(content: bytes, *segments: bytes, drop: int = 0) -> bytes:
     return b"".join([*found, content[place:]])
 
 
-def encoded(samples: Array, **options: Any) -> bytes:
+def encoded(samples: Array, level: int = 92, **options: object) -> bytes:
     """Return a JPEG by imagecodecs."""
     whole = np.ascontiguousarray(samples[..., 0] if samples.shape[2] == 1 else samples)
-    return bytes(imagecodecs.jpeg8_encode(whole, options.pop("level", 92), **options))
+    return bytes(imagecodecs.jpeg8_encode(whole, level, **options))
 
 
 def decoded(content: bytes) -> Picture:
@@ -58,17 +57,17 @@ def built(content: bytes, needed: bool = True) -> Built:
     return Built(content, decoded(content), needed)
 
 
-def of_gray(**options: Any) -> Built:
+def of_gray() -> Built:
     """Build a gray file."""
-    return built(encoded(model.gray(), **options))
+    return built(encoded(model.gray()))
 
 
-def of_colours(**options: Any) -> Built:
+def of_colours(subsampling: str = "444") -> Built:
     """Build a file of colours."""
-    return built(encoded(model.colours(), **options))
+    return built(encoded(model.colours(), subsampling=subsampling))
 
 
-def by_pillow(**options: Any) -> Built:
+def by_pillow(**options: object) -> Built:
     """Build a file of colours by Pillow, which writes other processes."""
     target = io.BytesIO()
     Image.fromarray(np.asarray(model.colours(), np.uint8)).save(target, "JPEG", quality=92, **options)
@@ -104,9 +103,9 @@ def cmyk(space: str, profile: bool = False, inverted: bool = True) -> Built:
     return Built(content, shown, needed=inverted, reader=inverted)
 
 
-def lossless(samples: Array, bits: int, **options: Any) -> Built:
+def lossless(samples: Array, bits: int, space: str = "gray") -> Built:
     """Build lossless JPEG, of which baseline decoders know nothing."""
-    content = encoded(samples, level=0, lossless=True, bitspersample=bits, **options)
+    content = encoded(samples, 0, lossless=True, bitspersample=bits, colorspace=space, outcolorspace=space)
     shown = model.picture(samples, bits)
     return Built(content, replace(shown, psnr=PSNR, scaled=38.0, depth=8), needed=False, reader=bits == 8)
 
@@ -199,7 +198,7 @@ def samples() -> Iterator[Sample]:
     for name, content in (("gray", arithmetic.GRAY), ("progressive", arithmetic.PROGRESSIVE)):
         yield Sample(f"jpeg-arithmetic-{name}.jpg", partial(built, content, False))
     yield Sample("jpeg-lossless-gray.jpg", partial(lossless, model.gray(), 8))
-    yield Sample("jpeg-lossless-rgb.jpg", partial(lossless, model.colours(), 8, colorspace="rgb", outcolorspace="rgb"))
+    yield Sample("jpeg-lossless-rgb.jpg", partial(lossless, model.colours(), 8, "rgb"))
     for bits in (12, 16):
         yield Sample(f"jpeg-lossless-gray{bits}.jpg", partial(lossless, model.gray(bits), bits))
     yield Sample("jpeg-gray12.jpg", partial(twelve, model.gray(12)))

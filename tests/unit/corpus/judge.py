@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tests.unit.corpus.subject import Operations
 from tests.service.golden import Pixels, luma, psnr, resized
 from tests.unit.corpus.model import Picture
+from tests.unit.corpus.subject import Operations
 
 TOP = 255.0
+LAYERS = ("colours", "colours on white", "alpha")
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def differences(found: Picture, right: Picture, tolerance: Tolerance, is_scaled:
     if found.size != right.size:
         return [f"size is {found.size}, not {right.size}"]
     if "values" in found.space + right.space:
-        same = found.space == right.space and found.pixels.shape == right.pixels.shape and np.array_equal(found.pixels, right.pixels, equal_nan=True)
+        same = found.space == right.space and np.array_equal(found.pixels, right.pixels)
         return [] if same else [f"numbers differ ({found.space}, {right.space})"]
     if right.alpha is not None and right.alpha.min() == TOP and found.alpha is None:
         right = replace(right, alpha=None)
@@ -124,10 +125,10 @@ def differences(found: Picture, right: Picture, tolerance: Tolerance, is_scaled:
         clear = np.abs(right.alpha - 128) > 40  # what lies between may go either way
         if ((found.alpha >= 128) != (right.alpha >= 128))[clear].any():
             return ["alpha is wrong"]
-        same = (found.alpha >= 128) & (right.alpha >= 128)
-        seen = 10 * math.log10(TOP**2 / max(1e-6, float(np.mean(((to_rgb(found) - to_rgb(right)) ** 2)[same]))))
+        both = (found.alpha >= 128) & (right.alpha >= 128)
+        seen = 10 * math.log10(TOP**2 / max(1e-6, float(np.mean(((to_rgb(found) - to_rgb(right)) ** 2)[both]))))
         return [] if seen >= tolerance.scaled else [f"colours at {seen:.0f} dB"]
-    for name, one, other in zip(("colours", "colours on white", "alpha"), layers(found), layers(right)):
+    for name, one, other in zip(LAYERS[: len(layers(right))], layers(found), layers(right), strict=True):
         if is_scaled or right.psnr < math.inf:
             least = min(tolerance.scaled if is_scaled else math.inf, right.psnr)
             if psnr(one, other) < least:

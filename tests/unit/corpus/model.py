@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tests.service.golden import Pixels, luma, scene
 
-Array = npt.NDArray[np.generic]
+Array = npt.NDArray[Any]
 
 WIDTH, HEIGHT = 44, 28
 """No multiple of 8: rows of 1, 2 and 4 bits end inside a byte, and JPEG's blocks hang over."""
@@ -97,8 +98,10 @@ def quantized(pixels: Pixels, bits: int) -> Array:
     top = 2**bits - 1
     found = pixels * (top / 255)
     if bits > 8:
-        found = found + (np.arange(WIDTH) % 97)[None, :, *[None] * (pixels.ndim - 2)]
-    return np.clip(np.rint(found), 0, top).astype(np.uint8 if bits <= 8 else np.uint16 if bits <= 16 else np.uint32)
+        low = np.arange(WIDTH) % 97
+        found = found + (low[:, None] if pixels.ndim == 3 else low)
+    kind = np.uint8 if bits <= 8 else np.uint16
+    return np.asarray(np.clip(np.rint(found), 0, top).astype(kind))
 
 
 def picture(samples: Array, bits: int, space: str = "", alpha: bool = False) -> Picture:

@@ -1,4 +1,4 @@
-"""Other formats that process.py takes by default: JPEG 2000, AVIF, ICO, DDS, SPIDER, MSP, and some that it only reads."""
+"""Other formats that process.py takes by default: JPEG 2000, AVIF, ICO, DDS, SPIDER, MSP; some it only reads."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import imagecodecs
 import numpy as np
 from PIL import Image
 
-from tests.unit.corpus import model, png
+from tests.unit.corpus import model, png, png_writer
 from tests.unit.corpus.model import HEIGHT, WIDTH, Array, Built, Picture, Sample, picture
-from tests.unit.corpus.readers_raster import read_spider
+from tests.unit.corpus.png_writer import RGB_ALPHA
 
 
 def samples_of(channels: int, bits: int) -> Array:
@@ -46,14 +46,29 @@ def avif(channels: int, lossless: bool) -> Built:
     return Built(content, replace(shown, psnr=38.0), needed=False)
 
 
+def deep_avif() -> Built:
+    """Build an AVIF of 10 bits."""
+    content = bytes(imagecodecs.avif_encode(samples_of(3, 10), 95, speed=10, bitspersample=10, numthreads=1))
+    shown = picture(np.asarray(imagecodecs.avif_decode(content)), 10)
+    return Built(content, replace(shown, psnr=38.0), needed=False, reader=False)
+
+
+def large_icon() -> Built:
+    """Build an ICNS of one picture of 128 x 128 pixels."""
+    samples = np.tile(samples_of(4, 8), (5, 3, 1))[:128, :128]
+    inner = png_writer.encode(samples, 8, RGB_ALPHA)
+    content = b"icns" + struct.pack(">I4sI", 16 + len(inner), b"ic07", 8 + len(inner)) + inner
+    return Built(content, picture(samples, 8, alpha=True), needed=False)
+
+
 def icon(kind: str) -> Built:
     """Build an ICO of one picture: PNG, or a DIB of 24 or 32 bits with a mask."""
     colours, mask = model.colours().astype(np.uint8), np.zeros((HEIGHT, WIDTH), np.uint8)
     mask[:10, :20] = 1
     shown = Picture(colours.astype(np.float64), alpha=np.where(mask, 0.0, 255.0))
     if kind == "png":
-        content = png.plain(png.RGB_ALPHA, 8).content
-        shown = png.plain(png.RGB_ALPHA, 8).shown
+        content = png.plain(RGB_ALPHA, 8).content
+        shown = png.plain(RGB_ALPHA, 8).shown
     else:
         bits = int(kind)
         pixels = colours[::-1, :, ::-1]
@@ -96,7 +111,8 @@ def dds(name: str) -> Built:
     pixel = struct.pack("<IIIIIIII", 32, flags, 0, bits, *masks)
     head = struct.pack("<IIIIIII44x", 124, 0x100F, HEIGHT, WIDTH, WIDTH * bits // 8, 0, 0)
     content = b"DDS " + (head + pixel + struct.pack("<I", 0x1000)).ljust(124, b"\0") + body
-    found = Picture(shown[..., :1] if gray else shown[..., :3], "L" if gray else "RGB", slack=float(bits == 16 and not gray))
+    space, channels = ("L", 1) if gray else ("RGB", 3)
+    found = Picture(shown[..., :channels], space, slack=float(name == "565"))
     return Built(content, replace(found, alpha=model.ALPHA if masks[3] else None), needed=False)
 
 
@@ -107,7 +123,8 @@ def blocks(fourcc: bytes, number: int, size: int) -> Built:
     head = struct.pack("<IIIIIII44x", 124, 0x81007, HEIGHT, WIDTH, len(body), 0, 0) + pixel
     found = np.asarray(imagecodecs.bcn_decode(body, number, shape=(HEIGHT, WIDTH, 4)))
     shown = Picture(found[..., :3].astype(np.float64), alpha=found[..., 3].astype(np.float64), slack=2.0)
-    return Built(b"DDS " + (head + struct.pack("<I", 0x1000)).ljust(124, b"\0") + body, shown, needed=False, reader=False)
+    content = b"DDS " + (head + struct.pack("<I", 0x1000)).ljust(124, b"\0") + body
+    return Built(content, shown, needed=False, reader=False)
 
 
 def spider(order: str) -> Built:
@@ -120,7 +137,6 @@ def spider(order: str) -> Built:
         head[place - 1] = value
     content = head.tobytes() + values.astype(order + "f4").tobytes()
     shown = Picture(values[..., None].astype(np.float64), "values", depth=32)
-    read_spider(content)
     return Built(content, shown, needed=False)
 
 
@@ -144,7 +160,8 @@ def only_read(kind: str) -> Built:
     elif kind == "fits":
         cards = ["SIMPLE  =                    T", "BITPIX  =                    8", "NAXIS   =                    2"]
         cards += [f"NAXIS1  = {WIDTH:20}", f"NAXIS2  = {HEIGHT:20}", "END"]
-        content = "".join(card.ljust(80) for card in cards).encode().ljust(2880) + gray[::-1].tobytes().ljust(2880, b"\0")
+        content = "".join(card.ljust(80) for card in cards).encode().ljust(2880)
+        content += gray[::-1].tobytes().ljust(2880, b"\0")
     else:
         head = struct.pack(">4sH6xHIIHH", b"8BPS", 1, 1, HEIGHT, WIDTH, 8, 1)
         content = head + bytes(12) + b"\0\0" + gray.tobytes()
@@ -160,6 +177,8 @@ def samples() -> Iterator[Sample]:
     for channels, name in ((3, "rgb"), (4, "rgba")):
         for lossless in (False, True):
             yield Sample(f"avif-{name}{'-lossless' * lossless}.avif", partial(avif, channels, lossless))
+    yield Sample("avif-rgb10.avif", deep_avif)
+    yield Sample("icon.icns", large_icon)
     for kind in ("png", "24", "32"):
         yield Sample(f"icon-{kind}.ico", partial(icon, kind))
     for name in DDS:

@@ -11,14 +11,15 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
-from tests.unit.corpus import icc, jpeg, model, png_writer
+from tests.unit.corpus import icc, jpeg, model
 from tests.unit.corpus.model import Array, Built, Picture, Sample, picture, with_
 from tests.unit.corpus.png_writer import GRAY, GRAY_ALPHA, PALETTE, RGB, RGB_ALPHA, chunk, data, encode
 
 GAMMA = struct.pack(">I", 100_000)  # linear light
 WIDE = struct.pack(">8I", 31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000)  # Adobe RGB's primaries
 KINDS = {
-    GRAY: ("gray", (1, 2, 4, 8, 16)), RGB: ("rgb", (8, 16)), GRAY_ALPHA: ("graya", (8, 16)), RGB_ALPHA: ("rgba", (8, 16)),
+    GRAY: ("gray", (1, 2, 4, 8, 16)), RGB: ("rgb", (8, 16)),
+    GRAY_ALPHA: ("graya", (8, 16)), RGB_ALPHA: ("rgba", (8, 16)),
 }  # fmt: skip
 
 
@@ -52,7 +53,7 @@ def indexed(bits: int, transparent: int, interlaced: bool = False, colours: int 
     table = random.integers(0, 256, (amount, 3))
     indices = (model.gray(bits).astype(np.int64) % amount).astype(np.uint8)
     opacity = np.full(amount, 255)
-    opacity[:transparent] = [0, 255, 128, 37, 0, 200, 90, 64][: transparent]
+    opacity[:transparent] = [0, 255, 128, 37, 0, 200, 90, 64][:transparent]
     chunks = [chunk(b"PLTE", table.astype(np.uint8).tobytes())]
     if transparent:
         chunks.append(chunk(b"tRNS", opacity[:transparent].astype(np.uint8).tobytes()))
@@ -119,25 +120,26 @@ def exif(orientation: int, after: bool) -> Built:
     return Built(content, replace(picture(samples, 8), orientation=1 if after else orientation), reader=not after)
 
 
-def by_xmp(number: int) -> Built:
+def by_xmp(number: int, after: bool) -> Built:
     """Build a file with an orientation in XMP alone, which some programs honour and some do not."""
     text = b"XML:com.adobe.xmp\0\0\0\0\0" + jpeg.XMP.format(number).encode()
     shown = replace(picture(model.colours(), 8), orientation=number, by_xmp=True)
-    return Built(encode(model.colours(), 8, RGB, chunk(b"iTXt", text)), shown, reader=False)
+    block = chunk(b"iTXt", text)
+    content = encode(model.colours(), 8, RGB, *(() if after else (block,)), after=(block,) if after else ())
+    return Built(content, shown, reader=False)
 
 
 def animated(hidden: bool) -> Built:
     """Build an APNG of two frames; `hidden`: its still image is no part of the animation."""
     first, second = model.colours(), model.colours()[::-1]
     height, width = first.shape[:2]
-
-    def control(number: int) -> bytes:
-        return chunk(b"fcTL", struct.pack(">IIIIIHHBB", number, width, height, 0, 0, 1, 10, 0, 0))
-
-    start = [chunk(b"acTL", struct.pack(">II", 1 if hidden else 2, 0))] + ([] if hidden else [control(0)])
+    controls = [
+        chunk(b"fcTL", struct.pack(">IIIIIHHBB", number, width, height, 0, 0, 1, 10, 0, 0)) for number in (0, 1)
+    ]
+    start = [chunk(b"acTL", struct.pack(">II", 1 if hidden else 2, 0)), *controls[: 0 if hidden else 1]]
     number = 0 if hidden else 1
     frame = chunk(b"fdAT", struct.pack(">I", number + 1) + data(second, 8))
-    content = encode(first, 8, RGB, *start, after=(control(number), frame))
+    content = encode(first, 8, RGB, *start, after=(controls[number], frame))
     return Built(content, picture(first, 8), reader=not hidden)
 
 
@@ -145,7 +147,8 @@ def others() -> Iterator[Sample]:
     """Yield files with EXIF, animations, and image data in many chunks."""
     for number in range(1, 9):
         yield Sample(f"png-orientation{number}.png", partial(exif, number, False))
-    yield Sample("png-orientation6-xmp.png", partial(by_xmp, 6))
+    for after in (False, True):
+        yield Sample(f"png-orientation6-xmp{'-after' * after}.png", partial(by_xmp, 6, after))
     yield Sample("png-orientation6-after.png", partial(exif, 6, True))
     yield Sample("png-animated.png", partial(animated, False))
     yield Sample("png-animated-hidden.png", partial(animated, True))
@@ -155,6 +158,3 @@ def samples() -> Iterator[Sample]:
     """Yield all PNG files."""
     for group in (basic, transparent, meant, others):
         yield from group()
-
-
-assert png_writer.PASSES

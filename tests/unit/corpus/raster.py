@@ -33,7 +33,7 @@ def pnm(kind: int, top: int) -> Built:
     shown = picture(samples, 8)
     depth = 16 if top > 255 else 8
     exact = top in (1, 255, 65535)
-    shown = replace(shown, pixels=samples * (255.0 / top), depth=depth, slack=0.0 if exact else 1.0)
+    shown = replace(shown, pixels=samples.astype(np.float64) * (255.0 / top), depth=depth, slack=0.0 if exact else 1.0)
     return Built(head.encode() + body, shown, reader=False)
 
 
@@ -42,7 +42,7 @@ def pfm(order: str) -> Built:
     samples = (model.GRAY / 37).astype(np.float32)
     head = f"Pf\n{WIDTH} {HEIGHT}\n{'-1.0' if order == '<' else '1.0'}\n"
     body = samples[::-1].astype(order + "f4").tobytes()
-    return Built(head.encode() + body, Picture(samples[..., None].astype(np.float64), "values"), False)
+    return Built(head.encode() + body, Picture(samples[..., None].astype(np.float64), "values"), needed=False)
 
 
 def tga_rows(samples: Array, origin: int, runs: bool) -> bytes:
@@ -54,10 +54,11 @@ def tga_rows(samples: Array, origin: int, runs: bool) -> bytes:
     return b"".join(b"\0" + pixel.tobytes() for row in rows for pixel in row)
 
 
-def tga(kind: str, origin: int, runs: bool, attributes: int = 8) -> Built:
-    """Build a TGA; `attributes`: how many bits of alpha the descriptor tells."""
+def tga(kind: str, origin: int, runs: bool) -> Built:
+    """Build a TGA, gray, coloured or with a palette."""
     colours, gray, alpha = model.colours().astype(np.uint8), model.gray().astype(np.uint8), model.alpha()
-    table, shown, opacity = b"", colours.astype(np.float64), None
+    table, shown = b"", colours.astype(np.float64)
+    opacity: Array | None = None
     bits, code, spec = 24, 2, struct.pack("<BHHB", 0, 0, 0, 0)
     samples: Array = colours[..., ::-1]
     if kind == "gray":
@@ -75,11 +76,11 @@ def tga(kind: str, origin: int, runs: bool, attributes: int = 8) -> Built:
         palette = np.random.default_rng(8).integers(0, 256, (256, 3)).astype(np.uint8)
         bits, code, samples, table = 8, 1, gray, palette[:, ::-1].tobytes()
         spec, shown = struct.pack("<BHHB", 1, 0, 256, 24), palette[gray[..., 0]].astype(np.float64)
-    opacity = opacity if attributes else None
     head = struct.pack("<B", 0) + spec[:1] + struct.pack("<B", code + 8 * runs) + spec[1:]
-    head += struct.pack("<HHHHBB", 0, 0, WIDTH, HEIGHT, bits, origin | (attributes if opacity is not None else 0))
-    found = Picture(shown, "L" if shown.shape[2] == 1 else "RGB", opacity, slack=float(kind == "rgb16"))
-    return Built(head + table + tga_rows(samples, origin, runs), found, needed=origin & 0x10 == 0, reader=False)
+    head += struct.pack("<HHHHBB", 0, 0, WIDTH, HEIGHT, bits, origin | (8 if opacity is not None else 0))
+    space = "L" if shown.shape[2] == 1 else "RGB"
+    seen = Picture(shown, space, opacity, slack=float(kind == "rgb16"))
+    return Built(head + table + tga_rows(samples, origin, runs), seen, needed=origin & 0x10 == 0, reader=False)
 
 
 def sgi(channels: int, width: int, runs: bool) -> Built:
@@ -95,10 +96,8 @@ def sgi(channels: int, width: int, runs: bool) -> Built:
     if not runs:
         body = b"".join(row.astype(f">u{width}").tobytes() for row in rows)
     else:
-        def unit(number: int) -> bytes:
-            return number.to_bytes(width, "big")
-
-        coded = [unit(0x80 | WIDTH) + row.astype(f">u{width}").tobytes() + unit(0) for row in rows]
+        begin, end = (0x80 | WIDTH).to_bytes(width, "big"), bytes(width)
+        coded = [begin + row.astype(f">u{width}").tobytes() + end for row in rows]
         start, offsets = 512 + 8 * len(rows), []
         for line in coded:
             offsets.append(start)
@@ -133,7 +132,12 @@ def pcx(bits: int, planes: int) -> Built:
             rows += b"".join(bytes((0xC1, value)) for value in row.tobytes().ljust(stride, b"\0"))
     head = struct.pack("<BBBBHHHHHH", 10, 5, 1, bits, 0, 0, WIDTH - 1, HEIGHT - 1, 72, 72) + palette.ljust(48, b"\0")
     head += struct.pack("<BBHH", 0, planes, stride, 1)
-    return Built(head.ljust(128, b"\0") + rows + tail, Picture(shown, "L" if depth == 1 else "RGB"), False, False)
+    return Built(
+        head.ljust(128, b"\0") + rows + tail,
+        Picture(shown, "L" if depth == 1 else "RGB"),
+        needed=False,
+        reader=not 1 < depth < 8,
+    )
 
 
 def xbm() -> Built:
@@ -164,13 +168,13 @@ def samples() -> Iterator[Sample]:
         for top in (1,) if kind in (1, 4) else (255, 100, 1023, 65535):
             name = {1: "pbm", 4: "pbm", 2: "pgm", 5: "pgm", 3: "ppm", 6: "ppm"}[kind]
             yield Sample(f"pnm-p{kind}-{top}.{name}", partial(pnm, kind, top))
-    for name, order in (("le", "<"), ("be", ">")):
-        yield Sample(f"pfm-{name}.pfm", partial(pfm, order))
-    for kind in ("gray", "gray-alpha", "rgb", "rgba", "rgb16", "palette"):
+    for order_name, order in (("le", "<"), ("be", ">")):
+        yield Sample(f"pfm-{order_name}.pfm", partial(pfm, order))
+    for layout in ("gray", "gray-alpha", "rgb", "rgba", "rgb16", "palette"):
         for origin in (0x00, 0x10, 0x20, 0x30):
             for runs in (False, True):
-                name = f"tga-{kind}-origin{origin >> 4}{'-runs' * runs}.tga"
-                yield Sample(name, partial(tga, kind, origin, runs))
+                name = f"tga-{layout}-origin{origin >> 4}{'-runs' * runs}.tga"
+                yield Sample(name, partial(tga, layout, origin, runs))
     for channels in (1, 2, 3, 4):
         for width in (1, 2):
             for runs in (False, True):

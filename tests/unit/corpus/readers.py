@@ -15,6 +15,7 @@ import pyvips
 import tifffile
 from PIL import Image
 
+from tests.service.golden import Pixels
 from tests.unit.corpus.model import Picture, picture
 from tests.unit.corpus.readers_bmp import read_bmp
 from tests.unit.corpus.readers_raster import read_dds, read_pcx, read_pnm, read_sgi, read_spider, read_tga, read_xbm
@@ -31,13 +32,13 @@ def read_tiff(content: bytes) -> Picture:
         tags = {tag.code: tag.value for tag in page.tags}
         bits = int(page.bitspersample)
         photometric, kinds = int(page.photometric), tuple(int(kind) for kind in page.extrasamples)
-        shape = dict(depth=bits, orientation=int(tags.get(274, 1)), profile=tags.get(34675))
+        about: dict[str, Any] = {"depth": bits, "orientation": int(tags.get(274, 1)), "profile": tags.get(34675)}
         if page.sampleformat != 1 or bits > 16 or photometric == 8:
-            return Picture(found.astype(np.float64), "values" if photometric else "values, white is 0", **shape)
+            return Picture(found.astype(np.float64), "values" if photometric else "values, white is 0", **about)
         if photometric == 3:
             table = (np.asarray(page.colormap).T >> 8).astype(np.float64)  # some write 256 times a shade, some 257
             opacity = found[..., 1].astype(np.float64) if kinds and kinds[0] in (1, 2) else None
-            return Picture(table[found[..., 0].astype(np.intp)], "RGB", opacity, **{**shape, "depth": 8})
+            return Picture(table[found[..., 0].astype(np.intp)], "RGB", opacity, **{**about, "depth": 8})
         scaled = found.astype(np.float64) * (255 / (2**bits - 1))
         colours = {0: 1, 1: 1, 2: 3, 5: 4, 6: 3}[photometric]
         pixels, alpha = scaled[..., :colours], None
@@ -48,15 +49,16 @@ def read_tiff(content: bytes) -> Picture:
         if kinds and kinds[0] in (1, 2):
             alpha = scaled[..., colours]
             if kinds[0] == 1:
-                pixels = np.clip(np.where(alpha[..., None] > 0, pixels * 255 / np.maximum(alpha, 1e-9)[..., None], 0), 0, 255)
-        return Picture(pixels, {1: "L", 3: "RGB", 4: "CMYK"}[colours], alpha, **shape)
+                share = np.maximum(alpha, 1e-9)[..., None] / 255
+                pixels = np.clip(np.where(share > 1e-6, pixels / share, 0), 0, 255)
+        return Picture(pixels, {1: "L", 3: "RGB", 4: "CMYK"}[colours], alpha, **about)
 
 
-def from_ycc(pixels: Any) -> Any:
+def from_ycc(pixels: Pixels) -> Pixels:
     """Convert YCbCr of JFIF to RGB."""
     y, cb, cr = pixels[..., 0], pixels[..., 1] - 128, pixels[..., 2] - 128
     found = np.stack([y + 1.402 * cr, y - 0.344136 * cb - 0.714136 * cr, y + 1.772 * cb], axis=-1)
-    return np.clip(found, 0, 255)
+    return np.asarray(np.clip(found, 0, 255), np.float64)
 
 
 def read_vips(content: bytes) -> Picture:
@@ -114,11 +116,22 @@ def read_pillow(content: bytes) -> Picture:
         return picture(found[..., None] if found.ndim == 2 else found, 8, alpha=image.mode in ("LA", "RGBA"))
 
 
+def read_icns(content: bytes) -> Picture:
+    """Read the last PNG of an ICNS that is as large as any."""
+    found, place = [], 8
+    while place < len(content):
+        length = struct.unpack_from(">I", content, place + 4)[0]
+        if content[place + 8 :].startswith(b"\x89PNG"):
+            found.append(read_png(content[place + 8 : place + length]))
+        place += length
+    return max(found, key=lambda picture: picture.size)
+
+
 READERS: tuple[tuple[bytes, Callable[[bytes], Picture]], ...] = (
     (b"BM", read_bmp), (b"II", read_tiff), (b"MM", read_tiff), (b"\x89PNG", read_png),
     (rb"P[4-6f]\s", read_pnm), (b"\x01\xda", read_sgi), (rb"\n[\x00-\x05]\x01", read_pcx), (b"#define", read_xbm),
     (b"qoif", read_qoi), (b"\0\0\0\x0cjP", read_jpeg2000), (b"\xff\x4f\xff\x51", read_jpeg2000), (b"DDS ", read_dds),
-    (b"\0\0\1\0", read_ico),
+    (b"\0\0\1\0", read_ico), (b"icns", read_icns),
 )  # fmt: skip
 """A pattern of the first bytes, and who reads what begins so; libvips reads the rest."""
 

@@ -6,13 +6,14 @@ import struct
 
 import numpy as np
 
-from tests.unit.corpus.model import Picture, Pixels
+from tests.service.golden import Pixels
+from tests.unit.corpus.model import Picture
 
 
 def masked(words: Pixels, mask: int) -> Pixels:
     """Return the bits of a mask, scaled to 0..255."""
     low = (mask & -mask).bit_length() - 1
-    return ((words.astype(np.int64) & mask) >> low) * (255.0 / (mask >> low))
+    return np.asarray(((words.astype(np.int64) & mask) >> low) * (255.0 / (mask >> low)), np.float64)
 
 
 def read_bmp(content: bytes) -> Picture:
@@ -21,6 +22,10 @@ def read_bmp(content: bytes) -> Picture:
     bits, compression = struct.unpack_from("<HI", content, 28)
     colours = struct.unpack_from("<I", content, 46)[0]
     assert compression in (0, 3), compression
+    profile = None
+    if size >= 124 and content[70:74] == b"DEBM":
+        offset, length = struct.unpack_from("<II", content, 126)
+        profile = content[14 + offset : 14 + offset + length]
     stride = (width * bits + 31) // 32 * 4
     rows = np.frombuffer(content, np.uint8, stride * abs(height), start).reshape(abs(height), stride)
     rows = rows[::-1] if height > 0 else rows
@@ -30,7 +35,8 @@ def read_bmp(content: bytes) -> Picture:
         indices = planes @ (1 << np.arange(bits)[::-1])
         return Picture(table[indices[:, :width]].astype(np.float64))
     if bits == 24:
-        return Picture(rows[:, : width * 3].reshape(abs(height), width, 3)[..., ::-1].astype(np.float64))
+        pixels = rows[:, : width * 3].reshape(abs(height), width, 3)[..., ::-1].astype(np.float64)
+        return Picture(pixels, profile=profile)
     words = rows.view("<u4" if bits == 32 else "<u2")[:, :width].astype(np.float64)
     masks = (0xFF0000, 0xFF00, 0xFF, 0) if bits == 32 else (0x7C00, 0x3E0, 0x1F, 0)
     if compression == 3:
@@ -41,4 +47,4 @@ def read_bmp(content: bytes) -> Picture:
     alpha = masked(words, masks[3]) if masks[3] else None
     if alpha is not None and not alpha.any():
         alpha = None  # as everybody shows it
-    return Picture(pixels, alpha=alpha)
+    return Picture(pixels, alpha=alpha, profile=profile)

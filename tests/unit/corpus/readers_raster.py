@@ -22,13 +22,13 @@ def read_pnm(content: bytes) -> Picture:
     if kind == b"4":
         stride = (width + 7) // 8
         rows = np.frombuffer(body, np.uint8, stride * height).reshape(height, stride)
-        return Picture((1.0 - np.unpackbits(rows, axis=1)[:, :width, None]) * 255, "L")
+        return Picture(255 - np.unpackbits(rows, axis=1)[:, :width, None].astype(np.float64) * 255, "L")
     if kind == b"f":
         values = np.frombuffer(body, "<f4" if float(found[3]) < 0 else ">f4", width * height)
         return Picture(values.reshape(height, width, 1)[::-1].astype(np.float64), "values", depth=32)
     top, channels = int(found[3]), 3 if kind == b"6" else 1
     samples = np.frombuffer(body, ">u2" if top > 255 else np.uint8, width * height * channels)
-    pixels = samples.reshape(height, width, channels) * (255.0 / top)
+    pixels = samples.reshape(height, width, channels).astype(np.float64) * (255.0 / top)
     return Picture(pixels, "L" if channels == 1 else "RGB", depth=16 if top > 255 else 8)
 
 
@@ -62,7 +62,7 @@ def read_tga(content: bytes) -> Picture:
     alpha = None
     if table is not None:
         rows = table[rows[..., 0].astype(np.intp) - first]
-    if rows.shape[2] in (2, 4) and descriptor & 15 or (table is not None and rows.shape[2] == 4):
+    if (rows.shape[2] in (2, 4) and descriptor & 15) or (table is not None and rows.shape[2] == 4):
         alpha = rows[..., -1].astype(np.float64)
     pixels = rows[..., :1] if code & 3 == 3 and bits in (8, 16) else rows[..., 2::-1]
     return Picture(pixels.astype(np.float64), "L" if pixels.shape[2] == 1 else "RGB", alpha)
@@ -74,7 +74,7 @@ def read_sgi(content: bytes) -> Picture:
     assert not runs
     channels = 1 if shape < 3 else channels
     samples = np.frombuffer(content, f">u{size}", width * height * channels, 512).reshape(channels, height, width)
-    pixels = np.moveaxis(samples[:, ::-1], 0, 2) * (255.0 / (2 ** (8 * size) - 1))
+    pixels = np.moveaxis(samples[:, ::-1], 0, 2).astype(np.float64) * (255.0 / (2 ** (8 * size) - 1))
     alpha = pixels[..., -1] if channels in (2, 4) else None
     pixels = pixels[..., :1] if channels < 3 else pixels[..., :3]
     return Picture(pixels, "L" if channels < 3 else "RGB", alpha, depth=8 * size)
@@ -92,7 +92,7 @@ def read_pcx(content: bytes) -> Picture:
         found += bytes([value]) * count
     rows = np.frombuffer(bytes(found), np.uint8, height * planes * stride).reshape(height, planes, stride)
     if (bits, planes) == (1, 1):
-        return Picture(np.unpackbits(rows[:, 0], axis=1)[:, :width, None] * 255.0, "L")
+        return Picture(np.unpackbits(rows[:, 0], axis=1)[:, :width, None].astype(np.float64) * 255, "L")
     assert bits == 8, bits
     if planes == 3:
         return Picture(np.moveaxis(rows[..., :width], 1, 2).astype(np.float64))
@@ -105,7 +105,7 @@ def read_xbm(content: bytes) -> Picture:
     width, height = (int(number) for number in re.findall(rb"_(?:width|height) (\d+)", content))
     body = np.array([int(value, 16) for value in re.findall(rb"0x([0-9a-fA-F]{2})", content)], np.uint8)
     bits = np.unpackbits(body.reshape(height, -1), axis=1, bitorder="little")[:, :width, None]
-    return Picture((1.0 - bits) * 255, "L")
+    return Picture(255 - bits.astype(np.float64) * 255, "L")
 
 
 def read_spider(content: bytes) -> Picture:

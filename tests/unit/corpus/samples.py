@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import cache
 
-from tests.unit.corpus import bmp, gif, jpeg, other, png, raster, tiff, webp
+from tests.unit.corpus import bmp, gif, jpeg, other, png, raster, tiff, tiff_more, webp
 from tests.unit.corpus.model import Built, Sample
 
-MODULES = (png, bmp, gif, tiff, jpeg, webp, raster, other)
+MODULES = (png, bmp, gif, tiff, tiff_more, jpeg, webp, raster, other)
 
 
 def gathered() -> dict[str, Sample]:

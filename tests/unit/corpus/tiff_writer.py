@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import lzma
 import struct
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import imagecodecs
 import numpy as np
 
 from tests.unit.corpus.model import Array
 
-COMPRESSIONS = {"none": 1, "lzw": 5, "jpeg": 7, "deflate": 8, "packbits": 32773, "zstd": 50000, "webp": 50001}
+COMPRESSIONS = {
+    "none": 1,
+    "lzw": 5,
+    "jpeg": 7,
+    "deflate": 8,
+    "packbits": 32773,
+    "lzma": 34925,
+    "old-deflate": 32946,
+    "zstd": 50000,
+    "webp": 50001,
+}
 CODES = {1: "B", 3: "H", 4: "I", 5: "I", 6: "b", 12: "d", 16: "Q"}
 """Types of tags by number -> struct's letter; a rational is two numbers."""
 REVERSED = bytes(int(f"{number:08b}"[::-1], 2) for number in range(256))
@@ -23,7 +34,7 @@ class Layout:
 
     bits: int = 8
     photometric: int = 2
-    order: str = "<"
+    order: Literal["<", ">"] = "<"
     big: bool = False
     planar: int = 1
     compression: str = "none"
@@ -49,9 +60,7 @@ def packed(part: Array, layout: Layout) -> bytes:
 def predicted(part: Array, layout: Layout) -> Array | bytes:
     """Return differences from the sample to the left, as predictor 2 wants them, or bytes for predictor 3."""
     if layout.predictor == 2:
-        found = part.copy()
-        found[:, 1:] = part[:, 1:] - part[:, :-1]
-        return found
+        return np.concatenate([part[:, :1], part[:, 1:] - part[:, :-1]], axis=1)
     if layout.predictor == 3:
         native = np.ascontiguousarray(part.astype(part.dtype.newbyteorder(layout.order)))
         return bytes(imagecodecs.floatpred_encode(native, axis=-2).tobytes())
@@ -73,7 +82,10 @@ def compressed(part: Array, layout: Layout) -> bytes:
         size = len(content) // part.shape[0]
         rows = (content[start : start + size] for start in range(0, len(content), size))
         content = b"".join(bytes(imagecodecs.packbits_encode(row)) for row in rows)
-    encoders = {"lzw": imagecodecs.lzw_encode, "deflate": imagecodecs.zlib_encode, "zstd": imagecodecs.zstd_encode}
+    encoders = {
+        "lzw": imagecodecs.lzw_encode, "deflate": imagecodecs.zlib_encode, "zstd": imagecodecs.zstd_encode,
+        "lzma": lzma.compress, "old-deflate": imagecodecs.zlib_encode,
+    }  # fmt: skip
     if layout.compression in encoders:
         content = bytes(encoders[layout.compression](content))
     return content.translate(REVERSED) if layout.fill_order == 2 else content

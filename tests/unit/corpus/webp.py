@@ -7,17 +7,16 @@ import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import imagecodecs
 import numpy as np
 from PIL import Image
 
 from tests.unit.corpus import icc, jpeg, model
-from tests.unit.corpus.model import Built, Picture, Sample, picture, with_
+from tests.unit.corpus.model import Array, Built, Picture, Sample, picture, with_
 
 
-def samples_of(alpha: bool) -> Any:
+def samples_of(alpha: bool) -> Array:
     """Return the scene, perhaps with alpha."""
     return np.ascontiguousarray(np.dstack([model.colours(), model.alpha()]) if alpha else model.colours())
 
@@ -62,7 +61,8 @@ def described(name: str, orientation: int = 1) -> Built:
         return with_(replace(built, content=extended(inner, 0x20, chunk(b"ICCP", profile))), profile=profile)
     if name == "exif":
         block = jpeg.exif(orientation)[10:]
-        return with_(replace(built, content=extended(inner, 0x08, after=chunk(b"EXIF", block))), orientation=orientation)
+        content = extended(inner, 0x08, after=chunk(b"EXIF", block))
+        return with_(replace(built, content=content), orientation=orientation)
     packet = jpeg.XMP.format(orientation).encode()
     content = extended(inner, 0x04, after=chunk(b"XMP ", packet))
     return replace(with_(built, orientation=orientation, by_xmp=True), content=content, reader=False)
