@@ -6,8 +6,10 @@ A failure names each operation and what is wrong with its result.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,13 @@ from tests.unit.corpus.readers import read
 from tests.unit.corpus.samples import SAMPLES, build
 from tests.unit.corpus.subject import PROGRAM, by_service, shown_size
 
+UNCONFIRMED = re.compile(
+    "png-(animated-hidden|orientation6-after)|bmp-.*header12|bmp-runs|gif-smaller-frame|dib-.*header12|"
+    "tiff-(ycc|jpeg|old-jpeg|unknown-inks|rgb8-four-samples)|jpeg-(cmyk-no-adobe|lossless-gray1|gray12|ycc12)|"
+    "pnm-p[123]|sgi-.*runs|pcx-[124]|avif-rgb10|icon-|dds-dxt|im-|msp|only-read"
+)
+"""Of these files only the builder says what they show."""
+CLOSE = Tolerance(difference=2.0)
 OPERATIONS = {option: wish for option, wish in WISHES.items() if wish is not None}
 """Without the default, which the service does not have."""
 
@@ -26,10 +35,12 @@ OPERATIONS = {option: wish for option, wish in WISHES.items() if wish is not Non
 def test_independent_decoders_agree_with_the_corpus(name: str) -> None:
     built = build(name)
     if not built.reader:  # no decoder but Pillow reads it, or decoders differ: what was written counts
+        assert UNCONFIRMED.match(name)
         return
     found, right = read(built.content, name), built.shown
-    wrong = differences(upright(found), upright(right), Tolerance(max(1.0, right.slack)), False)
-    assert (wrong, found.orientation, found.profile) == ([], right.orientation, right.profile)
+    assert differences(upright(replace(found, orientation=right.orientation)), upright(right), CLOSE, False) == []
+    assert found.profile == right.profile
+    assert found.orientation == right.orientation or right.by_xmp
     assert found.colour_chunks == right.colour_chunks or "srgb" in name  # which overrides them
 
 

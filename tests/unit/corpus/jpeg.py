@@ -148,7 +148,7 @@ def oriented_by_xmp(number: int) -> Built:
     """Build a file with an orientation in XMP alone, which some programs honour and some do not."""
     packet = b"http://ns.adobe.com/xap/1.0/\0" + XMP.format(number).encode()
     content = with_segments(encoded(model.colours()), segment(0xE1, packet))
-    return Built(content, replace(decoded(content), orientation=number, by_xmp=True), reader=False)
+    return Built(content, replace(decoded(content), orientation=number, by_xmp=True))
 
 
 def profiled(gray: bool) -> Built:

@@ -126,7 +126,7 @@ def by_xmp(number: int, after: bool) -> Built:
     shown = replace(picture(model.colours(), 8), orientation=number, by_xmp=True)
     block = chunk(b"iTXt", text)
     content = encode(model.colours(), 8, RGB, *(() if after else (block,)), after=(block,) if after else ())
-    return Built(content, shown, reader=False)
+    return Built(content, shown)
 
 
 def animated(hidden: bool) -> Built:

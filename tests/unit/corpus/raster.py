@@ -34,7 +34,7 @@ def pnm(kind: int, top: int) -> Built:
     depth = 16 if top > 255 else 8
     exact = top in (1, 255, 65535)
     shown = replace(shown, pixels=samples.astype(np.float64) * (255.0 / top), depth=depth, slack=0.0 if exact else 1.0)
-    return Built(head.encode() + body, shown, reader=False)
+    return Built(head.encode() + body, shown, reader=kind > 3)
 
 
 def pfm(order: str) -> Built:
@@ -80,7 +80,7 @@ def tga(kind: str, origin: int, runs: bool) -> Built:
     head += struct.pack("<HHHHBB", 0, 0, WIDTH, HEIGHT, bits, origin | (8 if opacity is not None else 0))
     space = "L" if shown.shape[2] == 1 else "RGB"
     seen = Picture(shown, space, opacity, slack=float(kind == "rgb16"))
-    return Built(head + table + tga_rows(samples, origin, runs), seen, needed=origin & 0x10 == 0, reader=False)
+    return Built(head + table + tga_rows(samples, origin, runs), seen, needed=origin & 0x10 == 0)
 
 
 def sgi(channels: int, width: int, runs: bool) -> Built:
@@ -104,7 +104,7 @@ def sgi(channels: int, width: int, runs: bool) -> Built:
             start += len(line)
         body = struct.pack(f">{2 * len(rows)}I", *offsets, *map(len, coded)) + b"".join(coded)
     shown = picture(samples, 8 * width, alpha=channels in (2, 4))
-    return Built(head.ljust(512, b"\0") + body, shown, needed=channels in (1, 3) and width == 1, reader=False)
+    return Built(head.ljust(512, b"\0") + body, shown, needed=channels in (1, 3) and width == 1, reader=not runs)
 
 
 def pcx(bits: int, planes: int) -> Built:
@@ -146,20 +146,20 @@ def xbm() -> Built:
     body = np.packbits(bits, axis=1, bitorder="little").tobytes()
     text = f"#define im_width {WIDTH}\n#define im_height {HEIGHT}\nstatic char im_bits[] = {{\n"
     text += ",".join(f"0x{value:02x}" for value in body) + "\n};\n"
-    return Built(text.encode(), Picture((1.0 - bits[..., None]) * 255, "L"), reader=False)
+    return Built(text.encode(), Picture((1.0 - bits[..., None]) * 255, "L"))
 
 
 def qoi(alpha: bool) -> Built:
     """Build a QOI."""
     samples = np.dstack([model.colours(), model.alpha()]) if alpha else model.colours()
     content = bytes(imagecodecs.qoi_encode(np.ascontiguousarray(samples)))
-    return Built(content, picture(samples, 8, alpha=alpha), reader=False)
+    return Built(content, picture(samples, 8, alpha=alpha))
 
 
 def dib(size: int) -> Built:
     """Build a DIB: a BMP without the header of the file."""
     built = bmp.true_colour(bmp.Header(size))
-    return replace(built, content=built.content[14:], reader=False)
+    return replace(built, content=built.content[14:])
 
 
 def samples() -> Iterator[Sample]:

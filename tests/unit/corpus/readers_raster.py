@@ -60,6 +60,9 @@ def read_tga(content: bytes) -> Picture:
     rows = rows if descriptor & 0x20 else rows[::-1]
     rows = rows[:, ::-1] if descriptor & 0x10 else rows
     alpha = None
+    if bits == 16 and code & 3 == 2:
+        words = rows[..., 0] + rows[..., 1].astype(np.float64) * 256
+        return Picture(np.dstack([masked(words, mask) for mask in (0x7C00, 0x3E0, 0x1F)]))
     if table is not None:
         rows = table[rows[..., 0].astype(np.intp) - first]
     if (rows.shape[2] in (2, 4) and descriptor & 15) or (table is not None and rows.shape[2] == 4):

@@ -28,7 +28,7 @@ def orientation(number: int, bits: int) -> Built:
 def by_xmp(number: int) -> Built:
     """Build a file with an orientation in XMP alone, which some programs honour and some do not."""
     built = integers(model.colours(), Layout(tags={700: (7, jpeg.XMP.format(number).encode())}))
-    return replace(with_(built, orientation=number, by_xmp=True), reader=False)
+    return replace(with_(built, orientation=number, by_xmp=True))
 
 
 def profile(space: str, bits: int) -> Built:

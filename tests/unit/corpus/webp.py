@@ -65,7 +65,7 @@ def described(name: str, orientation: int = 1) -> Built:
         return with_(replace(built, content=content), orientation=orientation)
     packet = jpeg.XMP.format(orientation).encode()
     content = extended(inner, 0x04, after=chunk(b"XMP ", packet))
-    return replace(with_(built, orientation=orientation, by_xmp=True), content=content, reader=False)
+    return replace(with_(built, orientation=orientation, by_xmp=True), content=content)
 
 
 def animated(alpha: bool) -> Built:
