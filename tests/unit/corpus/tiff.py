@@ -88,6 +88,26 @@ def compressions() -> Iterator[Sample]:
                         yield Sample(f"tiff-{NAMES[photometric]}{bits}-{name}-{end}.tif", build)
 
 
+def tiles() -> Iterator[Sample]:
+    """Yield compressed tiles of every interpretation, contiguous and planar, with and without predictor 2."""
+    for photometric, bits in ((1, 8), (1, 16), (2, 8), (2, 16), (5, 8), (5, 16)):
+        for compression, predictor in (("lzw", 1), ("deflate", 2)):
+            for planar in (1, 2):
+                for order_name, order in ORDERS.items():
+                    layout = Layout(
+                        bits, photometric, order, planar=planar, compression=compression, predictor=predictor, tile=16
+                    )
+                    name = f"tiff-{NAMES[photometric]}{bits}-tiles-{compression}-{planar}-{order_name}.tif"
+                    yield Sample(name, partial(integers, samples_of(photometric, bits), layout, False))
+    for photometric, bits in ((1, 8), (1, 16), (2, 8), (2, 16)):
+        for planar in (1, 2):
+            for compression in ("none", "lzw"):
+                layout = Layout(bits, photometric, planar=planar, compression=compression, tile=16, extras=(2,))
+                samples = with_alpha(samples_of(photometric, bits), bits, 2)
+                name = f"tiff-{NAMES[photometric]}{bits}-alpha-tiles-{compression}-{planar}.tif"
+                yield Sample(name, partial(integers, samples, layout, False))
+
+
 def alphas() -> Iterator[Sample]:
     """Yield gray, RGB and CMYK with an extra sample that is unspecified, associated alpha or unassociated alpha."""
     for kind, kind_name in ((0, "unspecified"), (1, "associated"), (2, "unassociated")):
@@ -180,5 +200,5 @@ def palettes() -> Iterator[Sample]:
 
 def samples() -> Iterator[Sample]:
     """Yield all TIFF files of this module."""
-    for group in (planes, compressions, alphas, fill_order, values, palettes):
+    for group in (planes, compressions, tiles, alphas, fill_order, values, palettes):
         yield from group()

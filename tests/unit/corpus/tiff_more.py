@@ -91,7 +91,19 @@ def ycc(order: Literal["<", ">"], subsampling: tuple[int, int]) -> Built:
     return Built(content, shown, needed=False, reader=False)
 
 
-def lab(bits: int) -> Built:
+def video(compression: str) -> Built:
+    """Build YCbCr of the range that video has, 16 to 235 and 240, as ReferenceBlackWhite says."""
+    built = ycc("<", (1, 1))
+    y = built.shown.pixels @ np.array([0.299, 0.587, 0.114])
+    blue, red = (built.shown.pixels[..., 2] - y) / 1.772, (built.shown.pixels[..., 0] - y) / 1.402
+    samples = np.dstack([y * 219 / 255 + 16, blue * 224 / 255 + 128, red * 224 / 255 + 128])
+    tags = {530: (3, [1, 1]), 532: (5, [16, 1, 235, 1, 128, 1, 240, 1, 128, 1, 240, 1])}
+    layout = Layout(photometric=6, rows=HEIGHT, compression=compression, tags=tags)
+    content = encode(np.rint(samples).astype(np.uint8), layout)
+    return with_(replace(built, content=content), psnr=40.0, scaled=40.0)
+
+
+def lab(bits: int, layout: Layout) -> Built:
     """Build CIE L*a*b* of 8 or 16 bits, which is shown as its numbers."""
     light = model.gray(bits)
     a, b = (model.colours(8)[..., k : k + 1].astype(np.int16) // 4 - 32 for k in (0, 2))
@@ -99,7 +111,7 @@ def lab(bits: int) -> Built:
     scale = 1 if bits == 8 else 256
     samples = np.dstack([light.astype(kind), (a * scale).astype(kind), (b * scale).astype(kind)])
     shown = Picture(samples.astype(np.float64), "values", depth=bits)
-    return Built(encode(samples, Layout(bits, photometric=8)), shown, needed=False)
+    return Built(encode(samples, replace(layout, bits=bits, photometric=8)), shown, needed=False)
 
 
 def old_jpeg() -> Built:
@@ -189,5 +201,14 @@ def samples() -> Iterator[Sample]:
         for white in (0, 1):
             yield Sample(f"tiff-{name.removeprefix('tiff_')}-{white}.tif", partial(fax, name, white))
     for bits in (8, 16):
-        yield Sample(f"tiff-lab{bits}.tif", partial(lab, bits))
+        yield Sample(f"tiff-lab{bits}.tif", partial(lab, bits, Layout()))
+    for compression in ("none", "lzw"):
+        for planar in (1, 2):
+            layout = Layout(compression=compression, planar=planar)
+            name = f"tiff-lab8-{'planar' if planar == 2 else 'contig'}-{compression}.tif"
+            yield Sample(name, partial(lab, 8, layout))
+        yield Sample(f"tiff-ycc-video-{compression}.tif", partial(video, compression))
+    for bits in (8, 16):
+        layout = Layout(bits, 1, planar=2)
+        yield Sample(f"tiff-gray{bits}-planar.tif", partial(integers, model.gray(bits), layout, False))
     yield from extended()

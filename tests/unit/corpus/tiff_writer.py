@@ -139,43 +139,46 @@ def encode(samples: Array, layout: Layout) -> bytes:
     return pages([(samples, layout)])
 
 
+def value_of(kind: int, value: Any, order: str) -> tuple[int, bytes]:
+    """Return how many values a tag has, and their bytes."""
+    values = value if isinstance(value, (list, tuple)) else [value]
+    if kind in (2, 7):
+        return len(value), bytes(value)
+    return len(values) // (2 if kind == 5 else 1), struct.pack(order + CODES[kind] * len(values), *values)
+
+
+def directory(tags: dict[int, tuple[int, Any]], place: int, layout: Layout) -> tuple[bytes, bytes]:
+    """Return a directory without its link to the next, and before it the values that do not fit; they lie at `place`."""
+    word, count = ("Q", "Q") if layout.big else ("I", "H")
+    room, entries, outside = struct.calcsize("=" + word), b"", b""
+    for number, (kind, value) in sorted(tags.items()):
+        amount, content = value_of(kind, value, layout.order)
+        held = content.ljust(room, b"\0")
+        if len(content) > room:
+            held = struct.pack(layout.order + word, place + len(outside))
+            outside += content + b"\0" * (len(content) % 2)
+        entries += struct.pack(layout.order + "HH" + word, number, kind, amount) + held
+    return struct.pack(layout.order + count, len(tags)) + entries, outside
+
+
 def pages(contents: list[tuple[Array, Layout]]) -> bytes:
     """Return a TIFF file of several pages, which have one byte order."""
     order, big = contents[0][1].order, contents[0][1].big
-    word, count, head = ("Q", "Q", 16) if big else ("I", "H", 8)
-    mark = b"II" if order == "<" else b"MM"
-    first = struct.pack(order + "HHH", 43, 8, 0) if big else struct.pack(order + "H", 42)
-    body, place = b"", len(mark + first)
+    word = "Q" if big else "I"
+    file = bytearray(b"II" if order == "<" else b"MM")
+    file += struct.pack(order + "HHH", 43, 8, 0) if big else struct.pack(order + "H", 42)
+    link = len(file)  # where the place of the next directory stands
+    file += bytes(struct.calcsize("=" + word))
     for samples, layout in contents:
-        chunks = parts(samples, layout)
-        tags = tags_of(samples, layout, chunks)
-        start, offsets = head + len(body), []
+        chunks, offsets = parts(samples, layout), []
         for chunk in chunks:
-            offsets.append(start)
-            body += chunk + b"\0" * (len(chunk) % 2)
-            start = head + len(body)
-        tags[324 if layout.tile else 273] = (4, offsets)
-        entries = b""
-        for number, (kind, value) in sorted(tags.items()):
-            values = value if isinstance(value, (list, tuple)) else [value]
-            if kind in (2, 7):
-                content, amount = bytes(value), len(value)
-            else:
-                content = struct.pack(order + CODES[kind] * len(values), *values)
-                amount = len(values) // (2 if kind == 5 else 1)
-            room = struct.calcsize("=" + word)
-            if len(content) > room:
-                held = struct.pack(order + word, head + len(body))
-                body += content + b"\0" * (len(content) % 2)
-            else:
-                held = content.ljust(room, b"\0")
-            entries += struct.pack(order + "HH" + word, number, kind, amount) + held
-        link = struct.pack(order + word, head + len(body))
-        if place == len(mark + first):
-            first += link
-        else:
-            body = body[: place - head] + link + body[place - head + len(link) :]
-        body += struct.pack(order + count, len(tags)) + entries
-        place = head + len(body)
-        body += b"\0" * struct.calcsize("=" + word)
-    return mark + first + body
+            offsets.append(len(file))
+            file += chunk + b"\0" * (len(chunk) % 2)
+        tags = tags_of(samples, layout, chunks) | {324 if layout.tile else 273: (4, offsets)}
+        entries, outside = directory(tags, len(file), layout)
+        file += outside
+        struct.pack_into(order + word, file, link, len(file))
+        file += entries
+        link = len(file)
+        file += bytes(struct.calcsize("=" + word))
+    return bytes(file)
