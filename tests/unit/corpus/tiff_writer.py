@@ -139,8 +139,9 @@ def encode(samples: Array, layout: Layout) -> bytes:
     return pages([(samples, layout)])
 
 
-def value_of(kind: int, value: Any, order: str) -> tuple[int, bytes]:
+def value_of(tag: tuple[int, Any], order: str) -> tuple[int, bytes]:
     """Return how many values a tag has, and their bytes."""
+    kind, value = tag
     values = value if isinstance(value, (list, tuple)) else [value]
     if kind in (2, 7):
         return len(value), bytes(value)
@@ -148,16 +149,16 @@ def value_of(kind: int, value: Any, order: str) -> tuple[int, bytes]:
 
 
 def directory(tags: dict[int, tuple[int, Any]], place: int, layout: Layout) -> tuple[bytes, bytes]:
-    """Return a directory without its link to the next, and before it the values that do not fit; they lie at `place`."""
+    """Return a directory without its link to the next, and the values that do not fit in it, which lie at `place`."""
     word, count = ("Q", "Q") if layout.big else ("I", "H")
     room, entries, outside = struct.calcsize("=" + word), b"", b""
-    for number, (kind, value) in sorted(tags.items()):
-        amount, content = value_of(kind, value, layout.order)
+    for number, tag in sorted(tags.items()):
+        amount, content = value_of(tag, layout.order)
         held = content.ljust(room, b"\0")
         if len(content) > room:
             held = struct.pack(layout.order + word, place + len(outside))
             outside += content + b"\0" * (len(content) % 2)
-        entries += struct.pack(layout.order + "HH" + word, number, kind, amount) + held
+        entries += struct.pack(layout.order + "HH" + word, number, tag[0], amount) + held
     return struct.pack(layout.order + count, len(tags)) + entries, outside
 
 
