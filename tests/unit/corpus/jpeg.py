@@ -7,6 +7,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from typing import Any, cast
 
 import imagecodecs
 import numpy as np
@@ -44,7 +45,7 @@ def with_segments(content: bytes, *segments: bytes, drop: int = 0) -> bytes:
 def encoded(samples: Array, level: int = 92, **options: object) -> bytes:
     """Return a JPEG by imagecodecs."""
     whole = np.ascontiguousarray(samples[..., 0] if samples.shape[2] == 1 else samples)
-    return bytes(imagecodecs.jpeg8_encode(whole, level, **options))
+    return bytes(imagecodecs.jpeg8_encode(whole, level, **cast("dict[str, Any]", options)))
 
 
 def decoded(content: bytes) -> Picture:

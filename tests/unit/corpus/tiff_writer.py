@@ -82,7 +82,7 @@ def compressed(part: Array, layout: Layout) -> bytes:
         size = len(content) // part.shape[0]
         rows = (content[start : start + size] for start in range(0, len(content), size))
         content = b"".join(bytes(imagecodecs.packbits_encode(row)) for row in rows)
-    encoders = {
+    encoders: dict[str, Any] = {
         "lzw": imagecodecs.lzw_encode, "deflate": imagecodecs.zlib_encode, "zstd": imagecodecs.zstd_encode,
         "lzma": lzma.compress, "old-deflate": imagecodecs.zlib_encode,
     }  # fmt: skip
