@@ -1,0 +1,24 @@
+"""JPEGs with arithmetic coding, which no encoder among the dependencies writes: made by jpegtran -arithmetic.
+
+Both hold the scene, gray and as YCbCr 4:2:0.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode
+
+GRAY = b64decode(
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAYEBQYFBAYGBQYHBwYIChAKCgkJChQODwwQFxQYGBcUFhYaHSUfGhsjHBYWICwgIyYnKSop"
+    "GR8tMC0oMCUoKSj/yQALCAAcACwBAREA/8wABgAQEAX/2gAIAQEAAD8A/wCzDyz5CZz7S2L41oBTUtccbyl+K77P+mS0pyELdgqHCCzn"
+    "Xvb0S5SGKIy9xWh++5A4aO+ph9MjjWgAHoGKBoZHoKKiH84LntHQUQFNgj4DKerIIphonM/brw42pezr7GZXUDotlUqc9pYpHaUigjti"
+    "ChZ7AblfF+scadKTHIuqlLkNdUVbIGUi5nZ7M0qzpkTqcP/Z"
+)
+PROGRESSIVE = b64decode(
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAoHBwgHBgoICAgLCgoLDhgQDg0NDh0VFhEYIx8lJCIfIiEmKzcvJik0KSEiMEExNDk7Pj4+"
+    "JS5ESUM8SDc9Pjv/2wBDAQoLCw4NDhwQEBw7KCIoOzs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7"
+    "Ozv/ygARCAAcACwDASIAAhEBAxEB/8wABgAQARD/2gAMAwEAAhADEAAAAf7f7+cJIH5SDDMiYoa2Anke9gyiON7+BhsR8yLjwP/MAAQQ"
+    "Bf/aAAgBAQABBQIRrCyhfWEKR8dZDjsxe4Hn2I7zi0D/zAAEEQX/2gAIAQMBAT8BFC7/AItWkmW/hRHMOP/MAAQRBf/aAAgBAgEBPwEc"
+    "sxsXtG//zAAEEAX/2gAIAQEABj8C+X7/zAAEEAX/2gAIAQEAAT8hKW+ymFDWvGF4wpQd7+Ke0OC0Itr1OSDagv/aAAwDAQACAAMAAAAQ"
+    "i1tG1HD/zAAEEQX/2gAIAQMBAT8QqPuJBqB4xWK0o//MAAQRBf/aAAgBAgEBPxBlfzFKnxOORXB8+9D/zAAEEAX/2gAIAQEAAT8QkIBu"
+    "Nfz4bpj6Ju9+l9OVRz+0rUlydsUGCvTLxBb1hR8TmBitfdTDT2Yqm8U2kZ6SE/D/2Q=="
+)
