@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     Place = Callable[[Callable[[IO[bytes]], None]], None]
 
 
+ICON_SIZES = tuple((side, side) for side in (16, 24, 32, 48, 64, 128, 256))
+"""What Pillow writes into an ICO, as far as the image is as large; one of another size it would only scale down."""
+
+
 def rotate(source: str, place: Place, limits: Limits) -> None:
     """Turn an image by 90 degrees counter-clockwise; `place` has the result written to a file.
 
@@ -73,6 +77,8 @@ def check_other(image: ImageFile.ImageFile) -> None:
     """Raise ImageError for formats that Pillow alone handles, where it decodes or writes them wrong."""
     if image.format == "ICNS":
         raise ImageError("unsupported", "unsupported: ICNS (it would be written in other sizes)")
+    if image.format == "ICO" and max(image.size) > 256:
+        raise ImageError("unsupported", "unsupported: ICO of more than 256 pixels a side")
     if image.format == "SGI" and read_head(image, 4)[3:] == b"\2":  # bytes a sample
         raise ImageError("unsupported", "unsupported: SGI of 16 bits")
     if image.format == "DDS" and image.mode in ("L", "LA"):
@@ -105,6 +111,8 @@ def save(image: Image.Image, file: IO[bytes], name: str) -> None:
         write_alpha(image, file)
         return
     options: dict[str, Any] = {}
+    if name == "ICO" and image.size not in ICON_SIZES:
+        options["sizes"] = [image.size]
     profile = image.info.get("icc_profile")
     if profile and name in ("JPEG", "MPO", "WEBP") and not is_srgb(profile):
         options["icc_profile"] = profile
