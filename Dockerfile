@@ -56,12 +56,17 @@ RUN set -eu; \
     python3.13 -m compileall -q -j 0 --invalidation-mode unchecked-hash -s /site -p / /site; \
     find /site -exec touch -h -d @0 {} +
 
-COPY process.py /program/app/
-COPY imaging /program/app/imaging
+COPY imaging /imaging/app/imaging
 RUN set -eu; \
-    find /program ! -name '*.py' ! -type d -delete; \
-    find /program -depth -type d -empty -delete; \
-    chmod -R u=rwX,go=rX /program; \
+    find /imaging ! -name '*.py' ! -type d -delete; \
+    find /imaging -depth -type d -empty -delete; \
+    chmod -R u=rwX,go=rX /imaging; \
+    python3.13 -m compileall -q --invalidation-mode unchecked-hash -s /imaging -p / /imaging; \
+    find /imaging -exec touch -h -d @0 {} +
+
+COPY process.py /program/app/
+RUN set -eu; \
+    chmod 644 /program/app/process.py; \
     python3.13 -m compileall -q --invalidation-mode unchecked-hash -s /program -p / /program; \
     find /program -exec touch -h -d @0 {} +
 
@@ -87,4 +92,5 @@ ENTRYPOINT ["/usr/bin/python3", "-m", "process"]
 # the same, so that builds of the same things are the same layers, which a registry and a host keep once.
 COPY --from=builder /rootfs /
 COPY --from=builder /site /
+COPY --from=builder /imaging /
 COPY --from=builder /program /

@@ -376,6 +376,18 @@ def parse() -> tuple[argparse.Namespace, Job, int]:
     return options, job, log
 
 
+def preload(job: Job, keys: Iterable[str]) -> None:
+    """Import what inputs like these need, before children are forked: they may be out of files to open."""
+    from importlib import import_module
+
+    names = {"colour", "decode", "encode", "metadata", "scale"} if job.operations else {"rotate"}
+    formats = {EXTENSIONS.get(splitext(key)[1].lower(), "") for key in keys} & {"BMP", "GIF", "PNG", "TIFF"}
+    if formats:
+        names |= {"decode", *map(str.lower, formats)}
+    for name in names:
+        import_module(f"imaging.{name}")
+
+
 def main() -> int:
     """Run the program; returns its exit code."""
     for number in (each for each in signal.Signals if each.name in ("SIGHUP", "SIGINT", "SIGTERM")):
@@ -383,26 +395,25 @@ def main() -> int:
             signal.signal(number, lambda number, _: stopped.append(number))
     options, job, report = parse()
     source, shard = options.input, options.shard
-    if not (files := sum(1 for _ in islice(walk_shard(source, *shard), 2))) and not stopped:
+    files = list(islice(walk_shard(source, *shard), 2))
+    if not files and not stopped:
         where = printable(source) if shard[1] == 1 else f"{printable(source)} in shard {shard[0]}/{shard[1]}"
         print(f"process.py: nothing to do: no file under {where}", file=sys.stderr)
         return 0
     import logging
-    from importlib import import_module
 
     from PIL import Image
 
     Image.preinit()  # once, before children are forked
-    if min(files, options.workers) > 1:  # they may be out of files to open when they need these
-        operations = ("colour", "encode", "gif", "metadata", "scale") if job.operations else ("rotate",)
-        for name in ("bmp", "decode", "png", "tiff", *operations):
-            import_module(f"imaging.{name}")
+    pool = min(len(files), options.workers) > 1
+    if pool:
+        preload(job, files)
     logging.captureWarnings(True)
     logging.disable()  # a line on stderr is a failed file
     tasks = list_tasks(source, options.output, job, shard)
     serial = (process(task, job) for task in tasks)
     form = job.operations.format if job.operations else ""
-    with closing(run_pool(tasks, job, options.workers) if min(files, options.workers) > 1 else serial) as results:
+    with closing(run_pool(tasks, job, options.workers) if pool else serial) as results:
         if not os.isatty(2):
             return record(results, form, report, print)
         from tqdm import tqdm

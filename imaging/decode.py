@@ -59,16 +59,16 @@ def open_image(source: IO[bytes], limits: Limits) -> ImageFile.ImageFile:
         Image.MAX_IMAGE_PIXELS = (limits.pixels + 1) // 2
     try:
         image = Image.open(source, formats=[name])
+        check_pixels(image.size, limits)
+        prepare(image)
     except Image.DecompressionBombError:
         raise ImageError("too large", "the image has too many pixels") from None
     except Exception as error:
         raise damaged(error) from None
-    check_pixels(image.size, limits)
     if image.format == "MPO":  # a JPEG with more pictures behind the first
         image.format = "JPEG"
     for key in XMP:  # orientation is EXIF's: where it stands in XMP alone, most programs do not look
         image.info.pop(key, None)
-    prepare(image)
     return image
 
 

@@ -38,8 +38,8 @@ def write(image: Image.Image, target: IO[bytes], name: str, options: dict[str, A
             write_alpha(image, target, options.get("dpi", (96, 96)))
         else:
             image.save(target, name, **{key: value for key, value in options.items() if value is not None})
-    except (OSError, ValueError, OverflowError) as error:
-        if isinstance(error, OSError) and error.errno:
+    except Exception as error:  # whatever a plugin says to what it can't write
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno):
             raise
         raise ImageError("unsupported", f"the result cannot be written as {name}") from None
 

@@ -19,7 +19,7 @@ BLACK_AND_WHITE, FULL_RANGE = 532, (0, 255, 128, 255, 128, 255)
 def prepare(image: TiffImagePlugin.TiffImageFile) -> None:
     """Have a file that was opened decoded by libtiff where Pillow's reader would be wrong; raises ImageError."""
     tags = image.tag_v2
-    photometric, planar = tags.get(PHOTOMETRIC, 0), tags.get(PLANAR, 1) == SEPARATE and tags.get(SAMPLES, 1) > 1
+    photometric, planar = tags.get(PHOTOMETRIC, 0), tags.get(PLANAR, 1) == SEPARATE
     raw = tags.get(COMPRESSION, RAW) == RAW
     if problem := find_problem(image, photometric, planar, raw):
         raise ImageError("unsupported", f"unsupported: TIFF with {problem}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import zlib
@@ -292,3 +293,14 @@ def test_resolution_turns_with_the_image(kind: str, tmp_path: Path) -> None:
     for degrees, expected in ((90, (150, 300)), (180, (300, 150))):
         found = done(target.getvalue(), Operations(rotate=degrees), tmp_path).info["dpi"]
         assert tuple(round(float(each)) for each in found) == expected
+
+
+@pytest.mark.filterwarnings("ignore:Metadata Warning")
+@pytest.mark.parametrize("tag", [258, 262, 277, 284, 332, 338, 339, 530, 532])
+def test_tags_that_make_no_sense_are_a_reason(tag: int) -> None:
+    shades = ramp(3).astype(np.uint8)
+    tags: dict[int, tuple[int, ...]] = {258: (8, 8, 8), 262: (2,), 284: (2,)}
+    for values in ((0,), (9, 9, 9), (65_535,) * 7):
+        for operations in (TURN, SMALL):
+            with contextlib.suppress(ImageError):
+                transform(io.BytesIO(tiff(shades, {**tags, tag: values})), io.BytesIO(), operations)
