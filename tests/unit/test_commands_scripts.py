@@ -379,6 +379,32 @@ def test_a_containers_files_are_the_images_and_name_its_user(
     assert (image / "log").read_text() == "removed c1\n"
 
 
+def test_an_image_is_asked_for_them_once(shell: str, tmp_path: Path) -> None:
+    """Its next run has them at once, on a host where this image was not used for long as well; old ones go."""
+    image, tools, known = tmp_path / "image", tmp_path / "bin", tmp_path / "identity"
+    write_tree(tmp_path, (b"image/variables", b"identity/old/env"))
+    (image / "passwd").write_text("mary:x:1000:7::/home/mary:\n")
+    stand_in(tools, "sudo", '[ "$1" = -n ] && shift && exec "$@"')
+    stand_in(tools, "docker", IMAGE.replace("FILES", str(image)))
+    stand_in(tools, "id", "echo 1000")
+    os.utime(known / "old", (0, 0))
+    found = []
+    for run in ("first", "second"):
+        argv, here = commands.open_argv(run, "hub/i@sha256:12"), tmp_path / "runs" / run / "identity"
+        run_script(
+            shell, argv, tmp_path / "runs", run, "hub/i@sha256:12", "65532", path=f"{tools}:{os.environ['PATH']}"
+        )
+        if run == "first":
+            wait_until((known / "12").exists)
+            os.utime(known / "12", (0, 0))
+        found.append({name: (here / name).read_bytes() for name in ("passwd", "group", "env")})
+        assert stat.S_IMODE((here / "passwd").stat().st_mode) == 0o644
+    assert found[0] == found[1]
+    assert found[0]["passwd"].startswith(b"mary:x:1000:1000:")
+    assert (image / "log").read_text() == "removed c1\n"
+    assert [path.name for path in known.iterdir()] == ["12"]
+
+
 def test_without_the_image_a_container_has_files_of_its_own(shell: str, tmp_path: Path) -> None:
     """Docker tells what is wrong when the container is started."""
     stand_in(tmp_path / "bin", "docker", "exit 1")
@@ -387,6 +413,7 @@ def test_without_the_image_a_container_has_files_of_its_own(shell: str, tmp_path
     run_script(shell, commands.open_argv("r", "image"), tmp_path / "runs", "r", "image", "65532", path=path)
     wait_until((identity / "env").exists)
     assert (identity / "passwd").read_text().count("\n") == (identity / "group").read_text().count("\n") == 1
+    assert not (tmp_path / "identity").exists(), "the next run asks again"
 
 
 def test_a_first_batch_waits_for_the_files_of_its_container(shell: str, tmp_path: Path) -> None:
