@@ -320,7 +320,7 @@ def _free(deck: Deck, shore: Shore, settled: Iterable[bytes]) -> list[tuple[Held
         for key in settled:
             for held in shore.waiting.pop(key, ()):
                 held.blockers.discard(key)
-                if not held.blockers and held.key in shore.held:
+                if not held.blockers and held.key in shore.held and not _waits_again(held, shore):
                     free.append(held)
         if not free and shore.held and deck.left == len(shore.held):
             free = [min(shore.held.values(), key=lambda held: held.key)]
@@ -333,6 +333,14 @@ def _free(deck: Deck, shore: Shore, settled: Iterable[bytes]) -> list[tuple[Held
             deck.release([held.key])
             found.append((held, reason))
         return found
+
+
+def _waits_again(held: Held, shore: Shore) -> bool:
+    """Find out whether an input has to wait for others than those that it waited for, and note them."""
+    held.blockers.update(shore.ownership.waits_for(held.key, held.paths))
+    for blocker in held.blockers:
+        shore.waiting.setdefault(blocker, []).append(held)
+    return bool(held.blockers)
 
 
 def _keep_extra(
