@@ -195,10 +195,12 @@ class Crew:
             done = link.run(["sh", "-c", '"$@" && exec sh -c "$0"', probe_argv()[2], *make], timeout=40)
         if done.exit_code != 0:
             raise HostUnreachable(done.reason, host=name)
-        self.swept.add(name)
+        answer = done.output.decode(errors="replace")
+        if not answer.startswith("left "):
+            self.swept.add(name)
         if done.noise:
             raise HostUnreachable(complaint(done.noise), host=name)
-        probe = parse(done.output.decode(errors="replace"))
+        probe = parse(answer)
         reason = self._fit(probe)
         if reason:
             raise HostUnreachable(reason, host=name)

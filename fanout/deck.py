@@ -18,7 +18,7 @@ LOOK_AGAIN = 0.5
 class Flight:
     """A batch that is with a worker since a time of the monotonic clock, `processing` since another (0: not yet).
 
-    `share` is whose share it came from, "" if it is a copy or what was tried before.
+    `share` is whose share it came from, "" if it is a copy (`is_copy`) or what was tried before.
     """
 
     worker: str
@@ -26,6 +26,7 @@ class Flight:
     since: float
     processing: float = 0.0
     share: str = ""
+    is_copy: bool = False
 
 
 @dataclass
@@ -51,8 +52,10 @@ class Deck:
         self._groups: list[_Group] = []
         self._flights: dict[str, Flight] = {}
         self._aloft: Counter[bytes] = Counter()
+        self._copied: Counter[bytes] = Counter()
         self._tries: Counter[bytes] = Counter()
         self._failed_at: dict[bytes, set[str]] = {}
+        self._suspected_at: dict[bytes, set[str]] = {}
         self._settled: set[bytes] = set()
         self._held: set[bytes] = set()
         self._left = 0
@@ -110,7 +113,7 @@ class Deck:
                 if not any(self._shares.values()) and (inputs := self._retry(worker, room, everywhere=True)):
                     return self._start(worker, inputs)
                 if inputs := self._copy(worker, worth):
-                    return self._start(worker, inputs)
+                    return self._start(worker, inputs, is_copy=True)
                 self._change.wait(LOOK_AGAIN)
             return None
 
@@ -188,16 +191,21 @@ class Deck:
             for item in open_:
                 if item.key in failed or item.key in suspects:
                     self._tries[item.key] += 1
-                    self._failed_at.setdefault(item.key, set()).add(flight.worker)
+                    # One of many suspects is as likely to be done there as elsewhere.
+                    where = self._failed_at if item.key in failed else self._suspected_at
+                    where.setdefault(item.key, set()).add(flight.worker)
             tries = {item.key: self._tries[item.key] for item in bad}
             gone = {key: count for key, count in tries.items() if key in final or count > self._retries}
             self._settle(gone)
             for item in self._idle(bad):
                 self._groups.append(_Group([item], self._avoid([item]), alone=len(batch.inputs) == 1))
+            # A copy of the batch is likely to fail as well, so nothing waits for that.
+            grouped = {item.key for group in self._groups for item in group.inputs}
             for keys in apart:
-                if group := self._idle(item for item in open_ if item.key in keys and item.key not in failed):
+                again = [item for item in open_ if item.key in keys and item.key not in grouped | set(failed)]
+                if group := self._idle(again, besides_copies=True):
                     self._groups.append(_Group(group, self._avoid(group), alone=True))
-            known = {*failed, *(key for keys in apart for key in keys)}
+            known = {*failed, *grouped, *(key for keys in apart for key in keys)}
             self._regroup(batch, [item for item in open_ if item.key not in known])
             self._change.notify_all()
             return gone
@@ -205,6 +213,11 @@ class Deck:
     def tries(self, key: bytes) -> int:
         """How often an input has failed."""
         return self._tries[key]
+
+    def has_failed_elsewhere(self, key: bytes, worker: str) -> bool:
+        """Whether an input has failed before, or was suspected, on another worker; on any if there is no other."""
+        where = self._failed_at.get(key, set()) | self._suspected_at.get(key, set())
+        return bool(where - {worker} if self._live - {worker} else where)
 
     def lose(self, worker: str, parts: Mapping[str, int] | None = None) -> int:
         """Take a worker out; what it had in hand goes to others.  Returns how many batches that were.
@@ -256,26 +269,34 @@ class Deck:
         if not self._left:
             self._change.notify_all()
 
-    def _start(self, worker: str, inputs: Sequence[Input], share: str = "") -> Batch:
+    def _start(self, worker: str, inputs: Sequence[Input], share: str = "", *, is_copy: bool = False) -> Batch:
         self._numbers[worker] += 1
         batch = Batch(f"{worker}.{self._numbers[worker]:04}", tuple(inputs))
-        self._flights[batch.name] = Flight(worker, batch, time.monotonic(), share=share)
+        self._flights[batch.name] = Flight(worker, batch, time.monotonic(), share=share, is_copy=is_copy)
         self._aloft.update(item.key for item in inputs)
+        if is_copy:
+            self._copied.update(item.key for item in inputs)
         return batch
 
     def _end(self, batch: Batch) -> Flight | None:
         flight = self._flights.pop(batch.name, None)
         if flight is not None:
             self._aloft.subtract(item.key for item in batch.inputs)
+            if flight.is_copy:
+                self._copied.subtract(item.key for item in batch.inputs)
         return flight
 
-    def _idle(self, inputs: Iterable[Input]) -> list[Input]:
-        """Those that are neither settled nor with a worker."""
-        return [item for item in inputs if not self._is_over(item.key) and not self._aloft[item.key]]
+    def _idle(self, inputs: Iterable[Input], *, besides_copies: bool = False) -> list[Input]:
+        """Return those that are neither settled nor with a worker, or with none but in a copy."""
+
+        def is_with_worker(key: bytes) -> bool:
+            return self._aloft[key] > (self._copied[key] if besides_copies else 0)
+
+        return [item for item in inputs if not self._is_over(item.key) and not is_with_worker(item.key)]
 
     def _regroup(self, batch: Batch, unknown: Sequence[Input]) -> None:
         """Try inputs of unknown fate again: fewer at a time, never the same lot."""
-        inputs = self._idle(unknown)
+        inputs = self._idle(unknown, besides_copies=True)
         for part in halves(inputs) if len(unknown) == len(batch.inputs) else [inputs]:
             if part:
                 self._groups.append(_Group(part, self._avoid(part), alone=True))
@@ -290,7 +311,7 @@ class Deck:
         None that this worker is to avoid, but those that failed `everywhere`.
         """
         for group in self._groups:
-            group.inputs = self._idle(group.inputs)  # a copy may have settled some
+            group.inputs = self._idle(group.inputs, besides_copies=True)  # a copy may have settled some
         self._groups = [group for group in self._groups if group.inputs]
         mine = [group for group in self._groups if worker not in group.avoid]
         if everywhere:

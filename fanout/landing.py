@@ -51,7 +51,8 @@ class Shore:
     """Where results land: absolute paths, and the books that are kept of them; `program` is its name in the ledger.
 
     Files that belong to no input go to the folder `extra`, those of each batch apart.  `reasons` is told why inputs
-    fail.  `done` are the inputs that have their results in DST, and the paths of these.
+    fail.  `done` are the inputs that have their results in DST, and the paths of these.  `hung` are inputs at which the
+    program hung that had no other, and the worker.
     """
 
     dst: str
@@ -67,6 +68,7 @@ class Shore:
     held: dict[bytes, Held] = field(default_factory=dict)
     waiting: dict[bytes, list[Held]] = field(default_factory=dict)
     done: dict[bytes, list[bytes]] = field(default_factory=dict)
+    hung: dict[bytes, str] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
     abandoned: list[Input] = field(default_factory=list)
 
@@ -151,13 +153,16 @@ def unload(cargo: Cargo, staging: str, deck: Deck, shore: Shore, tally: Tally) -
     failed = _failures(cargo, arrived, outcome, data)
     suspects, others = _suspects(arrived.ending, outcome, data)
     hung = {key for group in suspects for key in group} if arrived.ending.late else set()
+    failed |= {key: explain(arrived.ending) for key in hung if shore.hung.get(key, cargo.worker) != cargo.worker}
     common = "" if deck.stopped else _note_reasons(cargo, arrived.ending, outcome, failed, shore)
     won, refused = _claim(cargo, arrived, outcome, data, deck, shore, tally)
     failed |= refused
     blocked = _land(won, cargo, outcome.results, arrived.manifest, data, shore)
     final = {*cargo.unreadable, *outcome.permanent, *refused, *(failed if arrived.ending.cannot_start else ())}
-    if arrived.ending.late:  # a second timeout tells enough
-        final |= {key for key in failed if deck.tries(key)}
+    if arrived.ending.late:  # a second timeout tells enough, if it is not the worker that hangs
+        final |= {key for key in failed if deck.has_failed_elsewhere(key, cargo.worker)}
+        if len(cargo.batch.inputs) == 1:
+            shore.hung.setdefault(cargo.batch.inputs[0].key, cargo.worker)
     apart = [*outcome.apart, *suspects, others]
     gone = deck.settle(cargo.batch, failed, final=final, apart=apart, suspects=hung)
     done = {key: outcome.results[key] for key in won if key not in blocked}
@@ -315,7 +320,7 @@ def _free(deck: Deck, shore: Shore, settled: Iterable[bytes]) -> list[tuple[Held
         for key in settled:
             for held in shore.waiting.pop(key, ()):
                 held.blockers.discard(key)
-                if not held.blockers and held.key in shore.held:
+                if not held.blockers and held.key in shore.held and not _waits_again(held, shore):
                     free.append(held)
         if not free and shore.held and deck.left == len(shore.held):
             free = [min(shore.held.values(), key=lambda held: held.key)]
@@ -328,6 +333,14 @@ def _free(deck: Deck, shore: Shore, settled: Iterable[bytes]) -> list[tuple[Held
             deck.release([held.key])
             found.append((held, reason))
         return found
+
+
+def _waits_again(held: Held, shore: Shore) -> bool:
+    """Find out whether an input has to wait for others than those that it waited for, and note them."""
+    held.blockers.update(shore.ownership.waits_for(held.key, held.paths))
+    for blocker in held.blockers:
+        shore.waiting.setdefault(blocker, []).append(held)
+    return bool(held.blockers)
 
 
 def _keep_extra(

@@ -7,6 +7,7 @@ import os
 import secrets
 import threading
 import unicodedata
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
@@ -61,6 +62,7 @@ class Ownership:
         self._recorded = {fold(path): key for path, key in sorted(recorded, key=lambda item: item[1] in self._kept)}
         self._is_settled, self._is_there, self._expected = is_settled, is_there, expected
         self._taken: dict[bytes, bytes] = {}
+        self._order = deque(sorted(self._todo))
 
     @functools.cached_property
     def _names(self) -> Names:
@@ -116,7 +118,9 @@ class Ownership:
     def _rivals(self, key: bytes, path: bytes) -> Iterator[bytes]:
         """Yield the inputs that come before this one as owners of the path.
 
-        These are its recorded owner, the inputs that it fits better, and of equal fits those with an earlier key.
+        These are its recorded owner, the inputs that it fits better, and of equal fits those with an earlier key.  A
+        path that fits nothing here, which only a report can name, may be named for any earlier input as well: the first
+        one that is not settled stands for them.
         """
         owner = self._recorded.get(self._fold(path))
         if owner is not None:
@@ -134,3 +138,7 @@ class Ownership:
                 continue
             yield from keys[: keys.index(key)] if fit in LONGEST else [each for each in keys if each < key]
             return
+        while self._order and self._is_settled(self._order[0]):
+            self._order.popleft()
+        if self._order and self._order[0] < key:
+            yield self._order[0]

@@ -184,7 +184,8 @@ class Run:
         self.request, self.fleet, self.folder, self.image, self.board = request, fleet, folder, image, board
         self.state = os.path.join(request.dst, os.fsdecode(plan.STATE))
         self.home = os.path.join(self.state, "runs", self.name)
-        self._staging = os.path.join(self.state, "staging")
+        # The run's own name tells whether it is still the same DST.
+        self._staging = os.path.join(self.state, "staging", self.name)
         self._program = ledgers.program(image.program_id, request.args)
         # What Fanrun built makes results of content and arguments alone.
         self._by_content = request.by_content or bool(image.source)
@@ -204,13 +205,16 @@ class Run:
                 raise UsageError(
                     f"--dst {self.request.dst!r} is in use by {error.holder}; wait for it, or give another"
                 ) from error
-            shutil.rmtree(self._staging, ignore_errors=True)
+            staging = os.path.dirname(self._staging)
+            shutil.rmtree(staging, ignore_errors=True)
             os.makedirs(self._staging)
             os.makedirs(self.home)
             try:
                 yield
             finally:
                 shutil.rmtree(self._staging, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    os.rmdir(staging)
 
     def sort_out(self, ledger: Ledger, inputs: Sequence[Input]) -> Sorted:
         """Find out what is done, and bring results of renamed inputs under their new names."""

@@ -33,6 +33,20 @@ case $how in
       cp "$file" "$2/.part" && mv "$2/.part" "$2/$file" || exit 4
       echo "{\"path\": \"$file\", \"ok\": true, \"seconds\": $seconds}" >>"$FANRUN_REPORT"
     done ;;
+  poison) # each, but for inputs whose names say otherwise; tells of each if $1 is "tells"
+    tells=$1; seconds=$2; shift 2; trap 'exit 143' TERM
+    cd "$1" && for file in *; do
+      sleep "$seconds" & wait $!
+      case $file in
+        *exits*) echo "can't stand $file" >&2; exit 3 ;;
+        *daemon*) exit 125 ;;
+        *hangs*) sleep 1000 & wait $! ;;
+        *eats*) tail /dev/zero || exit $? ;;
+        *nothing*) continue ;;
+      esac
+      cp "$file" "$2/.part" && mv "$2/.part" "$2/$file" || exit 4
+      [ "$tells" != tells ] || echo "{\"path\": \"$file\", \"ok\": true}" >>"$FANRUN_REPORT"
+    done ;;
   hangs) cd "$1" && for file in *; do
       case $file in *bad*) echo "thinking about $file"; sleep 1000 ;; esac
       cp "$file" "$2"

@@ -43,11 +43,12 @@ case $1 in
         --name) name=$2 ;;
         --label) label=$2 ;;
         --user) user=$2 ;;
-        --volume)
-          case $2 in
-            *:/in:ro) in=${2%:/in:ro} ;;
-            *:/out) out=${2%:/out} ;;
-            *:/report.jsonl) report=${2%:/report.jsonl} ;;
+        --mount)
+          path=${2#type=bind,source=}
+          case $path in
+            *,target=/in,readonly) in=${path%,target=*} ;;
+            *,target=/out) out=${path%,target=*} ;;
+            *,target=/report.jsonl) report=${path%,target=*} ;;
           esac ;;
       esac
       shift

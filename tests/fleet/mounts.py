@@ -40,10 +40,10 @@ def exfat(top: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def small_disk(folder: Path, inodes: int = 10_000) -> Iterator[Path]:
-    """Mount an empty disk of 2 MiB, for so many files, on a new folder."""
+def small_disk(folder: Path, inodes: int = 10_000, *, mib: int = 2) -> Iterator[Path]:
+    """Mount an empty disk of so many MiB, for so many files, on a new folder."""
     folder.mkdir()
-    options = f"size=2m,nr_inodes={inodes},uid={os.getuid()},gid={os.getgid()}"
+    options = f"size={mib}m,nr_inodes={inodes},uid={os.getuid()},gid={os.getgid()}"
     root("mount", "-t", "tmpfs", "-o", options, "none", str(folder))
     try:
         yield folder

@@ -1,144 +1,184 @@
-"""Workers that are killed, paused, cut off and restored at random for a minute, under several runs at once."""
+"""Faults at random for a minute, under several runs at once: of the workers, of each run's DST, and of its inputs."""
 
 from __future__ import annotations
 
-import os
-import random
-import subprocess
-import threading
+import contextlib
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import pytest
 
-from tests.fleet.harness import Fab, docker, report, tree
+from tests.fleet.chaos import WORKERS, Dst, Workers, is_poison, write_inputs
+from tests.fleet.harness import Fab, docker, tree
+from tests.fleet.mounts import small_disk
 
-WORKERS = ("worker-1", "worker-2", "worker-3")
-MINUTE = 60.0
 TOGETHER = 5
 """So many seeds share the fleet, each with a run of its own: their faults meet each other's."""
-COUNT = 150
+COUNT = 120
+PATIENCE = 300.0
 
 
-class Fault(NamedTuple):
-    """What befalls a worker: when, and for how long, in seconds."""
-
-    at: float
-    worker: str
-    kind: str
-    seconds: float
-
-
-@dataclass(frozen=True)
+@dataclass
 class Outcome:
-    """What a seed's run came to: the exit codes until it was done, and how often each input was done."""
+    """What a seed's runs came to: their exit codes, what they said, and what was wrong after any of them.
 
-    codes: list[int]
-    said: str
-    times: Counter[str]
-    same: bool
-    lost: int
+    `done` is how often each input was done, `failed` why the last run has no result of it.
+    """
 
-
-KINDS: dict[str, tuple[list[str], list[str]]] = {
-    "kill": (["kill"], ["start"]),
-    "pause": (["pause"], ["unpause"]),
-    "restart": (["restart", "--time=0"], []),
-}
-# A worker that has just been restarted may have no dockerd yet.
-SCRIPTS = {
-    "cut off": ("ip link set eth0 down", "ip link set eth0 up"),
-    "dockerd": ("pkill -9 -x dockerd || :", "rm -f /run/docker.pid; service docker start >/dev/null 2>&1 || :"),
-}
+    codes: list[int] = field(default_factory=list)
+    said: str = ""
+    wrong: list[str] = field(default_factory=list)
+    done: Counter[bytes] = field(default_factory=Counter)
+    failed: dict[bytes, str] = field(default_factory=dict)
+    runs: list[str] = field(default_factory=list)
 
 
-def faults(seed: int) -> Iterator[Fault]:
-    """The faults of a seed within the minute."""
-    source = random.Random(seed)
-    at = source.uniform(0, 10)
-    while at < MINUTE:
-        yield Fault(at, source.choice(WORKERS), source.choice([*KINDS, *SCRIPTS]), source.uniform(1, 12))
-        at += source.uniform(6, 20)
+def survive(fab: Fab, program: str, src: Path, dst: Dst) -> Outcome:
+    """Run the same command until all is done but poison, and check after each run."""
+    outcome, wanted = Outcome(), tree(src)
+    argv = ["run", f"--src={src}", f"--dst={dst.path}", f"--image={program}", "--timeout=8", "--memory=64m"]
+    argv.append(f"--args=poison {'tells' if dst.seed % 2 else 'silent'} 0.3")
+    end = time.monotonic() + PATIENCE
+    while not is_over(outcome) and time.monotonic() < end:
+        ended = fab(*argv, code=None)
+        with dst.lock:
+            outcome.codes.append(ended.returncode)
+            outcome.said += ended.stdout + ended.stderr
+            check_run(fab, dst, wanted, outcome, ended.returncode)
+    return outcome
 
 
-def befall(fab: Fab, fault: Fault, end: float) -> None:
-    """Let it happen, and undo it: until then nothing else happens to the worker."""
-    container = fab.containers()[fault.worker]
-    over = min(end, time.monotonic() + fault.seconds)
-    cause, mend = KINDS.get(fault.kind, ([], []))
-    if fault.kind in SCRIPTS:
-        cause, mend = ([["exec", container, "sh", "-c", script] for script in SCRIPTS[fault.kind]])  # fmt: skip
-    else:
-        cause, mend = [*cause, container], [*mend, container] if mend else []
-    try:
-        docker(*cause)
-    except AssertionError:
-        # A freezer that can't keep up with a busy host leaves it running, or half frozen.
-        if fault.kind != "pause":
-            raise
-        subprocess.run(["docker", "unpause", container], capture_output=True, check=False)
+def is_over(outcome: Outcome) -> bool:
+    """Whether the last run left nothing but poison."""
+    return outcome.codes[-1:] == [0] or (outcome.codes[-1:] == [1] and all(map(is_poison, outcome.failed)))
+
+
+def check_run(fab: Fab, dst: Dst, wanted: dict[bytes, bytes], outcome: Outcome, code: int) -> None:
+    """Note what is wrong with the results, the report, the joblog and the proof of a run that has just ended."""
+
+    def check(is_right: bool, *what: object) -> None:
+        if not is_right:
+            outcome.wrong.append(f"run {len(outcome.codes)} ended with {code}: {' '.join(map(str, what))}")
+
+    check(code in range(4), "no such exit code")
+    results = {key: content for key, content in tree(dst.path).items() if not key.endswith(b".moved")}
+    strange = [key for key, content in results.items() if wanted.get(key) != content]
+    check(not strange, "results of no input, or not of their own:", strange)
+    folder = latest(dst.path)
+    if folder is None or folder.name in outcome.runs:
+        check(code in (2, 3), "there is no report")
         return
-    threading.Event().wait(max(over - time.monotonic(), 0))
-    if mend:
-        docker(*mend)
+    outcome.runs.append(folder.name)
+    last = account(folder, outcome)
+    report = read_report(folder)
+    check(report is not None or code in (2, 3), "there is no report")
+    if report is None:
+        return
+    outcome.failed = {key["path"].encode(): key["reason"] for key in report["failed"]}
+    sums = report["done"] + report["kept"] + report["left"] + len(outcome.failed)
+    check(sums == report["inputs"] == len(wanted), "it does not add up:", report)
+    check(all(outcome.failed.values()), "an input failed for no reason:", outcome.failed)
+    check(code != 0 or not outcome.failed, "inputs failed:", outcome.failed)
+    check(code != 1 or bool(outcome.failed), "nothing failed")
+    check((code == 3) == (report["left"] > 0) or code == 3, "inputs are left:", report["left"])
+    check(not outcome.failed.keys() & results.keys(), "inputs failed that have a result:", outcome.failed)
+    missing = wanted.keys() - results.keys() - outcome.failed.keys()
+    # The run looks once more after the last input was done: what was taken away before that it must have noticed.
+    unnoticed = {key for key in missing if dst.removed.get(key, 0) < last}
+    check(code == 3 or not unnoticed, "inputs without a result or a reason:", unnoticed)
+    proof = json.loads(fab("verify", f"--dst={dst.path}", "--json", code=None).stdout)
+    faults = {key.encode() for key in proof["faults"]}
+    check(proof["run"] == folder.name, "the proof is of another run:", proof["run"])
+    check(wanted.keys() - results.keys() <= faults, "the proof misses inputs that have no result:", proof)
+    check(faults <= outcome.failed.keys() | missing, "the proof names inputs that are done:", proof)
 
 
-def torment(fab: Fab, seed: int, locks: dict[str, threading.Lock]) -> None:
-    """Let the seed's faults befall the fleet, each when its time comes and its worker is free."""
-    begun = time.monotonic()
-    for fault in faults(seed):
-        threading.Event().wait(max(begun + fault.at - time.monotonic(), 0))
-        with locks[fault.worker]:
-            if time.monotonic() < begun + MINUTE:
-                befall(fab, fault, begun + MINUTE)
+def latest(dst: Path) -> Path | None:
+    """Return the folder of the latest run into DST, if there is one."""
+    with contextlib.suppress(OSError):
+        return max((dst / ".fanrun" / "runs").iterdir(), key=lambda path: path.name, default=None)
+    return None
 
 
-def survive(fab: Fab, program: str, src: Path, dst: Path) -> Outcome:
-    """Run until all is done: a run that lost every worker goes on by the same command."""
-    codes: list[int] = []
-    said = ""
-    times: Counter[str] = Counter()
-    end = time.monotonic() + 240
-    while (not codes or codes[-1] in (2, 3)) and time.monotonic() < end:
-        done = fab("run", f"--src={src}", f"--dst={dst}", f"--image={program}", "--args=each 0.3", code=None)
-        codes.append(done.returncode)
-        said += done.stdout + done.stderr
-    for joblog in (dst / ".fanrun" / "runs").glob("*/joblog.tsv"):
-        times.update(line.split("\t")[0] for line in joblog.read_text().splitlines()[1:])
-    lost = sum(len(worker["lost"]) for worker in report(dst)["workers"])
-    return Outcome(codes, said, times, tree(src) == tree(dst), lost)
+def read_report(folder: Path) -> dict[str, Any] | None:
+    """Return a run's report; None where it could not be written."""
+    with contextlib.suppress(FileNotFoundError):
+        data: dict[str, Any] = json.loads((folder / "report.json").read_text())
+        return data
+    return None
+
+
+def account(folder: Path, outcome: Outcome) -> float:
+    """Count what a run's joblog says was done; returns when the last input was, in seconds since 1970."""
+    path = folder / "joblog.tsv"
+    lines = [line.split("\t") for line in path.read_text().splitlines()[1:]]
+    done = Counter(line[0].encode() for line in lines if line[-1] != "-")
+    outcome.wrong += [f"{key!r} was done {times} times in one run" for key, times in done.items() if times > 1]
+    outcome.done.update(done)
+    return path.stat().st_mtime
+
+
+def leavings(fab: Fab) -> list[str]:
+    """Return what runs have left on the hosts and in the fleet's folder."""
+    found = []
+    for host in ("hub", *WORKERS):
+        look = (
+            "docker ps --all --format '{{.Names}}' --filter label=fanrun.run; ls /var/lib/fanrun/runs 2>/dev/null || :"
+        )
+        found += [f"{host}: {line}" for line in fab.on(host, look).split()]
+    return found + [path.name for path in (fab.home / fab.fleet / "runs").iterdir()]
+
+
+@dataclass
+class Chaos:
+    """What the seeds came to that ran together, and what was left on the hosts after them and one more run."""
+
+    outcomes: dict[int, Outcome]
+    dsts: dict[int, Dst]
+    left: list[str]
+
+
+def let_loose(fab: Fab, program: str, top: Path, seeds: range) -> Chaos:
+    """Let the faults of some seeds happen to their runs, all at once; then repair the fleet and run once more."""
+    with contextlib.ExitStack() as disks:
+        dsts = {}
+        for seed in seeds:
+            write_inputs(top / f"src-{seed}", seed, COUNT)
+            disk = disks.enter_context(small_disk(top / f"disk-{seed}", mib=64))
+            dsts[seed] = Dst(disk, seed, frozenset(tree(top / f"src-{seed}")))
+        workers = Workers(fab)
+        with ThreadPoolExecutor(3 * TOGETHER) as pool:
+            runs = {seed: pool.submit(survive, fab, program, top / f"src-{seed}", dsts[seed]) for seed in seeds}
+            torments = [pool.submit(workers.torment, seed) for seed in seeds]
+            torments += [pool.submit(dsts[seed].torment) for seed in seeds]
+            for each in torments:
+                each.result()
+            fab("up", "--hosts=3")
+            outcomes = {seed: run.result() for seed, run in runs.items()}
+        fab("run", f"--src={top / f'src-{seeds[0]}'}", f"--dst={top / 'after'}", f"--image={program}", "--args=copy")
+        return Chaos(outcomes, dsts, leavings(fab))
 
 
 @pytest.fixture(scope="module")
-def chaos(fab: Fab, program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int], Outcome]]:
-    """The outcome of a seed; its neighbours' runs go on beside it."""
-    src = tmp_path_factory.mktemp("chaos") / "src"
-    src.mkdir()
-    for number in range(COUNT):
-        (src / f"{number:03}.bin").write_bytes(os.urandom(100_000))
-    known: dict[int, Outcome] = {}
+def chaos(fab: Fab, program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int], Chaos]]:
+    """What the seeds came to that ran beside the given one."""
+    known: dict[int, Chaos] = {}
 
-    def outcome(seed: int) -> Outcome:
-        if seed not in known:
-            seeds = range(seed - seed % TOGETHER, seed - seed % TOGETHER + TOGETHER)
-            locks = {worker: threading.Lock() for worker in WORKERS}
-            with ThreadPoolExecutor(2 * TOGETHER) as pool:
-                runs = {each: pool.submit(survive, fab, program, src, src.parent / str(each)) for each in seeds}
-                torments = [pool.submit(torment, fab, each, locks) for each in seeds]
-                for each in torments:
-                    each.result()
-                fab("up", "--hosts=3")
-                known.update({each: run.result() for each, run in runs.items()})
-        return known[seed]
+    def of(seed: int) -> Chaos:
+        first = seed - seed % TOGETHER
+        if first not in known:
+            known[first] = let_loose(fab, program, tmp_path_factory.mktemp("chaos"), range(first, first + TOGETHER))
+        return known[first]
 
     fab("up", "--hosts=3")
     try:
-        yield outcome
+        yield of
     finally:
         for worker in WORKERS:  # what a failed test may have left so
             container = fab.containers()[worker]
@@ -147,11 +187,13 @@ def chaos(fab: Fab, program: str, tmp_path_factory: pytest.TempPathFactory) -> I
         fab("up", "--hosts=2")
 
 
-def test_every_input_is_done_once_whatever_befalls_the_workers(chaos: Callable[[int], Outcome], seed: int) -> None:
-    outcome = chaos(seed)
-    assert outcome.codes[-1] == 0, outcome.said
-    assert set(outcome.codes[:-1]) <= {2, 3}, outcome.said
+def test_every_input_has_its_own_result_or_a_reason_whatever_happens(chaos: Callable[[int], Chaos], seed: int) -> None:
+    together = chaos(seed)
+    outcome, dst = together.outcomes[seed], together.dsts[seed]
+    assert outcome.wrong == [], outcome.said
     assert "Traceback" not in outcome.said
-    assert outcome.same
-    assert len(outcome.times) == COUNT
-    assert set(outcome.times.values()) == {1}
+    assert is_over(outcome), (outcome.codes, outcome.said)
+    assert outcome.failed.keys() == {key for key in dst.names if is_poison(key)}, outcome.said
+    again = {key for key, times in outcome.done.items() if times > 1}
+    assert again <= dst.removed.keys(), "done again, though nobody took the results away"
+    assert together.left == []

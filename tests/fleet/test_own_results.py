@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import pytest
@@ -157,13 +156,17 @@ def test_lines_of_a_report_may_name_inputs_as_the_program_sees_them(runs: Runs) 
     assert "the program's report has lines" in (run_folder(runs.dst) / "run.log").read_text()
 
 
-def test_a_dst_that_is_removed_ends_the_run_at_once(runs: Runs) -> None:
+@pytest.mark.parametrize("instead", ["nothing", "another"])
+def test_a_dst_that_is_removed_ends_the_run_at_once(runs: Runs, instead: str) -> None:
+    """Though there may be another one in its place."""
     runs.write(*(f"{n}.bin" for n in range(40)))
     where = ["--src", str(runs.src), "--dst", str(runs.dst), "--image", runs.shell]
     script = "'cd $0; for f in *; do sleep 0.5; cp $f $1; done'"
     run = runs.fab.start("run", *where, "--args", script)
     wait_until(lambda: "process" in log(runs.dst))
     runs.dst.rename(runs.dst.with_name("elsewhere"))
+    if instead == "another":
+        (runs.dst / ".fanrun" / "staging").mkdir(parents=True)
     begun = time.monotonic()
     out, err = run.communicate(timeout=30)
     assert (run.returncode, "Traceback" in err) == (3, False), out + err
@@ -171,7 +174,7 @@ def test_a_dst_that_is_removed_ends_the_run_at_once(runs: Runs) -> None:
     assert time.monotonic() - begun < 20
     for host in ("worker-1", "worker-2"):
         assert "fanrun-" not in runs.fab.on(host, "docker ps --all")
-    assert "fanrun" not in "".join(os.listdir(runs.dst.parent)) or not runs.dst.exists()
+    assert not runs.dst.exists() or tree(runs.dst) == {}
 
 
 @pytest.mark.parametrize("when", ["during the run", "before the run"])

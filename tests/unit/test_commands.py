@@ -23,10 +23,12 @@ DOCKER = [
     "--security-opt", "no-new-privileges", "--user", "1000:1001", "--memory", "900", "--memory-swap", "900",
     "--pids-limit", "1024", "--tmpfs", "/tmp:rw,exec,nosuid,nodev,size=268435456", "--shm-size", "67108864",
     "--log-driver", "none", "--env", "FANRUN_REPORT=/report.jsonl", "--env", "HOME=/tmp",
-    "--env-file", f"{HOME}/identity/env", "--volume", f"{HOME}/identity/passwd:/etc/passwd:ro",
-    "--volume", f"{HOME}/identity/group:/etc/group:ro", "--volume", f"{HOME}/worker-1.0001.in:/in:ro",
-    "--volume", f"{HOME}/worker-1.0001.out/data:/out",
-    "--volume", f"{HOME}/worker-1.0001.out/report.jsonl:/report.jsonl",
+    "--env-file", f"{HOME}/identity/env",
+    "--mount", f"type=bind,source={HOME}/identity/passwd,target=/etc/passwd,readonly",
+    "--mount", f"type=bind,source={HOME}/identity/group,target=/etc/group,readonly",
+    "--mount", f"type=bind,source={HOME}/worker-1.0001.in,target=/in,readonly",
+    "--mount", f"type=bind,source={HOME}/worker-1.0001.out/data,target=/out",
+    "--mount", f"type=bind,source={HOME}/worker-1.0001.out/report.jsonl,target=/report.jsonl",
     "hub:5000/fanrun/image@sha256:00", "--op", "rotate 90", "/in", "/out",
 ]  # fmt: skip
 

@@ -302,7 +302,8 @@ def test_open_ends_runs_that_give_no_sign_of_life(shell: str, tmp_path: Path) ->
     """However old they are: a batch may take days, and a run that is alive says so."""
     runs, tools = tmp_path / "runs", tmp_path / "bin"
     stand_in(tools, "sudo", f'echo "$*" >>{tmp_path}/asked')
-    for name, minutes in (("20260101-dead", 20), ("20260102-alive", 10), (".gone-a b", 20), (".gone-new", 1)):
+    before = (("20260101-dead", 20), ("20260102-alive", 10), (".gone-a b", 20), (".gone-new", 1), (".ended-old", 20))
+    for name, minutes in before:
         write_tree(runs / name, (b"-f/a",))
         at = (runs / name).stat().st_mtime - minutes * 60
         os.utime(runs / name, (at, at))
@@ -310,7 +311,7 @@ def test_open_ends_runs_that_give_no_sign_of_life(shell: str, tmp_path: Path) ->
     argv = [shell, "-c", commands.OPEN, "sh", str(runs), "new", "image", "65532"]
     done = subprocess.run(argv, capture_output=True, env=environment, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-    left = {"20260102-alive", ".gone-new", "new"}
+    left = {"20260102-alive", ".gone-new", ".ended-20260101-dead", "new"}
     wait_until(lambda: {path.name for path in runs.iterdir()} - {".gone-20260101-dead"} == left)
     asked = (tmp_path / "asked").read_text()
     assert "label=fanrun.run=20260101-dead" in asked, "its containers end with it"
@@ -378,6 +379,32 @@ def test_a_containers_files_are_the_images_and_name_its_user(
     assert (image / "log").read_text() == "removed c1\n"
 
 
+def test_an_image_is_asked_for_them_once(shell: str, tmp_path: Path) -> None:
+    """Its next run has them at once, on a host where this image was not used for long as well; old ones go."""
+    image, tools, known = tmp_path / "image", tmp_path / "bin", tmp_path / "identity"
+    write_tree(tmp_path, (b"image/variables", b"identity/old/env"))
+    (image / "passwd").write_text("mary:x:1000:7::/home/mary:\n")
+    stand_in(tools, "sudo", '[ "$1" = -n ] && shift && exec "$@"')
+    stand_in(tools, "docker", IMAGE.replace("FILES", str(image)))
+    stand_in(tools, "id", "echo 1000")
+    os.utime(known / "old", (0, 0))
+    found = []
+    for run in ("first", "second"):
+        argv, here = commands.open_argv(run, "hub/i@sha256:12"), tmp_path / "runs" / run / "identity"
+        run_script(
+            shell, argv, tmp_path / "runs", run, "hub/i@sha256:12", "65532", path=f"{tools}:{os.environ['PATH']}"
+        )
+        if run == "first":
+            wait_until((known / "12").exists)
+            os.utime(known / "12", (0, 0))
+        found.append({name: (here / name).read_bytes() for name in ("passwd", "group", "env")})
+        assert stat.S_IMODE((here / "passwd").stat().st_mode) == 0o644
+    assert found[0] == found[1]
+    assert found[0]["passwd"].startswith(b"mary:x:1000:1000:")
+    assert (image / "log").read_text() == "removed c1\n"
+    assert [path.name for path in known.iterdir()] == ["12"]
+
+
 def test_without_the_image_a_container_has_files_of_its_own(shell: str, tmp_path: Path) -> None:
     """Docker tells what is wrong when the container is started."""
     stand_in(tmp_path / "bin", "docker", "exit 1")
@@ -386,6 +413,7 @@ def test_without_the_image_a_container_has_files_of_its_own(shell: str, tmp_path
     run_script(shell, commands.open_argv("r", "image"), tmp_path / "runs", "r", "image", "65532", path=path)
     wait_until((identity / "env").exists)
     assert (identity / "passwd").read_text().count("\n") == (identity / "group").read_text().count("\n") == 1
+    assert not (tmp_path / "identity").exists(), "the next run asks again"
 
 
 def test_a_first_batch_waits_for_the_files_of_its_container(shell: str, tmp_path: Path) -> None:
@@ -437,7 +465,41 @@ def test_stop_ends_the_runs_containers_and_deletes_its_folder(shell: str, tmp_pa
     ]
     assert (tmp_path / "bin" / "log").read_text().splitlines() == expected
     assert not (runs / "r").exists()
-    wait_until(lambda: [item.name for item in runs.iterdir()] == ["other"])
+    wait_until(lambda: {item.name for item in runs.iterdir()} == {"other", ".ended-r"})
+
+
+@pytest.mark.parametrize("fails", ["ps", "rm"])
+def test_a_run_whose_containers_may_be_left_keeps_a_folder(shell: str, tmp_path: Path, fails: str) -> None:
+    """Docker does not answer, or can't remove one: so it is known that there is something to end."""
+    path, runs = docker(tmp_path, ""), tmp_path / "all runs"
+    write_tree(runs, (b"r/turn", b"r/b.in/a", b"dead/b.in/a"))
+    stand_in(tmp_path / "bin", "docker", f"[ $1 = {fails} ] && exit 1; [ $1 != ps ] || echo c1 none")
+    assert run_script(shell, commands.stop_argv("r"), runs, "r", path=path).returncode != 0
+    opening = [*commands.open_argv("new", "i", ["dead", "r"])]
+    done = run_script(shell, opening, runs, "new", "i", "65532", "dead", "r", path=path)
+    assert (done.returncode, done.stdout) == (0, b"left dead\nleft r\n")
+    assert [list((runs / name).iterdir()) for name in ("r", "dead")] == [[], []]
+    docker(tmp_path, "")
+    assert run_script(shell, opening, runs, "new", "i", "65532", "dead", "r", path=path).stdout == b""
+    wait_until(lambda: {item.name for item in runs.iterdir() if item.name[0] != "."} == {"new"})
+
+
+def test_a_late_command_does_not_open_a_run_that_is_ended(shell: str, tmp_path: Path) -> None:
+    """Neither after that, nor where it began before and is not through yet."""
+    path, runs = docker(tmp_path, ""), tmp_path / "all runs"
+    wait = f'[ "$4" != label=fanrun.run=dead ] || until [ -e "{tmp_path}/go" ]; do touch "{tmp_path}/asks"; done'
+    stand_in(tmp_path / "bin", "docker", wait)
+    write_tree(runs, (b"dead/b.in/a",))
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(
+            run_script, shell, commands.open_argv("r", "i", ["dead"]), runs, "r", "i", "65532", "dead", path=path
+        )
+        wait_until((tmp_path / "asks").exists)
+        assert run_script(shell, commands.stop_argv("r"), runs, "r", path=path).returncode == 0
+        (tmp_path / "go").touch()
+        assert late.result().returncode == 1
+    assert run_script(shell, commands.open_argv("r", "i"), runs, "r", "i", "65532", path=path).returncode == 1
+    wait_until(lambda: {item.name for item in runs.iterdir()} == {".ended-r", ".ended-dead"})
 
 
 def test_a_batch_that_began_after_the_end_keeps_its_container(shell: str, tmp_path: Path) -> None:
@@ -468,7 +530,7 @@ def test_open_ends_what_dead_runs_left(shell: str, tmp_path: Path) -> None:
     ]
     told = [line for line in (tmp_path / "bin" / "log").read_text().splitlines() if line.startswith(("ps", "rm"))]
     assert told == [line for asked in ended for line in (asked, "rm --force c1 c2")]
-    wait_until(lambda: {item.name for item in runs.iterdir()} == {"other", "r"})
+    wait_until(lambda: {item.name for item in runs.iterdir()} == {"other", "r", ".ended-dead"})
     assert (runs / "other" / "b.in" / "a").exists()
 
 

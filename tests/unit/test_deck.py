@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 from collections import Counter
@@ -642,3 +643,35 @@ def test_a_lot_that_was_settled_late_hides_no_other() -> None:
     deck.settle(take(deck, "worker-1"))
     deck.claim([b"worker-1.0"])
     assert keys(take(deck, "worker-2")) == ["worker-1.1"]
+
+
+@pytest.mark.parametrize("first", ["the batch", "its copy"])
+def test_what_a_batch_may_have_failed_for_does_not_wait_for_its_copy(first: str) -> None:
+    """The copy is likely to fail as well, and then nothing is tried twice for that."""
+    deck = dealt({"worker-1": 3, "worker-2": 0}, retries=2)
+    batch = take(deck, "worker-1")
+    copy = take(deck, "worker-2", worth=lambda flight: True)
+    names = [item.key for item in batch.inputs]
+    deck.settle(batch, apart=[names[:1], names[1:]], suspects=names)
+    alone = take(deck, "worker-1", worth=lambda flight: True)
+    if first == "its copy":
+        deck.settle(copy, apart=[[key] for key in names], suspects=names)
+    rest = take(deck, "worker-1")
+    assert (keys(alone), keys(rest)) == ([os.fsdecode(names[0])], [os.fsdecode(key) for key in names[1:]])
+    if first == "the batch":
+        deck.settle(copy, apart=[[key] for key in names], suspects=names)
+    with pytest.raises(Waits):
+        ask(deck, "worker-2")
+    assert [deck.tries(key) for key in names] == [2, 2, 2]
+    assert deck.claim(names) == names
+
+
+def test_where_an_input_has_failed() -> None:
+    deck = dealt({"worker-1": 2, "worker-2": 0}, retries=5)
+    batch = take(deck, "worker-1")
+    one, two = (item.key for item in batch.inputs)
+    deck.settle(batch, [one], apart=[[two]], suspects=[two])
+    assert [deck.has_failed_elsewhere(key, "worker-2") for key in (one, two, b"three")] == [True, True, False]
+    assert [deck.has_failed_elsewhere(key, "worker-1") for key in (one, two, b"three")] == [False, False, False]
+    deck.lose("worker-2")
+    assert [deck.has_failed_elsewhere(key, "worker-1") for key in (one, two, b"three")] == [True, True, False]

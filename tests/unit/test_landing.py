@@ -430,3 +430,21 @@ def test_files_of_nobody_are_kept_once_where_every_input_failed(patient: World) 
     assert patient.unload(again) == 2
     assert read_tree(patient.extra) == {f"{again.batch.name}/summary.csv".encode(): b"2"}
     assert patient.tally.extra == 1
+
+
+def test_an_input_that_hung_by_itself_and_hangs_a_batch_elsewhere_has_failed(tmp_path: Path) -> None:
+    world = World(tmp_path, (b"a.jpg", b"b.jpg"), retries=5)
+    cargo, copy = world.take(), world.take("worker-2", copy=True)
+    world.stage({}, code=124, late=True)
+    assert world.unload(cargo) == 0
+    alone = world.take("worker-1")
+    assert [item.key for item in alone.batch.inputs] == [b"a.jpg"]
+    world.staging = world.staging.with_name("alone")
+    world.stage({}, code=124, late=True)
+    assert world.unload(alone) == 0, "it may be the worker that hangs"
+    world.staging = world.staging.with_name("copy")
+    world.stage({}, code=124, late=True)
+    assert world.unload(copy) == 1
+    assert world.deck.is_settled(b"a.jpg")
+    assert not world.deck.is_settled(b"b.jpg"), "it never hung by itself"
+    assert [line[0] for line in world.lines()] == ["a.jpg"]

@@ -56,6 +56,41 @@ def test_a_path_belongs_to_the_first_input_in_whatever_order_they_come(scans: Wo
     assert (scans.deck.left, scans.tally.done, scans.shore.held, scans.shore.waiting) == (0, 1, {}, {})
 
 
+@pytest.mark.parametrize("order", list(itertools.permutations((b"a.jpg", b"b.jpg", b"c.jpg"))))
+def test_a_path_that_reports_alone_name_belongs_to_the_first_input_as_well(
+    tmp_path: Path, order: tuple[bytes, ...]
+) -> None:
+    """In whatever order they come; who has a path of its own by its name waits for nobody."""
+    world = World(tmp_path, (b"a.jpg", b"b.jpg", b"c.jpg"))
+    world.deck.take("worker-1", lambda waiting: 10**12, lambda flight, flights: False)
+    settled = []
+    for key in order:
+        cargo, path = one(world, key), b"c.png" if key == b"c.jpg" else b"index.html"
+        world.staging = world.staging.with_name(key.decode())
+        report = {"path": key.decode(), "ok": True, "results": [path.decode()]}
+        world.stage({path: key}, report=[report])
+        settled.append(world.unload(cargo))
+    assert read_tree(world.dst) == {b"index.html": b"a.jpg", b"c.png": b"c.jpg"}
+    assert world.ledger.failures().keys() == {b"b.jpg"}
+    assert sum(settled) == 3
+    assert settled[order.index(b"c.jpg")] == 1
+    assert (world.deck.left, world.shore.held, world.shore.waiting) == (0, {}, {})
+
+
+def test_a_path_that_reports_alone_name_waits_for_one_input_after_the_other(tmp_path: Path) -> None:
+    keys = (b"a.jpg", b"b.jpg", b"c.jpg", b"d.jpg")
+    world = World(tmp_path, keys)
+    world.deck.take("worker-1", lambda waiting: 10**12, lambda flight, flights: False)
+    for key, expected in ((b"d.jpg", 0), (b"a.jpg", 1), (b"c.jpg", 0), (b"b.jpg", 3)):
+        cargo = one(world, key)
+        world.staging = world.staging.with_name(key.decode())
+        path = b"x" + key
+        world.stage({path: key}, report=[{"path": key.decode(), "ok": True, "results": [path.decode()]}])
+        assert world.unload(cargo) == expected
+    assert read_tree(world.dst) == {b"x" + key: key for key in keys}
+    assert (world.deck.left, world.shore.held, world.shore.waiting) == (0, {}, {})
+
+
 @pytest.mark.parametrize("order", list(itertools.permutations((b"scan.bmp", b"scan.jpg", b"scan.tif"))))
 def test_an_input_that_fails_leaves_its_path_to_the_next(scans: World, order: tuple[bytes, ...]) -> None:
     scans.deck.take("worker-1", lambda waiting: 10**12, lambda flight, flights: False)

@@ -172,8 +172,10 @@ def test_a_dst_is_held_by_one_run(top: Path, folder: Folder) -> None:
 
 def test_what_a_killed_run_left_is_cleared(top: Path, folder: Folder) -> None:
     write_tree(top, (b"dst/.fanrun/staging/worker-1-b/data/a",))
-    with Run(Request(str(top / "src"), str(top / "dst")), FLEET, folder, IMAGE, Board()).hold():
-        assert list((top / "dst" / ".fanrun" / "staging").iterdir()) == []
+    run = Run(Request(str(top / "src"), str(top / "dst")), FLEET, folder, IMAGE, Board())
+    with run.hold():
+        assert read_tree(top / "dst" / ".fanrun" / "staging") == {}
+        assert [path.name for path in (top / "dst" / ".fanrun" / "staging").iterdir()] == [run.name]
 
 
 def test_workers_without_room_or_docker_take_no_part() -> None:
