@@ -24,7 +24,6 @@ from os.path import dirname, isfile, join, realpath, splitext
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from imaging.rules import DEFAULT_LIMITS, MAX_SIDE, PILLOW_PIXELS, ImageError, Limits, Operations
-from imaging.transform import transform
 
 if TYPE_CHECKING:  # other modules are imported where needed: batches are many and small, Ctrl-C may be early
     import argparse
@@ -39,8 +38,6 @@ EXTENSIONS = {  # of files -> the format that they name; what has another one ke
     ".heif": "HEIF",
 }  # fmt: skip
 NEW_EXTENSIONS = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp"}
-
-__all__ = ["Operations", "main", "transform"]
 
 stopped: list[int] = []  # the signals that told this program to stop
 
@@ -89,6 +86,8 @@ def produce(task: Task, job: Job) -> None:
     """Make the result of an input; raises ImageError, and whatever Pillow and the disk raise."""
     operations = job.operations
     if operations:
+        from imaging.transform import transform
+
         with open(task.source, "rb") as file:
             place(task.target, task.partial, lambda result: transform(file, result, operations, job.limits))
     else:
@@ -380,7 +379,7 @@ def preload(job: Job, keys: Iterable[str]) -> None:
     """Import what inputs like these need, before children are forked: they may be out of files to open."""
     from importlib import import_module
 
-    names = {"colour", "decode", "encode", "metadata", "scale"} if job.operations else {"rotate"}
+    names = {"colour", "decode", "encode", "metadata", "scale", "transform"} if job.operations else {"rotate"}
     formats = {EXTENSIONS.get(splitext(key)[1].lower(), "") for key in keys} & {"BMP", "GIF", "PNG", "TIFF"}
     if formats:
         names |= {"decode", *map(str.lower, formats)}

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from process import Operations, transform
+from imaging.rules import Operations
+from imaging.transform import transform
 from tests.fleet.harness import Fab, tree
 
 pytestmark = pytest.mark.fleet

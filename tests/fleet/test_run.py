@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.fleet.harness import Fab, report, tree
+from provision.build import SOURCES
+from tests.fleet.harness import ROOT, Fab, report, tree
 
 HOSTILE = [
     b"plain.jpg", b"with space.jpg", b"it's \"quoted\".jpg", b"[a]{b}*?$x`y`.jpg", b"new\nline.jpg", b"\xff\xfe.jpg",
@@ -112,15 +113,16 @@ def test_the_container_may_do_next_to_nothing(fab: Fab, program: str, tmp_path: 
 
 def test_a_changed_program_is_deployed_first(fab: Fab, src: Path, tmp_path: Path) -> None:
     copy = tmp_path / "project"
-    docker_files = ["Dockerfile", "process.py", "requirements/image.txt", "fabfile.py"]
-    for name in docker_files:
+    for name in (*SOURCES, "fabfile.py"):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
-        (copy / name).write_bytes((Path(__file__).resolve().parents[2] / name).read_bytes())
+        (copy / name).write_bytes((ROOT / name).read_bytes())
     for name in ("fanout", "fanrun", "provision", "service"):
-        (copy / name).symlink_to(Path(__file__).resolve().parents[2] / name)
-    program = (copy / "process.py").read_text()
+        (copy / name).symlink_to(ROOT / name)
+    program = (copy / "imaging" / "rotate.py").read_text()
     assert ".rotate(90, expand=True)" in program
-    (copy / "process.py").write_text(program.replace(".rotate(90, expand=True)", ".rotate(180, expand=True)"))
+    (copy / "imaging" / "rotate.py").write_text(
+        program.replace(".rotate(90, expand=True)", ".rotate(180, expand=True)")
+    )
     before = fab.status()["worker-1"]["images"]
     other = Fab(fab.home, fab.fleet, copy)
     said = other("run", "--src", str(src), "--dst", str(tmp_path / "dst"))
