@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from fanout import watch
 from tests.fleet.harness import Fab, docker, joblog, log, report, tree
 from tests.waiting import wait_until
 
@@ -97,6 +99,11 @@ def check_all_done(src: Path, dst: Path) -> None:
 
 
 @pytest.mark.usefixtures("small_disk")
+def busy() -> float:
+    """Return how many times as much time a worker gets on this machine, where all of them are; one that is busy more."""
+    return min(max(os.getloadavg()[0] / (os.cpu_count() or 1) / watch.BUSY, 1.0), watch.MOST) + 0.5
+
+
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_worker_that_fails_is_noticed_and_its_work_done_by_others(
     fab: Fab, program: str, inputs: Path, tmp_path: Path, name: str
@@ -109,8 +116,8 @@ def test_a_worker_that_fails_is_noticed_and_its_work_done_by_others(
     fault.cause(fab)
     begun = time.monotonic()
     try:
-        wait_until(lambda: fault.said in log(dst), timeout=NOTICED + 10)
-        assert time.monotonic() - begun < NOTICED
+        wait_until(lambda: fault.said in log(dst), timeout=NOTICED * watch.MOST)
+        assert time.monotonic() - begun < NOTICED * busy()
     finally:
         fault.mend(fab)
     wait_until(lambda: "worker-2 is back" in log(dst))
