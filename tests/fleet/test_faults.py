@@ -98,12 +98,12 @@ def check_all_done(src: Path, dst: Path) -> None:
     assert sum(worker["done"] for worker in found["workers"]) == COUNT
 
 
-@pytest.mark.usefixtures("small_disk")
 def busy() -> float:
-    """Return how many times as much time a worker gets on this machine, where all of them are; one that is busy more."""
+    """Return how many times as much time a worker gets on this machine, where all of them are, for its load."""
     return min(max(os.getloadavg()[0] / (os.cpu_count() or 1) / watch.BUSY, 1.0), watch.MOST) + 0.5
 
 
+@pytest.mark.usefixtures("small_disk")
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_worker_that_fails_is_noticed_and_its_work_done_by_others(
     fab: Fab, program: str, inputs: Path, tmp_path: Path, name: str
