@@ -304,3 +304,23 @@ def test_tags_that_make_no_sense_are_a_reason(tag: int) -> None:
         for operations in (TURN, SMALL):
             with contextlib.suppress(ImageError):
                 transform(io.BytesIO(tiff(shades, {**tags, tag: values})), io.BytesIO(), operations)
+
+
+def icon(size: tuple[int, int]) -> bytes:
+    """Return an ICO of one picture, a PNG."""
+    picture = io.BytesIO()
+    Image.effect_noise(size, 50).convert("RGB").save(picture, "PNG")
+    data, side = picture.getvalue(), [each % 256 for each in size]
+    return struct.pack("<HHHBBBBHHII", 0, 1, 1, *side, 0, 0, 1, 32, len(data), 22) + data
+
+
+def test_an_icon_of_an_unusual_size_is_not_scaled(tmp_path: Path) -> None:
+    content = icon((44, 28))
+    with Image.open(io.BytesIO(content)) as before:
+        expected = before.rotate(90, expand=True).convert("RGB")
+    assert ImageChops.difference(done(content, None, tmp_path).convert("RGB"), expected).getbbox() is None
+
+
+def test_an_icon_that_would_be_scaled_down_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="more than 256 pixels a side"):
+        done(icon((300, 300)), None, tmp_path)
