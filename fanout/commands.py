@@ -199,10 +199,10 @@ forbid() { touch "$1/.ended-$2" 2>/dev/null || :; }
 """
 # Write the passwd, group and env files for the run's containers.  They run with the uid of the worker's login, which
 # has no entry in most images; without one, Python's getpass and pathlib, Java, Hadoop, git, ssh and whoami fail.  So
-# each file is the image's own with one entry put first.  If the image has a name for the uid, the entry has it too; the
-# home is always /tmp, which can be written.  `env` has only variables that the image does not set.  It is written last:
-# where it exists, the other files are there as well.  They follow from the image alone, so they are kept for its next
-# run, in the folder `known`: to ask Docker takes a quarter of a second.
+# the image's own files are copied, and an entry for the uid is put first.  It has the image's name for the uid if there
+# is one.  Its home is always /tmp, because the program can write there.  `env` has the variables that the image does
+# not set.  It is written last: if it exists, the other files exist as well.  The files depend on the image alone.  To
+# make them takes a quarter of a second, so they are kept in the folder `known` for the next run of the image.
 IDENTITY = r"""
 identity() {
   image=$1 run=$2 uid=$(id -u) gid=$(id -g)
@@ -229,9 +229,10 @@ identity() {
   mkdir -p "$known.$run" && cp -p passwd group env "$known.$run" && mv -T "$known.$run" "$known" || rm -rf "$known.$run"
 }
 """
-# End runs that have died: those that are named, and those whose folder was not touched for EXPIRY minutes.  Each of
-# which something may be left is told, in a line that begins with "left".
-# The passwd, group and env files are written in the background.  That holds the run's `turn`, so the first batch waits.
+# End runs that have died: those that are named, and those whose folder was not touched for EXPIRY minutes.  If
+# something of a run may be left, print a line that begins with "left".
+# Write the passwd, group and env files in the background.  The lock on `turn` is held until they are written, and the
+# first batch waits for the lock.
 OPEN = (
     END
     + IDENTITY

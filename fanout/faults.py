@@ -1,4 +1,4 @@
-"""Which inputs of a failed batch to suspect, what makes workers fail, and whether every batch fails for one reason."""
+"""Find out what a failure is due to: an input, a worker, or the way the program is run."""
 
 from __future__ import annotations
 

@@ -67,14 +67,12 @@ def low_bytes(source: str | IO[bytes]) -> Image.Image:
 
 def all_equal(bands: list[Image.Image], values: list[int]) -> Image.Image:
     """Return 255 where every band has its value, 0 elsewhere."""
+    from functools import reduce
+
     from PIL import ImageChops
 
-    found = None
-    for band, value in zip(bands, values):
-        equal = band.point([255 * (shade == value) for shade in range(256)])
-        found = equal if found is None else ImageChops.darker(found, equal)
-    assert found is not None  # noqa: S101 - for the type checker: a colour has bands
-    return found
+    equal = [band.point([255 * (shade == value) for shade in range(256)]) for band, value in zip(bands, values)]
+    return reduce(ImageChops.darker, equal)
 
 
 def invert(mask: Image.Image) -> Image.Image:

@@ -54,8 +54,8 @@ def check_goes_on(light: Light, argv: list[str], src: Path, dst: Path) -> None:
     light.fab("verify", f"--dst={dst}")
 
 
-# With each amount of room another file is the first that can't be written: the lock, the new ledger, the ledger's first
-# entry, the staging folder, a batch's entries in the ledger, the joblog, the report.
+# The more KiB are free, the later a run fails: at the lock, the new ledger, its first entry, the staging folder, the
+# ledger's entries of a batch, the joblog, or the report.
 @pytest.mark.parametrize("left", [*range(0, 48, 16), *range(48, 72, PAGE), *range(72, 144, 2 * PAGE)])
 def test_so_much_room_is_left_at_the_beginning(light: Light, src: Path, tmp_path: Path, left: int) -> None:
     with small_disk(tmp_path / "disk") as disk:

@@ -100,7 +100,7 @@ def test_batch_keeps_the_exit_code(shell: str, tmp_path: Path, program: list[str
     assert (target / "manifest").read_bytes() == (target / "report.jsonl").read_bytes() == b""
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="what root's batch gives away only root can give away")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the owner of a file")
 def test_a_batch_of_roots_gives_the_program_what_it_writes_to(shell: str, request: pytest.FixtureRequest) -> None:
     script = 'cd "$0" && echo {} >>report.jsonl && mkdir -m 700 data/d && umask 077 && echo x >data/d/a && id -u'
     drop = ["setpriv", "--reuid=65532", "--regid=65532", "--clear-groups"]

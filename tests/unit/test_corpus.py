@@ -1,4 +1,4 @@
-"""Every file of the corpus comes out right or is refused, whoever processes it; independent decoders say what is right.
+"""Process every file of the corpus and compare the result with other decoders: it must be right, or refused.
 
 A failure names each operation and what is wrong with its result.
 """

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image, ImageCms, ImageDraw, PngImagePlugin, features
+from PIL import ExifTags, Image, ImageCms, ImageDraw, PngImagePlugin
 
 from imaging.decode import inspect, name_unread
 from imaging.rules import ImageError, Limits, Operations, target_size
@@ -206,7 +206,6 @@ def test_formats_that_need_more_than_pillow_are_named(head: bytes, name: str, tm
         assert run(tmp_path)[0].stderr.splitlines()[0] == f"process.py: image.bin: unsupported: {name}"
 
 
-@pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
 def test_avif_is_read_and_written() -> None:
     content = encoded(Image.radial_gradient("L").convert("RGB"), "AVIF", quality=95)
     result = done(content, Operations(64, 64))

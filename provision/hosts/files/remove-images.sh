@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # sh remove-images.sh PULLED PUSHED KEPT...: remove images that are no longer needed.  Run it as root.
-# PULLED is how the repository of an image ends that was pulled from a hub; such images are removed, except those with
-# one of the refs KEPT.  PUSHED is the repository that pushes use; a tag there is left over from a push that was killed.
+# Images that a hub's registry gave have a repository that ends with PULLED.  They are removed, except the refs KEPT.
+# PUSHED is the repository that pushes use.  A tag in it is left over from a push that was killed, and is removed.
 # Docker refuses to remove an image that a container uses.
 pulled=$1 pushed=$2
 shift 2

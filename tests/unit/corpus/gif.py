@@ -1,4 +1,4 @@
-"""GIF files: palettes, transparency, interlacing, several frames, frames smaller than the screen, bytes at the end."""
+"""Build GIF files, one for each feature of the format."""
 
 from __future__ import annotations
 

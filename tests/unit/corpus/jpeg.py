@@ -157,7 +157,7 @@ def profiled(gray: bool) -> Built:
     content = of_gray().content if gray else of_colours().content
     profile = icc.gray_profile() if gray else icc.wide_profile()
     content = with_segments(content, segment(0xE2, b"ICC_PROFILE\0\1\1" + profile))
-    return with_(built(content), profile=profile)
+    return with_(built(content), lambda picture: replace(picture, profile=profile))
 
 
 def several() -> Built:

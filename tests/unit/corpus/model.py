@@ -113,6 +113,6 @@ def picture(samples: Array, bits: int, space: str = "", alpha: bool = False) -> 
     return Picture(found, space, opacity, depth=bits, scaled=45.0 if bits > 2 else HARD)
 
 
-def with_(built: Built, **changes: object) -> Built:
-    """Return a copy whose picture differs in that."""
-    return replace(built, shown=replace(built.shown, **changes))  # type: ignore[arg-type]
+def with_(built: Built, change: Callable[[Picture], Picture]) -> Built:
+    """Return a copy that shows its picture as it is after the change."""
+    return replace(built, shown=change(built.shown))

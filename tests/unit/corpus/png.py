@@ -97,10 +97,15 @@ def coloured(colour: int, bits: int, names: str) -> Built:
     parts = names.split("+")
     built = plain(colour, bits, *(chunks[name] for name in parts))
     if "iccp" in parts:
-        return with_(built, profile=profile)
+        return with_(built, lambda picture: replace(picture, profile=profile))
     if "srgb" in parts:
         return built
-    return with_(built, colour_chunks={chunk[4:8]: chunk[8:-4] for chunk in map(chunks.__getitem__, parts)})
+    return with_(
+        built,
+        lambda picture: replace(
+            picture, colour_chunks={chunk[4:8]: chunk[8:-4] for chunk in map(chunks.__getitem__, parts)}
+        ),
+    )
 
 
 def meant() -> Iterator[Sample]:

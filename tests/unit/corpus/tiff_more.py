@@ -22,13 +22,13 @@ from tests.unit.corpus.tiff_writer import Layout, encode, pages
 def orientation(number: int, bits: int) -> Built:
     """Build a file with the tag of orientation."""
     built = integers(model.colours(bits), Layout(bits, tags={274: (3, number)}, compression="lzw"))
-    return with_(built, orientation=number)
+    return with_(built, lambda picture: replace(picture, orientation=number))
 
 
 def by_xmp(number: int) -> Built:
     """Build a file with an orientation in XMP alone, which some programs honour and some do not."""
     built = integers(model.colours(), Layout(tags={700: (7, jpeg.XMP.format(number).encode())}))
-    return replace(with_(built, orientation=number, by_xmp=True))
+    return replace(with_(built, lambda picture: replace(picture, orientation=number, by_xmp=True)))
 
 
 def profile(space: str, bits: int) -> Built:
@@ -36,8 +36,11 @@ def profile(space: str, bits: int) -> Built:
     content = {"gray": icc.gray_profile, "rgb": icc.wide_profile, "cmyk": icc.ink_profile}[space]()
     photometric = {name: number for number, name in NAMES.items()}[space]
     samples = samples_of(photometric, bits)
-    built = with_(integers(samples, Layout(bits, photometric, tags={34675: (7, content)})), profile=content)
-    return with_(built, gray=icc.gray_of_inks(samples)) if space == "cmyk" else built
+    built = with_(
+        integers(samples, Layout(bits, photometric, tags={34675: (7, content)})),
+        lambda picture: replace(picture, profile=content),
+    )
+    return with_(built, lambda picture: replace(picture, gray=icc.gray_of_inks(samples))) if space == "cmyk" else built
 
 
 def several(first: Array, second: Array) -> Built:
@@ -100,7 +103,7 @@ def video(compression: str) -> Built:
     tags = {530: (3, [1, 1]), 532: (5, [16, 1, 235, 1, 128, 1, 240, 1, 128, 1, 240, 1])}
     layout = Layout(photometric=6, rows=HEIGHT, compression=compression, tags=tags)
     content = encode(np.rint(samples).astype(np.uint8), layout)
-    return with_(replace(built, content=content), psnr=40.0, scaled=40.0)
+    return with_(replace(built, content=content), lambda picture: replace(picture, psnr=40.0, scaled=40.0))
 
 
 def lab(bits: int, layout: Layout) -> Built:
@@ -174,7 +177,7 @@ def extended() -> Iterator[Sample]:
 
 def turned(layout: Layout, number: int) -> Built:
     """Build a file that is turned by the tag of orientation."""
-    return with_(integers(model.colours(), layout), orientation=number)
+    return with_(integers(model.colours(), layout), lambda picture: replace(picture, orientation=number))
 
 
 def samples() -> Iterator[Sample]:

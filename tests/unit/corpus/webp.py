@@ -58,14 +58,19 @@ def described(name: str, orientation: int = 1) -> Built:
     inner = built.content[12:]
     if name == "profile":
         profile = icc.wide_profile()
-        return with_(replace(built, content=extended(inner, 0x20, chunk(b"ICCP", profile))), profile=profile)
+        return with_(
+            replace(built, content=extended(inner, 0x20, chunk(b"ICCP", profile))),
+            lambda picture: replace(picture, profile=profile),
+        )
     if name == "exif":
         block = jpeg.exif(orientation)[10:]
         content = extended(inner, 0x08, after=chunk(b"EXIF", block))
-        return with_(replace(built, content=content), orientation=orientation)
+        return with_(replace(built, content=content), lambda picture: replace(picture, orientation=orientation))
     packet = jpeg.XMP.format(orientation).encode()
     content = extended(inner, 0x04, after=chunk(b"XMP ", packet))
-    return replace(with_(built, orientation=orientation, by_xmp=True), content=content)
+    return replace(
+        with_(built, lambda picture: replace(picture, orientation=orientation, by_xmp=True)), content=content
+    )
 
 
 def animated(alpha: bool) -> Built:
