@@ -209,11 +209,12 @@ identity() {
   [ "$uid" -ne 0 ] || uid=$nobody
   [ "$gid" -ne 0 ] || gid=$nobody
   container=$(sudo -n docker create --network none --label "fanrun.run=$run" "$image" none) || container=
+  is_whole=$container  # what Docker gave while it was being stopped is for this run alone
   for file in passwd group; do
     if [ -n "$container" ]; then sudo -n docker cp -L "$container:/etc/$file" - | tar -xO; fi >"image-$file"
   done
-  set=$(sudo -n docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "$container")
-  [ -z "$container" ] || sudo -n docker rm "$container"
+  set=$(sudo -n docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "$container") || is_whole=
+  [ -z "$container" ] || sudo -n docker rm "$container" || is_whole=
   has() { printf '%s
 ' "$set" | grep -q "^$1="; }
   user=$(awk -F: -v id="$uid" '$3 == id { print $1; exit }' image-passwd)
@@ -225,7 +226,7 @@ identity() {
     has USER || echo "USER=$user"
     has LOGNAME || echo "LOGNAME=$user"
   } >new-env && chmod 644 passwd group && mv new-env env || return
-  [ -n "$container" ] || return
+  [ -n "$is_whole" ] || return
   mkdir -p "$known.$run" && cp -p passwd group env "$known.$run" && mv -T "$known.$run" "$known" || rm -rf "$known.$run"
 }
 """

@@ -405,6 +405,19 @@ def test_an_image_is_asked_for_them_once(shell: str, tmp_path: Path) -> None:
     assert [path.name for path in known.iterdir()] == ["12"]
 
 
+@pytest.mark.parametrize("fails", ["inspect", "rm"])
+def test_what_docker_gave_only_in_part_is_not_kept(shell: str, tmp_path: Path, fails: str) -> None:
+    image, tools = tmp_path / "image", tmp_path / "bin"
+    write_tree(tmp_path, (b"image/variables",))
+    stand_in(tools, "sudo", '[ "$1" = -n ] && shift && exec "$@"')
+    stand_in(tools, "docker", f"[ $1 != {fails} ] || exit 1\n" + IMAGE.replace("FILES", str(image)))
+    path, run = f"{tools}:{os.environ['PATH']}", tmp_path / "runs" / "r"
+    run_script(shell, commands.open_argv("r", "i@sha256:1"), run.parent, "r", "i@sha256:1", "65532", path=path)
+    wait_until((run / "identity" / "env").exists)
+    subprocess.run(["flock", str(run / "turn"), "true"], check=True, timeout=60)
+    assert not (tmp_path / "identity").exists()
+
+
 def test_without_the_image_a_container_has_files_of_its_own(shell: str, tmp_path: Path) -> None:
     """Docker tells what is wrong when the container is started."""
     stand_in(tmp_path / "bin", "docker", "exit 1")
