@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from operator import mul
 from typing import TYPE_CHECKING, Tuple
 
 if TYPE_CHECKING:
@@ -12,8 +13,9 @@ if TYPE_CHECKING:
     Box = Tuple[float, float, float, float]
 
 SAMPLE, NEAR, SHARE = (61, 53), 40, 1 / 128  # pixels that are looked at; how near to black or white; how many are
-LINES, GOLDEN = 8, 0.6180339887  # rows and columns that are tried, spread by the golden ratio
-MAX_ERROR = 0.75  # mean square of what is cut off in them; at most a quarter of it is left in the result
+LINES, SPREAD = 8, (0.02, 0.97)  # rows and columns that are tried, and the part of an image that they are spread over
+SQUARES = tuple(excess**2 for excess in range(256))
+MAX_ERROR = 1.5  # mean square of what is cut off in them; at most a quarter of it is left in the result
 MAX_FLOAT_PIXELS = 64_000_000  # floats take four times the memory
 PREMULTIPLIED = {"RGBA": "RGBa", "LA": "La"}
 
@@ -45,15 +47,16 @@ def is_clipped(image: Image.Image, size: Size) -> bool:
     """Tell whether a first pass in 8 bits would cut off much, as at the edges of line art, by trying some lines."""
     from PIL import Image
 
-    places = [(number + 0.5) * GOLDEN % 1 for number in range(LINES)]
-    across, down = Image.new(image.mode, (image.width, LINES)), Image.new(image.mode, (LINES, image.height))
-    for number, place in enumerate(places):
-        top, left = int(image.height * place), int(image.width * place)
-        across.paste(image.crop((0, top, image.width, top + 1)), (0, number))
-        down.paste(image.crop((left, 0, left + 1, image.height)), (number, 0))
+    (width, height), (start, end) = image.size, SPREAD
+    across = image.resize((width, LINES), Image.Resampling.NEAREST, (0, height * start, width, height * end))
+    down = image.resize((LINES, height), Image.Resampling.NEAREST, (width * start, 0, width * end, height))
+    # Enlarged, they have the same values between the pixels as where they are made smaller by one pixel.
     return any(
         clipping(band.convert("F").resize(new, Image.Resampling.LANCZOS)) > MAX_ERROR
-        for lines, new in ((across, (size[0], LINES)), (down, (LINES, size[1])))
+        for lines, new in (
+            (across, (min(size[0], max(1, width - 1)), LINES)),
+            (down, (LINES, min(size[1], max(1, height - 1)))),
+        )
         for band in lines.split()
     )
 
@@ -62,9 +65,7 @@ def clipping(values: Image.Image) -> float:
     """Return the mean square of what floats have beyond 0 and 255."""
     beyond = (values.point(lambda value: value * 1 - 254.5), values.point(lambda value: value * -1 + 0.5))
     shades = [image.convert("L").histogram() for image in beyond]
-    return sum(count * excess**2 for found in shades for excess, count in enumerate(found)) / (
-        values.width * values.height
-    )
+    return sum(sum(map(mul, found, SQUARES)) for found in shades) / (values.width * values.height)
 
 
 def scale_in_floats(image: Image.Image, size: Size, box: Box) -> Image.Image:
