@@ -282,7 +282,7 @@ def size_of(text: str) -> tuple[int, int]:
         width, height = (int(side or 0) for side in text.split("x"))
         if min(width, height) >= 0 and 0 < max(width, height) <= MAX_SIDE:
             return width, height
-    raise ArgumentTypeError("give WIDTHxHEIGHT in pixels, as in 1024x768")
+    raise ArgumentTypeError(f"give WIDTHxHEIGHT in pixels, each up to {MAX_SIDE}, as in 1024x768")
 
 
 def share_of(text: str) -> Decimal:

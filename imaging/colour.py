@@ -24,7 +24,7 @@ def to_plain(image: Image.Image, gray: bool) -> Image.Image:
     elif "transparency" in image.info and image.mode in ("1", "L", "P", "RGB"):
         result = (image.convert("L") if image.mode == "1" else image).convert("LA" if image.mode in "1L" else "RGBA")
     if result.mode not in PLAIN:
-        raise ImageError("unsupported", f"images with pixels of type {image.mode} can only be rotated")
+        raise ImageError("unsupported", f"images with pixels of type {image.mode} cannot be scaled or made gray")
     mode = PLAIN[result.mode]
     if gray:
         mode = "LA" if mode in ("LA", "RGBA") else "L"
@@ -50,7 +50,7 @@ def narrow(image: Image.Image) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Bring CMYK to sRGB: through its profile where it has one that can be read, else by Pillow's formula."""
+    """Bring CMYK or gray to sRGB: through its profile if it has one that can be read, else by Pillow's formula."""
     profile = image.info.get("icc_profile")
     if profile:
         from io import BytesIO

@@ -55,6 +55,7 @@ def open_image(source: IO[bytes], limits: Limits) -> ImageFile.ImageFile:
     name, plugin = find_format(head)
     if plugin:
         import_module(f"PIL.{plugin}ImagePlugin")
+    check_head(name, source)
     if limits.pixels > 2 * (Image.MAX_IMAGE_PIXELS or limits.pixels):  # the caller's limit is the one that holds
         Image.MAX_IMAGE_PIXELS = (limits.pixels + 1) // 2
     try:
@@ -70,6 +71,22 @@ def open_image(source: IO[bytes], limits: Limits) -> ImageFile.ImageFile:
     for key in XMP:  # orientation is EXIF's: where it stands in XMP alone, most programs do not look
         image.info.pop(key, None)
     return image
+
+
+def check_head(name: str, source: IO[bytes]) -> None:
+    """Raise ImageError for a file that Pillow must not even open."""
+    if name == "PNG":
+        from imaging import png
+
+        png.scan(source)
+    elif name == "TIFF":
+        from imaging import tiff
+
+        tiff.check_tags(source)
+    elif name in ("AVIF", "HEIF"):
+        from imaging import heif
+
+        heif.check_colours(source)
 
 
 def find_format(head: bytes) -> tuple[str, str]:
@@ -158,22 +175,28 @@ def prepare(image: ImageFile.ImageFile) -> None:
 
 def decode(image: ImageFile.ImageFile, source: IO[bytes]) -> Image.Image:
     """Read all of an image's pixels, and set right what Pillow decodes wrong; raises ImageError."""
-    end, deep = True, is_deep(image)
+    deep = is_deep(image)
     try:
         image.load()
-        if image.format == "PNG" and not getattr(image, "is_animated", False):  # Pillow has read as far as that now
-            source.seek(-4, 1)
-            end = source.read(8) == b"IEND\xaeB`\x82"
-        elif image.format == "GIF":
-            from imaging.gif import is_complete
-
-            end = is_complete(source)
-        result = correct(image, deep, source)
+        check_end(image, source)
+        return correct(image, deep, source)
     except Exception as error:
         raise damaged(error) from None
-    if not end:
+
+
+def check_end(image: ImageFile.ImageFile, source: IO[bytes]) -> None:
+    """Raise ImageError if a part of a file is missing, though Pillow could read it."""
+    is_whole = True
+    if image.format == "PNG":
+        from imaging import png
+
+        is_whole = png.scan(source).is_whole and png.has_all_rows(image, source)
+    elif image.format == "GIF":
+        from imaging import gif
+
+        is_whole = gif.is_complete(source)
+    if not is_whole:
         raise ImageError("truncated", "the image is cut off: its end is missing")
-    return result
 
 
 def is_deep(image: ImageFile.ImageFile) -> bool:
@@ -199,18 +222,7 @@ def correct(image: ImageFile.ImageFile, deep: bool, source: str | IO[bytes]) -> 
         from imaging import gif
 
         return gif.correct(cast(Any, image))
-    if image.format == "JPEG" and image.mode == "CMYK" and "adobe" not in image.info:
-        return uninvert(image)
     return image
-
-
-def uninvert(image: Image.Image) -> Image.Image:
-    """Return CMYK of a JPEG without Adobe's marker as it is meant: Pillow takes all for inverted, as Adobe's are."""
-    from PIL import ImageChops
-
-    result = ImageChops.invert(image)
-    result.info = image.info
-    return result
 
 
 def orientation(image: Image.Image) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from imaging.rules import ImageError
 
@@ -23,14 +23,18 @@ WRITABLE = {  # modes that a format which was asked for can hold as they are
 
 def write(image: Image.Image, target: IO[bytes], name: str, options: dict[str, Any]) -> None:
     """Write an image in the format `name`; raises ImageError."""
+    from PIL import ImageFile
+
     options = {**OPTIONS.get(name, {}), **options}
+    if isinstance(image, ImageFile.ImageFile):  # or the plugins would take from it what was left out
+        image = image.copy()
     if name in ("BMP", "WEBP") and image.mode == "LA":
         image = image.convert("RGBA")
     elif name == "GIF" and image.mode not in ("1", "L", "P"):
         image, options["transparency"] = to_palette(image)
     elif name == "PNG" and image.mode == "1" and options.get("transparency"):
         options["transparency"] = 1  # Pillow calls it 255
-    image.info = {}  # or the plugins would take from it what was left out
+    image.info = {}
     try:
         if name == "BMP" and image.mode == "RGBA":
             from imaging.bmp import write_alpha
@@ -69,7 +73,10 @@ def fit_format(image: Image.Image, name: str) -> Image.Image:
         result.info = image.info
         return result
     info = image.info
-    if image.mode in WRITABLE[name] and (name == "PNG" or "transparency" not in image.info):
+    if name == "WEBP" and image.mode in ("L", "LA") and info.get("icc_profile"):
+        return gray_to_rgb(image)
+    fits = image.mode in WRITABLE[name] and not is_short_of_colours(image)
+    if fits and (name == "PNG" or "transparency" not in image.info):
         result = image
     else:
         result = to_plain(image, False)
@@ -81,6 +88,26 @@ def fit_format(image: Image.Image, name: str) -> Image.Image:
 
         return to_srgb(result, info)
     return result
+
+
+def gray_to_rgb(image: Image.Image) -> Image.Image:
+    """Bring gray that has a profile to sRGB, for a format that has no gray."""
+    from imaging.colour import to_rgb
+
+    gray = image.getchannel("L")
+    gray.info = image.info
+    result = to_rgb(gray)
+    if image.mode == "LA":
+        result.putalpha(image.getchannel("A"))
+    return result
+
+
+def is_short_of_colours(image: Image.Image) -> bool:
+    """Tell whether pixels of an image, or its transparent colour, are not in its palette, as a GIF may have them."""
+    if image.mode != "P":
+        return False
+    last, key = len(image.getpalette("RGB") or ()) // 3 - 1, image.info.get("transparency")
+    return cast(int, image.getextrema()[1]) > last or (isinstance(key, int) and key > last)
 
 
 def without_alpha(image: Image.Image, name: str) -> Image.Image:

@@ -17,23 +17,24 @@ def is_complete(source: IO[bytes]) -> bool:
     source.seek(0)
     data = io.BytesIO(source.read())
     head = data.read(13)
-    data.seek(color_table(head[10]), 1)
+    data.seek(color_table(head[10:11]), 1)
     while kind := data.read(1):
         if kind == b";":
             return True
         if kind == b",":
-            data.seek(color_table(data.read(9)[8]) + 1, 1)
+            data.seek(color_table(data.read(9)[-1:]) + 1, 1)
         elif kind == b"!":
             data.seek(1, 1)
         else:  # stray bytes between blocks, as decoders skip them
             continue
-        while length := data.read(1)[0]:
+        while length := int.from_bytes(data.read(1), "little"):  # 0 where the file ends
             data.seek(length, 1)
     return False
 
 
-def color_table(packed: int) -> int:
-    """Return the bytes of the colour table that a descriptor's packed field tells of."""
+def color_table(field: bytes) -> int:
+    """Return the bytes of the colour table that a descriptor's packed field tells of; 0 where that is missing."""
+    packed = int.from_bytes(field, "little")
     return 3 * 2 ** (packed % 8 + 1) if packed & 0x80 else 0
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from imaging.rules import MAX_SIDE
 
 if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
     from PIL import Image
 
-# Orientation (which was applied), a thumbnail's place, previews, Windows' and Photoshop's own thumbnails.
-DROPPED = (0x0112, 0x0201, 0x0202, 0x014A, 0x501B, 0x8649)
+# Orientation (which was applied), a thumbnail's place, previews, Windows' and Photoshop's own thumbnails, and what may
+# hold more of them: XMP, IPTC, the maker's notes.
+DROPPED = (0x0112, 0x0201, 0x0202, 0x014A, 0x02BC, 0x501B, 0x83BB, 0x8649, 0x927C)
+RESOLUTION = (0x011A, 0x011B)  # horizontal and vertical
 SIZES = ((0x0100, 0x0101), (0xA002, 0xA003))  # width and height, of TIFF in the first directory, of EXIF in its own
 EXIF_DIRECTORY = 0x8769
 
@@ -52,23 +56,41 @@ def describe(source: Source, size: tuple[int, int], name: str) -> dict[str, Any]
             options["dpi"] = source.info["dpi"][::-1] if source.swapped else source.info["dpi"]
     if source.exif and name not in ("TIFF", "GIF", "BMP"):
         with suppress(Exception):
-            exif = rewrite(source.exif, size)
+            exif = rewrite(source.exif, size, swapped=source.swapped)
             if exif and len(exif) < MAX_SIDE:
                 options["exif"] = exif
     return options
 
 
-def rewrite(exif: bytes, size: tuple[int, int]) -> bytes:
-    """Return EXIF that is true of the result: its size, no orientation, and no thumbnail of what it was before."""
+def rewrite(exif: bytes, size: tuple[int, int], *, swapped: bool) -> bytes:
+    """Return EXIF that is true of the result: its size, no orientation, and no thumbnail of what it was before.
+
+    `swapped`: width and height have changed places, and so does the resolution.
+    """
     from PIL import Image
 
     tags = Image.Exif()
     tags.load(exif)
-    for tag in DROPPED:
-        tags.pop(tag, None)
-    directories = (tags, tags.get_ifd(EXIF_DIRECTORY) if EXIF_DIRECTORY in tags else {})
+    directories: tuple[MutableMapping[int, Any], ...] = (
+        tags,
+        tags.get_ifd(EXIF_DIRECTORY) if EXIF_DIRECTORY in tags else {},
+    )
+    for directory, tag in ((directory, tag) for directory in directories for tag in DROPPED):
+        directory.pop(tag, None)
+    if swapped and all(tag in tags for tag in RESOLUTION):
+        horizontal, vertical = (tags[tag] for tag in RESOLUTION)
+        tags[RESOLUTION[0]], tags[RESOLUTION[1]] = vertical, horizontal
     for directory, names in zip(directories, SIZES):
         for tag, side in zip(names, size):
             if tag in directory:
                 directory[tag] = side
     return tags.tobytes() if len(tags) else b""
+
+
+def has_thumbnail(exif: bytes | None) -> bool:
+    """Tell whether EXIF has a second directory, which is that of a small picture of the image."""
+    body = (exif or b"").removeprefix(b"Exif\0\0")
+    order: Literal["little", "big"] = "little" if body[:2] == b"II" else "big"
+    first = int.from_bytes(body[4:8], order)
+    end = first + 2 + 12 * int.from_bytes(body[first : first + 2], order)
+    return bool(int.from_bytes(body[end : end + 4], order))

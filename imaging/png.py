@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 from imaging.rules import ImageError
 
@@ -11,30 +11,85 @@ if TYPE_CHECKING:
 
 SRGB_GAMMA, SRGB_CICP = 0.45455, bytes([1, 13, 0, 1])
 SRGB_PRIMARIES = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)  # x and y of white, red, green, blue
+MAX_CHUNKS = 4096  # beside those with pixels
+OF_PIXELS = (b"IDAT", b"fdAT", b"fcTL")
+PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the type of colour
 DEPTHS = {"L;2": 2, "L;4": 4}  # raw modes of gray with fewer bits than a byte
 
 
 def prepare(image: PngImagePlugin.PngImageFile) -> None:
     """Bring the transparent value of gray with 2 or 4 bits to the 8 bits that Pillow decodes it to; find cICP."""
-    if code_points := find_cicp(cast("IO[bytes]", image.fp)):
+    file = cast("IO[bytes]", image.fp)
+    place = file.tell()
+    if code_points := scan(file).cicp:
         image.info["cicp"] = code_points
+    file.seek(place)
     key, rawmode = image.info.get("transparency"), image.tile[0].args if image.tile else None
     if isinstance(key, int) and rawmode in DEPTHS:
         most = 2 ** DEPTHS[rawmode] - 1
         image.info["transparency"] = (key & most) * 255 // most
 
 
-def find_cicp(file: IO[bytes]) -> bytes:
-    """Return what stands in the chunk cICP, if it is there before the pixels: Pillow does not read it."""
-    place, found = file.tell(), b""
+class Chunks(NamedTuple):
+    """What a file's chunks tell beside the pixels: the content of cICP before them, which Pillow does not read."""
+
+    cicp: bytes
+    is_whole: bool  # the last one is there
+
+
+def scan(file: IO[bytes]) -> Chunks:
+    """Look at the heads of a file's chunks; raises ImageError if there are very many, which take Pillow minutes."""
+    cicp, count, has_pixels = b"", 0, False
     file.seek(8)
-    while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":
-        if head[4:] == b"cICP":
-            found = file.read(4)
-            break
-        file.seek(int.from_bytes(head[:4], "big") + 4, 1)
-    file.seek(place)
-    return found
+    while len(head := file.read(8)) == 8:
+        size, kind = int.from_bytes(head[:4], "big"), head[4:]
+        if kind == b"IEND":
+            return Chunks(cicp, len(file.read(4)) == 4)
+        has_pixels = has_pixels or kind == b"IDAT"
+        count += kind not in OF_PIXELS
+        if count > MAX_CHUNKS:
+            raise ImageError("unsupported", f"unsupported: PNG with more than {MAX_CHUNKS} chunks beside the pixels")
+        read = 0
+        if kind == b"cICP" and not has_pixels:
+            cicp = file.read(4)
+            read = len(cicp)
+        file.seek(size + 4 - read, 1)
+    return Chunks(cicp, False)
+
+
+def has_all_rows(image: Image.Image, file: IO[bytes]) -> bool:
+    """Tell whether a file has the pixels of all rows: Pillow takes a compressed stream that ends early for whole.
+
+    The rows that are missing are zeros, so only an image that ends with such rows is looked at more closely.
+    """
+    width, height = image.size
+    rows = 2 if image.info.get("interlace") else 1  # the last pass has every other row
+    if image.crop((0, max(0, height - rows), width, height)).getbbox(alpha_only=False):
+        return True
+    from zlib import decompressobj
+
+    unpacker, left = decompressobj(), -1
+    file.seek(8)
+    while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
+        content = file.read(int.from_bytes(head[:4], "big"))
+        file.seek(4, 1)
+        if head[4:] == b"IHDR":
+            left = data_size(content)
+        elif head[4:] == b"IDAT":
+            while content and left > 0:
+                left -= len(unpacker.decompress(content, 1024 * 1024))
+                content = unpacker.unconsumed_tail
+    return left <= 0
+
+
+def data_size(header: bytes) -> int:
+    """Return the bytes of all rows before they are compressed, each with its filter: PNG 3rd edition, 7.2 and 8."""
+    width, height = (int.from_bytes(header[at : at + 4], "big") for at in (0, 4))
+    bits = header[8] * CHANNELS[header[9]]
+    passes = PASSES if header[12] else ((0, 0, 1, 1),)
+    sizes = ((-(-(width - left) // across), -(-(height - top) // down)) for left, top, across, down in passes)
+    return sum(rows * (1 + (columns * bits + 7) // 8) for columns, rows in sizes if columns > 0 and rows > 0)
 
 
 def correct(image: PngImagePlugin.PngImageFile, deep: bool, source: str | IO[bytes]) -> Image.Image:

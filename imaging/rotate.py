@@ -32,6 +32,7 @@ def rotate(source: str, place: Place, limits: Limits) -> None:
         Image.init()
     if limits.pixels > 2 * (Image.MAX_IMAGE_PIXELS or limits.pixels):  # the caller's limit is the one that holds
         Image.MAX_IMAGE_PIXELS = (limits.pixels + 1) // 2
+    check_source(source)
     with open_any(source) as image:
         check_pixels(image.size, limits)
         name = str(image.format)
@@ -40,6 +41,18 @@ def rotate(source: str, place: Place, limits: Limits) -> None:
         check_result(image.size, name, limits)
         result = repair(image, source).rotate(90, expand=True)
         place(lambda file: save(result, file, name))
+
+
+def check_source(source: str) -> None:
+    """Raise ImageError for a file that Pillow must not even open, or that has colours which it would lose."""
+    with open(source, "rb") as file:
+        head = file.read(12)
+        if head.startswith(b"\xff\xd8"):  # most are JPEGs
+            return
+        from imaging.decode import SIGNATURES, check_head
+
+        name = next((found[0] for magic, found in SIGNATURES.items() if head.startswith(magic)), "")
+        check_head("AVIF" if head[4:8] == b"ftyp" else name, file)
 
 
 def open_any(source: str) -> ImageFile.ImageFile:
@@ -63,13 +76,17 @@ def open_any(source: str) -> ImageFile.ImageFile:
 def repair(image: ImageFile.ImageFile, source: str) -> Image.Image:
     """Set right what Pillow decodes wrong; raises ImageError where that can't be done."""
     check_other(image)
-    if image.format not in ("TIFF", "PNG", "BMP", "GIF") and image.mode != "CMYK":
+    if image.format == "TGA" and image.mode == "RGBA" and is_opaque_tga(read_head(image, 18)):
+        return image.convert("RGB")
+    if image.format not in ("TIFF", "PNG", "BMP", "GIF"):
         return image
-    from imaging.decode import correct, is_deep, prepare
+    from imaging.decode import check_end, correct, is_deep, prepare
 
     deep = is_deep(image)
     prepare(image)
     image.load()
+    with open(source, "rb") as file:
+        check_end(image, file)
     return image if image.format == "BMP" else correct(image, deep, source)
 
 
@@ -83,8 +100,12 @@ def check_other(image: ImageFile.ImageFile) -> None:
         raise ImageError("unsupported", "unsupported: SGI of 16 bits")
     if image.format == "DDS" and image.mode in ("L", "LA"):
         raise ImageError("unsupported", "unsupported: gray DDS")
-    if image.format == "JPEG2000" and image.mode != "I;16" and precision(read_head(image, 65_536)) > 8:
-        raise ImageError("unsupported", "unsupported: JPEG 2000 of more than 8 bits a colour")
+    if image.format == "JPEG2000":
+        bits = precision(read_head(image, 65_536))
+        if bits != 8 and (image.mode != "I;16" or not 8 < bits <= 16):
+            raise ImageError("unsupported", "unsupported: JPEG 2000 of other than 8 bits a colour, or signed")
+        if (profile := image.info.get("icc_profile")) and not is_srgb(profile):
+            raise ImageError("unsupported", "unsupported: JPEG 2000 with a profile, which would be lost")
 
 
 def read_head(image: ImageFile.ImageFile, length: int) -> bytes:
@@ -98,9 +119,14 @@ def read_head(image: ImageFile.ImageFile, length: int) -> bytes:
 
 
 def precision(head: bytes) -> int:
-    """Return the bits of the first component of a JPEG 2000 codestream: ISO/IEC 15444-1, A.5.1."""
+    """Return the bits of a JPEG 2000 codestream's first component, more than 128 if signed: ISO/IEC 15444-1, A.5.1."""
     at = head.find(b"\xff\x4f\xff\x51")
-    return (head[at + 42] & 127) + 1 if 0 <= at < len(head) - 42 else 8
+    return head[at + 42] + 1 if 0 <= at < len(head) - 42 else 8
+
+
+def is_opaque_tga(head: bytes) -> bool:
+    """Tell whether a TGA says that the 16th bit of its pixels is no alpha, which Pillow takes it for."""
+    return head[16] == 16 and head[17] & 15 == 0
 
 
 def save(image: Image.Image, file: IO[bytes], name: str) -> None:
@@ -116,6 +142,8 @@ def save(image: Image.Image, file: IO[bytes], name: str) -> None:
     profile = image.info.get("icc_profile")
     if profile and name in ("JPEG", "MPO", "WEBP") and not is_srgb(profile):
         options["icc_profile"] = profile
+    if name == "HEIF":  # its plugin would write EXIF and thumbnails, which are those of the image before
+        image.info = {"icc_profile": profile}
     if name == "PNG":
         if image.mode == "1" and image.info.get("transparency"):
             image.info["transparency"] = 1  # Pillow calls it 255
@@ -128,5 +156,21 @@ def save(image: Image.Image, file: IO[bytes], name: str) -> None:
 
 
 def is_srgb(profile: bytes) -> bool:
-    """Tell whether a profile's description names sRGB, which is what is taken for an image without one."""
-    return b"sRGB" in profile or "sRGB".encode("utf-16-be") in profile
+    """Tell whether a profile means sRGB, which is what is taken for an image without one: by its name and its colours.
+
+    Colours may differ by 2 of 255, as those of profiles with a curve in the place of sRGB's formula do.
+    """
+    if b"sRGB" not in profile and "sRGB".encode("utf-16-be") not in profile:
+        return False
+    from io import BytesIO
+
+    from PIL import Image, ImageChops, ImageCms
+
+    shades = (0, 64, 128, 192, 255)
+    colours = Image.new("RGB", (len(shades) ** 2, len(shades)))
+    colours.putdata([(red, green, blue) for red in shades for green in shades for blue in shades])
+    try:
+        shown = ImageCms.profileToProfile(colours, BytesIO(profile), ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return False
+    return shown is not None and max(ImageChops.difference(colours, shown).tobytes()) <= 2

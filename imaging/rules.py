@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
 MAX_SIDE = 65_535  # what EXIF, JPEG and GIF can tell of a side
-MAX_SIDES = {"JPEG": 65_500, "WEBP": 16_383, "GIF": 65_535, "AVIF": 65_536}  # of a result, by its format
+MAX_SIDES = {"JPEG": 65_500, "WEBP": 16_383, "GIF": 65_535, "AVIF": 32_768}  # of a result, by its format
 PILLOW_PIXELS = 178_956_970  # what Pillow itself reads
 
 
@@ -88,12 +88,18 @@ def is_within(size: tuple[int, int], target: tuple[int, int], margin: float | De
 def check_pixels(size: tuple[int, int], limits: Limits) -> None:
     """Raise ImageError if an input is too large."""
     if size[0] * size[1] > limits.pixels or (limits.side and max(size) > limits.side):
-        raise ImageError("too large", f"an image of {size[0]} x {size[1]} pixels is too large")
+        most = f"{limits.pixels}" if size[0] * size[1] > limits.pixels else f"{limits.side} on a side"
+        raise ImageError(
+            "too large", f"an image of {size[0]} x {size[1]} pixels is too large: at most {most} are allowed"
+        )
 
 
 def check_result(size: tuple[int, int], name: str, limits: Limits) -> None:
     """Raise ImageError if a result would be too large, or larger than its format can hold."""
     if size[0] * size[1] > limits.result_pixels:
-        raise ImageError("too large", f"a result of {size[0]} x {size[1]} pixels is too large")
+        raise ImageError(
+            "too large",
+            f"a result of {size[0]} x {size[1]} pixels is too large: at most {limits.result_pixels} are allowed",
+        )
     if max(size) > MAX_SIDES.get(name, max(size)):
         raise ImageError("unsupported", f"the result cannot be written as {name}: {size[0]} x {size[1]} pixels")

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     Box = Tuple[float, float, float, float]
 
 SAMPLE, NEAR, SHARE = (61, 53), 40, 1 / 128  # pixels that are looked at; how near to black or white; how many are
-LINES, SPREAD = 8, (0.02, 0.97)  # rows and columns that are tried, and the part of an image that they are spread over
+SPREAD = 0.02, 0.97  # the part of an image over which the rows and columns that are tried are spread
+LINES, TRIED = 8, 32_768  # the fewest of them, and the pixels in which there may be more
 SQUARES = tuple(excess**2 for excess in range(256))
 MAX_ERROR = 1.5  # mean square of what is cut off in them; at most a quarter of it is left in the result
 MAX_FLOAT_PIXELS = 64_000_000  # floats take four times the memory
@@ -48,15 +49,13 @@ def is_clipped(image: Image.Image, size: Size) -> bool:
     from PIL import Image
 
     (width, height), (start, end) = image.size, SPREAD
-    across = image.resize((width, LINES), Image.Resampling.NEAREST, (0, height * start, width, height * end))
-    down = image.resize((LINES, height), Image.Resampling.NEAREST, (width * start, 0, width * end, height))
-    # Enlarged, they have the same values between the pixels as where they are made smaller by one pixel.
+    count = max(LINES, TRIED // (width + height + size[0] + size[1]))
+    rows, columns = min(count, height), min(count, width)
+    across = image.resize((width, rows), Image.Resampling.NEAREST, (0, height * start, width, height * end))
+    down = image.resize((columns, height), Image.Resampling.NEAREST, (width * start, 0, width * end, height))
     return any(
         clipping(band.convert("F").resize(new, Image.Resampling.LANCZOS)) > MAX_ERROR
-        for lines, new in (
-            (across, (min(size[0], max(1, width - 1)), LINES)),
-            (down, (LINES, min(size[1], max(1, height - 1)))),
-        )
+        for lines, new in ((across, (size[0], rows)), (down, (columns, size[1])))
         for band in lines.split()
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Literal, cast
 
 from imaging.rules import ImageError
 
@@ -13,6 +13,8 @@ BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, PLANAR = 258, 259, 262, 277, 284
 INK_SET, EXTRA_SAMPLES, SAMPLE_FORMAT, SUBSAMPLING = 332, 338, 339, 530
 WHITE_IS_ZERO, YCBCR, SEPARATE, SIGNED, OTHER_INKS = 0, 6, 2, 2, 2
 RAW, WEBP = 1, 50001
+SUBFILE, SUB_IFDS = 254, 330
+MAX_TAGS = 4096
 BLACK_AND_WHITE, FULL_RANGE = 532, (0, 255, 128, 255, 128, 255)
 
 
@@ -27,6 +29,20 @@ def prepare(image: TiffImagePlugin.TiffImageFile) -> None:
         use_libtiff(image, photometric)
 
 
+def check_tags(source: IO[bytes]) -> None:
+    """Raise ImageError if the first directory has very many tags, which take Pillow seconds."""
+    source.seek(0)
+    head = source.read(16)
+    order: Literal["little", "big"] = "little" if head[:2] == b"II" else "big"
+    is_big = head[2:4] in (b"+\0", b"\0+")
+    if len(head) < 16:
+        return
+    source.seek(int.from_bytes(head[8:16] if is_big else head[4:8], order))
+    count = int.from_bytes(source.read(8 if is_big else 2), order)
+    if count > MAX_TAGS:
+        raise ImageError("unsupported", f"unsupported: TIFF with more than {MAX_TAGS} tags")
+
+
 def is_plain_ycbcr(image: TiffImagePlugin.TiffImageFile) -> bool:
     """Tell whether each pixel has colours of its own, in the full range: no other YCbCr is Pillow's."""
     levels = image.tag_v2.get(BLACK_AND_WHITE, FULL_RANGE)
@@ -36,6 +52,8 @@ def is_plain_ycbcr(image: TiffImagePlugin.TiffImageFile) -> bool:
 def find_problem(image: TiffImagePlugin.TiffImageFile, photometric: int, planar: bool, raw: bool) -> str:
     """Return what makes a file one that neither Pillow nor libtiff decodes right; nothing where they do."""
     tags = image.tag_v2
+    if tags.get(SUBFILE, 0) & 1 and SUB_IFDS in tags:
+        return "a thumbnail in the place of the image, as DNG has"
     sample_format, bits = max(tags.get(SAMPLE_FORMAT, (1,))), tags.get(BITS, (1,))
     if planar and image.mode in ("LA", "La", "PA", "LAB"):
         return "alpha or Lab in planes"

@@ -26,7 +26,7 @@ def transform(source: IO[bytes], target: IO[bytes], operations: Operations, limi
         size, name = target_size((header.width, header.height), operations), operations.format or header.format
         check_result(size or (header.width, header.height), name, limits)
         pixels = read_pixels(image, source, operations.grayscale, limits)
-        if not is_work(header, size, operations):
+        if not (is_work(header, size, operations) or (operations.grayscale and shows_more(image, exif))):
             source.seek(0)
             target.write(source.read())
             return
@@ -59,6 +59,13 @@ def is_work(header: Header, size: tuple[int, int] | None, operations: Operations
     gray = operations.grayscale and header.mode not in ("1", "L", "LA")
     other = operations.format not in ("", header.format)
     return bool(size or gray or operations.rotate or operations.strip or other)
+
+
+def shows_more(image: ImageFile.ImageFile, exif: bytes | None) -> bool:
+    """Tell whether a file has other pictures, which may be in colour."""
+    from imaging.metadata import has_thumbnail
+
+    return has_thumbnail(exif) or getattr(image, "n_frames", 1) > 1
 
 
 def operate(

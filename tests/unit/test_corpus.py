@@ -22,7 +22,7 @@ from tests.unit.corpus.subject import PROGRAM, by_service, shown_size
 
 UNCONFIRMED = re.compile(
     "png-(animated-hidden|orientation6-after)|bmp-.*header12|bmp-runs|gif-smaller-frame|dib-.*header12|"
-    "tiff-(ycc|jpeg|old-jpeg|unknown-inks|rgb8-four-samples)|jpeg-(cmyk-no-adobe|lossless-gray1|gray12|ycc12)|"
+    "tiff-(ycc|jpeg|old-jpeg|unknown-inks|rgb8-four-samples)|jpeg-(lossless-gray1|gray12|ycc12)|"
     "pnm-p[123]|sgi-.*runs|pcx-[124]|avif-rgb10|icon-|dds-dxt|im-|msp|only-read"
 )
 """Of these files only the builder says what they show."""

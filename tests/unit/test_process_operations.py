@@ -200,12 +200,12 @@ def test_what_is_refused_is_told(source: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ("--size 10", "argument --size: give WIDTHxHEIGHT in pixels, as in 1024x768"),
-        ("--size 0x0", "argument --size: give WIDTHxHEIGHT in pixels, as in 1024x768"),
-        ("--size x", "argument --size: give WIDTHxHEIGHT in pixels, as in 1024x768"),
-        ("--size=-1x5", "argument --size: give WIDTHxHEIGHT in pixels, as in 1024x768"),
-        ("--size 1x99999999", "argument --size: give WIDTHxHEIGHT in pixels, as in 1024x768"),
-        ("--size 5x5x5", "argument --size: give WIDTHxHEIGHT in pixels, as in 1024x768"),
+        ("--size 10", "argument --size: give WIDTHxHEIGHT in pixels, each up to 65535, as in 1024x768"),
+        ("--size 0x0", "argument --size: give WIDTHxHEIGHT in pixels, each up to 65535, as in 1024x768"),
+        ("--size x", "argument --size: give WIDTHxHEIGHT in pixels, each up to 65535, as in 1024x768"),
+        ("--size=-1x5", "argument --size: give WIDTHxHEIGHT in pixels, each up to 65535, as in 1024x768"),
+        ("--size 1x99999999", "argument --size: give WIDTHxHEIGHT in pixels, each up to 65535, as in 1024x768"),
+        ("--size 5x5x5", "argument --size: give WIDTHxHEIGHT in pixels, each up to 65535, as in 1024x768"),
         ("--size 5x5 --margin 1", "argument --margin: give a share below 1, as in 0.05 or 5%"),
         ("--size 5x5 --margin nan", "argument --margin: give a share below 1, as in 0.05 or 5%"),
         ("--size 5x5 --margin=-1%", "argument --margin: give a share below 1, as in 0.05 or 5%"),

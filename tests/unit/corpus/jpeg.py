@@ -88,20 +88,20 @@ def adobe(transform: int) -> bytes:
     return segment(0xEE, b"Adobe" + struct.pack(">HHHB", 100, 0, 0, transform))
 
 
-def cmyk(space: str, profile: bool = False, inverted: bool = True) -> Built:
-    """Build inks, as CMYK or as YCCK; Adobe's are inverted, and those without its marker are not."""
+def cmyk(space: str, profile: bool = False, marked: bool = True) -> Built:
+    """Build inks, as CMYK or as YCCK, inverted as Adobe does it; all decoders expect that without its marker too."""
     samples = model.inks()
-    stored = 255 - samples if inverted else samples
+    stored = 255 - samples
     content = encoded(stored, level=95, colorspace="cmyk", outcolorspace=space, subsampling="444")
     content = with_segments(content, drop=0xEE)
-    segments = [adobe(2 if space == "ycck" else 0)] if inverted else []
+    segments = [adobe(2 if space == "ycck" else 0)] if marked else []
     if profile:
         segments.append(segment(0xE2, b"ICC_PROFILE\0\1\1" + icc.ink_profile()))
     content = with_segments(content, *segments)
     shown = Picture(samples.astype(np.float64), "CMYK", psnr=33.0, scaled=33.0)
     if profile:
         shown = replace(shown, profile=icc.ink_profile(), gray=icc.gray_of_inks(samples))
-    return Built(content, shown, needed=inverted, reader=inverted)
+    return Built(content, shown)
 
 
 def lossless(samples: Array, bits: int, space: str = "gray") -> Built:
