@@ -13,7 +13,7 @@ from PIL import Image, ImageCms, ImageDraw, TiffImagePlugin
 from imaging.rules import ImageError, Operations
 from imaging.transform import transform
 from tests.unit.corpus import icc
-from tests.unit.test_imaging_layouts import DEFAULT, GRAY, SMALL, TURN, WAYS, Array, done, seen
+from tests.unit.test_imaging_layouts import DEFAULT, GRAY, SMALL, TURN, WAYS, Array, done, seen, tiff
 from tests.unit.test_imaging_rules import camera
 
 SECRET = b"a secret that the image is not to show"
@@ -184,3 +184,11 @@ def test_jpeg_2000_of_other_bits_is_refused(bits: int, tmp_path: Path) -> None:
     content[content.index(b"\xff\x4f\xff\x51") + 42] = bits  # one less than the bits, and 128 if signed
     with pytest.raises(AssertionError, match="unsupported: JPEG 2000 of other than 8 bits"):
         done(bytes(content), DEFAULT, tmp_path)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_thumbnail_in_the_place_of_the_image_is_refused(way: str, tmp_path: Path) -> None:
+    """A DNG has its image in a directory below the first one."""
+    content = tiff(np.full((16, 16, 1), 90, np.uint8), {254: (1,), 330: (8,)})
+    with pytest.raises(AssertionError, match="unsupported: TIFF with a thumbnail in the place of the image"):
+        done(content, WAYS[way], tmp_path)
