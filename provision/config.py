@@ -51,6 +51,31 @@ WISHES = tuple(wish.name for wish in fields(Wishes))
 
 
 @dataclass(frozen=True)
+class Logs:
+    """How container logs are shipped to the hub.
+
+    `required` makes it an error where they can't be shipped, `package` is a file that installs Vector ("": its own
+    repository).  `batch` and `spool` are the most bytes of a batch's and of a worker's logs.  The hub removes logs
+    after `days` days, and the oldest ones where they take more than `bytes` bytes.  With `enabled` off nothing is
+    shipped.
+    """
+
+    required: bool = False
+    package: str = ""
+    batch: int = 32 * 1024**2
+    spool: int = 1024**3
+    days: int = 14
+    bytes: int = 10 * 1024**3
+    enabled: bool = True
+
+
+LOGS = tuple(setting.name for setting in fields(Logs))
+ON, OFF = {"enabled": "true"}, {"enabled": "false"}
+LOGS_WORDS = {"required": {"required": "true", **ON}, "on": ON, "true": ON, "off": OFF, "false": OFF}
+"""What `logs` may be in one word (YAML reads `on` and `off` as true and false), and what that means."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """What a task works with; `home` is the folder that holds one folder a fleet.
 
@@ -62,6 +87,7 @@ class Settings:
     fleet: str = "default"
     hosts: int | None = None
     wishes: dict[str, str] = field(default_factory=dict)
+    logs: Logs = Logs()
 
 
 def me() -> str:
@@ -115,10 +141,10 @@ def settings(
     the like, a flag that was not given is None.  Files named in fabric.yaml are looked for beside it.
     """
     known = ("home", "provider", "fleet", "hosts", *WISHES)
-    unknown = sorted(str(name) for name in set(file) - set(known))
+    unknown = sorted(str(name) for name in set(file) - {*known, "logs"})
     if unknown:
-        raise UsageError(f"fabric.yaml: fanrun has no setting {unknown[0]!r}; it has {', '.join(known)}")
-    merged = {key: _text(key, value) for key, value in file.items() if value is not None}
+        raise UsageError(f"fabric.yaml: fanrun has no setting {unknown[0]!r}; it has {', '.join((*known, 'logs'))}")
+    merged = {key: _text(key, value) for key, value in file.items() if value is not None and key != "logs"}
     merged |= {key: str(root / path(key, merged[key])) for key in FILES if key in merged}
     merged |= {key: environment[f"FANRUN_{key.upper()}"] for key in known if environment.get(f"FANRUN_{key.upper()}")}
     merged |= {key: value for key, value in flags.items() if value is not None}
@@ -130,7 +156,54 @@ def settings(
         fleet=merged.get("fleet", "default"),
         hosts=whole("hosts", merged["hosts"], 1, MOST_HOSTS) if "hosts" in merged else None,
         wishes={name: merged[name] for name in WISHES if name in merged},
+        logs=logs(root, file.get("logs"), environment, flags.get("vector")),
     )
+
+
+def logs(root: Path, file: object, environment: Mapping[str, str], package: str | None) -> Logs:
+    """Merge the settings of log shipping: fabric.yaml's `logs`, FANRUN_LOGS and FANRUN_LOGS_*, and --vector.
+
+    UsageError names the setting that is off.
+    """
+    merged = _logs_texts("fabric.yaml: logs", file)
+    if merged.get("package"):
+        merged["package"] = str(root / path("logs.package", merged["package"]))
+    merged |= _logs_texts("FANRUN_LOGS", environment.get("FANRUN_LOGS") or None)
+    given = {key: environment.get(f"FANRUN_LOGS_{key.upper()}") for key in LOGS} | (
+        {"package": package} if package else {}
+    )
+    merged |= {key: value for key, value in given.items() if value}
+    if merged.get("package"):
+        merged["package"] = str(Path.cwd() / path("logs.package", merged["package"]))
+    sizes = {key: size(f"logs.{key}", merged[key], 1024**2) for key in ("batch", "spool", "bytes") if key in merged}
+    return Logs(
+        **sizes,
+        required=_flag("logs.required", merged.get("required", "false")),
+        package=merged.get("package", ""),
+        days=whole("logs.days", merged["days"], 1, 3650) if "days" in merged else Logs.days,
+        enabled=_flag("logs.enabled", merged.get("enabled", "true")),
+    )
+
+
+def _logs_texts(name: str, value: object) -> dict[str, str]:
+    """Return settings of log shipping as texts: `value` is a mapping, or one of LOGS_WORDS, or None."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        word = str(value).lower()
+        if word not in LOGS_WORDS:
+            raise UsageError(f"{name} is {value!r}; give {', '.join(LOGS_WORDS)}, or a mapping of {', '.join(LOGS)}")
+        return dict(LOGS_WORDS[word])
+    if unknown := sorted(str(key) for key in set(value) - set(LOGS)):
+        raise UsageError(f"{name} has no setting {unknown[0]!r}; it has {', '.join(LOGS)}")
+    return {key: _text(f"logs.{key}", item) for key, item in value.items() if item is not None}
+
+
+def _flag(name: str, text: str) -> bool:
+    """Whether a setting is on; UsageError for a text that is neither true nor false."""
+    if text.lower() not in ("true", "false"):
+        raise UsageError(f"{name} is {text!r}; give true or false")
+    return text.lower() == "true"
 
 
 def usual_fleet(file: Mapping[str, object], environment: Mapping[str, str]) -> str:
@@ -155,6 +228,11 @@ def path(name: str, text: str) -> Path:
         raise UsageError(f"{name} {text!r}: {error}; give a path without ~") from error
 
 
+def _shown(name: str) -> str:
+    """Return a name as a person gives it: a flag, or a setting within another, as logs.days, which has no flag."""
+    return name if "." in name else f"--{name}"
+
+
 def whole(name: str, text: str, least: int, most: int) -> int:
     """The whole number in `text`; UsageError unless it is one from `least` to `most`."""
     try:
@@ -163,7 +241,7 @@ def whole(name: str, text: str, least: int, most: int) -> int:
         value = least - 1
     if not least <= value <= most:
         given = text if text.isprintable() else repr(text)
-        raise UsageError(f"--{name}={given}: give a whole number from {least} to {most}")
+        raise UsageError(f"{_shown(name)}={given}: give a whole number from {least} to {most}")
     return value
 
 
@@ -185,5 +263,5 @@ def size(name: str, text: str, least: int) -> int:
     value = int(number) * scale if number.isascii() and number.isdigit() else 0
     if value < least:
         given = text if text.isprintable() else repr(text)
-        raise UsageError(f"--{name}={given}: give a size of {least // 1024**2}m or more, as 512m or 4g")
+        raise UsageError(f"{_shown(name)}={given}: give a size of {least // 1024**2}m or more, as 512m or 4g")
     return value

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from provision.config import MOST_HOSTS, Settings, me, settings, size, whole
+from provision.config import MOST_HOSTS, Logs, Settings, me, settings, size, whole
 from provision.errors import UsageError
 
 ROOT = Path("/checkout")
@@ -128,3 +128,50 @@ def test_any_text_is_a_size_or_an_error_of_one_line(text: str) -> None:
         value, told = 6, str(error)
     assert value >= 6
     assert "\n" not in told
+
+
+MIB = 1024**2
+
+
+@pytest.mark.parametrize(
+    ("file", "environment", "flag", "expected"),
+    [
+        (None, {}, None, Logs()),
+        ("required", {}, None, Logs(required=True)),
+        (False, {}, None, Logs(enabled=False)),
+        ("off", {"FANRUN_LOGS": "on"}, None, Logs()),
+        (None, {"FANRUN_LOGS": "off"}, None, Logs(enabled=False)),
+        (None, {"FANRUN_LOGS": "required", "FANRUN_LOGS_DAYS": "3"}, None, Logs(required=True, days=3)),
+        ({"required": True, "days": 7, "batch": "8m"}, {}, None, Logs(required=True, days=7, batch=8 * MIB)),
+        ({"spool": "64m", "bytes": 5 * MIB, "days": None}, {}, None, Logs(spool=64 * MIB, bytes=5 * MIB)),
+        ({"spool": "64m"}, {"FANRUN_LOGS_SPOOL": "2g"}, None, Logs(spool=2048 * MIB)),
+        ({"package": "v.deb"}, {}, None, Logs(package="/checkout/v.deb")),
+        ({"package": "v.deb"}, {"FANRUN_LOGS_PACKAGE": "/e.deb"}, None, Logs(package="/e.deb")),
+        ({"package": "v.deb"}, {"FANRUN_LOGS_PACKAGE": "/e.deb"}, "/f.deb", Logs(package="/f.deb")),
+        (None, {}, "v.deb", Logs(package=str(Path.cwd() / "v.deb"))),
+    ],
+)
+def test_log_shipping(file: object, environment: dict[str, str], flag: str | None, expected: Logs) -> None:
+    assert settings(ROOT, {"logs": file}, environment, {"vector": flag}).logs == expected
+
+
+@pytest.mark.parametrize(
+    ("file", "environment", "message"),
+    [
+        ("always", {}, r"fabric.yaml: logs is 'always'; give required, on, .* a mapping of required, package"),
+        (["required"], {}, r"fabric.yaml: logs is \['required'\]"),
+        ({"dais": 3}, {}, r"fabric.yaml: logs has no setting 'dais'; it has required, package, batch"),
+        ({"days": 0}, {}, r"^logs.days=0: give a whole number from 1 to 3650"),
+        ({"days": "x"}, {}, r"^logs.days=x: give a whole number"),
+        ({"bytes": "10t"}, {}, r"^logs.bytes=10t: give a size of 1m or more"),
+        ({"batch": "1k"}, {}, r"^logs.batch=1k: give a size"),
+        ({"required": "maybe"}, {}, r"^logs.required is 'maybe'; give true or false"),
+        ({"package": {"a": 1}}, {}, r"logs.package holds"),
+        (None, {"FANRUN_LOGS": "never"}, r"^FANRUN_LOGS is 'never'"),
+        (None, {"FANRUN_LOGS_SPOOL": "-1"}, r"^logs.spool=-1"),
+    ],
+)
+def test_log_shipping_that_can_not_be_meant(file: object, environment: dict[str, str], message: str) -> None:
+    with pytest.raises(UsageError, match=message) as told:
+        settings(ROOT, {"logs": file}, environment, {})
+    assert "\n" not in str(told.value)
