@@ -20,6 +20,11 @@ TLS = (
     "--tls-cert=/service/cert.pem", "--tls-key=/service/key.pem", "--metrics-client-ca=/service/ca.pem",
 )  # fmt: skip
 CLIENT_CA = "--client-ca=/service/ca.pem"
+# Vector follows Docker's own files, and knows by the label whose they are.  What is written within its first two seconds
+# may be more than one file holds.
+LOGGING = (
+    "--log-driver=json-file", "--log-opt=max-size=16m", "--log-opt=max-file=3", "--log-opt=labels=fanrun.service",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,6 @@ def _run(name: str, role: str, published: Sequence[str], image: Image) -> tuple[
     return (
         "docker", "run", "--detach", f"--name={name}", "--restart=unless-stopped", f"--label=fanrun.service={role}",
         "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges", f"--user={OWNER}",
-        "--pids-limit=1024", "--log-opt=max-size=10m", "--log-opt=max-file=3", f"--volume={FOLDER}/{role}:/service:ro",
+        "--pids-limit=1024", *LOGGING, f"--volume={FOLDER}/{role}:/service:ro",
         *(f"--publish={each}" for each in published), image.ref,
     )  # fmt: skip

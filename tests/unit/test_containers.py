@@ -16,7 +16,8 @@ GROUNDS = {host.name: Ground(host.inner, {"api": "a", "processor": "p"}) for hos
 RUN = ["docker", "run", "--detach"]
 BOUND = [
     "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--user=65532:65532",
-    "--pids-limit=1024", "--log-opt=max-size=10m", "--log-opt=max-file=3",
+    "--pids-limit=1024", "--log-driver=json-file", "--log-opt=max-size=16m", "--log-opt=max-file=3",
+    "--log-opt=labels=fanrun.service",
 ]  # fmt: skip
 TLS = ["--tls-cert=/service/cert.pem", "--tls-key=/service/key.pem", "--metrics-client-ca=/service/ca.pem"]
 
