@@ -37,7 +37,7 @@ from fanrun.tasks import ending, options, target
 from fanrun.tasks.console import GREEN, RED, Console
 from fanrun.tasks.options import FLEET, INSTANCES, LIMITS, MACHINES, RESULTS, TAKE_OVER, YES
 from fanrun.tasks.task import task
-from provision import config, lifecycle
+from provision import config, lifecycle, shipping
 from provision import status as statuses
 from provision.errors import FanrunError, FleetDamaged, HostsFailed, RunUnfinished, UsageError
 from provision.fleet import Fleet, Folder, Image
@@ -55,6 +55,7 @@ from service import fleet as services
         **INSTANCES,
         **MACHINES,
         "scan": "static: show the host keys that the machines offer, and take them if told so",
+        "vector": "a file with Vector's Debian package, for hosts that can't reach Vector's own repository",
         "take-over": f"first {TAKE_OVER}",
         "yes": YES,
         "fleet": FLEET,
@@ -81,6 +82,7 @@ def up(
     known_hosts: str | None = None,
     ssh_config: str | None = None,
     scan: bool = False,
+    vector: str | None = None,
     take_over: str | None = None,
     yes: bool = False,
     fleet: str | None = None,
@@ -91,7 +93,8 @@ def up(
         "subnet": subnet, "allow": allow, "ttl": ttl, "min_hosts": min_hosts, "prices": prices, "host": host,
         "hub": hub, "known_hosts": known_hosts, "ssh_config": ssh_config, "scan": scan,
     }  # fmt: skip
-    aim = target.target(console, provider, fleet, flags, hosts=hosts)
+    aim = target.target(console, provider, fleet, flags, hosts=hosts, vector=vector)
+    shipping.check(aim.settings.logs)
     taken = None if take_over is None else target.with_id(aim, take_over)
     chosen = aim.provider
     chosen.ask = console.ask_about_keys if scan else None
@@ -420,13 +423,13 @@ def _workers(aim: target.Target) -> int:
 
 def _up(console: Console, aim: target.Target, yes: bool) -> tuple[Fleet, list[str]]:
     """Bring the fleet up; where that fails, say what exists."""
-    board, chosen = console.board(), aim.provider
+    board, chosen, made = console.board(), aim.provider, aim.settings
     try:
         if console.asks(yes):
             chosen.check()
             if ends := lifecycle.needed(chosen, _workers(aim)).ends:
-                console.confirm(f"fleet {aim.settings.fleet}: this will {ends}", yes=yes)
-        return lifecycle.up(aim.folder, chosen, aim.settings.hosts, aim.settings.wishes, ROOT, board.say, board.step)
+                console.confirm(f"fleet {made.fleet}: this will {ends}", yes=yes)
+        return lifecycle.up(aim.folder, chosen, made.hosts, made.wishes, ROOT, board.say, board.step, made.logs)
     except (FanrunError, KeyboardInterrupt) as error:
         board.close()
         chosen.ask = None

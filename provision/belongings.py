@@ -109,13 +109,15 @@ for package in $new; do echo "package $package" >>{ADDED}; done
 comes() {{ printf '%s\n' "$new" | grep -qx "${{1%%:*}}"; }}
 for pair in docker.io:/var/lib/docker docker.io:/var/log/docker.log containerd:/var/lib/containerd \
   containerd:/opt/containerd docker-registry:/var/lib/docker-registry docker-registry:/var/log/docker-registry.log \
-  prometheus:/var/lib/prometheus prometheus:/var/log/prometheus; do
+  prometheus:/var/lib/prometheus prometheus:/var/log/prometheus vector:/var/lib/vector; do
   if comes "$pair" && [ -z "$(ls -A "${{pair#*:}}" 2>/dev/null)" ]; then echo "data $pair" >>{ADDED}; fi
 done
-for pair in docker-registry:docker-registry prometheus:prometheus; do
+for pair in docker-registry:docker-registry prometheus:prometheus vector:vector; do
   if comes "$pair" && ! getent passwd "${{pair#*:}}" >/dev/null; then echo "user $pair" >>{ADDED}; fi
 done
-if comes docker.io && ! getent group docker >/dev/null; then echo "group docker.io:docker" >>{ADDED}; fi
+for pair in docker.io:docker vector:vector; do
+  if comes "${{pair%%:*}}" && ! getent group "${{pair#*:}}" >/dev/null; then echo "group $pair" >>{ADDED}; fi
+done
 if comes containerd && [ ! -e /etc/cni ]; then echo "empty containerd:/etc/cni/net.d" >>{ADDED}; fi
 if comes docker.io && [ "$(cat {FORWARD})" = 0 ]; then  # Docker turns it on, and then forbids what is not its own
   policy=$(iptables -S FORWARD 2>/dev/null | sed -n 's/^-P FORWARD //p')
@@ -133,6 +135,9 @@ fi
 """
 
 NOTE_FILE = f'[ -e "$1" ] || echo "file $1" >>{ADDED}'
+
+NOTE_TREE = f'[ -e "$1" ] || echo "tree $1" >>{ADDED}'
+"""Notes a folder that is Fanrun's with all that will be in it."""
 
 NOTE_SERVICE = f'grep -qsx "service $1" {ADDED} || echo "service $1" >>{ADDED}'
 
@@ -204,7 +209,8 @@ for service in $(added service); do
   service "$service" stop </dev/null >/dev/null 2>&1
   if [ -d /run/systemd/system ]; then
     systemctl disable --quiet "$service" 2>/dev/null
-    rm -f "/etc/systemd/system/$service.service"
+    if [ -e "/etc/systemd/system/$service.timer" ]; then systemctl disable --quiet --now "$service.timer"; fi
+    rm -f "/etc/systemd/system/$service.service" "/etc/systemd/system/$service.timer"
     systemctl daemon-reload
     systemctl reset-failed --quiet "$service" 2>/dev/null
   else
@@ -277,6 +283,10 @@ for pair in $(added empty); do if gone "$pair"; then rmdir -p "${{pair#*:}}" 2>/
 added file | while read -r file; do
   rm -f "$file"
   rmdir -p "$(dirname "$file")" 2>/dev/null
+done
+added tree | while read -r folder; do
+  [ -L "$folder" ] || find "$folder" -xdev -depth -delete 2>/dev/null
+  rmdir -p "$(dirname "$folder")" 2>/dev/null
 done
 
 # The mark goes last: whatever comes between, this can be done again.

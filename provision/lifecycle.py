@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from provision import build, ca, image, setup
+from provision import build, ca, image, setup, shipping
+from provision.config import Logs
 from provision.errors import (
     FanrunError,
     FleetDamaged,
@@ -30,6 +31,7 @@ from provision.registry.background import BackgroundBuild
 from provision.remote import Remote, Result, disconnect_argv, on_hosts, wait_for_ssh
 
 OWN = "process.py"
+USUAL_LOGS = Logs()
 KEEP = 120.0
 SOON = 15.0
 """Seconds that a short task waits until hosts were told that they are worked with."""
@@ -135,14 +137,21 @@ def begin(folder: Folder, provider: str, workers: int | None, wishes: Mapping[st
 
 
 def up(
-    folder: Folder, provider: Provider, workers: int | None, wishes: Mapping[str, str], root: Path, say: Say, step: Say
+    folder: Folder,
+    provider: Provider,
+    workers: int | None,
+    wishes: Mapping[str, str],
+    root: Path,
+    say: Say,
+    step: Say,
+    logs: Logs = USUAL_LOGS,
 ) -> tuple[Fleet, list[str]]:
     """Make the fleet be a hub and so many workers, ready to run; returns it and the changes made.
 
     Without a number it stays at the one last asked for; `wishes` are kept for the next time.
     `say` is told of each change, `step` of what is being done meanwhile.
-    `root` is where the image's sources are.  Safe to repeat after any failure: what exists
-    is found, kept and completed.  Raises HostsFailed naming each host that could not be set up.
+    `root` is where the image's sources are, `logs` says how logs are shipped.  Safe to repeat after any failure: what
+    exists is found, kept and completed.  Raises HostsFailed naming each host that could not be set up.
     """
     changes: list[str] = []
 
@@ -150,6 +159,7 @@ def up(
         changes.append(f"{host}: {what}")
         say(host, what)
 
+    shipping.check(logs)
     # Building takes the client's time, launching and setting up the hosts': so both at once.
     built = BackgroundBuild(lambda cancellation: own.build_process(root, folder, cancellation))
     with folder.lock(), built:
@@ -174,6 +184,8 @@ def up(
             if errors:
                 raise HostsFailed(_abandoned(provider, errors, launched, note))
             fleet = _deploy(folder, fleet, OWN, built.result(), source, note)
+            config = shipping.read_config(root)
+            shipping.ensure(shipping.Shipping(folder, fleet, config, logs, note, say))
     return fleet, changes
 
 

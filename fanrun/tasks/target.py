@@ -56,13 +56,19 @@ def provider(console: Console, fleet: str | None) -> providers.Provider:
 
 
 def target(
-    console: Console, name: str | None, fleet: str | None, flags: Mapping[str, object], *, hosts: str | None = None
+    console: Console,
+    name: str | None,
+    fleet: str | None,
+    flags: Mapping[str, object],
+    *,
+    hosts: str | None = None,
+    vector: str | None = None,
 ) -> Target:
     """Return what a task works with where --provider is `name` and the options of providers are `flags`.
 
     Raises UsageError for an option that belongs to another provider.
     """
-    made = settings(console, provider=name, fleet=fleet, hosts=hosts, **flags)
+    made = settings(console, provider=name, fleet=fleet, hosts=hosts, vector=vector, **flags)
     place = Folder(made.home, made.fleet)
     known, wishes = _known(place, made, name)
     chosen = known or name or made.provider
