@@ -171,13 +171,13 @@ def _ensure_service(remote: Remote, name: str, half: Half) -> str | None:
     if not stale and not half.renewed:
         remote.run(begin, sudo=True)
         return ensure_service(remote, name, lambda: _runs(remote, name))
+    remote.run(["sh", "-c", belongings.NOTE_SERVICE, "sh", name], sudo=True)
+    remote.run(["sh", "-c", belongings.NOTE_FILE, "sh", f"/var/log/{name}.log"], sudo=True)
     if path in stale:
         _write_config(remote, path, half)
     for other in stale:
         if other != path:
             write(remote, other, half.texts[other], mode="755" if other.startswith("/etc/init.d/") else "644")
-    remote.run(["sh", "-c", belongings.NOTE_SERVICE, "sh", name], sudo=True)
-    remote.run(["sh", "-c", belongings.NOTE_FILE, "sh", f"/var/log/{name}.log"], sudo=True)
     remote.run([*begin, "anew"], sudo=True)
     ensure_service(remote, name, lambda: _runs(remote, name))
     return f"{name} set up"
