@@ -19,7 +19,8 @@ def dearmor(data: bytes) -> bytes:
         return data
     found = b""
     for block in blocks:
-        lines = block.replace(b"\r", b"").partition(b"\n\n")[2].splitlines()
+        # Headers, if there are any, and a blank line come before the content.
+        lines = (b"\n" + block.replace(b"\r", b"")).partition(b"\n\n")[2].splitlines()
         try:
             found += base64.b64decode(b"".join(line for line in lines if not line.startswith(b"=")), validate=True)
         except binascii.Error as error:
