@@ -35,8 +35,10 @@ def read_deb(path: Path) -> Deb:
             fields = _fields(_control(file))
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror or error}") from error
-    except (ValueError, EOFError, tarfile.TarError, lzma.LZMAError, zlib.error) as error:
+    except ValueError as error:
         raise UsageError(f"{path} is no Debian package ({error}); give a .deb file") from error
+    except (EOFError, tarfile.TarError, lzma.LZMAError, zlib.error) as error:
+        raise UsageError(f"{path} is damaged: its control file can't be unpacked; give a whole .deb file") from error
     return Deb(path, fields.get("Package", ""), fields.get("Version", ""), fields.get("Architecture", ""))
 
 
@@ -61,6 +63,8 @@ def _members(file: BinaryIO) -> Iterator[tuple[str, bytes]]:
         raise ValueError("it does not begin as one")
     while len(header := file.read(HEADER)) == HEADER:
         size = int(header[48:58])
+        if size < 0:
+            raise ValueError("a part of it has no size")
         if size > MAX_CONTROL:
             return  # the files themselves, which come after what describes them
         yield header[:16].decode("ascii", "replace").strip().rstrip("/"), file.read(size)

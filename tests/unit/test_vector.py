@@ -1,0 +1,294 @@
+"""Log shipping: what is written on hosts, and the scripts, run here."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from provision.config import Logs
+from provision.fleet import Fleet, Host
+from provision.hosts import vector
+from provision.hosts.common import ANY, read_file
+from provision.hosts.openpgp import dearmor
+from provision.hosts.vector_install import REPOSITORY, Found, Repository, check_key, parse, preferences, sources
+from provision.shipping import read_config
+from tests.unit.samples import FLEET
+from tests.unit.test_openpgp import FINGERPRINT, KEY
+
+ROOT = Path(__file__).resolve().parents[2]
+PLAIN = Found("amd64", "/usr/bin/vector", "0.57.0", user=True)
+SYSTEMD = Found("amd64", "/usr/bin/vector", "0.57.0", systemd=True, user=True)
+GIB = 1024**3
+
+
+def test_the_shippers_configuration_names_its_host_and_the_hub() -> None:
+    text = read_config(ROOT)
+    made = vector.shipper_config(text, "worker-1", "10.0.0.10")
+    assert '.host = "worker-1"' in made
+    assert 'address = "10.0.0.10:6000"' in made
+    assert '"HOST"' not in made.partition("[[tests]]")[0]
+    assert "ADDRESS:" not in made
+    changed = [line for line, before in zip(made.splitlines(), text.splitlines(), strict=True) if line != before]
+    assert {line.replace("worker-1", "HOST").replace("10.0.0.10:", "ADDRESS:") for line in changed} <= set(
+        text.splitlines()
+    )
+    assert 'address = "[fd00::1]:6000"' in vector.shipper_config(text, "worker-1", "fd00::1")
+
+
+@pytest.mark.parametrize(("address", "place"), [("10.0.0.10", "10.0.0.10:6000"), (ANY, "0.0.0.0:6000")])
+def test_the_receiver_listens_at_the_fleets_address(address: str, place: str) -> None:
+    assert f'address = "{place}"' in vector.receiver_config(address)
+
+
+@pytest.mark.parametrize("text", [vector.receiver_config("10.0.0.10"), read_config(ROOT)])
+def test_both_halves_ask_for_certificates_and_all_else_is_on_loopback(text: str) -> None:
+    assert "verify_certificate = true" in text
+    places = re.findall(r'^address = "(.*):[0-9]+"', text, re.MULTILINE)
+    assert len(places) == 2
+    assert places[1] == "127.0.0.1"
+    assert 'type = "disk"' not in text
+    assert "docker_logs" not in text
+    assert "acknowledgements.enabled = true" in text
+
+
+def test_a_machine_of_two_roles_ships_once() -> None:
+    names = [(place.host.name, place.is_hub) for place in vector.places(FLEET)]
+    assert names == [("hub", True), ("worker-1", False), ("worker-2", False)]
+    both = Fleet("f", "static", (Host("hub", "hub", "a", "a", "u"), Host("worker-1", "worker", "a", "a", "u")))
+    assert [(place.host.name, place.is_hub) for place in vector.places(both)] == [("worker-1", True)]
+
+
+def test_systemd_runs_both_without_root_and_behind_all_else() -> None:
+    texts = {name: vector.service_files(name, SYSTEMD) for name in (vector.SHIPPER, vector.RECEIVER)}
+    for name, found in texts.items():
+        (text,) = found.values()
+        assert list(found) == [f"/etc/systemd/system/{name}.service"]
+        assert f"ExecStart=/usr/bin/vector --config /etc/fanrun/vector/{name}.toml\n" in text
+        for line in (
+            "User=vector", "CPUWeight=10", "Nice=10", "MemoryMax=512M", "Restart=always", "NoNewPrivileges=true",
+            "ProtectSystem=strict",
+        ):  # fmt: skip
+            assert f"\n{line}\n" in text
+    (shipper,), (receiver,) = (found.values() for found in texts.values())
+    assert "\nAmbientCapabilities=CAP_DAC_READ_SEARCH\n" in shipper
+    assert "/var/log/fanrun" not in shipper
+    assert "\nCapabilityBoundingSet=\nAmbientCapabilities=\n" in receiver
+
+
+@pytest.mark.parametrize(
+    ("name", "capabilities"),
+    [
+        ("fanrun-vector", "--inh-caps=-all,+dac_read_search --ambient-caps=-all,+dac_read_search"),
+        ("fanrun-vector-hub", "--inh-caps=-all"),
+    ],
+)
+def test_an_init_script_does_as_far_as_it_can(name: str, capabilities: str, tmp_path: Path) -> None:
+    ((path, text),) = vector.service_files(name, PLAIN).items()
+    assert path == f"/etc/init.d/{name}"
+    assert f"setpriv --reuid=vector --regid=vector --init-groups {capabilities} --no-new-privs" in text
+    assert f"\nname={name}\n" in text
+    assert "nice -n 10" in text
+    assert not re.search(r"\b(NAME|PROGRAM|CAPABILITIES)\b", text)
+    (tmp_path / "script").write_text(text)
+    subprocess.run(["sh", "-n", str(tmp_path / "script")], check=True)
+
+
+def test_old_logs_go_once_a_day() -> None:
+    logs = Logs(days=3, bytes=5 * GIB)
+    plain, systemd = vector.expiry_files(logs, PLAIN), vector.expiry_files(logs, SYSTEMD)
+    assert set(plain) == {vector.EXPIRE, "/etc/cron.daily/fanrun-logs"}
+    assert set(systemd) == {
+        vector.EXPIRE,
+        *(f"/etc/systemd/system/fanrun-logs.{kind}" for kind in ("service", "timer")),
+    }
+    for text in (plain["/etc/cron.daily/fanrun-logs"], systemd["/etc/systemd/system/fanrun-logs.service"]):
+        assert f"/etc/fanrun/vector/expire-logs.sh /var/log/fanrun 3 {5 * GIB}\n" in text
+    assert plain[vector.EXPIRE] == read_file("expire-logs.sh").replace("DAYS BYTES", f"3 {5 * GIB}")
+
+
+def test_the_repository_gives_vector_and_nothing_else() -> None:
+    assert sources(REPOSITORY).splitlines()[1] == (
+        "deb [signed-by=/usr/share/keyrings/fanrun-vector.asc] https://apt.vector.dev/ stable vector-0"
+    )
+    assert preferences(REPOSITORY) == (
+        "# Written by Fanrun.\n"
+        "Package: *\nPin: origin apt.vector.dev\nPin-Priority: -1\n\n"
+        "Package: vector\nPin: version 0.57.0-1\nPin-Priority: 990\n"
+    )
+    assert all(re.fullmatch("[0-9A-F]{40}", each) for each in REPOSITORY.fingerprints)
+
+
+def test_a_key_is_taken_by_its_fingerprint_alone() -> None:
+    known = Repository("", "", "https://keys", (FINGERPRINT,))
+    assert check_key(KEY.encode(), known) == dearmor(KEY.encode())
+    with pytest.raises(ValueError, match=f"at https://keys has the fingerprint {FINGERPRINT}, which"):
+        check_key(KEY.encode(), Repository("", "", "https://keys", ("A" * 40,)))
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "ready", "foreign"),
+    [
+        ("architecture amd64\n", Found("amd64"), False, ""),
+        ("architecture amd64\nprogram /usr/bin/vector\nversion 0.57.0\nuser yes\n", PLAIN, True, ""),
+        (
+            "program /opt/vector\nversion 0.48.0\nuser yes\n",
+            Found("", "/opt/vector", "0.48.0", user=True), False, "version 0.48.0",
+        ),
+        ("program /opt/vector\nversion 0.57.0\n", Found("", "/opt/vector", "0.57.0"), False, "without a user"),
+        ("program /opt/vector\nversion \n", Found("", "/opt/vector"), False, "version unknown"),
+        (
+            "program /usr/bin/vector\nversion 0.56.0\nours yes\nuser yes\n",
+            Found("", "/usr/bin/vector", "0.56.0", ours=True, user=True), False, "",
+        ),
+        ("program /usr/bin/vector\nhalfway yes\n", Found("", "/usr/bin/vector", halfway=True), False, ""),
+        ("receiver yes\nreceiver yes\nsystemd yes\n", Found(systemd=True, receiver=True), False, ""),
+    ],
+)  # fmt: skip
+def test_what_a_host_has(text: str, found: Found, ready: bool, foreign: str) -> None:
+    assert parse(text) == found
+    assert found.is_ready == ready
+    assert (foreign in found.foreign) if foreign else found.foreign == ""
+
+
+def look(tmp_path: Path, **programs: str) -> Found:
+    """What vector-look.sh says where these programs come first."""
+    for name, text in {"dpkg": "echo amd64", "dpkg-query": ":", "getent": "exit 2", **programs}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "added").write_text("package vector\n" if "vector" in programs else "")
+    environment = os.environ | {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    argv = ["sh", "-c", read_file("vector-look.sh"), "sh", str(tmp_path / "added")]
+    return parse(subprocess.run(argv, env=environment, capture_output=True, text=True, check=True).stdout)
+
+
+def test_a_host_says_what_it_has(tmp_path: Path) -> None:
+    found = look(tmp_path, vector="echo 'vector 0.57.0 (x86_64 2026-01-01)'; echo more", getent=":")
+    assert found.program == str(tmp_path / "vector")
+    assert (found.version, found.ours, found.user, found.is_ready) == ("0.57.0", True, True, True)
+    assert not look(tmp_path, **{"vector": "exit 1", "dpkg-query": "echo half-installed"}).is_ready
+    assert look(tmp_path, **{"vector": "exit 1", "dpkg-query": "echo unpacked"}).halfway
+
+
+DAY = 86400
+
+
+def expire(folder: Path, days: int = 14, size: int = GIB) -> list[str]:
+    """What is left after expire-logs.sh."""
+    argv = ["sh", "-c", read_file("expire-logs.sh"), "sh", str(folder), str(days), str(size)]
+    subprocess.run(argv, check=True)
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
+
+
+def put(path: Path, days: float, size: int = 10) -> Path:
+    """Write a file that is so many days old, in a folder that is as old."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.truncate(size)
+    for each in (path, path.parent):
+        os.utime(each, (time.time() - days * DAY,) * 2)
+    return path
+
+
+def test_old_files_and_empty_folders_go(tmp_path: Path) -> None:
+    put(tmp_path / "20260101-000000-ab12/worker-1.jsonl", 15)
+    put(tmp_path / '20260102-000000-ab12/worker 1".jsonl', 13)
+    put(tmp_path / "20260103-000000-ab12/none", 1).unlink()
+    os.utime(tmp_path / "20260103-000000-ab12", (time.time() - DAY,) * 2)
+    put(tmp_path / "spool.jsonl", 30)
+    assert expire(tmp_path) == ['20260102-000000-ab12/worker 1".jsonl', "spool.jsonl"]
+    assert not (tmp_path / "20260103-000000-ab12").exists()
+    assert expire(tmp_path, days=12) == ["spool.jsonl"]
+
+
+def test_the_oldest_go_first_until_the_rest_fits(tmp_path: Path) -> None:
+    for number, days in enumerate([3, 5, 1, 4, 2]):
+        put(tmp_path / f"run{number}/w.jsonl", days, 100)
+    assert expire(tmp_path, size=1000) == [f"run{number}/w.jsonl" for number in range(5)]
+    assert expire(tmp_path, size=250) == ["run2/w.jsonl", "run4/w.jsonl"]
+    assert expire(tmp_path, size=0) == []
+
+
+def test_what_is_being_written_stays(tmp_path: Path) -> None:
+    put(tmp_path / "run/w.jsonl", 0, 100)
+    put(tmp_path / "old/w.jsonl", 1, 100)
+    assert expire(tmp_path, size=0) == ["run/w.jsonl"]
+
+
+def test_links_are_not_followed(tmp_path: Path) -> None:
+    outside = put(tmp_path / "outside/run/w.jsonl", 100)
+    logs = tmp_path / "logs"
+    put(logs / "run/w.jsonl", 1)
+    (logs / "away").symlink_to(tmp_path / "outside")
+    (logs / "run/link.jsonl").symlink_to(outside)
+    (tmp_path / "link").symlink_to(logs)
+    assert expire(logs, size=0) == ["away", "run/link.jsonl"]
+    assert outside.exists()
+    put(logs / "run/w.jsonl", 100)
+    expire(tmp_path / "link")
+    assert (logs / "run/w.jsonl").exists()
+
+
+def test_a_services_file_that_is_large_gets_another_name(tmp_path: Path) -> None:
+    put(tmp_path / "api/hub.jsonl", 0, 65 * 1024**2)
+    put(tmp_path / "processor/worker-1.jsonl", 0, 10)
+    put(tmp_path / "20260101-000000-ab12/worker-1.jsonl", 0, 65 * 1024**2)
+    today = time.strftime("%Y%m%d", time.gmtime())
+    expected = ["20260101-000000-ab12/worker-1.jsonl", f"api/hub.{today}.jsonl", "processor/worker-1.jsonl"]
+    assert expire(tmp_path) == expected
+    assert expire(tmp_path) == expected
+    put(tmp_path / "api/hub.jsonl", 0, 65 * 1024**2)
+    assert expire(tmp_path) == sorted([*expected, "api/hub.jsonl"])
+
+
+def test_no_folder_is_no_mistake(tmp_path: Path) -> None:
+    assert expire(tmp_path / "none") == []
+
+
+def spool(tmp_path: Path, mode: str = "2750", *, vector_group: bool = False) -> str:
+    """What spool-folder.sh says, where `vector` is a group or not; nobody's owner is changed."""
+    for name, text in {
+        "getent": "exit 0" if vector_group else "exit 2",
+        "chown": 'echo "$@" >>"${0%/*}/chowned"',
+    }.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    me = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
+    argv = ["sh", "-c", read_file("spool-folder.sh"), "sh", str(tmp_path / "logs"), me, mode, str(tmp_path / "added")]
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+    return done.stdout if done.returncode == 0 else f"error: {done.stderr}"
+
+
+def test_the_spools_folder_is_made_once(tmp_path: Path) -> None:
+    assert spool(tmp_path) == "made\n"
+    assert (tmp_path / "logs").stat().st_mode & 0o7777 == 0o2750
+    assert (tmp_path / "added").read_text() == f"tree {tmp_path}/logs\n"
+    assert spool(tmp_path) == ""
+    assert spool(tmp_path, "2770") == "made\n"
+    assert (tmp_path / "added").read_text() == f"tree {tmp_path}/logs\n"
+
+
+def test_the_spools_folder_is_for_vector_where_it_is(tmp_path: Path) -> None:
+    spool(tmp_path, vector_group=True)
+    assert re.search(rf":vector {tmp_path}/logs\n$", (tmp_path / "chowned").read_text())
+
+
+def test_spools_of_yesterday_go(tmp_path: Path) -> None:
+    spool(tmp_path)
+    put(tmp_path / "logs/old.jsonl", 1.1)
+    put(tmp_path / "logs/new.jsonl", 0.9)
+    put(tmp_path / "logs/run/old.jsonl", 5)
+    (tmp_path / "logs").chmod(0o2750)
+    assert spool(tmp_path) == ""
+    assert sorted(path.name for path in (tmp_path / "logs").rglob("*.jsonl")) == ["new.jsonl", "old.jsonl"]
+    assert (tmp_path / "logs/run/old.jsonl").exists()
+
+
+def test_a_link_in_the_place_of_the_spools_folder(tmp_path: Path) -> None:
+    (tmp_path / "logs").symlink_to(tmp_path / "elsewhere")
+    assert "logs is a link; remove it" in spool(tmp_path)
