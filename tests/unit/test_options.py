@@ -12,7 +12,7 @@ from fanrun.tasks import options
 from provision.errors import UsageError
 from provision.providers import base as providers
 
-COMMON = {"hosts", "provider", "fleet", "dry_run", "yes", "delete", "take_over"}
+COMMON = {"hosts", "provider", "fleet", "dry_run", "yes", "delete", "take_over", "vector"}
 """Options that every provider takes."""
 OWN = {name: providers.kind(name).options for name in providers.names()}
 ALL = sorted({option for found in OWN.values() for option in found})
