@@ -7,6 +7,7 @@ That package ships nothing: what Vector itself does with the configuration is te
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -149,6 +150,9 @@ def test_old_logs_go(fab: Fab) -> None:
     fab.on("worker-1", f"cd {LOGS} && touch new.jsonl old.jsonl && touch -d '25 hours ago' old.jsonl")
     fab("up")
     assert fab.on("hub", f"cd {LOGS} && ls */*.jsonl") == "new/worker-1.jsonl\n"
+    # As in the README.
+    argv = ["ssh", "-F", str(fab.home / fab.fleet / "ssh_config"), "hub", f'sudo sh -c "tail -n 5 {LOGS}/*/*.jsonl"']
+    assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == "b\n"
     assert fab.on("worker-1", f"ls {LOGS}") == "new.jsonl\n"
 
 
