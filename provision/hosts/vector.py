@@ -169,8 +169,9 @@ def _ensure_service(remote: Remote, name: str, half: Half) -> str | None:
     stale = outdated(remote, {path: half.config, **half.texts})
     begin = ["sh", "-c", read_file("service-start.sh"), "sh", name]
     if not stale and not half.renewed:
-        remote.run(begin, sudo=True)
-        return ensure_service(remote, name, lambda: _runs(remote, name))
+        anew = "started anew" in remote.run(begin, sudo=True).stdout
+        started = ensure_service(remote, name, lambda: _runs(remote, name))
+        return f"{name} started anew" if anew else started
     remote.run(["sh", "-c", belongings.NOTE_SERVICE, "sh", name], sudo=True)
     remote.run(["sh", "-c", belongings.NOTE_FILE, "sh", f"/var/log/{name}.log"], sudo=True)
     if path in stale:

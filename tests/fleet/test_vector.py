@@ -124,6 +124,16 @@ def test_it_comes_back_after_its_death_and_after_a_reboot(fab: Fab) -> None:
     assert running(fab, "worker-2") == expected("worker-2")
 
 
+def test_files_that_came_before_an_interruption_are_taken(fab: Fab) -> None:
+    """What runs was started before they were written."""
+    fab.on("worker-2", f"touch {FOLDER}/host.crt")
+    before = fab.on("worker-2", "pgrep -u vector -f -- '[-]-config'")
+    assert "worker-2 fanrun-vector started anew" in up(fab)
+    wait_until(lambda: running(fab, "worker-2") == expected("worker-2"), 20)
+    assert fab.on("worker-2", "pgrep -u vector -f -- '[-]-config'") != before
+    assert "nothing to change" in up(fab)
+
+
 def test_a_configuration_that_vector_refuses_is_not_taken(fab: Fab) -> None:
     """Here the program itself refuses all, and what it runs with goes on."""
     fab.on(
