@@ -33,7 +33,9 @@ from fanout import run as runs
 from fanout import sample as samples
 from fanout import verify as verdicts
 from fanout.expect import expected
+from fanrun.fanout.results.log_lines import LEVELS
 from fanrun.tasks import ending, options, target
+from fanrun.tasks import logs as logs_task
 from fanrun.tasks.console import GREEN, RED, Console
 from fanrun.tasks.options import FLEET, INSTANCES, LIMITS, MACHINES, RESULTS, TAKE_OVER, YES
 from fanrun.tasks.task import task
@@ -178,7 +180,7 @@ def run(
     request = runs.Request(
         options.path("src", src), options.path("dst", dst), options.words(args), tuple(include or ()),
         tuple(exclude or ()), options.limits(retries, timeout, memory, tmp, shm), force, None,
-        expected(expect, ignore_results), by_content, keep_going, junk,
+        expected(expect, ignore_results), by_content, keep_going, junk, target.log_limits(console, fleet),
     )  # fmt: skip
     name = image or lifecycle.OWN
     if dry_run:
@@ -214,6 +216,7 @@ def retry(
         raise UsageError("fab retry needs --dst; `fab --help retry` shows all it takes")
     folder = target.folder(console, fleet)
     request, name = runs.again(options.path("dst", dst), options.limits(retries, timeout, memory, tmp, shm))
+    request = dataclasses.replace(request, logs=target.log_limits(console, fleet))
     if not request.only:
         console.say(f"nothing failed in the last run into {dst}")
         return
@@ -231,6 +234,52 @@ def verify(console: Console, dst: str | None = None, json_: bool = False) -> Non
     print(verdicts.to_json(verdict) if json_ else "\n".join(verdicts.lines(verdict)))
     if verdict.faults:
         raise SystemExit(1)
+
+
+@task(
+    help={
+        "follow": "go on with what is written, until the run is over",
+        "run": "the run, by the name that its report has (default: the last one)",
+        "host": "only lines of this worker",
+        "batch": "only lines of this batch",
+        "input_": "only what was written while this input was processed (its path under SRC)",
+        "grep": "only messages that match this regular expression",
+        "level": f"only lines of this level or above: {', '.join(LEVELS)}",
+        "since": "only lines since then: a time ago, as 10m or 2h, or a time, as 2026-01-31T12:00:00Z",
+        "json_": "print each line as a JSON object",
+        "dst": "the folder with the results, where the fleet's folder does not know the run",
+        "fleet": FLEET,
+    },
+)
+def logs(
+    console: Console,
+    follow: bool = False,
+    run: str | None = None,
+    host: str | None = None,
+    batch: str | None = None,
+    input_: str | None = None,
+    grep: str | None = None,
+    level: str | None = None,
+    since: str | None = None,
+    json_: bool = False,
+    dst: str | None = None,
+    fleet: str | None = None,
+) -> None:
+    """Show what the containers of a run wrote: where, when, and while which input was processed."""
+    folder = target.folder(console, fleet)
+    place = logs_task.locate(folder, run, None if dst is None else options.path("dst", dst))
+    wanted = {"host": host, "batch": batch, "input": input_, "grep": grep, "level": level, "since": since}
+    choice = logs_task.choose(place, wanted, logs_task.now())
+    printer = logs_task.Printer(lambda text: print(text, flush=follow), as_json=json_)
+    with contextlib.closing(logs_task.Reader(place, choice, folder)) as reader:
+        logs_task.show(reader, printer, is_followed=follow and not place.is_over)
+        for name, why in sorted(reader.problems.items()):
+            console.say(f"{name}: {console.paint('error:', RED)} its lines could not be read: {why}")
+        if not printer.count:
+            said = "no line is as asked for" if any(wanted.values()) else "its containers wrote nothing"
+            console.say(f"run {place.run}: {said}")
+        if reader.problems:
+            raise SystemExit(1)
 
 
 @task(

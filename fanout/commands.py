@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import resources
 
 from provision.probe import LEASE, WORK, Probe
 
@@ -49,6 +51,23 @@ class Program:
 
 
 @dataclass(frozen=True)
+class LogLimits:
+    """The bytes of lines that are kept of a batch (the first and the last so many), and of a run on each worker."""
+
+    batch: int = 32 * MIB
+    spool: int = 1024 * MIB
+
+
+@dataclass(frozen=True)
+class LogSource:
+    """Whose lines they are that containers write on one worker, and how many are kept."""
+
+    fleet: str
+    host: str
+    limits: LogLimits = LogLimits()
+
+
+@dataclass(frozen=True)
 class Place:
     """Where a batch lies on a worker: `source` holds its inputs, `target` all that comes of them."""
 
@@ -76,7 +95,7 @@ class Place:
         return f"{self.home}/identity"
 
 
-# The last 64 KiB of the container's output are kept.  A container that writes nothing to /out and to its report for
+# What the container prints goes through the log filter.  A container that writes nothing to /out and to its report for
 # `timeout` seconds is stopped; the file `late` says so, because the exit code could be the program's own.  The file
 # `exit` is written last: where it exists, the batch ran to its end.  It also has the free space, which tells a full
 # disk from a bad input.  If the run gives no sign of life any more, its container is stopped: nobody would fetch the
@@ -86,7 +105,8 @@ class Place:
 # What earlier batches left is deleted when the run ends, unless room is short: a file system may take long over new
 # files where many were just deleted (ext4 passes over each inode that was freed in the last minute).
 BATCH = r"""
-target=$1 name=$2 owner=$3 timeout=$4 room=$5 spent=$6; shift 6
+target=$1 name=$2 owner=$3 timeout=$4 room=$5 spool=$6 fields=$7 batch_bytes=$8 spool_bytes=$9; shift 9
+spent=$1; shift
 home=${target%/*}
 while [ "$spent" -gt 0 ]; do mv "$1" "$home/.gone-${1##*/}" 2>/dev/null; shift; spent=$((spent - 1)); done
 fail() { echo "it can't keep its results ($(df -Ph "$target" | tail -n 1))" >&2; exit 1; }
@@ -129,7 +149,9 @@ watch() {
 }
 (exec </dev/null >/dev/null 2>&1 9>&-; watch) &
 begun=$(date +%s%N)
-{ "$@" </dev/null 2>&1; code=$?; [ -e "$target/code" ] || echo $code >"$target/code"; } | tail -c 65536 >"$target/log"
+python3 -I -S "$home/log_filter.py" "$target" "$spool" "$fields" "$batch_bytes" "$spool_bytes" "$@" </dev/null
+code=$?
+[ -e "$target/code" ] || echo $code >"$target/code"
 echo $(($(date +%s%N) - begun)) >>"$target/code"
 exec 9>&-
 kill $! 2>/dev/null
@@ -238,7 +260,7 @@ OPEN = (
     END
     + IDENTITY
     + r"""
-runs=$1 own=$2 image=$3 nobody=$4; shift 4
+runs=$1 own=$2 image=$3 nobody=$4 logs=$5 filter=$6; shift 6
 for run in $(find "$runs" -mindepth 1 -maxdepth 1 -name '[0-9]*' -mmin +EXPIRY -printf '%f\n' 2>/dev/null) "$@"; do
   [ "$run" = "$own" ] || forbid "$runs" "$run"
   end "$runs" "$run" || { mkdir -p "$runs/$run"; echo "left $run"; }
@@ -248,6 +270,8 @@ find "$runs" -mindepth 1 -maxdepth 1 '(' -name '.gone-*' -o -name '.ended-*' ')'
 mkdir -p "$runs/$own/identity" && cd "$runs/$own/identity" && exec 9>../turn || exit 1
 flock 9
 if [ -e "$runs/.ended-$own" ]; then discard "$runs/$own"; exit 1; fi
+printf %s "$filter" >../log_filter.py || exit 1
+find "$logs" -mindepth 1 -maxdepth 1 -type f -mtime +0 -exec rm -f {} + 2>/dev/null
 known=${runs%/*}/identity/${image##*:}
 touch -c "$known"
 find "${runs%/*}/identity" -mindepth 1 -maxdepth 1 -mtime +DAYS -exec rm -rf {} + 2>/dev/null
@@ -257,7 +281,15 @@ fi
 """.replace("EXPIRY", str(EXPIRY)).replace("DAYS", str(DAYS))
 )
 STOP = END + 'forbid "$1" "$2"; end "$1" "$2" || { mkdir -p "$1/$2"; exit 1; }'
+# Write the lines of these batches that are in the log of a run. JSON escapes nothing that names of batches have.
+REST = r"""
+spool=$1 most=$2; shift 2
+[ -e "$spool" ] || exit 0
+for batch; do printf '"batch":"%s","stream"\n' "$batch"; done | LC_ALL=C grep -a -F -f - -- "$spool" | head -c "$most"
+"""
 RUNS = f"{WORK}/runs"
+LOGS = "/var/log/fanrun"
+"""Where each run has its log on a worker, which is kept for a day after the run."""
 
 
 def run_folder(run: str) -> str:
@@ -267,7 +299,22 @@ def run_folder(run: str) -> str:
 
 def open_argv(run: str, ref: str, dead: Sequence[str] = ()) -> list[str]:
     """Make the run's folder, with the files for containers of the image `ref`; end what `dead` runs left behind."""
-    return ["sh", "-c", OPEN, "sh", RUNS, run, ref, str(UNPRIVILEGED), *dead]
+    return ["sh", "-c", OPEN, "sh", RUNS, run, ref, str(UNPRIVILEGED), LOGS, log_filter(), *dead]
+
+
+def log_filter() -> str:
+    """Return the program that writes down what containers print."""
+    return (resources.files("fanrun") / "fanout" / "worker_files" / "log_filter.py").read_text("utf-8")
+
+
+def spool_path(run: str) -> str:
+    """Return the file on a worker that has the lines of all batches of a run."""
+    return f"{LOGS}/{run}.jsonl"
+
+
+def rest_argv(run: str, batches: Sequence[str], limit: int) -> list[str]:
+    """Write the lines of these batches, up to so many bytes."""
+    return ["sh", "-c", REST, "sh", spool_path(run), str(limit), *batches]
 
 
 def stop_argv(run: str) -> list[str]:
@@ -307,15 +354,24 @@ def pull_argv(shell: str, host: str, place: Place, staging: str) -> list[str]:
     ]  # fmt: skip
 
 
-def batch_argv(place: Place, program: Program, probe: Probe, spent: Sequence[Place] = ()) -> list[str]:
-    """Run the program over a batch, keep its last words, and hash every result where it was made.
+def batch_argv(
+    place: Place, program: Program, probe: Probe, source: LogSource, spent: Sequence[Place] = ()
+) -> list[str]:
+    """Run the program over a batch, keep what it prints, and hash every result where it was made.
 
     What the batches at the `spent` places left is deleted if less than half the room is left that was there.
     """
     old = [path for each in spent for path in (each.source, each.target)]
-    numbers = [str(number) for number in (program.timeout, probe.disk_free // 2, len(old))]
-    head = ["sh", "-c", BATCH, "sh", place.target, place.container, container_user(probe), *numbers, *old]
-    return [*head, *docker_argv(place, program, probe)]
+    head = ["sh", "-c", BATCH, "sh", place.target, place.container, container_user(probe)]
+    limits = [str(program.timeout), str(probe.disk_free // 2)]
+    log = [spool_path(place.run), log_fields(place, source), str(source.limits.batch), str(source.limits.spool)]
+    return [*head, *limits, *log, str(len(old)), *old, *docker_argv(place, program, probe)]
+
+
+def log_fields(place: Place, source: LogSource) -> str:
+    """Return the part of a line's JSON that is the same for a whole batch."""
+    fields = {"fleet": source.fleet, "run": place.run, "host": source.host, "batch": place.batch}
+    return json.dumps(fields, separators=(",", ":"))[1:-1]
 
 
 def discard_argv(place: Place) -> list[str]:

@@ -145,6 +145,7 @@ class Crew:
             known = absence is None or link.is_connected()
             if known or (absence is not None and not absence.looked):
                 done = link.last(commands.stop_argv(self._job.run), timeout=20 if known else SOON)
+                self._fetch_rest(name, link)
                 if done.exit_code == 0:
                     self.left.discard(name)
                 else:
@@ -156,6 +157,18 @@ class Crew:
         for worker in self._started:
             if worker.crash is not None:
                 raise worker.crash
+
+    def _fetch_rest(self, name: str, link: Link) -> None:
+        """Bring home the lines of batches that did not come home themselves."""
+        logs = self._job.shore.logs
+        batches = logs.missing(name)
+        if not batches:
+            return
+        done = link.last(commands.rest_argv(self._job.run, batches, self._job.logs.batch), timeout=60)
+        if done.exit_code == 0:
+            logs.keep_rest(name, done.output)
+        else:
+            logger.debug("{}: the log of {} could not be read ({})", name, ", ".join(batches), done.reason)
 
     def abandon(self) -> None:
         """End everything here at once, and leave the hosts to the next run."""

@@ -23,6 +23,7 @@ from fanout.plan import Batch, Input
 from fanout.report import Failure, shown
 from fanout.results import Ending, Line, Outcome, explain
 from fanout.watch import FULL
+from fanrun.fanout.results.logs import RunLogs
 from provision.errors import RunUnfinished
 
 INODES = 16
@@ -63,6 +64,7 @@ class Shore:
     joblog: Joblog
     ownership: Ownership
     reasons: Reasons
+    logs: RunLogs
     expected: Expected = BY_NAME
     scratch: Scratch = USUAL
     held: dict[bytes, Held] = field(default_factory=dict)

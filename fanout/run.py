@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from loguru import logger
 
 from fanout import ledger as ledgers
 from fanout import plan
-from fanout.commands import MIB, USUAL, Program, Scratch, memory_limit
+from fanout.commands import MIB, USUAL, LogLimits, Program, Scratch, memory_limit
 from fanout.crew import Crew
 from fanout.deck import Deck
 from fanout.expect import BY_NAME, Expected
@@ -40,6 +40,9 @@ from fanout.report import Failure, Plan, Report, WorkerReport, write
 from fanout.runlog import RunLog
 from fanout.verify import ledger_path, open_ledger
 from fanout.worker import Job
+from fanrun.fanout import history
+from fanrun.fanout.history import PastRun
+from fanrun.fanout.results.logs import RunLogs
 from provision.errors import Busy, RunUnfinished, ToolMissing, UsageError
 from provision.fleet import Fleet, Folder, Image, number
 from provision.lock import exclusive
@@ -85,6 +88,7 @@ class Request:
     by_content: bool = False
     keep_going: bool = False
     junk: bool = False
+    logs: LogLimits = field(default_factory=LogLimits)
 
     def remembered(self, image: str) -> dict[str, Any]:
         """What `fab retry` and `fab verify` need of it later, fit for JSON."""
@@ -246,7 +250,9 @@ class Run:
         shore = self._shore(ledger, joblog, found, deck)
         limits = request.limits
         program = Program(self.image.ref, request.args, limits.timeout, limits.memory, limits.scratch)
-        job = Job(self.name, request.src, program, deck, shore, self.board, {})
+        job = Job(
+            self.name, request.src, program, deck, shore, self.board, {}, fleet=self.fleet.name, logs=request.logs
+        )  # fmt: skip
         dead = self._leftovers.dead()
         crew = Crew(job, self.folder, lambda probe: unfit(probe, largest, program), fates, dead)
         stopped = ""
@@ -262,6 +268,7 @@ class Run:
                 for run in dead:
                     self._leftovers.cleaned(run, crew.swept)
                 self._leftovers.cleaned(self.name, {*workers} - crew.left)
+                shore.logs.close()
                 unwritten = self._end(joblog)
         vanished = shore.vanished()
         report = self._report(found, crew, shore, vanished)
@@ -306,7 +313,7 @@ class Run:
         reasons = Reasons(logger.warning, self.request.keep_going)
         return Shore(
             self.request.dst, self._staging, extra, self._program, ledger, joblog, ownership, reasons,
-            self.request.expected, scratch=self.request.limits.scratch, done=done,
+            RunLogs(Path(self.home) / "logs"), self.request.expected, scratch=self.request.limits.scratch, done=done,
         )  # fmt: skip
 
     def _open(self, crew: Crew) -> Mapping[str, Probe]:
@@ -404,6 +411,8 @@ def unfit(probe: Probe, largest: int, program: Program) -> str:
     """Why a host can't take part in a run of a program whose largest input has so many bytes; "" if it can."""
     if not probe.docker:
         return "its Docker does not answer; `fab up` repairs it"
+    if not probe.python:
+        return "it has no python3; `fab up` installs it"
     needed = 4 * largest + SPARE
     if probe.disk_free < needed:
         return f"{probe.disk_free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB needed; free some with `fab ssh`"
@@ -465,6 +474,7 @@ def run(
     inputs, skipped = found
     current = Run(request, fleet, folder, image, board, skipped.junk)
     with current.hold():
+        history.note(folder.path, PastRun(current.name, request.dst))
         lines = RunLog(Path(current.home) / "run.log")
         log = logger.add(lines.write, level="DEBUG")
         ledger = Ledger(ledger_path(request.dst))

@@ -11,11 +11,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from loguru import logger
 
 from fanout import commands
-from fanout.commands import Place, Program
+from fanout.commands import LogLimits, LogSource, Place, Program
 from fanout.deck import Deck, Flight
 from fanout.execute import SSH_FAILED, Done, Stopped
 from fanout.faults import BatchFailed, Blame, Cause
@@ -60,6 +61,8 @@ class Job:
     board: Board
     paces: dict[str, Pace]
     blame: Blame = field(default_factory=Blame)
+    fleet: str = "default"
+    logs: LogLimits = field(default_factory=LogLimits)
 
 
 @dataclass
@@ -291,7 +294,9 @@ class Worker:
         place = Place(self.job.run, cargo.batch.name)
         spent = [self._spent.get() for _ in range(self._spent.qsize())]
         with self._timed("process", cargo.batch), self._turn(cargo.batch):
-            done = self.link.run(commands.batch_argv(place, self.job.program, self.probe, spent))
+            self.job.shore.logs.begin(self.name, cargo.batch.name)
+            source = LogSource(self.job.fleet, self.name, self.job.logs)
+            done = self.link.run(commands.batch_argv(place, self.job.program, self.probe, source, spent))
             if done.exit_code == 0:
                 cargo.ended = time.time()
             elif not self.job.deck.stopped:  # then it has no turn any more
@@ -341,6 +346,7 @@ class Worker:
             lambda: self.link.pull(place, staging, apart=self.pace.waits_for_line()),
             lambda done: self._brought(done),
         )
+        self.job.shore.logs.keep(self.name, cargo.batch.name, Path(staging))
         settled, seconds = unload(cargo, staging, self.job.deck, self.job.shore, self.tally)
         self.tally.busy("process", seconds)
         shutil.rmtree(staging, ignore_errors=True)

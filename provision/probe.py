@@ -18,6 +18,7 @@ echo gid $(id -g)
 read load rest </proc/loadavg; echo load "$load"
 echo cpus $(nproc)
 while read key value unit; do case $key in MemTotal:) echo memory "$value"; break;; esac; done </proc/meminfo
+echo python $(command -v python3)
 stat -f -c 'disk %b %a %S' {WORK} 2>/dev/null
 [ ! -e {LEASE} ] || echo lease $(($(stat -c %Y {LEASE}) + $(cat {LEASE}) - $(date +%s)))
 timeout 10 sudo -n sh -c '
@@ -36,7 +37,7 @@ def probe_argv() -> list[str]:
 
 @dataclass(frozen=True)
 class Probe:
-    """A host's answer; sizes in bytes, `docker` its version or "" when it doesn't answer.
+    """A host's answer; sizes in bytes, `docker` its version or "" when it doesn't answer, `python` its python3 or "".
 
     `services` are the servers on it, as "name state".  `lease` are the seconds until the host ends itself, None for one
     that doesn't.
@@ -51,6 +52,7 @@ class Probe:
     disk_free: int
     docker: str
     images: tuple[str, ...]
+    python: str = ""
     services: tuple[str, ...] = ()
     lease: int | None = None
 
@@ -85,6 +87,7 @@ def parse(text: str) -> Probe:
         disk_free=whole("disk", 1) * whole("disk", 2),
         docker=" ".join(values.get("docker", [])),
         images=tuple(images),
+        python=" ".join(values.get("python", [])),
         services=tuple(sorted(services)),
         lease=whole("lease") if values.get("lease") else None,
     )

@@ -41,6 +41,7 @@ install "$@" || {{ dpkg --configure -a && install "$@"; }}
 # program -> the packages that may bring it, the first that the host's apt knows; a host that has
 # Docker from elsewhere keeps it.  Debian 13 parted docker-cli from docker.io.
 PROGRAMS = {"dockerd": ["docker.io"], "docker": ["docker-cli", "docker.io"], "rsync": ["rsync"]}
+WORKER_PROGRAMS = {"python3": ["python3-minimal"]}  # what writes down what containers print
 HUB_PROGRAMS = {"docker-registry": ["docker-registry"], "ss": ["iproute2"]}
 MISSING = 'PATH=$PATH:/usr/sbin:/sbin; for program; do command -v "$program" >/dev/null || echo "$program"; done'
 
@@ -55,7 +56,7 @@ Step = Callable[[Remote], str | None]
 def steps(folder: Folder, fleet: Fleet, host: Host, ttl: int) -> list[tuple[str, Step]]:
     """The steps for one host, in their order: (what it does, the step); `ttl` is its lease, 0 if it has none."""
     hub = fleet.hub
-    programs = PROGRAMS | (HUB_PROGRAMS if host == hub else {})
+    programs = PROGRAMS | (HUB_PROGRAMS if host == hub else WORKER_PROGRAMS)
     common: list[tuple[str, Step]] = [
         ("looking whose it is", lambda remote: mark.check_mark_host(remote, folder)),
         ("looking what its login prints", startup.ensure_silent_host),

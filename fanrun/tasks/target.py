@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fanout.commands import LogLimits
 from fanrun.tasks import options
 from fanrun.tasks.boundary import ROOT
 from fanrun.tasks.console import Console
@@ -48,6 +49,12 @@ def folder(console: Console, fleet: str | None) -> Folder:
     """Return the folder of the fleet that a task works with."""
     made = settings(console, fleet=fleet)
     return Folder(made.home, made.fleet)
+
+
+def log_limits(console: Console, fleet: str | None) -> LogLimits:
+    """Return how many bytes of logs a run keeps."""
+    logs = settings(console, fleet=fleet).logs
+    return LogLimits(logs.batch, logs.spool)
 
 
 def provider(console: Console, fleet: str | None) -> providers.Provider:

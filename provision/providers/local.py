@@ -39,7 +39,7 @@ BASE = "debian:trixie-slim"
 DOCKERFILE = rf"""
 FROM {BASE}
 RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-      ca-certificates iproute2 openssh-server procps sudo \
+      ca-certificates iproute2 openssh-server procps python3-minimal sudo \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /etc/ssh/ssh_host_* \
       /etc/apt/apt.conf.d/docker-clean /etc/apt/apt.conf.d/docker-gzip-indexes \
  && useradd --create-home --shell /bin/bash {USER} \

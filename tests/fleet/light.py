@@ -70,13 +70,13 @@ esac
 DOCKERFILE = rf"""
 FROM debian:trixie-slim
 RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-      openssh-server rsync sudo \
+      openssh-server python3-minimal rsync sudo \
  && rm -rf /var/lib/apt/lists/* /etc/ssh/ssh_host_* \
  && useradd --create-home --password '*' {USER} \
  && printf '%s\n' '{USER} ALL=(ALL) NOPASSWD: ALL' 'Defaults !use_pty, !pam_session, !pam_setcred, !syslog' \
       >/etc/sudoers.d/90-{USER} \
  && echo 'UsePAM no' >/etc/ssh/sshd_config.d/light.conf \
- && install -d -o {USER} -g {USER} -m 700 /var/lib/fanrun \
+ && install -d -o {USER} -g {USER} -m 700 /var/lib/fanrun /var/log/fanrun \
  && mkdir -p /run/sshd /home/{USER}/.ssh
 COPY docker /usr/bin/docker
 COPY authorized_keys /home/{USER}/.ssh/authorized_keys

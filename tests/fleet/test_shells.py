@@ -27,7 +27,7 @@ set -e
 export DEBIAN_FRONTEND=noninteractive
 apt-get -q update
 apt-get -q -o Dpkg::Options::=--force-confold install -y --no-install-recommends csh fish tcsh zsh \
-  docker-cli docker.io rsync
+  docker-cli docker.io python3-minimal rsync
 """
 ADD = """
 set -e

@@ -16,6 +16,7 @@ from fanout.landing import Cargo, Shore, Tally, unload
 from fanout.ledger import Ledger
 from fanout.ownership import Ownership
 from fanout.plan import Input
+from fanrun.fanout.results.logs import RunLogs
 from tests.unit.samples import read_tree
 
 
@@ -37,7 +38,7 @@ class World:
         self.told: list[str] = []
         self.shore = Shore(
             str(self.dst), str(top / "staging"), str(self.extra), "program", self.ledger, self.joblog, self.ownership,
-            Reasons(self.told.append),
+            Reasons(self.told.append), RunLogs(top / "logs"),
         )  # fmt: skip
         self.log = top / "joblog.tsv"
 

@@ -18,7 +18,16 @@ HOSTILE = (
 """Keys that a shell, rsync, docker or a terminal could take for something else."""
 
 PROBE = Probe(
-    uid=1000, gid=1001, load=0.5, cpus=2, memory=1000, disk_total=10**9, disk_free=10**9, docker="20.10", images=()
+    uid=1000,
+    gid=1001,
+    load=0.5,
+    cpus=2,
+    memory=1000,
+    disk_total=10**9,
+    disk_free=10**9,
+    docker="20.10",
+    images=(),
+    python="/usr/bin/python3",
 )
 FLEET = Fleet(
     "default", "local",

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from fanout import commands
-from fanout.commands import Place, Program, Scratch
+from fanout.commands import LogSource, Place, Program, Scratch
 from fanout.worker import VANISHED
 from tests.unit.samples import HOSTILE, PROBE, read_tree, write_tree
 
-PLACE = Place("20260101-000000-abcd", "worker-1.0001")
+PLACE, SOURCE = Place("20260101-000000-abcd", "worker-1.0001"), LogSource("sea", "worker-1")
 HOME = "/var/lib/fanrun/runs/20260101-000000-abcd"
 DOCKER = [
     "sudo", "-n", "docker", "run", "--rm", "--name", "fanrun-20260101-000000-abcd-worker-1.0001",
@@ -54,14 +54,16 @@ def test_pull_argv() -> None:
 def test_batch_argv_and_docker_argv() -> None:
     program = Program("hub:5000/fanrun/image@sha256:00", ("--op", "rotate 90"), timeout=90)
     assert commands.docker_argv(PLACE, program, PROBE) == DOCKER
-    assert commands.batch_argv(PLACE, program, PROBE) == [
+    fields = '"fleet":"sea","run":"20260101-000000-abcd","host":"worker-1","batch":"worker-1.0001"'
+    log = ["/var/log/fanrun/20260101-000000-abcd.jsonl", fields, "33554432", "1073741824"]
+    assert commands.batch_argv(PLACE, program, PROBE, SOURCE) == [
         "sh", "-c", commands.BATCH, "sh", f"{HOME}/worker-1.0001.out",
-        "fanrun-20260101-000000-abcd-worker-1.0001", "1000:1001", "90", "500000000", "0", *DOCKER,
+        "fanrun-20260101-000000-abcd-worker-1.0001", "1000:1001", "90", "500000000", *log, "0", *DOCKER,
     ]  # fmt: skip
     spent = [Place(PLACE.run, "worker-1.0007"), Place(PLACE.run, "worker-1.0008")]
-    argv = commands.batch_argv(PLACE, program, PROBE, spent)
+    argv = commands.batch_argv(PLACE, program, PROBE, SOURCE, spent)
     assert argv[6:] == [
-        "1000:1001", "90", "500000000", "4", f"{HOME}/worker-1.0007.in", f"{HOME}/worker-1.0007.out",
+        "1000:1001", "90", "500000000", *log, "4", f"{HOME}/worker-1.0007.in", f"{HOME}/worker-1.0007.out",
         f"{HOME}/worker-1.0008.in", f"{HOME}/worker-1.0008.out", *DOCKER,
     ]  # fmt: skip
 
@@ -74,7 +76,7 @@ def test_a_program_is_never_root(uid: int, gid: int, user: str) -> None:
     probe = dataclasses.replace(PROBE, uid=uid, gid=gid)
     argv = commands.docker_argv(PLACE, Program("image"), probe)
     assert argv[argv.index("--user") + 1] == user
-    assert commands.batch_argv(PLACE, Program("image"), probe)[6] == user
+    assert commands.batch_argv(PLACE, Program("image"), probe, SOURCE)[6] == user
 
 
 def test_memory_is_what_was_asked_for_or_nine_tenths_of_the_hosts() -> None:
@@ -96,6 +98,7 @@ def test_scratch_is_as_large_as_was_asked_for() -> None:
 def test_the_other_argvs() -> None:
     run = "20260101-000000-abcd"
     opening = ["sh", "-c", commands.OPEN, "sh", "/var/lib/fanrun/runs", run, "hub:5000/i@sha256:00", "65532"]
+    opening += ["/var/log/fanrun", commands.log_filter()]
     assert commands.open_argv(run, "hub:5000/i@sha256:00") == opening
     assert commands.open_argv(run, "hub:5000/i@sha256:00", ["r1", "r2"]) == [*opening, "r1", "r2"]
     assert commands.stop_argv(run) == ["sh", "-c", commands.STOP, "sh", "/var/lib/fanrun/runs", run]

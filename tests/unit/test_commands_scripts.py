@@ -16,13 +16,15 @@ from pathlib import Path
 import pytest
 
 from fanout import commands
-from fanout.commands import Place, Program
+from fanout.commands import LogSource, Place, Program
 from fanout.results import parse_ending
 from fanout.watch import verdict
 from tests.unit.samples import PROBE, write_tree
 from tests.waiting import wait_until
 
-PLACE = Place("20260101-000000-abcd", "worker-1.0001")
+PLACE, SOURCE = Place("20260101-000000-abcd", "worker-1.0001"), LogSource("default", "worker-1")
+FILTER = commands.log_filter()
+NO_LOG = ["/nowhere/spool", '"run":"r"', "0", "0"]
 
 
 @pytest.fixture(params=["sh", "dash"])
@@ -51,7 +53,8 @@ def run_batch(
 ) -> subprocess.CompletedProcess[bytes]:
     """Run BATCH over a program that stands in for docker."""
     write_tree(target.parent, (b"identity/env",))
-    argv = commands.batch_argv(PLACE, Program("image"), PROBE)
+    (target.parent / "log_filter.py").write_text(FILTER)
+    argv = commands.batch_argv(PLACE, Program("image"), PROBE, SOURCE)
     return run_script(
         shell,
         argv,
@@ -60,6 +63,10 @@ def run_batch(
         "65532:65532",
         str(timeout),
         str(room),
+        target.parent / "spool.jsonl",
+        commands.log_fields(PLACE, SOURCE),
+        "33554432",
+        "1073741824",
         str(len(spent)),
         *spent,
         *program,
@@ -89,14 +96,9 @@ def test_batch_keeps_the_exit_code(shell: str, tmp_path: Path, program: list[str
     done = run_batch(shell, target, *program)
     assert done.returncode == 0, done.stderr
     assert code_of(target) == code
-    assert sorted(path.name for path in target.iterdir()) == [
-        "data",
-        "exit",
-        "links",
-        "log",
-        "manifest",
-        "report.jsonl",
-    ]
+    printed = {"log.jsonl.gz", "times"} if (target / "log").read_bytes() else set()
+    names = {path.name for path in target.iterdir()}
+    assert names == {"data", "exit", "links", "log", "manifest", "report.jsonl"} | printed
     assert (target / "manifest").read_bytes() == (target / "report.jsonl").read_bytes() == b""
 
 
@@ -182,7 +184,8 @@ def test_batch_keeps_the_last_64_kib_of_output(shell: str, tmp_path: Path) -> No
     run_batch(shell, tmp_path, "sh", "-c", script)
     log = (tmp_path / "log").read_bytes()
     assert len(log) == 65536
-    assert log.endswith(b"2999 789012345678901234567890\n2999 error\n")
+    assert b"\n2999 789012345678901234567890\n" in log
+    assert b"\n2999 error\n" in log
 
 
 def manifest_of(contents: dict[bytes, bytes]) -> list[bytes]:
@@ -267,7 +270,20 @@ def test_a_container_ends_when_its_run_gives_no_sign_of_life(shell: str, tmp_pat
 
 def test_a_batch_of_a_run_that_was_ended_does_not_begin(shell: str, tmp_path: Path) -> None:
     """A command may be late: the folder is not made anew."""
-    argv = [shell, "-c", commands.BATCH, "sh", str(tmp_path / "r" / "out"), "a name", "1:1", "0", "0", "0", "true"]
+    argv = [
+        shell,
+        "-c",
+        commands.BATCH,
+        "sh",
+        str(tmp_path / "r" / "out"),
+        "a name",
+        "1:1",
+        "0",
+        "0",
+        *NO_LOG,
+        "0",
+        "true",
+    ]
     assert subprocess.run(argv, capture_output=True, check=False).returncode == 1
     assert not (tmp_path / "r").exists()
 
@@ -308,7 +324,7 @@ def test_open_ends_runs_that_give_no_sign_of_life(shell: str, tmp_path: Path) ->
         at = (runs / name).stat().st_mtime - minutes * 60
         os.utime(runs / name, (at, at))
     environment = os.environ | {"PATH": f"{tools}:{os.environ['PATH']}"}
-    argv = [shell, "-c", commands.OPEN, "sh", str(runs), "new", "image", "65532"]
+    argv = [shell, "-c", commands.OPEN, "sh", str(runs), "new", "image", "65532", str(tmp_path / "logs"), FILTER]
     done = subprocess.run(argv, capture_output=True, env=environment, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     left = {"20260102-alive", ".gone-new", ".ended-20260101-dead", "new"}
@@ -320,10 +336,20 @@ def test_open_ends_runs_that_give_no_sign_of_life(shell: str, tmp_path: Path) ->
 
 def test_open_makes_the_first_run_and_says_when_it_can_not(shell: str, tmp_path: Path) -> None:
     path, argv = docker(tmp_path, ""), commands.open_argv("r", "image")
-    assert run_script(shell, argv, tmp_path / "runs", "r", "image", "65532", path=path).returncode == 0
+    assert (
+        run_script(
+            shell, argv, tmp_path / "runs", "r", "image", "65532", tmp_path / "logs", FILTER, path=path
+        ).returncode
+        == 0
+    )
     assert (tmp_path / "runs" / "r").is_dir()
     (tmp_path / "file").touch()
-    assert run_script(shell, argv, tmp_path / "file", "r", "image", "65532", path=path).returncode == 1
+    assert (
+        run_script(
+            shell, argv, tmp_path / "file", "r", "image", "65532", tmp_path / "logs", FILTER, path=path
+        ).returncode
+        == 1
+    )
 
 
 # A container whose image has these files and variables; "none" has no such file.
@@ -365,7 +391,7 @@ def test_a_containers_files_are_the_images_and_name_its_user(
     stand_in(tools, "id", f"echo {uid}")
     path, identity = f"{tools}:{os.environ['PATH']}", tmp_path / "runs" / "r" / "identity"
     argv = commands.open_argv("r", "image")
-    done = run_script(shell, argv, tmp_path / "runs", "r", "image", "65532", path=path)
+    done = run_script(shell, argv, tmp_path / "runs", "r", "image", "65532", tmp_path / "logs", FILTER, path=path)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     wait_until((identity / "env").exists)
     number = uid or 65532
@@ -392,7 +418,15 @@ def test_an_image_is_asked_for_them_once(shell: str, tmp_path: Path) -> None:
     for run in ("first", "second"):
         argv, here = commands.open_argv(run, "hub/i@sha256:12"), tmp_path / "runs" / run / "identity"
         run_script(
-            shell, argv, tmp_path / "runs", run, "hub/i@sha256:12", "65532", path=f"{tools}:{os.environ['PATH']}"
+            shell,
+            argv,
+            tmp_path / "runs",
+            run,
+            "hub/i@sha256:12",
+            "65532",
+            tmp_path / "logs",
+            FILTER,
+            path=f"{tools}:{os.environ['PATH']}",
         )
         if run == "first":
             wait_until((known / "12").exists)
@@ -412,7 +446,17 @@ def test_what_docker_gave_only_in_part_is_not_kept(shell: str, tmp_path: Path, f
     stand_in(tools, "sudo", '[ "$1" = -n ] && shift && exec "$@"')
     stand_in(tools, "docker", f"[ $1 != {fails} ] || exit 1\n" + IMAGE.replace("FILES", str(image)))
     path, run = f"{tools}:{os.environ['PATH']}", tmp_path / "runs" / "r"
-    run_script(shell, commands.open_argv("r", "i@sha256:1"), run.parent, "r", "i@sha256:1", "65532", path=path)
+    run_script(
+        shell,
+        commands.open_argv("r", "i@sha256:1"),
+        run.parent,
+        "r",
+        "i@sha256:1",
+        "65532",
+        tmp_path / "logs",
+        FILTER,
+        path=path,
+    )
     wait_until((run / "identity" / "env").exists)
     subprocess.run(["flock", str(run / "turn"), "true"], check=True, timeout=60)
     assert not (tmp_path / "identity").exists()
@@ -423,7 +467,17 @@ def test_without_the_image_a_container_has_files_of_its_own(shell: str, tmp_path
     stand_in(tmp_path / "bin", "docker", "exit 1")
     path, identity = docker(tmp_path, ""), tmp_path / "runs" / "r" / "identity"
     stand_in(tmp_path / "bin", "docker", "exit 1")
-    run_script(shell, commands.open_argv("r", "image"), tmp_path / "runs", "r", "image", "65532", path=path)
+    run_script(
+        shell,
+        commands.open_argv("r", "image"),
+        tmp_path / "runs",
+        "r",
+        "image",
+        "65532",
+        tmp_path / "logs",
+        FILTER,
+        path=path,
+    )
     wait_until((identity / "env").exists)
     assert (identity / "passwd").read_text().count("\n") == (identity / "group").read_text().count("\n") == 1
     assert not (tmp_path / "identity").exists(), "the next run asks again"
@@ -432,9 +486,19 @@ def test_without_the_image_a_container_has_files_of_its_own(shell: str, tmp_path
 def test_a_first_batch_waits_for_the_files_of_its_container(shell: str, tmp_path: Path) -> None:
     path, run = docker(tmp_path, ""), tmp_path / "runs" / "r"
     stand_in(tmp_path / "bin", "docker", f'until [ -e "{tmp_path}/go" ]; do sleep 0.02; done; exit 1')
-    run_script(shell, commands.open_argv("r", "image"), tmp_path / "runs", "r", "image", "65532", path=path)
+    run_script(
+        shell,
+        commands.open_argv("r", "image"),
+        tmp_path / "runs",
+        "r",
+        "image",
+        "65532",
+        tmp_path / "logs",
+        FILTER,
+        path=path,
+    )
     assert not (run / "identity" / "env").exists(), "nobody waited for it"
-    argv = [shell, "-c", commands.BATCH, "sh", str(run / "b.out"), "a name", "65532:65532", "0", "0", "0"]
+    argv = [shell, "-c", commands.BATCH, "sh", str(run / "b.out"), "a name", "65532:65532", "0", "0", *NO_LOG, "0"]
     with subprocess.Popen([*argv, "cat", str(run / "identity" / "env")], stderr=subprocess.PIPE) as batch:
         wait_until((run / "b.out").exists)
         (tmp_path / "go").touch()
@@ -445,7 +509,7 @@ def test_a_first_batch_waits_for_the_files_of_its_container(shell: str, tmp_path
 
 def test_a_batch_without_these_files_does_not_begin(shell: str, tmp_path: Path) -> None:
     """Docker would make folders in the place of its files, and the program would be blamed."""
-    argv = [shell, "-c", commands.BATCH, "sh", str(tmp_path / "out"), "a name", "1:1", "0", "0", "0"]
+    argv = [shell, "-c", commands.BATCH, "sh", str(tmp_path / "out"), "a name", "1:1", "0", "0", *NO_LOG, "0"]
     done = subprocess.run([*argv, "touch", f"{tmp_path}/began"], capture_output=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith(b"it can't keep its results (")
@@ -489,11 +553,11 @@ def test_a_run_whose_containers_may_be_left_keeps_a_folder(shell: str, tmp_path:
     stand_in(tmp_path / "bin", "docker", f"[ $1 = {fails} ] && exit 1; [ $1 != ps ] || echo c1 none")
     assert run_script(shell, commands.stop_argv("r"), runs, "r", path=path).returncode != 0
     opening = [*commands.open_argv("new", "i", ["dead", "r"])]
-    done = run_script(shell, opening, runs, "new", "i", "65532", "dead", "r", path=path)
+    done = run_script(shell, opening, runs, "new", "i", "65532", "/logs", FILTER, "dead", "r", path=path)
     assert (done.returncode, done.stdout) == (0, b"left dead\nleft r\n")
     assert [list((runs / name).iterdir()) for name in ("r", "dead")] == [[], []]
     docker(tmp_path, "")
-    assert run_script(shell, opening, runs, "new", "i", "65532", "dead", "r", path=path).stdout == b""
+    assert run_script(shell, opening, runs, "new", "i", "65532", "/logs", FILTER, "dead", "r", path=path).stdout == b""
     wait_until(lambda: {item.name for item in runs.iterdir() if item.name[0] != "."} == {"new"})
 
 
@@ -505,13 +569,28 @@ def test_a_late_command_does_not_open_a_run_that_is_ended(shell: str, tmp_path: 
     write_tree(runs, (b"dead/b.in/a",))
     with ThreadPoolExecutor(1) as pool:
         late = pool.submit(
-            run_script, shell, commands.open_argv("r", "i", ["dead"]), runs, "r", "i", "65532", "dead", path=path
+            run_script,
+            shell,
+            commands.open_argv("r", "i", ["dead"]),
+            runs,
+            "r",
+            "i",
+            "65532",
+            tmp_path / "logs",
+            FILTER,
+            "dead",
+            path=path,
         )
         wait_until((tmp_path / "asks").exists)
         assert run_script(shell, commands.stop_argv("r"), runs, "r", path=path).returncode == 0
         (tmp_path / "go").touch()
         assert late.result().returncode == 1
-    assert run_script(shell, commands.open_argv("r", "i"), runs, "r", "i", "65532", path=path).returncode == 1
+    assert (
+        run_script(
+            shell, commands.open_argv("r", "i"), runs, "r", "i", "65532", tmp_path / "logs", FILTER, path=path
+        ).returncode
+        == 1
+    )
     wait_until(lambda: {item.name for item in runs.iterdir()} == {".ended-r", ".ended-dead"})
 
 
@@ -533,9 +612,20 @@ def test_open_ends_what_dead_runs_left(shell: str, tmp_path: Path) -> None:
     path, runs = docker(tmp_path, "c1\nc2\n"), tmp_path / "all runs"
     write_tree(runs, (b"r/b.in/a", b"dead/b.in/a", b"other/b.in/a"))
     for dead in (["r", "dead"], ["dead"], ["r"]):
-        done = run_script(shell, commands.open_argv("r", "i", dead), runs, "r", "i", "65532", *dead, path=path)
+        done = run_script(
+            shell,
+            commands.open_argv("r", "i", dead),
+            runs,
+            "r",
+            "i",
+            "65532",
+            tmp_path / "logs",
+            FILTER,
+            *dead,
+            path=path,
+        )
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-        assert {item.name for item in (runs / "r").iterdir()} == {"turn", "identity"}
+        assert {item.name for item in (runs / "r").iterdir()} == {"turn", "identity", "log_filter.py"}
         subprocess.run(["flock", str(runs / "r" / "turn"), "true"], check=True, timeout=60)
     ended = [
         f"ps --all --filter label=fanrun.run={name} --format {{{{.ID}}}} {{{{.Names}}}}"
@@ -561,6 +651,7 @@ def test_halt_waits_for_a_container_that_is_about_to_start(shell: str, tmp_path:
     """Its batch has looked for `halt` before it was there, and docker does not list the container yet."""
     path, run = docker(tmp_path, ""), tmp_path / "r"
     write_tree(run, (b"identity/env",))
+    (run / "log_filter.py").write_text(FILTER)
     stand_in(
         tmp_path / "bin",
         "docker",
@@ -568,7 +659,7 @@ def test_halt_waits_for_a_container_that_is_about_to_start(shell: str, tmp_path:
     )
     start = f'touch "{run}/turned"; until [ -e "{run}/halt" ]; do sleep 0.02; done; sleep 0.5; touch "{run}/running"'
     wait = f'tries=0; while [ -e "{run}/running" ] && [ $tries -lt 500 ]; do sleep 0.02; tries=$((tries + 1)); done'
-    argv = [shell, "-c", commands.BATCH, "sh", str(run / "b.out"), "a name", "65532:65532", "0", "0", "0"]
+    argv = [shell, "-c", commands.BATCH, "sh", str(run / "b.out"), "a name", "65532:65532", "0", "0", *NO_LOG, "0"]
     with subprocess.Popen([*argv, "sh", "-c", f"{start}; {wait}"]) as batch:
         wait_until((run / "turned").exists)
         run_script(shell, commands.halt_argv("r", 2), "r", "2", tmp_path, path=path)
@@ -617,7 +708,7 @@ def test_what_is_spent_is_deleted_where_room_is_short_and_nobody_waits(shell: st
     run_batch(shell, tmp_path / "out", "sh", "-c", script, "sh", str(tmp_path), path=path, spent=spent)
     assert code_of(tmp_path / "out") == 0
     (tmp_path / "go").touch()
-    left = {"bin", "go", "kept", "out", "turn", "identity"}
+    left = {"bin", "go", "kept", "out", "turn", "identity", "log_filter.py"}
     assert {path.name for path in tmp_path.iterdir()} == {*left, ".gone--f x", ".gone-it's"}
     (tmp_path / "go").unlink()
     run_batch(shell, tmp_path / "out", "true", path=path, room=2**62)

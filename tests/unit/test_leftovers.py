@@ -20,6 +20,7 @@ from fanout.ledger import Ledger
 from fanout.leftovers import Leftovers
 from fanout.ownership import Ownership
 from fanout.worker import Job
+from fanrun.fanout.results.logs import RunLogs
 from provision.fleet import Folder
 from provision.progress import Board
 from tests.waiting import wait_until
@@ -80,7 +81,16 @@ def crew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Crew:
     deck = Deck()
     ownership = Ownership([], [], [], deck.is_settled, lambda key: False)
     books = Ledger(tmp_path / "ledger.db"), Joblog(tmp_path / "joblog.tsv")
-    shore = Shore(str(tmp_path), str(tmp_path), str(tmp_path), "p", *books, ownership, Reasons(print))
+    shore = Shore(
+        str(tmp_path),
+        str(tmp_path),
+        str(tmp_path),
+        "p",
+        *books,
+        ownership,
+        Reasons(print),
+        RunLogs(tmp_path / "logs"),
+    )
     job = Job("r", str(tmp_path), Program("image"), deck, shore, Board(), {})
     return Crew(job, Folder(tmp_path / "home", "default"), lambda probe: "", dict, {})
 

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanout import commands
-from fanout.commands import MIB, SHM, TMP, USUAL, Place, Program, Scratch
+from fanout.commands import MIB, SHM, TMP, USUAL, LogSource, Place, Program, Scratch
 from fanout.deck import Deck
 from fanout.plan import Batch, Input
 from fanout.results import (
@@ -471,10 +471,10 @@ def test_from_a_program_to_dst(tmp_path: Path) -> None:
     place = Place("r", "b")
     target, staging, dst = tmp_path / "out", tmp_path / "staging", tmp_path / "dst"
     program = ["cp", "-r", f"{tmp_path}/made/.", f"{target}/data/"]
-    argv = commands.batch_argv(place, Program("i"), PROBE)
-    subprocess.run(
-        [*argv[:4], str(target), "name", f"{os.getuid()}:{os.getgid()}", "0", "0", "0", *program], check=True
-    )
+    (tmp_path / "log_filter.py").write_text(commands.log_filter())
+    argv = commands.batch_argv(place, Program("i"), PROBE, LogSource("f", "h"))
+    user, log = f"{os.getuid()}:{os.getgid()}", [f"{tmp_path}/spool", '"run":"r"', "1000", "1000"]
+    subprocess.run([*argv[:4], str(target), "name", user, "0", "0", *log, "0", *program], check=True)
     argv = [part for part in commands.pull_argv("ssh", "h", place, str(staging)) if not part.startswith("--rsh=")]
     subprocess.run([*argv[:-2], f"{target}/", argv[-1]], check=True)
     manifest = parse_manifest((staging / "manifest").read_bytes())

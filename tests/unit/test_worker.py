@@ -19,6 +19,7 @@ from fanout.ownership import Ownership
 from fanout.pace import FIRST, START
 from fanout.plan import ABREAST, HANDLING, Input
 from fanout.worker import HESITATION, LESSONS, Job, Worker
+from fanrun.fanout.results.logs import RunLogs
 from provision.fleet import Folder
 from provision.probe import Probe
 from provision.progress import Board
@@ -36,7 +37,17 @@ def worker(tmp_path: Path) -> Worker:
     deck.deal({"worker-1": [Input(b"%03d" % number, MB - HANDLING) for number in range(COUNT)]})
     ledger, joblog = Ledger(tmp_path / "ledger.db"), Joblog(tmp_path / "joblog.tsv")
     ownership = Ownership([], [], [], deck.is_settled, lambda key: False)
-    shore = Shore(str(tmp_path), str(tmp_path), str(tmp_path), "p", ledger, joblog, ownership, Reasons(print))
+    shore = Shore(
+        str(tmp_path),
+        str(tmp_path),
+        str(tmp_path),
+        "p",
+        ledger,
+        joblog,
+        ownership,
+        Reasons(print),
+        RunLogs(tmp_path / "logs"),
+    )
     job = Job("r", str(tmp_path), Program("image"), deck, shore, Board(), {})
     link = Link(Folder(tmp_path / "home", "default"), "worker-1", "test", threading.Semaphore())
     return Worker(job, link, PROBE, Tally())

@@ -1,0 +1,1 @@
+"""One run: inputs to workers, results to DST."""

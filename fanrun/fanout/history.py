@@ -1,0 +1,46 @@
+"""Which runs this client made, and where their results are: the file `runs.jsonl` in a fleet's folder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from loguru import logger
+
+FILE = "runs.jsonl"
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """A run that began; `dst` is an absolute path."""
+
+    run: str
+    dst: str
+
+
+def note(folder: Path, past: PastRun) -> None:
+    """Write down that a run began; a folder that can't be written is no reason not to run."""
+    try:
+        line = json.dumps(asdict(past)).encode() + b"\n"
+        handle = os.open(folder / FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(handle, line)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        logger.debug("{} can't be written ({})", folder / FILE, error.strerror)
+
+
+def find(folder: Path, run: str | None = None) -> PastRun | None:
+    """Return the last run that began, or the one of that name; None if it is not known."""
+    found = None
+    with contextlib.suppress(FileNotFoundError), (folder / FILE).open("rb") as lines:
+        for line in lines:
+            with contextlib.suppress(ValueError, TypeError):
+                past = PastRun(**json.loads(line))
+                if run in (None, past.run):
+                    found = past
+    return found

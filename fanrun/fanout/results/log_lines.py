@@ -1,0 +1,167 @@
+"""Lines of logs: read from files, put in the order of their time, and chosen."""
+
+from __future__ import annotations
+
+import gzip
+import heapq
+import json
+import re
+import zlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fanrun.fanout.results.logs import LINES
+
+LEVELS = ("trace", "debug", "info", "warning", "error", "critical")
+OWN = "fanrun"
+"""The stream of the log's own remarks, as that lines are left out."""
+MAX_LINE = 1024 * 1024
+"""Bytes of the longest line that a log can have; a longer one is none of ours."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line that a container wrote; `time` is RFC 3339 in UTC with milliseconds, `record` the whole JSON object."""
+
+    time: str
+    host: str
+    batch: str
+    stream: str
+    message: str
+    level: str = ""
+    is_partial: bool = False
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+
+def parse(text: bytes) -> Line | None:
+    """Read a line of a log; None for one that was torn or is no line of ours."""
+    try:
+        record = json.loads(text)
+        names = ("timestamp", "host", "batch", "stream", "message")
+        # The first line of a log, and what Fanrun itself says there, may have no batch.
+        values = [record.get(name, "") if name == "batch" else record[name] for name in names]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    if not all(isinstance(value, str) for value in values):
+        return None
+    time, host, batch, stream, message = values
+    level, is_partial = str(record.get("level", "")), record.get("partial") is True
+    return Line(time, host, batch, stream, message, level, is_partial, record)
+
+
+def read(path: Path) -> Iterator[Line]:
+    """Yield the lines of a file that came home; one that is cut off is read as far as it goes."""
+    try:
+        with gzip.open(path, "rb") as file:
+            while text := file.readline(MAX_LINE):
+                if line := parse(text):
+                    yield line
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        return
+
+
+def home_batches(folder: Path) -> dict[str, Path]:
+    """Return the files with the lines that are home, by the name of their batch or host."""
+    return {path.name[: -len(LINES)]: path for path in sorted(folder.glob(f"*{LINES}"))}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where lines are: `start` is the time of the first one, `open` yields them all."""
+
+    start: str
+    open: Callable[[], Iterator[Line]]
+
+
+def file_source(path: Path) -> Source | None:
+    """Return the source for a file that came home; None if it has no line."""
+    start = next((line.time for line in read(path)), "")
+    return Source(start, lambda: read(path)) if start else None
+
+
+def merge(sources: Iterable[Source]) -> Iterator[Line]:
+    """Yield the lines of all sources by their time; those of one source stay in their order.
+
+    A source is opened when its first line is due, so few are open at once.
+    """
+    waiting = sorted(enumerate(sources), key=lambda pair: pair[1].start, reverse=True)
+    heap: list[tuple[str, int, Line, Iterator[Line]]] = []
+
+    def push(lines: Iterator[Line], number: int, least: str) -> None:
+        if (line := next(lines, None)) is not None:  # a clock may have been set back: the order counts
+            heapq.heappush(heap, (max(line.time, least), number, line, lines))
+
+    while heap or waiting:
+        while waiting and (not heap or waiting[-1][1].start <= heap[0][0]):
+            number, source = waiting.pop()
+            push(source.open(), number, "")
+        if heap:
+            time, number, line, lines = heapq.heappop(heap)
+            yield line
+            push(lines, number, time)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of a batch: from one time to another, both RFC 3339 in UTC with milliseconds."""
+
+    start: str
+    end: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which lines are wanted; None and "" mean all. `windows` are the parts of batches, None for the whole batch."""
+
+    host: str = ""
+    batch: str = ""
+    level: str = ""
+    since: str = ""
+    pattern: re.Pattern[str] | None = None
+    windows: Mapping[str, Sequence[Window] | None] | None = None
+
+    def takes(self, line: Line) -> bool:
+        """Return whether a line is wanted."""
+        if self.host not in ("", line.host) or self.batch not in ("", line.batch) or line.time < self.since:
+            return False
+        if self.level and not reaches(line.level, self.level):
+            return False
+        if self.windows is not None and not self._is_inside(line):
+            return False
+        return self.pattern is None or self.pattern.search(line.message) is not None
+
+    def _is_inside(self, line: Line) -> bool:
+        parts = (self.windows or {}).get(line.batch, ())
+        return parts is None or any(part.start <= line.time <= part.end for part in parts)
+
+    def may_have(self, name: str) -> bool:
+        """Return whether wanted lines may be in the file of that batch, or of that host."""
+        batches = {self.batch} if self.batch else set(self.windows) if self.windows is not None else None
+        is_host = "." not in name
+        if is_host:
+            return self.host in ("", name)
+        return (batches is None or name in batches) and self.host in ("", name.rpartition(".")[0])
+
+
+def reaches(level: str, least: str) -> bool:
+    """Return whether a level is at least another; a line without one is none."""
+    return level in LEVELS and LEVELS.index(level) >= LEVELS.index(least)
+
+
+class Fresh:
+    """Tells lines that were not there before, of batches that are not home; for the lines of one host."""
+
+    def __init__(self, home: Collection[str]) -> None:
+        self._home = home
+        self._offsets: dict[str, int] = {}
+
+    def takes(self, line: Line) -> bool:
+        """Return whether a line is new. One that was shipped twice has a file and an offset that came before."""
+        file, offset = line.record.get("file"), line.record.get("offset")
+        if isinstance(file, str) and isinstance(offset, int):
+            if offset <= self._offsets.get(file, -1):
+                return False
+            self._offsets[file] = offset
+        return line.batch not in self._home and line.record.get("spool") != "begin"

@@ -1,0 +1,67 @@
+"""When an input was processed, by the program's own report: which part of a batch's lines is about it."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+import zlib
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from fanout.joblog import ESCAPES
+from fanout.results import parse_report
+from fanrun.fanout.results.log_lines import Window
+from fanrun.fanout.results.logs import REPORT, TIMES
+
+SLACK = timedelta(milliseconds=110)
+"""How much later a line of the report may be noticed than it was written."""
+
+
+def find(run: Path, key: bytes) -> dict[str, list[Window] | None]:
+    """Return the parts of batches in which an input was processed, by batch; None for a whole batch.
+
+    `run` is the folder of a run in DST. A batch without a usable report counts as a whole.
+    """
+    found: dict[str, list[Window] | None] = {}
+    for path in sorted((run / "logs").glob(f"*{REPORT}")):
+        batch = path.name[: -len(REPORT)]
+        if windows := list(_windows(path, path.with_name(f"{batch}{TIMES}"), key)):
+            found[batch] = windows
+    for batch in joblog_batches(run / "joblog.tsv", key):
+        found.setdefault(batch, None)
+    return found
+
+
+def joblog_batches(joblog: Path, key: bytes) -> Iterator[str]:
+    """Yield the batch in which an input was settled."""
+    name = os.fsencode(os.fsdecode(key).translate(ESCAPES))
+    with contextlib.suppress(FileNotFoundError), joblog.open("rb") as lines:
+        for line in lines:
+            fields = line.split(b"\t")
+            if fields[0] == name and len(fields) > 2:
+                yield os.fsdecode(fields[2])
+
+
+def _windows(report: Path, times: Path, key: bytes) -> Iterator[Window]:
+    """Yield when an input was processed, by a batch's report and the times at which it grew."""
+    try:
+        grew = [(int(size), int(time)) for time, size in map(str.split, times.read_text("ascii").splitlines())]
+        with gzip.open(report, "rb") as file:
+            end = 0
+            for line in file:
+                end += len(line)
+                found = parse_report(line).get(key)
+                if found is None or found.seconds is None:
+                    continue
+                if time := next((time for size, time in grew if size >= end), None):
+                    until = datetime.fromtimestamp(time / 1000, timezone.utc)
+                    yield Window(stamp(until - timedelta(seconds=found.seconds) - SLACK), stamp(until))
+    except (OSError, ValueError, EOFError, zlib.error):
+        return
+
+
+def stamp(time: datetime) -> str:
+    """Write a time as logs have it."""
+    return f"{time.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%S}.{time.microsecond // 1000:03}Z"
