@@ -1,6 +1,6 @@
 """Run a program and write what it prints as JSON lines.
 
-python3 log_filter.py TARGET SPOOL FIELDS BATCH_BYTES SPOOL_BYTES PROGRAM [ARG]...
+Its main() is called with the arguments TARGET SPOOL FIELDS BATCH_BYTES SPOOL_BYTES PROGRAM [ARG]...
 
 TARGET is the folder of a batch. `log` there gets the last 64 KiB as they came, `log.jsonl.gz` one JSON object for each
 line: the first and the last BATCH_BYTES, and between them a line that says how much was left out. The same objects are
@@ -363,7 +363,3 @@ def main() -> int:
     code = run(argv, log)
     log.end()
     return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())
