@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import breakdown, contest, machine, pixels
+from benchmarks import breakdown, contest, logs, machine, pixels
 from benchmarks.contest import SETTLED, BenchError, Job, Ratio, Rival
 from benchmarks.handicap import little_cpu, slow_links
 from fanout.plan import deal, walk
@@ -32,7 +32,7 @@ PLATES = 59
 TIMES, FEWER = 40, 5
 MBIT = 20
 HEAVY = "fanrun-bench-heavy"
-PIXELS = "pixels"
+PIXELS, LOGS = "pixels", "logs"
 STOPS = (signal.SIGHUP, signal.SIGTERM)
 FANRUN, SHELL, PARALLEL, SHARED = "fab run", "shell script", "GNU parallel", "GNU parallel, shared connections"
 
@@ -47,7 +47,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="script/bench", description=__doc__)
     parser.add_argument("src", nargs="?", type=Path, help=f"a folder of images (default: {PLATES} that are drawn)")
     parser.add_argument("--pairs", type=int, help="rounds of each job (default: 5 of the small, 3 of the large)")
-    parser.add_argument("--only", help="measure the jobs whose name contains this, or `pixels`, which need no fleet")
+    parser.add_argument(
+        "--only", help="measure the jobs whose name contains this, or `pixels`, which need no fleet, or `logs`"
+    )
     parser.add_argument("--write", action="store_true", help="write benchmarks/results.md")
     parser.add_argument("--profile", action="store_true", help="tell where the time of `fab run` goes")
     found = parser.parse_args(argv)
@@ -186,12 +188,25 @@ def bench(options: argparse.Namespace, scratch: Path) -> int:
     """Measure, print, and write what was asked for; 1 when a goal is missed."""
     if options.only == PIXELS:
         lines, missed = pixels.measure(options.src, options.pairs or 7, say)
+    elif options.only == LOGS:
+        lines, missed = bench_logs(options, scratch)
     else:
         lines, missed = bench_fleet(options, scratch)
     print("\n".join(lines))
     if options.write:
         (HERE / "results.md").write_text("\n".join(lines))
     return int(missed)
+
+
+def bench_logs(options: argparse.Namespace, scratch: Path) -> tuple[list[str], bool]:
+    """Measure what it costs to keep logs; lines of Markdown, and whether the goal was missed."""
+    plates, src = scratch / "plates", scratch / "in"
+    fab("sample", "--dst", str(plates), f"--count={PLATES}")
+    for turn in range(TIMES):
+        copy(plates, src / f"{turn:02}")
+    with fleet() as folder:
+        lines, missed = logs.measure(src, FLEET, scratch, options.pairs or 10, say)
+        return [*machine.lines(folder), "", *lines], missed
 
 
 def bench_fleet(options: argparse.Namespace, scratch: Path) -> tuple[list[str], bool]:
