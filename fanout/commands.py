@@ -262,7 +262,7 @@ OPEN = (
     END
     + IDENTITY
     + r"""
-runs=$1 own=$2 image=$3 nobody=$4 logs=$5 filter=$6; shift 6
+runs=$1 own=$2 image=$3 nobody=$4 logs=$5 filter=$6 files=$7; shift 7
 for run in $(find "$runs" -mindepth 1 -maxdepth 1 -name '[0-9]*' -mmin +EXPIRY -printf '%f\n' 2>/dev/null) "$@"; do
   [ "$run" = "$own" ] || forbid "$runs" "$run"
   end "$runs" "$run" || { mkdir -p "$runs/$run"; echo "left $run"; }
@@ -272,7 +272,7 @@ find "$runs" -mindepth 1 -maxdepth 1 '(' -name '.gone-*' -o -name '.ended-*' ')'
 mkdir -p "$runs/$own/identity" && cd "$runs/$own/identity" && exec 9>../turn || exit 1
 flock 9
 if [ -e "$runs/.ended-$own" ]; then discard "$runs/$own"; exit 1; fi
-printf %s "$filter" >../log_filter.py || exit 1
+printf %s "$filter" >../log_filter.py && printf %s "$files" >../log_files.py || exit 1
 find "$logs" -mindepth 1 -maxdepth 1 -type f -mtime +0 -exec rm -f {} + 2>/dev/null
 known=${runs%/*}/identity/${image##*:}
 touch -c "$known"
@@ -301,12 +301,13 @@ def run_folder(run: str) -> str:
 
 def open_argv(run: str, ref: str, dead: Sequence[str] = ()) -> list[str]:
     """Make the run's folder, with the files for containers of the image `ref`; end what `dead` runs left behind."""
-    return ["sh", "-c", OPEN, "sh", RUNS, run, ref, str(UNPRIVILEGED), LOGS, log_filter(), *dead]
+    return ["sh", "-c", OPEN, "sh", RUNS, run, ref, str(UNPRIVILEGED), LOGS, *log_filter(), *dead]
 
 
-def log_filter() -> str:
-    """Return the program that writes down what containers print."""
-    return (resources.files("fanrun") / "fanout" / "worker_files" / "log_filter.py").read_text("utf-8")
+def log_filter() -> tuple[str, ...]:
+    """Return the program that writes down what containers print: log_filter.py and log_files.py."""
+    folder = resources.files("fanrun") / "fanout" / "worker_files"
+    return tuple((folder / name).read_text("utf-8") for name in ("log_filter.py", "log_files.py"))
 
 
 def spool_path(run: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from fanout import commands
 from provision.fleet import Fleet, Host
 from provision.probe import Probe
 
@@ -60,3 +61,9 @@ def read_tree(top: Path) -> dict[bytes, bytes]:
                 with open(path, "rb") as file:
                     found[os.path.relpath(path, root)] = file.read()
     return found
+
+
+def write_filter(folder: Path) -> None:
+    """Write the log filter as a run puts it into its folder on a worker."""
+    for name, text in zip(("log_filter.py", "log_files.py"), commands.log_filter(), strict=True):
+        (folder / name).write_text(text)

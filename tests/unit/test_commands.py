@@ -98,7 +98,7 @@ def test_scratch_is_as_large_as_was_asked_for() -> None:
 def test_the_other_argvs() -> None:
     run = "20260101-000000-abcd"
     opening = ["sh", "-c", commands.OPEN, "sh", "/var/lib/fanrun/runs", run, "hub:5000/i@sha256:00", "65532"]
-    opening += ["/var/log/fanrun", commands.log_filter()]
+    opening += ["/var/log/fanrun", *commands.log_filter()]
     assert commands.open_argv(run, "hub:5000/i@sha256:00") == opening
     assert commands.open_argv(run, "hub:5000/i@sha256:00", ["r1", "r2"]) == [*opening, "r1", "r2"]
     assert commands.stop_argv(run) == ["sh", "-c", commands.STOP, "sh", "/var/lib/fanrun/runs", run]

@@ -19,7 +19,7 @@ from fanout import commands
 from fanout.commands import LogSource, Place, Program
 from fanout.results import parse_ending
 from fanout.watch import verdict
-from tests.unit.samples import PROBE, write_tree
+from tests.unit.samples import PROBE, write_filter, write_tree
 from tests.waiting import wait_until
 
 PLACE, SOURCE = Place("20260101-000000-abcd", "worker-1.0001"), LogSource("default", "worker-1")
@@ -53,7 +53,7 @@ def run_batch(
 ) -> subprocess.CompletedProcess[bytes]:
     """Run BATCH over a program that stands in for docker."""
     write_tree(target.parent, (b"identity/env",))
-    (target.parent / "log_filter.py").write_text(FILTER)
+    write_filter(target.parent)
     argv = commands.batch_argv(PLACE, Program("image"), PROBE, SOURCE)
     return run_script(
         shell,
@@ -324,7 +324,7 @@ def test_open_ends_runs_that_give_no_sign_of_life(shell: str, tmp_path: Path) ->
         at = (runs / name).stat().st_mtime - minutes * 60
         os.utime(runs / name, (at, at))
     environment = os.environ | {"PATH": f"{tools}:{os.environ['PATH']}"}
-    argv = [shell, "-c", commands.OPEN, "sh", str(runs), "new", "image", "65532", str(tmp_path / "logs"), FILTER]
+    argv = [shell, "-c", commands.OPEN, "sh", str(runs), "new", "image", "65532", str(tmp_path / "logs"), *FILTER]
     done = subprocess.run(argv, capture_output=True, env=environment, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     left = {"20260102-alive", ".gone-new", ".ended-20260101-dead", "new"}
@@ -338,7 +338,7 @@ def test_open_makes_the_first_run_and_says_when_it_can_not(shell: str, tmp_path:
     path, argv = docker(tmp_path, ""), commands.open_argv("r", "image")
     assert (
         run_script(
-            shell, argv, tmp_path / "runs", "r", "image", "65532", tmp_path / "logs", FILTER, path=path
+            shell, argv, tmp_path / "runs", "r", "image", "65532", tmp_path / "logs", *FILTER, path=path
         ).returncode
         == 0
     )
@@ -346,7 +346,7 @@ def test_open_makes_the_first_run_and_says_when_it_can_not(shell: str, tmp_path:
     (tmp_path / "file").touch()
     assert (
         run_script(
-            shell, argv, tmp_path / "file", "r", "image", "65532", tmp_path / "logs", FILTER, path=path
+            shell, argv, tmp_path / "file", "r", "image", "65532", tmp_path / "logs", *FILTER, path=path
         ).returncode
         == 1
     )
@@ -391,7 +391,7 @@ def test_a_containers_files_are_the_images_and_name_its_user(
     stand_in(tools, "id", f"echo {uid}")
     path, identity = f"{tools}:{os.environ['PATH']}", tmp_path / "runs" / "r" / "identity"
     argv = commands.open_argv("r", "image")
-    done = run_script(shell, argv, tmp_path / "runs", "r", "image", "65532", tmp_path / "logs", FILTER, path=path)
+    done = run_script(shell, argv, tmp_path / "runs", "r", "image", "65532", tmp_path / "logs", *FILTER, path=path)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     wait_until((identity / "env").exists)
     number = uid or 65532
@@ -425,7 +425,7 @@ def test_an_image_is_asked_for_them_once(shell: str, tmp_path: Path) -> None:
             "hub/i@sha256:12",
             "65532",
             tmp_path / "logs",
-            FILTER,
+            *FILTER,
             path=f"{tools}:{os.environ['PATH']}",
         )
         if run == "first":
@@ -454,7 +454,7 @@ def test_what_docker_gave_only_in_part_is_not_kept(shell: str, tmp_path: Path, f
         "i@sha256:1",
         "65532",
         tmp_path / "logs",
-        FILTER,
+        *FILTER,
         path=path,
     )
     wait_until((run / "identity" / "env").exists)
@@ -475,7 +475,7 @@ def test_without_the_image_a_container_has_files_of_its_own(shell: str, tmp_path
         "image",
         "65532",
         tmp_path / "logs",
-        FILTER,
+        *FILTER,
         path=path,
     )
     wait_until((identity / "env").exists)
@@ -494,7 +494,7 @@ def test_a_first_batch_waits_for_the_files_of_its_container(shell: str, tmp_path
         "image",
         "65532",
         tmp_path / "logs",
-        FILTER,
+        *FILTER,
         path=path,
     )
     assert not (run / "identity" / "env").exists(), "nobody waited for it"
@@ -553,11 +553,11 @@ def test_a_run_whose_containers_may_be_left_keeps_a_folder(shell: str, tmp_path:
     stand_in(tmp_path / "bin", "docker", f"[ $1 = {fails} ] && exit 1; [ $1 != ps ] || echo c1 none")
     assert run_script(shell, commands.stop_argv("r"), runs, "r", path=path).returncode != 0
     opening = [*commands.open_argv("new", "i", ["dead", "r"])]
-    done = run_script(shell, opening, runs, "new", "i", "65532", "/logs", FILTER, "dead", "r", path=path)
+    done = run_script(shell, opening, runs, "new", "i", "65532", "/logs", *FILTER, "dead", "r", path=path)
     assert (done.returncode, done.stdout) == (0, b"left dead\nleft r\n")
     assert [list((runs / name).iterdir()) for name in ("r", "dead")] == [[], []]
     docker(tmp_path, "")
-    assert run_script(shell, opening, runs, "new", "i", "65532", "/logs", FILTER, "dead", "r", path=path).stdout == b""
+    assert run_script(shell, opening, runs, "new", "i", "65532", "/logs", *FILTER, "dead", "r", path=path).stdout == b""
     wait_until(lambda: {item.name for item in runs.iterdir() if item.name[0] != "."} == {"new"})
 
 
@@ -577,7 +577,7 @@ def test_a_late_command_does_not_open_a_run_that_is_ended(shell: str, tmp_path: 
             "i",
             "65532",
             tmp_path / "logs",
-            FILTER,
+            *FILTER,
             "dead",
             path=path,
         )
@@ -587,7 +587,7 @@ def test_a_late_command_does_not_open_a_run_that_is_ended(shell: str, tmp_path: 
         assert late.result().returncode == 1
     assert (
         run_script(
-            shell, commands.open_argv("r", "i"), runs, "r", "i", "65532", tmp_path / "logs", FILTER, path=path
+            shell, commands.open_argv("r", "i"), runs, "r", "i", "65532", tmp_path / "logs", *FILTER, path=path
         ).returncode
         == 1
     )
@@ -620,12 +620,12 @@ def test_open_ends_what_dead_runs_left(shell: str, tmp_path: Path) -> None:
             "i",
             "65532",
             tmp_path / "logs",
-            FILTER,
+            *FILTER,
             *dead,
             path=path,
         )
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-        assert {item.name for item in (runs / "r").iterdir()} == {"turn", "identity", "log_filter.py"}
+        assert {item.name for item in (runs / "r").iterdir()} == {"turn", "identity", "log_filter.py", "log_files.py"}
         subprocess.run(["flock", str(runs / "r" / "turn"), "true"], check=True, timeout=60)
     ended = [
         f"ps --all --filter label=fanrun.run={name} --format {{{{.ID}}}} {{{{.Names}}}}"
@@ -651,7 +651,7 @@ def test_halt_waits_for_a_container_that_is_about_to_start(shell: str, tmp_path:
     """Its batch has looked for `halt` before it was there, and docker does not list the container yet."""
     path, run = docker(tmp_path, ""), tmp_path / "r"
     write_tree(run, (b"identity/env",))
-    (run / "log_filter.py").write_text(FILTER)
+    write_filter(run)
     stand_in(
         tmp_path / "bin",
         "docker",
@@ -708,7 +708,7 @@ def test_what_is_spent_is_deleted_where_room_is_short_and_nobody_waits(shell: st
     run_batch(shell, tmp_path / "out", "sh", "-c", script, "sh", str(tmp_path), path=path, spent=spent)
     assert code_of(tmp_path / "out") == 0
     (tmp_path / "go").touch()
-    left = {"bin", "go", "kept", "out", "turn", "identity", "log_filter.py", "__pycache__"}
+    left = {"bin", "go", "kept", "out", "turn", "identity", "log_filter.py", "log_files.py", "__pycache__"}
     assert {path.name for path in tmp_path.iterdir()} == {*left, ".gone--f x", ".gone-it's"}
     (tmp_path / "go").unlink()
     run_batch(shell, tmp_path / "out", "true", path=path, room=2**62)

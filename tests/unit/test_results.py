@@ -39,7 +39,7 @@ from fanout.results import (
     unfit,
     words_about,
 )
-from tests.unit.samples import HOSTILE, PROBE, read_tree, write_tree
+from tests.unit.samples import HOSTILE, PROBE, read_tree, write_filter, write_tree
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGEST = "0123456789abcdef" * 4
@@ -471,7 +471,7 @@ def test_from_a_program_to_dst(tmp_path: Path) -> None:
     place = Place("r", "b")
     target, staging, dst = tmp_path / "out", tmp_path / "staging", tmp_path / "dst"
     program = ["cp", "-r", f"{tmp_path}/made/.", f"{target}/data/"]
-    (tmp_path / "log_filter.py").write_text(commands.log_filter())
+    write_filter(tmp_path)
     argv = commands.batch_argv(place, Program("i"), PROBE, LogSource("f", "h"))
     user, log = f"{os.getuid()}:{os.getgid()}", [f"{tmp_path}/spool", '"run":"r"', "1000", "1000"]
     subprocess.run([*argv[:4], str(target), "name", user, "0", "0", *log, "0", *program], check=True)

@@ -23,31 +23,22 @@ import time
 TYPE_CHECKING = False  # to import typing costs milliseconds
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import IO
+
+    from fanrun.fanout.worker_files.log_files import BatchLog, Full, Spool, create, write_all
+else:
+    from log_files import BatchLog, Full, Spool, create, write_all  # it lies beside this file on a worker
 
 LINE = 64 * 1024  # bytes of a message
 LAST = 64 * 1024  # bytes of the plain log
-SEGMENTS = 8  # files that hold the last BATCH_BYTES
-FREE = 0.05  # the part of a disk that logs leave free
-CHECK = 1024 * 1024  # bytes after which the disk is looked at again
 TICK = 0.1  # seconds between two looks at the report
-MODE = 0o640
+LINGER = 1.0  # seconds for which a program that has ended is read from, if others still write to its output
 SIGPIPE, SIGXFSZ = 13, 25  # the module signal costs milliseconds; Python ignores these two
 LEVELS = {
     "TRACE": "trace", "DEBUG": "debug", "INFO": "info", "NOTICE": "info", "NOTE": "info", "WARN": "warning",
     "WARNING": "warning", "ERR": "error", "ERROR": "error", "CRITICAL": "critical", "FATAL": "critical",
     "FATAL ERROR": "critical", "PANIC": "critical",
 }  # fmt: skip
-
-
-class Full(Exception):
-    """A log has reached its bound, or its disk is nearly full."""
-
-
-def has_room(path: str) -> bool:
-    """Tell whether the disk has more free than logs must leave."""
-    disk = os.statvfs(path)
-    return disk.f_bavail > disk.f_blocks * FREE
+WORDS = ("INFO", "ERR", "WARN", "DEBUG", "NOT", "FATAL", "CRITICAL", "TRACE", "PANIC")  # one of them is in each level
 
 
 def make_level() -> Callable[[str], str]:
@@ -55,179 +46,33 @@ def make_level() -> Callable[[str], str]:
     import re
 
     word = "|".join(LEVELS)
-    edge = r"[\s\[\](){}<>|\"'=:,;*]"
-    capital = re.compile(rf"(?:^|{edge})({word})(?=$|{edge}|[-.])")
-    key = re.compile(rf"(?:level|lvl|severity|levelname)[\"']?\s*[=:]\s*[\"']?({word})\b", re.IGNORECASE)
-    start = re.compile(rf"(?:^|^\S+: )\W?({word})\W?:", re.IGNORECASE)
+    edge = r"\s\[\](){}<>|\"'=:,;*"
+    capital = re.compile(rf"(?<![^{edge}])({word})(?=$|[{edge}.-])").search
+    key = re.compile(rf"(?:level|lvl|severity|levelname)[\"']?\s*[=:]\s*[\"']?({word})\b", re.IGNORECASE).search
+    start = re.compile(rf"(?:\S+: )?\W?({word})\W?:", re.IGNORECASE).match
+    bracket = re.compile(rf"\[({word})\]", re.IGNORECASE).search
 
     def level(message: str) -> str:
         head = message[:200]
-        found = key.search(head) or capital.search(head) or start.search(head)
-        return LEVELS[found.group(1).upper()] if found else ""
+        upper = head.upper()
+        for part in WORDS:  # faster than to search for what most messages don't have
+            if part in upper:
+                break
+        else:
+            return ""
+        has_key = "LEVEL" in upper or "LVL" in upper or "SEVERITY" in upper
+        found = (has_key and key(head)) or capital(head) or start(head) or bracket(head)
+        return LEVELS[found[1].upper()] if found else ""
 
     return level
-
-
-def create(path: str) -> IO[bytes]:
-    """Open a new file for writing."""
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, MODE), "wb")
-
-
-class Packed:
-    """A gzip file that is being written."""
-
-    def __init__(self, path: str) -> None:
-        import zlib
-
-        self.path, self.file = path, create(path)
-        self.packer = zlib.compressobj(1, zlib.DEFLATED, 31)
-
-    def write(self, data: bytes) -> None:
-        self.file.write(self.packer.compress(data))
-
-    def close(self) -> None:
-        with self.file:
-            self.file.write(self.packer.flush())
-
-
-class Segment:
-    """A part of the last lines."""
-
-    def __init__(self, path: str) -> None:
-        self.path, self.packed = path, Packed(path)
-        self.size = self.lines = 0
-
-
-class BatchLog:
-    """The batch's own log: its first and its last lines."""
-
-    def __init__(self, target: str, limit: int) -> None:
-        self.target, self.limit = target, limit
-        self.path = os.path.join(target, "log.jsonl.gz")
-        self.first: Packed | None = None
-        self.first_size = self.count = self.unchecked = 0
-        self.segments: list[Segment] = []
-        self.lines_out = self.bytes_out = 0
-        self.is_stopped = False
-
-    def write(self, text: bytes, lines: int) -> None:
-        """Write whole lines."""
-        self.unchecked += len(text)
-        if self.unchecked >= CHECK and not self.is_stopped:
-            self.unchecked, self.is_stopped = 0, not has_room(self.target)
-        if self.is_stopped:
-            self.lines_out += lines
-            self.bytes_out += len(text)
-        elif self.first_size < self.limit:
-            self.first = self.first or Packed(self.path)
-            self.first_size += len(text)
-            self.first.write(text)
-        else:
-            segment = self.last_segment()
-            segment.size += len(text)
-            segment.lines += lines
-            segment.packed.write(text)
-
-    def last_segment(self) -> Segment:
-        """Return the segment that is written to, a new one where the one before is full; the oldest is deleted."""
-        if not self.segments or self.segments[-1].size >= self.limit // SEGMENTS:
-            if self.segments:
-                self.segments[-1].packed.close()
-            if len(self.segments) > SEGMENTS:
-                oldest = self.segments.pop(0)
-                self.lines_out += oldest.lines
-                self.bytes_out += oldest.size
-                os.unlink(oldest.path)
-            self.count += 1
-            self.segments.append(Segment(os.path.join(self.target, f"log.{self.count}")))
-        return self.segments[-1]
-
-    def end(self, note: Callable[[str], bytes]) -> None:
-        """Put the parts together; `note` makes a line of a text."""
-        if self.first:
-            self.first.close()
-        if self.segments:
-            self.segments[-1].packed.close()
-        with open(self.path, "ab") as file:  # gzip files one after the other are one gzip file
-            if self.is_stopped:
-                self.append_segments(file)
-            if self.lines_out:
-                why = "the disk is nearly full" if self.is_stopped else "a batch keeps its first and its last lines"
-                packed = Packed(os.path.join(self.target, "log.note"))
-                packed.write(note(f"{self.lines_out} lines ({self.bytes_out} bytes) are left out: {why}"))
-                packed.close()
-                append(file, packed.path)
-            self.append_segments(file)
-
-    def append_segments(self, file: IO[bytes]) -> None:
-        """Move the segments to the end of a file."""
-        while self.segments:
-            append(file, self.segments.pop(0).path)
-
-
-def append(file: IO[bytes], path: str) -> None:
-    """Move the content of the file `path` to the end of another."""
-    with open(path, "rb") as part:
-        while piece := part.read(CHECK):
-            file.write(piece)
-    os.unlink(path)
-
-
-class Spool:
-    """The log of all batches of a run on this worker, to which others append as well."""
-
-    def __init__(self, path: str, limit: int, note: Callable[..., bytes]) -> None:
-        self.path, self.limit, self.note = path, limit, note
-        self.file, self.unchecked = -1, CHECK
-
-    def write(self, text: bytes) -> None:
-        """Append whole lines, at once; raises Full."""
-        if self.file < 0:
-            self.open()
-        self.unchecked += len(text)
-        if self.unchecked >= CHECK:
-            self.unchecked = 0
-            self.check()
-        os.write(self.file, text)
-
-    def open(self) -> None:
-        """Open the file; the one who makes it writes its first line, by which it is told from others."""
-        if not os.path.exists(self.path):
-            temporary = f"{self.path}.{os.getpid()}"
-            first = self.note(f"the log of a run begins here ({os.urandom(8).hex()})", '"spool":"begin",')
-            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE), "wb") as file:
-                file.write(first)
-            try:
-                os.link(temporary, self.path)
-            except FileExistsError:
-                pass
-            finally:
-                os.unlink(temporary)
-        with open(self.path, "rb") as file:
-            file.seek(max(0, os.stat(self.path).st_size - 4096))
-            if b'"spool":"full"' in file.read():
-                raise Full
-        self.file = os.open(self.path, os.O_WRONLY | os.O_APPEND)
-
-    def check(self) -> None:
-        """Raise Full where the file, or its disk, holds no more; its last line says so."""
-        why = ""
-        if os.fstat(self.file).st_size >= self.limit:
-            why = "the log of this run on this worker has reached its bound"
-        elif not has_room(self.path):
-            why = "the disk is nearly full"
-        if why:
-            os.write(self.file, self.note(f"{why}; what follows is in the batches' own logs", '"spool":"full",'))
-            raise Full
 
 
 class Log:
     """Takes what a program prints, and writes it everywhere."""
 
-    def __init__(self, target: str, spool: str, fields: str, batch_limit: int, spool_limit: int) -> None:
-        self.fields, self.target = fields, target
-        self.batch = BatchLog(target, batch_limit)
-        self.spool: Spool | None = Spool(spool, spool_limit, self.note)
+    def __init__(self, target: str, fields: str, batch: BatchLog) -> None:
+        self.fields, self.target, self.batch = fields, target, batch
+        self.spool: Spool | None = None
         self.last: list[bytes] = []
         self.last_size = 0
         self.rest = {"stdout": b"", "stderr": b""}
@@ -235,7 +80,7 @@ class Log:
         self.second, self.stamp = -1, ""
         self.plain = create(os.path.join(target, "log"))  # at once: it must be there
         self.report_size = 0
-        self.times = ""
+        self.times: list[str] = []
 
     def head(self) -> str:
         """Return how each line begins that is read now."""
@@ -278,10 +123,7 @@ class Log:
             more = (f'"level":"{level}",' if level else "") + ("" if is_whole else '"partial":true,')
             made.append(f'{head}{more}"message":{encode_basestring(message)}}}\n')
         text = "".join(made).encode()
-        try:
-            self.batch.write(text, len(pieces))
-        except OSError:
-            self.batch.is_stopped = True
+        self.batch.write(text, len(pieces))
         try:
             if self.spool:
                 self.spool.write(text)
@@ -296,22 +138,25 @@ class Log:
             return
         if size != self.report_size:
             self.report_size = size
-            self.times += f"{int(time.time() * 1000)} {size}\n"
+            self.times.append(f"{int(time.time() * 1000)} {size}\n")
 
     def end(self) -> None:
-        """Finish all logs."""
+        """Finish all logs. Where the disk is full, what is there is what there is."""
         for stream in self.rest:
             self.take(stream, b"")
+        try:  # noqa: SIM105 - to import contextlib costs milliseconds
+            write_all(self.plain, b"".join(self.last)[-LAST:])
+        except OSError:
+            pass  # the disk is full
+        if not self.level:  # nothing was printed
+            return
+        self.look()
         try:
-            with self.plain:
-                self.plain.write(b"".join(self.last)[-LAST:])
-            if self.level:
-                self.look()
-                with open(os.path.join(self.target, "times"), "w") as file:
-                    file.write(self.times)
-                self.batch.end(self.note)
-        except OSError:  # the disk is full: what is there is what there is
-            pass
+            self.batch.end(self.note)
+            with open(os.path.join(self.target, "times"), "w") as file:
+                file.write("".join(self.times))
+        except OSError:
+            pass  # the disk is full
 
 
 def cut(line: bytes, *, is_whole: bool) -> list[tuple[bytes, bool]]:
@@ -321,45 +166,76 @@ def cut(line: bytes, *, is_whole: bool) -> list[tuple[bytes, bool]]:
         end = LINE
         while end > LINE - 3 and 0x80 <= line[end] < 0xC0:  # the middle of a character
             end -= 1
+        if line[end] < 0xC0:  # or of no character
+            end = LINE
         pieces.append((line[:end], False))
         line = line[end:]
     return [*pieces, (line, is_whole)]
 
 
-def run(argv: list[str], log: Log) -> int:
-    """Run a program to its end, whatever becomes of the log; returns its exit code as a shell would."""
+def start(argv: list[str]) -> tuple[int, dict[int, str]]:
+    """Start a program; returns its process id and, for each pipe to read from, the name of its stream."""
     pipes = {"stdout": os.pipe(), "stderr": os.pipe()}
     actions = [(os.POSIX_SPAWN_DUP2, pipes[name][1], number) for name, number in (("stdout", 1), ("stderr", 2))]
+    child = os.posix_spawnp(argv[0], argv, os.environ, file_actions=actions, setsigdef=[SIGPIPE, SIGXFSZ])
+    for _, writer in pipes.values():
+        os.close(writer)
+    return child, {reader: name for name, (reader, _) in pipes.items()}
+
+
+def ended(child: int) -> int | None:
+    """Return the exit code of a program as a shell would, None while it runs."""
+    found, status = os.waitpid(child, os.WNOHANG)
+    if not found:
+        return None
+    return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
+def run(argv: list[str], log: Log) -> int:
+    """Run a program to its end, whatever becomes of the log; returns its exit code as a shell would."""
     try:
-        child = os.posix_spawnp(argv[0], argv, os.environ, file_actions=actions, setsigdef=[SIGPIPE, SIGXFSZ])
+        child, streams = start(argv)
     except OSError as error:
         log.take("stderr", f"{argv[0]}: {error.strerror}\n".encode())
         return 127 if isinstance(error, FileNotFoundError) else 126
-    for _, writer in pipes.values():
-        os.close(writer)
-    streams = {reader: name for name, (reader, _) in pipes.items()}
-    is_logged = True
+    code, last = None, float("inf")
     while streams:
         ready = select.select(list(streams), [], [], TICK)[0]
-        log.look()  # first: what is printed after a line of the report has a later time
+        log.look()
         for reader in ready:
             data = os.read(reader, LINE)
-            try:
-                if is_logged and data:
-                    log.take(streams[reader], data)
-            except Exception as error:  # the program goes on
-                is_logged = False
-                print(f"the log ends: {error!r}", file=sys.stderr)
-            if not data:
+            if data:
+                guard(lambda: log.take(streams[reader], data))  # noqa: B023 - it is called at once
+            else:
                 del streams[reader]
-    status = os.waitpid(child, 0)[1]
-    return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+        if code is not None and (not ready or time.monotonic() > last):
+            break  # something that the program has left behind keeps its output open
+        if code is None and (code := ended(child)) is not None:
+            last = time.monotonic() + LINGER
+    pause = 0.001
+    while code is None and (code := ended(child)) is None:  # it has closed its output
+        time.sleep(pause)
+        pause = min(2 * pause, TICK / 10)
+        log.look()
+    return code
+
+
+def guard(write: Callable[[], None]) -> None:
+    """Do something for the log; if it fails, the program goes on, and its exit code counts."""
+    try:
+        write()
+    except Exception as error:
+        try:  # noqa: SIM105 - as above
+            print(f"the log of this batch has a gap: {error!r}", file=sys.stderr, flush=True)
+        except OSError:
+            pass  # nobody listens any more
 
 
 def main() -> int:
     """Run the program of the command line; returns its exit code."""
     target, spool, fields, batch_limit, spool_limit, *argv = sys.argv[1:]
-    log = Log(target, spool, fields, int(batch_limit), int(spool_limit))
+    log = Log(target, fields, BatchLog(target, int(batch_limit)))
+    log.spool = Spool(spool, int(spool_limit), log.note)
     code = run(argv, log)
-    log.end()
+    guard(log.end)
     return code
