@@ -17,7 +17,7 @@ from pathlib import Path
 from fanrun.fanout import history
 from fanrun.fanout.history import PastRun
 from fanrun.fanout.results import log_lines, log_remote, log_windows
-from fanrun.fanout.results.log_lines import LEVELS, Choice, Fresh, Line, Source
+from fanrun.fanout.results.log_lines import FIELDS, LEVELS, Choice, Fresh, Line, Source
 from fanrun.fanout.results.log_remote import RemoteFile
 from fanrun.fanout.results.logs import read_missing
 from provision import config
@@ -117,7 +117,8 @@ class Printer:
         """Print a line, or keep a piece of one until its end is there."""
         self.count += 1
         if self._as_json:
-            self._write(json.dumps(line.record, ensure_ascii=False))
+            record = {name: line.record[name] for name in FIELDS if name in line.record}  # not where it was shipped from
+            self._write(json.dumps(record, ensure_ascii=False))
             return
         key = (line.host, line.batch, line.stream)
         pieces = self._pieces.setdefault(key, [])

@@ -17,6 +17,9 @@ from fanrun.fanout.results.logs import LINES
 LEVELS = ("trace", "debug", "info", "warning", "error", "critical")
 OWN = "fanrun"
 """The stream of the log's own remarks, as that lines are left out."""
+TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(?:Z|\+00:00)")
+FIELDS = ("timestamp", "fleet", "run", "host", "batch", "stream", "level", "partial", "spool", "service", "message")
+"""What a line's JSON object has, in this order."""
 MAX_LINE = 1024 * 1024
 """Bytes of the longest line that a log can have; a longer one is none of ours."""
 
@@ -48,7 +51,14 @@ def parse(text: bytes) -> Line | None:
         return None
     time, host, batch, stream, message = values
     level, is_partial = str(record.get("level", "")), record.get("partial") is True
-    return Line(time, host, batch, stream, message, level, is_partial, record)
+    record["timestamp"] = normal_time(time)
+    return Line(record["timestamp"], host, batch, stream, message, level, is_partial, record)
+
+
+def normal_time(text: str) -> str:
+    """Return a time in RFC 3339 with milliseconds: what was shipped may have more digits, or none."""
+    found = TIME.fullmatch(text)
+    return f"{found[1]}.{(found[2] or '')[:3]:0<3}Z" if found else text
 
 
 def read(path: Path) -> Iterator[Line]:
