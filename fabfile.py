@@ -37,7 +37,10 @@ from fanrun.fanout.results.log_lines import LEVELS
 from fanrun.tasks import ending, options, target
 from fanrun.tasks import logs as logs_task
 from fanrun.tasks.console import GREEN, RED, Console
+from fanrun.tasks.log_printer import Printer
+from fanrun.tasks.log_reader import Reader
 from fanrun.tasks.options import FLEET, INSTANCES, LIMITS, MACHINES, RESULTS, TAKE_OVER, YES
+from fanrun.tasks.service_logs import ServiceReader
 from fanrun.tasks.task import task
 from provision import config, lifecycle, shipping
 from provision import status as statuses
@@ -247,6 +250,7 @@ def verify(console: Console, dst: str | None = None, json_: bool = False) -> Non
         "level": f"only lines of this level or above: {', '.join(LEVELS)}",
         "since": "only lines since then: a time ago, as 10m or 2h, or a time, as 2026-01-31T12:00:00Z",
         "json_": "print each line as a JSON object",
+        "service": "show what the containers of `fab serve` wrote, and not those of a run",
         "dst": "the folder with the results, where the fleet's folder does not know the run",
         "fleet": FLEET,
     },
@@ -262,24 +266,32 @@ def logs(
     level: str | None = None,
     since: str | None = None,
     json_: bool = False,
+    service: bool = False,
     dst: str | None = None,
     fleet: str | None = None,
 ) -> None:
     """Show what the containers of a run wrote: where, when, and while which input was processed."""
     folder = target.folder(console, fleet)
-    place = logs_task.locate(folder, run, None if dst is None else options.path("dst", dst))
     wanted = {"host": host, "batch": batch, "input": input_, "grep": grep, "level": level, "since": since}
-    choice = logs_task.choose(place, wanted, logs_task.now())
-    printer = logs_task.Printer(lambda text: print(text, flush=follow), as_json=json_)
-    with contextlib.closing(logs_task.Reader(place, choice, folder)) as reader:
-        logs_task.show(reader, printer, is_followed=follow and not place.is_over)
-        for name, why in sorted(reader.problems.items()):
-            console.say(f"{name}: {console.paint('error:', RED)} its lines could not be read: {why}")
-        if not printer.count:
-            said = "no line is as asked for" if any(wanted.values()) else "its containers wrote nothing"
-            console.say(f"run {place.run}: {said}")
-        if reader.problems:
-            raise SystemExit(1)
+    printer = Printer(lambda text: print(text, flush=follow), as_json=json_)
+    reader: logs_task.Reader | ServiceReader
+    if service:
+        options.refuse({"run": run, "batch": batch, "input": input_, "dst": dst}, "--service is about no run")
+        name, is_over = "the service", False
+        reader = ServiceReader(logs_task.choose(None, wanted, logs_task.now()), folder)
+    else:
+        place = logs_task.locate(folder, run, None if dst is None else options.path("dst", dst))
+        name, is_over = f"run {place.run}", place.is_over
+        reader = Reader(place, logs_task.choose(place, wanted, logs_task.now()), folder)
+    with contextlib.closing(reader):
+        logs_task.show(reader, printer, is_followed=follow and not is_over)
+    for host_name, why in sorted(reader.problems.items()):
+        console.say(f"{host_name}: {console.paint('error:', RED)} its lines could not be read: {why}")
+    if not printer.count:
+        said = "no line is as asked for" if any(wanted.values()) else "its containers wrote nothing"
+        console.say(f"{name}: {said}")
+    if reader.problems:
+        raise SystemExit(1)
 
 
 @task(

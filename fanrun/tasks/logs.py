@@ -3,50 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import itertools
-import json
 import os
 import re
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from fanrun.fanout import history
 from fanrun.fanout.history import PastRun
-from fanrun.fanout.results import log_lines, log_remote, log_windows
-from fanrun.fanout.results.log_lines import FIELDS, LEVELS, Choice, Fresh, Line, Source
-from fanrun.fanout.results.log_remote import RemoteFile
-from fanrun.fanout.results.logs import read_missing
+from fanrun.fanout.results import log_windows
+from fanrun.fanout.results.log_lines import LEVELS, Choice
+from fanrun.tasks.log_printer import Printer
+from fanrun.tasks.log_reader import Place, Reader
 from provision import config
-from provision.errors import FanrunError, UsageError
-from provision.fleet import Folder, Host
-from provision.remote import Remote, fan_out
+from provision.errors import UsageError
+from provision.fleet import Folder
 
 STATE = ".fanrun"
-POLL = 1.0
-"""Seconds between two looks at hosts while a log is followed."""
-LONGEST = 16
-"""Pieces of a line that are put together again; each has 64 KiB."""
 SINCE = re.compile(r"[0-9]+[smhd]?")
-
-
-@dataclass(frozen=True)
-class Place:
-    """A run whose lines are shown, and its folder in DST."""
-
-    run: str
-    home: Path
-
-    @property
-    def logs(self) -> Path:
-        return self.home / "logs"
-
-    @property
-    def is_over(self) -> bool:
-        return (self.home / "report.json").exists()
 
 
 def locate(folder: Folder, run: str | None, dst: str | None) -> Place:
@@ -88,7 +63,7 @@ def since(text: str | None, now: datetime) -> str:
     raise UsageError(f"--since {text!r}: give a time ago, as 10m or 2h, or a time, as 2026-01-31T12:00:00Z")
 
 
-def choose(place: Place, options: Mapping[str, str | None], now: datetime) -> Choice:
+def choose(place: Place | None, options: Mapping[str, str | None], now: datetime) -> Choice:
     """Return which lines are wanted; UsageError for an option that can't be meant."""
     level = (options["level"] or "").lower()
     if level and level not in LEVELS:
@@ -98,26 +73,18 @@ def choose(place: Place, options: Mapping[str, str | None], now: datetime) -> Ch
     except (re.error, RecursionError) as error:
         raise UsageError(f"--grep {options['grep']!r} is no regular expression: {error}") from error
     windows = None
-    if (key := options["input"]) is not None:
+    if place and (key := options["input"]) is not None:
         windows = log_windows.find(place.home, os.fsencode(key.removeprefix("./")))
         if not windows:
             raise UsageError(f"--input {key!r}: run {place.run} has not processed it; give its path under SRC")
     return Choice(options["host"] or "", options["batch"] or "", level, since(options["since"], now), pattern, windows)
 
 
-class Printer:
-    """Prints lines: for a person the time, the batch and the message, or each JSON object."""
-
-    def __init__(self, write: Callable[[str], object], *, as_json: bool) -> None:
-        self._write, self._as_json = write, as_json
-        self._pieces: dict[tuple[str, str, str], list[Line]] = {}
-        self.count = 0
-
-    def show(self, line: Line) -> None:
+def show(self, line: Line) -> None:
         """Print a line, or keep a piece of one until its end is there."""
         self.count += 1
         if self._as_json:
-            record = {name: line.record[name] for name in FIELDS if name in line.record}  # not where it was shipped from
+            record = {name: line.record[name] for name in FIELDS if name in line.record}
             self._write(json.dumps(record, ensure_ascii=False))
             return
         key = (line.host, line.batch, line.stream)
@@ -249,7 +216,7 @@ class Reader:
         self.problems.update({name: str(error) for name, error in errors.items()})
 
 
-def show(reader: Reader, printer: Printer, *, is_followed: bool) -> None:
+def show(reader: Reader | ServiceReader, printer: Printer, *, is_followed: bool) -> None:
     """Print all lines that are wanted."""
     lines = reader.follow(time.sleep) if is_followed else reader.lines()
     for line in lines:

@@ -71,6 +71,12 @@ def check(names: Sequence[str], provider: str, fleet: str = "") -> None:
         raise UsageError(f"provider {provider} has no --{flag(name)}; did you mean {meant}?")
 
 
+def refuse(options: Mapping[str, object], why: str) -> None:
+    """Raise UsageError for the first of these options that is given; `why` says what is in its way."""
+    for name in given(options):
+        raise UsageError(f"{why}; leave out --{flag(name)}")
+
+
 def setting(value: object) -> str | None:
     """Return the value of a flag as a setting, a list with commas between its items; None if it was not given."""
     if isinstance(value, (list, tuple)):

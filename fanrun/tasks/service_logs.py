@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from fanrun.fanout.results.log_lines import Choice, Line, normal_time
-from fanrun.fanout.worker_files.log_filter import make_level
+from fanrun.fanout.results.log_lines import LEVELS, Choice, Line, normal_time
 from provision.errors import FanrunError
 from provision.fleet import Folder, Host
 from provision.remote import Remote, fan_out
@@ -43,7 +44,6 @@ class Container:
 
     def _parse(self, stream: str, text: str) -> Iterator[tuple[str, Line]]:
         """Yield each line with its time in nanoseconds."""
-        level_of = make_level()
         for each in text.splitlines():
             found = TIMED.fullmatch(each)
             if found is None:
@@ -52,9 +52,16 @@ class Container:
             level = level_of(message)
             record = {"timestamp": time, "host": self.host, "service": self.name, "stream": stream}
             record |= {"level": level} if level else {}
-            yield found[1], Line(
-                time, self.host, f"{self.host}/{self.name}", stream, message, level, False, {**record, "message": message}
-            )
+            record["message"] = message
+            yield found[1], Line(time, self.host, f"{self.host}/{self.name}", stream, message, level, False, record)
+
+
+def level_of(message: str) -> str:
+    """Return the level of a line of the service, which is a JSON object; "" for any other line."""
+    with contextlib.suppress(ValueError, AttributeError, RecursionError):
+        level = str(json.loads(message).get("level", ""))
+        return level if level in LEVELS else ""
+    return ""
 
 
 class ServiceReader:

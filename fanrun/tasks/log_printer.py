@@ -1,0 +1,57 @@
+"""Printing lines of logs: for a person, or as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from fanrun.fanout.results.log_lines import Line
+
+LONGEST = 16
+"""Pieces of a line that are put together again; each has 64 KiB."""
+
+
+class Printer:
+    """Prints lines: for a person the time, the batch and the message, or each JSON object."""
+
+    def __init__(self, write: Callable[[str], object], *, as_json: bool) -> None:
+        self._write, self._as_json = write, as_json
+        self._pieces: dict[tuple[str, str, str], list[Line]] = {}
+        self.count = 0
+
+    def show(self, line: Line) -> None:
+        """Print a line, or keep a piece of one until its end is there."""
+        self.count += 1
+        if self._as_json:
+            self._write(printable_json(json.dumps(line.record, ensure_ascii=False)))
+            return
+        key = (line.host, line.batch, line.stream)
+        pieces = self._pieces.setdefault(key, [])
+        pieces.append(line)
+        if not line.is_partial or len(pieces) >= LONGEST:
+            self._print(self._pieces.pop(key))
+
+    def end(self) -> None:
+        """Print the lines whose end is missing."""
+        for pieces in self._pieces.values():
+            self._print(pieces)
+        self._pieces.clear()
+
+    def _print(self, pieces: list[Line]) -> None:
+        first = pieces[0]
+        message = "".join(piece.message for piece in pieces).removesuffix("\r")
+        self._write(printable(f"{first.time} {first.batch or first.host} | {message}"))
+
+
+def printable(text: str) -> str:
+    """Escape what would change a terminal: control characters but tabs."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char == "\t" else ascii(char)[1:-1] for char in text)
+
+
+def printable_json(text: str) -> str:
+    """Escape in a JSON text what would change a terminal: it means the same."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
