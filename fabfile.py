@@ -274,7 +274,7 @@ def logs(
     folder = target.folder(console, fleet)
     wanted = {"host": host, "batch": batch, "input": input_, "grep": grep, "level": level, "since": since}
     printer = Printer(lambda text: print(text, flush=follow), as_json=json_)
-    reader: logs_task.Reader | ServiceReader
+    reader: Reader | ServiceReader
     if service:
         options.refuse({"run": run, "batch": batch, "input": input_, "dst": dst}, "--service is about no run")
         name, is_over = "the service", False

@@ -164,11 +164,13 @@ class Crew:
         batches = logs.missing(name)
         if not batches:
             return
-        done = link.last(commands.rest_argv(self._job.run, batches, self._job.logs.batch), timeout=60)
-        if done.exit_code == 0:
+        most = 2 * self._job.logs.batch
+        done = link.last(commands.rest_argv(self._job.run, batches, most), timeout=60)
+        if done.exit_code == 0 and len(done.output) < most:
             logs.keep_rest(name, done.output)
-        else:
-            logger.debug("{}: the log of {} could not be read ({})", name, ", ".join(batches), done.reason)
+        else:  # they are known to be missing
+            why = done.reason if done.exit_code else "it is too long"
+            logger.debug("{}: the log of {} could not be read ({})", name, ", ".join(batches), why)
 
     def abandon(self) -> None:
         """End everything here at once, and leave the hosts to the next run."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from fanrun.fanout.results.log_lines import Line
+from fanrun.fanout.results.log_lines import FIELDS, Line
 
 LONGEST = 16
 """Pieces of a line that are put together again; each has 64 KiB."""
@@ -23,7 +23,9 @@ class Printer:
         """Print a line, or keep a piece of one until its end is there."""
         self.count += 1
         if self._as_json:
-            self._write(printable_json(json.dumps(line.record, ensure_ascii=False)))
+            # Without where it was shipped from.
+            record = {name: line.record[name] for name in FIELDS if name in line.record}
+            self._write(printable_json(json.dumps(record, ensure_ascii=False)))
             return
         key = (line.host, line.batch, line.stream)
         pieces = self._pieces.setdefault(key, [])

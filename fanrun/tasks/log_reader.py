@@ -6,6 +6,7 @@ import fcntl
 import functools
 import itertools
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,26 +112,24 @@ class Reader:
         """Return the sources for lines that came home, but not from a host before."""
         found = log_lines.home_batches(self._place.logs)
         late = self._home_sources({name: path for name, path in found.items() if name not in home})
-        counts = sum((each.count for each in fresh.values()), start=type(Fresh(()).count)())
+        counts = sum((each.count for each in fresh.values()), start=Counter[str]())
         return [_without_first(source, counts) for source in late]
 
     def _hosts(self) -> list[Host]:
         """Return the workers that may have wanted lines which are not in DST."""
-        missing = read_missing(self._place.logs)
-        if self._place.is_over:
-            wanted = {name for name, batches in missing.items() if any(map(self._choice.may_have, batches))}
-            if not wanted:
-                return []
+        is_over, missing = self._place.is_over, read_missing(self._place.logs)
+        needed = {name for name, batches in missing.items() if any(map(self._choice.may_have, batches))}
+        if is_over and not needed:
+            return []
         try:
             known = {host.name: host for host in self._folder.load().workers}
         except FanrunError as error:
-            self._note(dict.fromkeys(wanted if self._place.is_over else [f"fleet {self._folder.name}"], error))
+            self._note(dict.fromkeys(needed if is_over else {f"fleet {self._folder.name}"}, error))
             return []
-        if not self._place.is_over:
+        if not is_over:
             return [host for name, host in known.items() if self._choice.host in ("", name)]
-        for name in wanted - known.keys():
-            self.problems[name] = f"it is not in fleet {self._folder.name} any more"
-        return [known[name] for name in sorted(wanted & known.keys())]
+        self.problems |= dict.fromkeys(needed - known.keys(), f"it is not in fleet {self._folder.name} any more")
+        return [known[name] for name in sorted(needed & known.keys())]
 
     def _home_sources(self, home: Mapping[str, Path]) -> list[Source]:
         """Return the sources for lines that are in DST."""

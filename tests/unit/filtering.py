@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import importlib
 import json
 import re
 import subprocess
@@ -11,7 +10,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from fanout import commands
@@ -21,15 +19,6 @@ MIB = 1024**2
 FILTER = re.findall(r"(?m)^filter='(.*)'$", commands.BATCH)
 """The line of Python with which BATCH starts the filter."""
 SOURCES = Path(__file__).resolve().parents[2] / "fanrun" / "fanout" / "worker_files"
-
-
-def load_filter() -> ModuleType:
-    """Import the filter as its process does: its modules lie in a folder of sys.path."""
-    sys.path.insert(0, str(SOURCES))
-    try:
-        return importlib.import_module("log_filter")
-    finally:
-        sys.path.remove(str(SOURCES))
 
 
 @dataclass

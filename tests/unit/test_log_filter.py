@@ -15,7 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.filtering import FILTER, SOURCES, joined, load_filter, run_filter, run_python, start_filter
+from fanrun.fanout.worker_files.log_filter import make_level
+from tests.unit.filtering import FILTER, SOURCES, joined, run_filter, run_python, start_filter
 from tests.waiting import wait_until
 
 LINE = 64 * 1024
@@ -213,7 +214,7 @@ def test_lines_are_in_the_spool_while_the_program_runs(tmp_path: Path) -> None:
     ],
 )
 def test_levels(line: str, level: str) -> None:
-    assert load_filter().make_level()(line) == level
+    assert make_level()(line) == level
 
 
 CHUNKS = st.lists(

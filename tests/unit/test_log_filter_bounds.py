@@ -11,24 +11,20 @@ import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
+from fanrun.fanout.worker_files.log_files import BatchLog
 from tests.fleet.mounts import fill, root
 from tests.unit.filtering import (
     MIB,
     Filtered,
-    load_filter,
     read_lines,
     run_filter,
     run_python,
     start_filter,
 )  # fmt: skip
 from tests.waiting import wait_until
-
-if TYPE_CHECKING:
-    from fanrun.fanout.worker_files.log_files import BatchLog
 
 LINE = 64 * 1024
 LEFT_OUT = re.compile(r"(\d+) lines \((\d+) bytes\) are left out: (.*)")
@@ -285,8 +281,7 @@ def test_another_who_fills_the_disk_spoils_no_line(tmp_path: Path, disk: Path) -
 def make_log(target: Path) -> BatchLog:
     """Return a batch's log as the filter has it."""
     target.mkdir()
-    made: BatchLog = load_filter().BatchLog(str(target), 32 * MIB)
-    return made
+    return BatchLog(str(target), 32 * MIB)
 
 
 def test_what_is_written_can_be_read_although_the_end_is_missing(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import heapq
 import json
 import re
 import zlib
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,19 +62,24 @@ def normal_time(text: str) -> str:
     return f"{found[1]}.{(found[2] or '')[:3]:0<3}Z" if found else text
 
 
-def read(path: Path) -> Iterator[Line]:
-    """Yield the lines of a file that came home; one that is cut off is read as far as it goes."""
+def read(path: Path, note: Callable[[str], object]) -> Iterator[Line]:
+    """Yield the lines of a file that came home, as far as it can be read; `note` gets why it goes no further."""
     try:
         with gzip.open(path, "rb") as file:
             while text := file.readline(MAX_LINE):
+                if len(text) == MAX_LINE:
+                    note(f"{path} has a line that no container wrote; what follows is not shown")
+                    return
                 if line := parse(text):
                     yield line
     except (EOFError, zlib.error, gzip.BadGzipFile):
-        return
+        note(f"{path} is damaged; what follows is missing")
+    except OSError as error:
+        note(f"{path} can't be read ({error.strerror})")
 
 
 def home_batches(folder: Path) -> dict[str, Path]:
-    """Return the files with the lines that are home, by the name of their batch or host."""
+    """Return the files with the lines that are home, by the name of their batch."""
     return {path.name[: -len(LINES)]: path for path in sorted(folder.glob(f"*{LINES}"))}
 
 
@@ -85,10 +91,11 @@ class Source:
     open: Callable[[], Iterator[Line]]
 
 
-def file_source(path: Path) -> Source | None:
-    """Return the source for a file that came home; None if it has no line."""
-    start = next((line.time for line in read(path)), "")
-    return Source(start, lambda: read(path)) if start else None
+def file_source(path: Path, note: Callable[[str], object]) -> Source | None:
+    """Return the source for a file that came home; None if it has no line. `note` gets why it goes no further."""
+    lines = read(path, note)
+    start = next((line.time for line in lines), None)
+    return None if start is None else Source(start, lambda: read(path, note))
 
 
 def merge(sources: Iterable[Source]) -> Iterator[Line]:
@@ -146,13 +153,11 @@ class Choice:
         parts = (self.windows or {}).get(line.batch, ())
         return parts is None or any(part.start <= line.time <= part.end for part in parts)
 
-    def may_have(self, name: str) -> bool:
-        """Return whether wanted lines may be in the file of that batch, or of that host."""
-        batches = {self.batch} if self.batch else set(self.windows) if self.windows is not None else None
-        is_host = "." not in name
-        if is_host:
-            return self.host in ("", name)
-        return (batches is None or name in batches) and self.host in ("", name.rpartition(".")[0])
+    def may_have(self, batch: str) -> bool:
+        """Return whether wanted lines may be in a batch; its name begins with that of its host."""
+        if self.batch not in ("", batch) or (self.windows is not None and batch not in self.windows):
+            return False
+        return self.host in ("", batch.rpartition(".")[0])
 
 
 def reaches(level: str, least: str) -> bool:
@@ -161,17 +166,30 @@ def reaches(level: str, least: str) -> bool:
 
 
 class Fresh:
-    """Tells lines that were not there before, of batches that are not home; for the lines of one host."""
+    """Tells lines that were not there before, of batches that are not home; for the lines of one host.
+
+    `count` has how many lines of each batch were new.
+    """
 
     def __init__(self, home: Collection[str]) -> None:
         self._home = home
         self._offsets: dict[str, int] = {}
+        self._begun: set[tuple[str, str]] = set()
+        self.count: Counter[str] = Counter()
 
     def takes(self, line: Line) -> bool:
         """Return whether a line is new. One that was shipped twice has a file and an offset that came before."""
         file, offset = line.record.get("file"), line.record.get("offset")
+        is_first = line.record.get("spool") == "begin"
         if isinstance(file, str) and isinstance(offset, int):
+            if is_first and (file, line.message) not in self._begun:  # another file in the place of the one before
+                self._begun.add((file, line.message))
+                self._offsets.pop(file, None)
             if offset <= self._offsets.get(file, -1):
                 return False
             self._offsets[file] = offset
-        return line.batch not in self._home and line.record.get("spool") != "begin"
+        if is_first or line.batch in self._home:
+            return False
+        if "spool" not in line.record:
+            self.count[line.batch] += 1
+        return True

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import gzip
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fanout.commands import LOGS, spool_path
 from fanrun.fanout.results.log_lines import Line, parse
+from provision.errors import HostError
 from provision.remote import Remote
 
 CHUNK = 8 * 1024 * 1024
@@ -19,13 +21,18 @@ LIST = 'cd "$1" 2>/dev/null || exit 0; for file in *.jsonl; do [ ! -f "$file" ] 
 
 @dataclass
 class RemoteFile:
-    """A log on a host, read from `offset` on, in bytes; `host` is whose lines it has."""
+    """A log on a host, read from `offset` on, in bytes; `host` is whose lines it has.
+
+    `is_there` and `is_at_end` are about the last look.
+    """
 
     remote: Remote
     path: str
     host: str
     is_roots: bool = False
     offset: int = 0
+    is_there: bool = False
+    is_at_end: bool = False
 
     def read_more(self) -> list[Line]:
         """Return the whole lines that have come since the last time, as many as one look brings.
@@ -34,15 +41,21 @@ class RemoteFile:
         """
         argv = ["sh", "-c", f'[ -e "$1" ] || exit 0; {READ}', "sh", self.path, str(self.offset), str(CHUNK)]
         done = self.remote.run(argv, sudo=self.is_roots)
-        data = gzip.decompress(base64.b64decode(done.stdout)) if done.stdout.strip() else b""
+        self.is_there = bool(done.stdout.strip())
+        try:
+            data = gzip.decompress(base64.b64decode(done.stdout)) if self.is_there else b""
+        except (ValueError, EOFError, OSError, zlib.error) as error:
+            raise HostError(f"what came of {self.path} can't be read ({error})", host=self.remote.host.name) from error
+        self.is_at_end = len(data) < CHUNK
         whole = data[: data.rfind(b"\n") + 1]
-        self.offset += len(whole)
+        self.offset += len(whole) or (0 if self.is_at_end else len(data))  # no line of ours is so long
         return [line for line in map(parse, whole.splitlines()) if line]
 
     def read_to_end(self) -> Iterator[Line]:
         """Yield all lines that are there and were not read yet."""
-        while lines := self.read_more():
-            yield from lines
+        yield from self.read_more()
+        while not self.is_at_end:
+            yield from self.read_more()
 
 
 def worker_file(remote: Remote, run: str) -> RemoteFile:

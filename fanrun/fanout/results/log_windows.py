@@ -17,6 +17,10 @@ from fanrun.fanout.results.logs import REPORT, TIMES
 
 SLACK = timedelta(milliseconds=110)
 """How much later a line of the report may be noticed than it was written."""
+DELAY = timedelta(milliseconds=50)
+"""How much later what a program prints may arrive than what it writes to its report: Docker passes it on."""
+MAX_LINE = 1024 * 1024
+"""Bytes of a line of the report; a longer one is none."""
 
 
 def find(run: Path, key: bytes) -> dict[str, list[Window] | None]:
@@ -50,18 +54,18 @@ def _windows(report: Path, times: Path, key: bytes) -> Iterator[Window]:
         grew = [(int(size), int(time)) for time, size in map(str.split, times.read_text("ascii").splitlines())]
         with gzip.open(report, "rb") as file:
             end = 0
-            for line in file:
+            while line := file.readline(MAX_LINE):
                 end += len(line)
                 found = parse_report(line).get(key)
                 if found is None or found.seconds is None:
                     continue
                 if time := next((time for size, time in grew if size >= end), None):
                     until = datetime.fromtimestamp(time / 1000, timezone.utc)
-                    yield Window(stamp(until - timedelta(seconds=found.seconds) - SLACK), stamp(until))
-    except (OSError, ValueError, EOFError, zlib.error):
+                    yield Window(stamp(until - timedelta(seconds=found.seconds) - SLACK), stamp(until + DELAY))
+    except (OSError, ValueError, OverflowError, EOFError, zlib.error):
         return
 
 
 def stamp(time: datetime) -> str:
     """Write a time as logs have it."""
-    return f"{time.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%S}.{time.microsecond // 1000:03}Z"
+    return f"{time.astimezone(timezone.utc).isoformat(timespec='milliseconds')[:-6]}Z"

@@ -1,9 +1,9 @@
 """What containers wrote, as it comes home: a file for each batch in the run's folder in DST.
 
 `logs/BATCH.jsonl.gz` has the lines of a batch. Where the batch's program wrote a report, `logs/BATCH.report.gz` is that
-report and `logs/BATCH.times` tells when it grew. `logs/HOST.jsonl.gz` has the lines of batches that did not come home:
-copies that were not needed any more, and batches that ended with the run. `logs/missing.json` names the batches whose
-lines stayed on hosts that could not be reached: {host: [batch]}.
+report and `logs/BATCH.times` tells when it grew. Lines of batches that did not come home (copies that were not needed
+any more, batches that ended with the run) are fetched when the run ends. `logs/missing.json` names the batches whose
+lines stayed on hosts that could not be reached, or were too many: {host: [batch]}.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
-import os
+import re
+import shutil
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,9 @@ from loguru import logger
 
 LINES, REPORT, TIMES = ".jsonl.gz", ".report.gz", ".times"
 MISSING = "missing.json"
-BATCH_LOG, BATCH_TIMES, BATCH_REPORT = "log.jsonl.gz", "times", "report.jsonl"
+BATCH_LOG, BATCH_TEXT, BATCH_TIMES, BATCH_REPORT = "log.jsonl.gz", "log", "times", "report.jsonl"
+BATCH_FIELD = re.compile(rb'"batch":"([A-Za-z0-9._-]+)","stream":')
+"""The part of a line that names its batch; in a message each quote has a backslash before it."""
 
 
 class RunLogs:
@@ -39,21 +42,28 @@ class RunLogs:
     def keep(self, host: str, batch: str, staging: Path) -> None:
         """Take the lines of a batch out of the folder that came home."""
         try:
-            self._keep(batch, staging)
+            is_kept = self._keep(batch, staging)
         except OSError as error:
             logger.warning("the log of batch {} can't be kept ({})", batch, error.strerror)
-        with self._lock, contextlib.suppress(KeyError, ValueError):
-            self._missing[host].remove(batch)
-
-    def _keep(self, batch: str, staging: Path) -> None:
-        if not (staging / BATCH_LOG).is_file():
             return
+        if is_kept:
+            with self._lock, contextlib.suppress(KeyError, ValueError):
+                self._missing[host].remove(batch)
+
+    def _keep(self, batch: str, staging: Path) -> bool:
+        """Keep what a batch wrote; returns False if it wrote lines that did not come with it."""
+        log = staging / BATCH_LOG
+        if not log.is_file() or not log.stat().st_size:
+            plain = staging / BATCH_TEXT
+            return not plain.is_file() or not plain.stat().st_size
         self._folder.mkdir(exist_ok=True)
-        os.replace(staging / BATCH_LOG, self._folder / f"{batch}{LINES}")
+        shutil.move(log, self._folder / f"{batch}{LINES}")
         report = staging / BATCH_REPORT
         if (staging / BATCH_TIMES).is_file() and report.is_file() and report.stat().st_size:
-            os.replace(staging / BATCH_TIMES, self._folder / f"{batch}{TIMES}")
-            (self._folder / f"{batch}{REPORT}").write_bytes(gzip.compress(report.read_bytes(), 1))
+            shutil.move(staging / BATCH_TIMES, self._folder / f"{batch}{TIMES}")
+            with report.open("rb") as whole, gzip.open(self._folder / f"{batch}{REPORT}", "wb", 1) as packed:
+                shutil.copyfileobj(whole, packed)
+        return True
 
     def missing(self, host: str) -> list[str]:
         """Return the batches that began on a host and did not come home."""
@@ -61,14 +71,20 @@ class RunLogs:
             return list(self._missing.get(host, ()))
 
     def keep_rest(self, host: str, lines: bytes) -> None:
-        """Keep the lines of the host's missing batches."""
+        """Keep the lines of the host's missing batches, which the host gave in the order of its log."""
+        of_batches: dict[str, list[bytes]] = {}
+        for line in lines.splitlines(keepends=True):
+            if found := BATCH_FIELD.search(line):
+                of_batches.setdefault(found[1].decode("ascii"), []).append(line)
+        missing = self.missing(host)
         try:
-            if lines:
-                self._folder.mkdir(exist_ok=True)
-                with gzip.open(self._folder / f"{host}{LINES}", "ab", compresslevel=1) as file:
-                    file.write(lines)
+            for batch in missing:
+                if batch in of_batches:
+                    self._folder.mkdir(exist_ok=True)
+                    (self._folder / f"{batch}{LINES}").write_bytes(gzip.compress(b"".join(of_batches[batch]), 1))
         except OSError as error:
             logger.warning("the log of {} can't be kept ({})", host, error.strerror)
+            return
         with self._lock:
             self._missing.pop(host, None)
 

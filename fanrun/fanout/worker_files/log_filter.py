@@ -23,7 +23,7 @@ import time
 TYPE_CHECKING = False  # to import typing costs milliseconds
 if TYPE_CHECKING:
     from collections.abc import Callable
-
+if TYPE_CHECKING or __package__:
     from fanrun.fanout.worker_files.log_files import BatchLog, Full, Spool, create, write_all
 else:
     from log_files import BatchLog, Full, Spool, create, write_all  # it lies beside this file on a worker
