@@ -25,9 +25,11 @@ def note(folder: Path, past: PastRun) -> None:
     """Write down that a run began; a folder that can't be written is no reason not to run."""
     try:
         line = json.dumps(asdict(past)).encode() + b"\n"
-        handle = os.open(folder / FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        handle = os.open(folder / FILE, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            os.write(handle, line)
+            size = os.fstat(handle).st_size
+            is_torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"  # the disk was full
+            os.write(handle, b"\n" + line if is_torn else line)
         finally:
             os.close(handle)
     except OSError as error:

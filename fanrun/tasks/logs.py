@@ -30,7 +30,7 @@ def locate(folder: Folder, run: str | None, dst: str | None) -> Place:
     if dst is None:
         past = history.find(folder.path, run)
         if past is None:
-            which = f"run {run} is" if run else "no run is"
+            which = f"run {run} is not" if run else "no run is"
             raise UsageError(f"{which} known of fleet {folder.name}; name the folder with its results: --dst DST")
         place = _place(past)
         if not place.home.is_dir():
@@ -71,7 +71,7 @@ def choose(place: Place | None, options: Mapping[str, str | None], now: datetime
         raise UsageError(f"--level {level!r}: give one of {', '.join(LEVELS)}")
     try:
         pattern = re.compile(options["grep"]) if options["grep"] is not None else None
-    except (re.error, RecursionError) as error:
+    except (re.error, RecursionError, OverflowError) as error:
         raise UsageError(f"--grep {options['grep']!r} is no regular expression: {error}") from error
     windows = None
     if place and (key := options["input"]) is not None:
