@@ -60,8 +60,10 @@ class Place:
 class Reader:
     """Reads the lines of a run that are wanted; `problems` says by host or batch what could not be read, and why."""
 
-    def __init__(self, place: Place, choice: Choice, folder: Folder) -> None:
-        self._place, self._choice, self._folder = place, choice, folder
+    def __init__(
+        self, place: Place, choice: Choice, folder: Folder, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._place, self._choice, self._folder, self._clock = place, choice, folder, clock
         self._remotes: list[Remote] = []
         self._files: dict[str, RemoteFile] = {}
         self._asleep: dict[str, float] = {}
@@ -99,9 +101,9 @@ class Reader:
 
     def _look(self, fresh: dict[str, Fresh], home: set[str], *, is_last: bool) -> Iterator[list[Line]]:
         """Yield the new lines of each host that answers; in the last look only a host whose lines are missing must."""
-        names = [name for name in self._files if is_last or self._asleep.get(name, 0) < time.monotonic()]
+        names = [name for name in self._files if is_last or self._asleep.get(name, 0) < self._clock()]
         news, errors = fan_out(names, lambda name: list(self._files[name].read_to_end()))
-        self._asleep |= dict.fromkeys(errors, time.monotonic() + REST)
+        self._asleep |= dict.fromkeys(errors, self._clock() + REST)
         needed = read_missing(self._place.logs) if self._place.is_over else self._files
         self._note({name: error for name, error in errors.items() if name in needed})
         for name, lines in news.items():
