@@ -48,6 +48,9 @@ def exit_codes(console: Console, code: int) -> Iterator[None]:
     try:
         yield
         sys.stdout.flush()
+    except SystemExit:
+        _drop_full_output()
+        raise
     except KeyboardInterrupt:
         _fail(console, "interrupted", INTERRUPTED)
     except BrokenPipeError:
