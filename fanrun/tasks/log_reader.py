@@ -86,29 +86,34 @@ class Reader:
             if is_last:
                 self.problems.clear()
             self._find_files(self._hosts())
-            sources += [_listed(lines) for lines in self._look(fresh, set(home), is_last=is_last) if lines]
+            news, is_at_end = self._look(is_last=is_last)
+            for name, lines in news.items():
+                taken = fresh.setdefault(name, Fresh(set(home)))
+                sources += [_listed(new)] if (new := [line for line in lines if taken.takes(line)]) else []
             yield from filter(self._choice.takes, log_lines.merge(sources))
-            if is_last:
-                break
             sources = []
-            wait(POLL)
+            if is_last and is_at_end:
+                break
+            if is_at_end:
+                wait(POLL)
         yield from filter(self._choice.takes, log_lines.merge(self._late_sources(set(home), fresh)))
+
+    def _look(self, *, is_last: bool) -> tuple[dict[str, list[Line]], bool]:
+        """Return the next lines of each host, and whether those are all; what one look brings bounds the memory.
+
+        In the last look a host need not answer if all its lines came home.
+        """
+        names = [name for name in self._files if is_last or self._asleep.get(name, 0) < self._clock()]
+        news, errors = fan_out(names, lambda name: self._files[name].read_more())
+        self._asleep |= dict.fromkeys(errors, self._clock() + REST)
+        needed = read_missing(self._place.logs) if self._place.is_over else self._files
+        self._note({name: error for name, error in errors.items() if name in needed})
+        return news, all(self._files[name].is_at_end for name in news)
 
     def close(self) -> None:
         """End the connections."""
         for remote in self._remotes:
             remote.close()
-
-    def _look(self, fresh: dict[str, Fresh], home: set[str], *, is_last: bool) -> Iterator[list[Line]]:
-        """Yield the new lines of each host that answers; in the last look only a host whose lines are missing must."""
-        names = [name for name in self._files if is_last or self._asleep.get(name, 0) < self._clock()]
-        news, errors = fan_out(names, lambda name: list(self._files[name].read_to_end()))
-        self._asleep |= dict.fromkeys(errors, self._clock() + REST)
-        needed = read_missing(self._place.logs) if self._place.is_over else self._files
-        self._note({name: error for name, error in errors.items() if name in needed})
-        for name, lines in news.items():
-            taken = fresh.setdefault(name, Fresh(home))
-            yield [line for line in lines if taken.takes(line)]
 
     def _late_sources(self, home: set[str], fresh: Mapping[str, Fresh]) -> list[Source]:
         """Return the sources for lines that came home, but not from a host before."""

@@ -233,6 +233,19 @@ def test_a_run_is_followed_to_its_end(world: World) -> None:
     assert follow(world, steps) == (["a", "b", "b", "d", "e"], {})
 
 
+def test_a_long_log_is_followed_in_parts(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look brings no more than a part, and the next one does not wait while there is more."""
+    monkeypatch.setattr(log_remote, "CHUNK", 1000)
+    texts = [f"{number}" for number in range(100)]
+    world.spool("worker-1", *(encoded(1, text) for text in texts[:90]))
+
+    def finish() -> None:
+        world.spool("worker-1", *(encoded(1, text) for text in texts[90:]))
+        world.end(worker_1=["worker-1.0001"])
+
+    assert follow(world, [finish]) == (texts, {})
+
+
 def test_what_comes_home_is_shown_though_its_worker_is_gone(world: World) -> None:
     world.spool("worker-1", encoded(1, "a"))
 
