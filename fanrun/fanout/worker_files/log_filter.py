@@ -31,6 +31,8 @@ else:
 LINE = 64 * 1024  # bytes of a message
 LAST = 64 * 1024  # bytes of the plain log
 TICK = 0.1  # seconds between two looks at the report
+PAUSE = 0.01  # seconds to wait after little was read: to wake up for each line costs more than to write it
+LITTLE = 4096  # bytes
 LINGER = 1.0  # seconds for which a program that has ended is read from, if others still write to its output
 SIGPIPE, SIGXFSZ = 13, 25  # the module signal costs milliseconds; Python ignores these two
 LEVELS = {
@@ -202,22 +204,32 @@ def run(argv: list[str], log: Log) -> int:
     while streams:
         ready = select.select(list(streams), [], [], TICK)[0]
         log.look()
-        for reader in ready:
-            data = os.read(reader, LINE)
-            if data:
-                guard(lambda: log.take(streams[reader], data))  # noqa: B023 - it is called at once
-            else:
-                del streams[reader]
+        size = read(ready, streams, log)
         if code is not None and (not ready or time.monotonic() > last):
             break  # something that the program has left behind keeps its output open
         if code is None and (code := ended(child)) is not None:
             last = time.monotonic() + LINGER
+        if code is None and 0 < size < LITTLE:
+            time.sleep(PAUSE)
     pause = 0.001
     while code is None and (code := ended(child)) is None:  # it has closed its output
         time.sleep(pause)
         pause = min(2 * pause, TICK / 10)
         log.look()
     return code
+
+
+def read(ready: list[int], streams: dict[int, str], log: Log) -> int:
+    """Read from streams that have something, and forget those that have ended; returns how many bytes came."""
+    size = 0
+    for reader in ready:
+        data = os.read(reader, LINE)
+        size += len(data)
+        if data:
+            guard(lambda: log.take(streams[reader], data))  # noqa: B023 - it is called at once
+        else:
+            del streams[reader]
+    return size
 
 
 def guard(write: Callable[[], None]) -> None:
