@@ -19,7 +19,7 @@ from provision.hosts.vector_install import Repository
 class Quiet(http.server.SimpleHTTPRequestHandler):
     """Serves files and logs nothing."""
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as in the standard library
+    def log_message(self, *_: object) -> None:
         pass
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -84,12 +85,16 @@ def test_another_package_is_refused(fab: Fab, tmp_path: Path, version: str, pack
     assert fab.on("hub", "command -v vector || :") == ""
 
 
+def runs_as_expected(fab: Fab, host: str) -> bool:
+    return running(fab, host) == expected(host)
+
+
 def test_it_is_installed_and_runs_on_all(fab: Fab, deb: Path) -> None:
     told = up(fab, f"--vector={deb}", FANRUN_LOGS="required")
     assert f"logs go to hub:{LOGS}" in told
     for host in HOSTS:
         assert f"{host} installed Vector 0.57.0" in told
-        wait_until(lambda host=host: running(fab, host) == expected(host), 20)  # type: ignore[misc]
+        wait_until(partial(runs_as_expected, fab, host), 20)
         assert fab.on(host, f"stat -c '%U %G' {LOGS}") == "admin vector\n"
         for file in fab.on(host, f"ls {FOLDER}/*.key").split():
             assert fab.on(host, f"stat -c '%U %a' {file}") == "vector 600\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,10 @@ from tests.fleet.harness import ROOT, Fab
 from tests.waiting import wait_until
 
 APT_FILES = f"ls {KEYRING} {SOURCES} {PREFERENCES} 2>/dev/null || :"
+
+
+def is_running(fab: Fab, host: str) -> bool:
+    return "vector --config" in fab.on(host, "ps -eo args")
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +100,7 @@ def test_it_is_installed_and_nothing_else_ever_is(fab: Fab, repository: Reposito
     changes = ship(fab, repository)
     assert {"hub: installed Vector 0.57.0", "worker-1: installed Vector 0.57.0"} < set(changes)
     for host in ("hub", "worker-1"):
-        wait_until(lambda host=host: "vector --config" in fab.on(host, "ps -eo args"))  # type: ignore[misc]
+        wait_until(partial(is_running, fab, host))
         assert set(fab.on(host, APT_FILES).split()) == {SOURCES, PREFERENCES, KEYRING}
         assert "Candidate: 0.57.0-1" in fab.on(host, "apt-cache policy vector")
         assert "Candidate: 99-1" not in fab.on(host, "apt-cache policy hello")

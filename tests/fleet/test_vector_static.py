@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,10 @@ def configurations(two: Machines, name: str) -> set[str]:
     return {line.split()[-1].rpartition("/")[2] for line in two.on(name, RUNNING).splitlines()}
 
 
+def has_configurations(two: Machines, name: str, expected: set[str]) -> bool:
+    return configurations(two, name) == expected
+
+
 @pytest.mark.parametrize("hub", ["plain", "systemd"])
 def test_it_is_installed_and_taken_away_again(two: Machines, fab: Fab, tmp_path: Path, hub: str) -> None:
     before = {name: two.files(name) for name in two.addresses}
@@ -52,7 +57,7 @@ def test_it_is_installed_and_taken_away_again(two: Machines, fab: Fab, tmp_path:
     ships, takes = "fanrun-vector.toml", "fanrun-vector-hub.toml"
     expected = {name: {ships, takes} if name == hub else {ships} for name in two.addresses}
     for name in two.addresses:
-        wait_until(lambda name=name: configurations(two, name) == expected[name])  # type: ignore[misc]
+        wait_until(partial(has_configurations, two, name, expected[name]))
         assert "file /etc/systemd/system/vector.service\n" in two.on(name, "cat /var/lib/fanrun/added")
     docker("restart", "--time=10", f"{two.network}-systemd")
     wait_until(lambda: configurations(two, "systemd") == expected["systemd"])

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tarfile
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -21,10 +22,13 @@ from provision.shipping import check
 CONTROL = "Package: vector\nVersion: 0.57.0-1\nArchitecture: amd64\nDescription: ships\n Package: other\n"
 
 
+MODES: dict[str, Literal["w", "w:gz", "w:xz"]] = {"": "w", "gz": "w:gz", "xz": "w:xz"}
+
+
 def deb(path: Path, control: str = CONTROL, compression: str = "xz", name: str = "./control") -> Path:
     """Write a package by hand, of which nothing but its control file is there."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=f"w:{compression}") as archive:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=buffer, mode=MODES[compression]) as archive:
         entry = tarfile.TarInfo(name)
         entry.size = len(control)
         archive.addfile(entry, io.BytesIO(control.encode()))

@@ -184,8 +184,10 @@ def test_what_is_before_the_message_changes_no_terminal_either() -> None:
 
 def test_pieces_of_a_line_are_put_together() -> None:
     other: dict[str, object] = {"batch": "worker-2.0001"}
-    lines = [("a", {"partial": True}), ("x", other), ("b", {"partial": True}), ("!", {"stream": "stderr"}), ("c", {})]
-    assert shown(*lines) == [f"{DAY}01.000Z worker-2.0001 | x", f"{HEAD}!", f"{HEAD}abc"]  # type: ignore[arg-type]
+    lines: list[tuple[str, dict[str, object]]] = [
+        ("a", {"partial": True}), ("x", other), ("b", {"partial": True}), ("!", {"stream": "stderr"}), ("c", {}),
+    ]  # fmt: skip
+    assert shown(*lines) == [f"{DAY}01.000Z worker-2.0001 | x", f"{HEAD}!", f"{HEAD}abc"]
 
 
 def test_a_line_without_an_end_is_printed_at_the_end() -> None:

@@ -36,6 +36,15 @@ def write_all(file: int, data: bytes) -> None:
         view = view[os.write(file, view) :]
 
 
+def write_if_room(file: int, data: bytes) -> bool:
+    """Write all of the data; returns False if there is no room for it, or nobody reads it."""
+    try:
+        write_all(file, data)
+    except OSError:
+        return False
+    return True
+
+
 class Disk:
     """Tells whether a disk has room for more, with a look at it only now and then."""
 
@@ -279,8 +288,5 @@ class Spool:
     def stop(self, why: str) -> None:
         """Write the last line, and raise Full."""
         line = self.note(f"{why}; what follows is in the batches' own logs", '"spool":"full",')
-        try:  # noqa: SIM105 - to import contextlib costs milliseconds
-            write_all(self.file, line)
-        except OSError:
-            pass  # then there is no room for that either
+        write_if_room(self.file, line)
         raise Full

@@ -24,9 +24,9 @@ TYPE_CHECKING = False  # to import typing costs milliseconds
 if TYPE_CHECKING:
     from collections.abc import Callable
 if TYPE_CHECKING or __package__:
-    from fanrun.fanout.worker_files.log_files import BatchLog, Full, Spool, create, write_all
+    from fanrun.fanout.worker_files.log_files import BatchLog, Full, Spool, create, write_if_room
 else:
-    from log_files import BatchLog, Full, Spool, create, write_all  # it lies beside this file on a worker
+    from log_files import BatchLog, Full, Spool, create, write_if_room  # it lies beside this file on a worker
 
 LINE = 64 * 1024  # bytes of a message
 LAST = 64 * 1024  # bytes of the plain log
@@ -146,10 +146,7 @@ class Log:
         """Finish all logs. Where the disk is full, what is there is what there is."""
         for stream in self.rest:
             self.take(stream, b"")
-        try:  # noqa: SIM105 - to import contextlib costs milliseconds
-            write_all(self.plain, b"".join(self.last)[-LAST:])
-        except OSError:
-            pass  # the disk is full
+        write_if_room(self.plain, b"".join(self.last)[-LAST:])
         if not self.level:  # nothing was printed
             return
         self.look()
@@ -226,21 +223,18 @@ def read(ready: list[int], streams: dict[int, str], log: Log) -> int:
         data = os.read(reader, LINE)
         size += len(data)
         if data:
-            guard(lambda: log.take(streams[reader], data))  # noqa: B023 - it is called at once
+            guard(log.take, streams[reader], data)
         else:
             del streams[reader]
     return size
 
 
-def guard(write: Callable[[], None]) -> None:
+def guard(write: Callable[..., None], *arguments: str | bytes) -> None:
     """Do something for the log; if it fails, the program goes on, and its exit code counts."""
     try:
-        write()
+        write(*arguments)
     except Exception as error:
-        try:  # noqa: SIM105 - as above
-            print(f"the log of this batch has a gap: {error!r}", file=sys.stderr, flush=True)
-        except OSError:
-            pass  # nobody listens any more
+        write_if_room(2, f"the log of this batch has a gap: {error!r}\n".encode())
 
 
 def main() -> int:
