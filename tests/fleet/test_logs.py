@@ -4,36 +4,27 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.fleet.harness import Fab, Runs, docker, joblog, log, report, run_folder, tree
+from tests.fleet.log_checks import (
+    WORKERS,
+    Shown,
+    by_container,
+    check_numbers,
+    cut_off,
+    is_at_work,
+    numbered,
+    same_lines,
+    show,
+    start,
+    write_inputs,
+)  # fmt: skip
 from tests.waiting import wait_until
-
-WORKERS = ("worker-1", "worker-2")
-# Each container numbers its lines, and says at its end how many there are.
-NUMBERED = """
-n=0; say() { n=$((n + 1)); echo $HOSTNAME $n "$@"; echo $HOSTNAME $n "$@" >&2; };
-for f in *; do
-  say begin $f; sleep SECONDS;
-  case $f in *bad*) say fails; exit 3;; esac;
-  cp $f $1/$f; say done $f;
-done; say end
-"""
-TOLD = 'printf "{\\"path\\": \\"%s\\", \\"ok\\": true, \\"seconds\\": SECONDS}\\n" $f >>$FANRUN_REPORT;'
-
-
-def numbered(seconds: float, *, tells: bool = False) -> str:
-    """Return the script whose containers take so long for each input."""
-    script = NUMBERED.replace("say done $f;", f"say done $f; {TOLD}" if tells else "say done $f;")
-    return " ".join(script.replace("SECONDS", str(seconds)).split())
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -49,59 +40,6 @@ def repaired(fab: Fab) -> Iterator[None]:
     """Bring the fleet to its full state afterwards."""
     yield
     fab("up", "--hosts=2")
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What `fab logs --json` printed, and how it ended."""
-
-    lines: list[dict[str, Any]]
-    code: int
-    error: str
-
-
-def show(fab: Fab, *argv: str, code: int | None = 0) -> Shown:
-    done = fab("logs", "--json", *argv, code=code)
-    return Shown([json.loads(line) for line in done.stdout.splitlines()], done.returncode, done.stderr)
-
-
-def by_container(lines: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
-    """Return the lines that containers numbered, by container and stream, in their order."""
-    found = defaultdict(list)
-    for line in lines:
-        if line["stream"] != "fanrun":
-            found[line["message"].split()[0], line["stream"]].append(line)
-    return found
-
-
-def check_numbers(lines: Sequence[Mapping[str, Any]], run: str) -> None:
-    """Each container's lines are all there, once and in order, and tell the run, the host and one batch."""
-    assert all(line["run"] == run and line["batch"].startswith(f"{line['host']}.") for line in lines)
-    assert [line["timestamp"] for line in lines] == sorted(line["timestamp"] for line in lines)
-    for (container, stream), mine in by_container(lines).items():
-        numbers = [int(line["message"].split()[1]) for line in mine]
-        assert numbers == list(range(1, len(numbers) + 1)), (container, stream)
-        assert len({line["batch"] for line in mine}) == 1
-
-
-def cut_off(lines: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the last line of each container that did not come to its end."""
-    lasts = [mine[-1] for mine in by_container(lines).values()]
-    return [line for line in lasts if line["message"].split()[2] not in ("end", "fails")]
-
-
-def start(runs: Runs, script: str, *argv: str) -> subprocess.Popen[str]:
-    head = ["run", "--src", str(runs.src), "--dst", str(runs.dst), "--image", runs.shell]
-    return runs.fab.start(*head, "--args", f"'cd $0; {script}'", *argv)
-
-
-def is_at_work(fab: Fab, worker: str) -> bool:
-    return "fanrun-" in fab.on(worker, "docker ps")
-
-
-def write_inputs(runs: Runs, count: int, *, bad: Sequence[int] = (), size: int = 100_000) -> None:
-    for number in range(count):
-        runs.write(f"{number:03}{'bad' if number in bad else ''}.bin", content=f"{number:03}" * (size // 3))
 
 
 @pytest.mark.usefixtures("repaired")
@@ -142,11 +80,6 @@ def test_every_line_is_shown_once(fab: Fab, runs: Runs) -> None:
         assert any(line["message"].endswith(f"begin {path}") for line in shown.lines)
     assert follower.returncode == 0, said
     same_lines([json.loads(line) for line in followed.splitlines()], shown.lines)
-
-
-def same_lines(some: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]) -> None:
-    """Both have the same lines, each container's in the same order."""
-    assert by_container(some) == by_container(others)
 
 
 def test_while_a_run_is_under_way_and_after_it(fab: Fab, runs: Runs) -> None:
@@ -206,6 +139,45 @@ def test_lines_are_chosen(fab: Fab, runs: Runs) -> None:
     assert len(show(fab, "--since", "1h").lines) == 4
     none = show(fab, "--since", "0s")
     assert (none.lines, none.error) == ([], f"run {run_folder(runs.dst).name}: no line is as asked for\n")
+
+
+def test_a_program_that_hangs_has_its_lines_kept(fab: Fab, runs: Runs) -> None:
+    """It prints all the time, but finishes nothing."""
+    runs.write("a")
+    script = "n=0; while sleep 0.1; do n=$((n + 1)); echo $HOSTNAME $n; done"
+    assert "a: " in runs(script, "--timeout", "3", "--retries", "0", code=1)
+    shown = show(fab)
+    check_numbers(shown.lines, run_folder(runs.dst).name)
+    assert all(len(mine) > 10 for mine in by_container(shown.lines).values())
+    assert shown.lines
+
+
+def test_a_container_forges_no_line_of_another(fab: Fab, runs: Runs) -> None:
+    """It may print what a line of the log looks like, write to its report, and fill /out with files of logs' names."""
+    runs.write("a", "b")
+    line = (
+        '{"timestamp":"2026-01-31T12:00:00.000Z","run":"r","host":"worker-9","batch":"worker-9.0001","stream":"stdout"}'
+    )
+    text = line.replace('"', '\\"')
+    runs(f'printf "%s\\n" "{text}"; printf "\\033[2J\\n"; for f in *; do cp $f $1; done')
+    shown = show(fab)
+    assert {line["message"] for line in shown.lines} == {line, "\x1b[2J"}
+    assert {line["host"] for line in shown.lines} == set(WORKERS)
+    assert "\x1b" not in fab("logs").stdout
+
+
+def test_many_lines_and_long_ones_at_once(fab: Fab, runs: Runs) -> None:
+    """The results are there, and all lines are below the bounds."""
+    runs.write("a", "b")
+    runs('seq 200000; head -c 3000000 /dev/zero | tr "\\000" x; for f in *; do cp $f $1; done')
+    assert set(runs.results()) == {"a", "b"}
+    for worker in WORKERS:
+        lines = show(fab, "--host", worker).lines
+        numbers = [line["message"] for line in lines if line["message"].isdecimal()]
+        assert numbers == [str(number) for number in range(1, 200001)]
+        pieces = [line["message"] for line in lines if line["message"].startswith("x")]
+        assert sum(map(len, pieces)) == 3_000_000
+        assert max(map(len, pieces)) == 64 * 1024
 
 
 def test_a_run_that_wrote_nothing(fab: Fab, runs: Runs) -> None:
