@@ -9,15 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from fanout.commands import Program
+from fanout import commands
+from fanout.commands import MIB, Program
 from fanout.crew import Crew
 from fanout.deck import Deck
-from fanout.execute import Stopped
+from fanout.execute import Done, Stopped
 from fanout.faults import Reasons
 from fanout.joblog import Joblog
 from fanout.landing import Shore
 from fanout.ledger import Ledger
 from fanout.leftovers import Leftovers
+from fanout.link import Link
 from fanout.ownership import Ownership
 from fanout.worker import Job
 from fanrun.fanout.results.logs import RunLogs
@@ -115,3 +117,24 @@ def test_nobody_is_connected_to_once_the_run_is_being_closed(crew: Crew, tmp_pat
     with pytest.raises(Stopped):
         crew.open(["worker-1", "worker-2"])
     assert (tmp_path / "log").read_text() == begun
+
+
+@pytest.mark.parametrize(
+    ("code", "size", "missing"), [(0, 3, []), (0, 64 * MIB, ["worker-1.0001"]), (255, 0, ["worker-1.0001"])]
+)
+def test_lines_that_could_not_be_fetched_are_known_to_be_missing(
+    crew: Crew, monkeypatch: pytest.MonkeyPatch, code: int, size: int, missing: list[str]
+) -> None:
+    """The host does not answer, or has more of them than a batch keeps."""
+    asked = list[list[str]]()
+
+    def last(link: Link, argv: list[str], *, timeout: float) -> Done:
+        asked.append(argv)
+        return Done(code, bytes(size), "")
+
+    monkeypatch.setattr(Link, "last", last)
+    logs = crew._job.shore.logs
+    logs.begin("worker-1", "worker-1.0001")
+    crew._fetch_rest("worker-1", Link(crew._folder, "worker-1", "r", threading.Semaphore()))
+    assert asked == [commands.rest_argv("r", ["worker-1.0001"], 64 * MIB)]
+    assert logs.missing("worker-1") == missing
