@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from fanout import commands
 from fanrun.fanout.results.log_lines import home_batches, read
 from fanrun.fanout.results.logs import MISSING, RunLogs, read_missing
 from tests.unit.logs_world import encoded
@@ -134,3 +136,19 @@ def test_a_log_that_is_a_link_or_a_folder_is_not_followed(tmp_path: Path, logs: 
     (staged / "log.jsonl.gz").mkdir()
     run.keep("worker-1", "worker-1.0001", staged)
     assert not logs.exists()
+
+
+def test_a_worker_finds_the_lines_of_these_batches(tmp_path: Path) -> None:
+    """Also in a log that was torn, and where messages look like lines of other batches."""
+    wanted = [encoded(1, "a"), encoded(2, "b", batch="worker-1.0003"), encoded(3, '"batch":"worker-1.0009","stream":')]
+    others = [encoded(1, "x", batch="worker-1.00011"), encoded(2, '"batch":"worker-1.0001","stream"', batch="w.2")]
+    spool = tmp_path / "r1.jsonl"
+    spool.write_bytes(b"".join([wanted[0], others[0], b"\0\xff torn\n", wanted[1], others[1], wanted[2]]))
+    argv = commands.rest_argv("r1", ["worker-1.0001", "worker-1.0003"], 10_000)
+    assert argv[4] == "/var/log/fanrun/r1.jsonl"
+    done = subprocess.run([*argv[:4], str(spool), *argv[5:]], capture_output=True, check=True)
+    assert done.stdout.splitlines(keepends=True) == wanted
+    none = subprocess.run([*argv[:4], str(tmp_path / "nowhere"), *argv[5:]], capture_output=True, check=True)
+    assert none.stdout == b""
+    few = subprocess.run([*argv[:4], str(spool), "50", *argv[6:]], capture_output=True, check=True)
+    assert few.stdout == wanted[0][:50]
