@@ -13,6 +13,7 @@ from provision.errors import CommandFailed, HostError
 from provision.fleet import Fleet, Folder, Host
 from provision.hosts import mark, registry, startup
 from provision.hosts.common import answers, ensure_service
+from provision.hosts.spool import ensure_spool_host
 from provision.probe import LEASE, WORK
 from provision.remote import Remote, wait_for_ssh
 
@@ -56,6 +57,7 @@ Step = Callable[[Remote], str | None]
 def steps(folder: Folder, fleet: Fleet, host: Host, ttl: int) -> list[tuple[str, Step]]:
     """The steps for one host, in their order: (what it does, the step); `ttl` is its lease, 0 if it has none."""
     hub = fleet.hub
+    is_hub = (host.address, host.port) == (hub.address, hub.port)  # a worker may be on the same machine
     programs = PROGRAMS | (HUB_PROGRAMS if host == hub else WORKER_PROGRAMS)
     common: list[tuple[str, Step]] = [
         ("looking whose it is", lambda remote: mark.check_mark_host(remote, folder)),
@@ -64,6 +66,7 @@ def steps(folder: Folder, fleet: Fleet, host: Host, ttl: int) -> list[tuple[str,
         ("looking at the system", ensure_debian_host),
         ("extending its lease", lambda remote: ensure_lease_host(remote, ttl)),
         ("making the work folder", ensure_work_host),
+        ("making the folder for logs", lambda remote: ensure_spool_host(remote, is_hub=is_hub)),
         ("installing packages", lambda remote: ensure_packages_host(remote, programs)),
         ("starting Docker", ensure_docker_host),
         ("trusting the registry", lambda remote: registry.ensure_trust_host(remote, folder, hub)),
@@ -73,10 +76,10 @@ def steps(folder: Folder, fleet: Fleet, host: Host, ttl: int) -> list[tuple[str,
     if host != hub:
         return [*common, ("closing a registry of before", registry.ensure_closed_host), last]
     return [
-        *common[:6],
+        *common[:7],
         ("looking for another registry", registry.ensure_no_registry_host),
         ("writing the registry's settings", registry.ensure_push_config_host),
-        *common[6:],
+        *common[7:],
         ("starting the registry", lambda remote: registry.ensure_registry_host(remote, folder)),
         last,
     ]

@@ -14,6 +14,7 @@ from provision.errors import FanrunError, HostError, HostsFailed, UsageError
 from provision.fleet import Fleet, Folder, Host
 from provision.hosts import vector, vector_install
 from provision.hosts.deb import Deb
+from provision.hosts.spool import LOGS, ensure_spool_host
 from provision.hosts.vector import Place
 from provision.hosts.vector_install import REPOSITORY, Found, Repository
 from provision.providers.base import Say
@@ -73,7 +74,7 @@ def ensure(shipping: Shipping) -> bool:
     if errors:
         _tell(shipping, errors)
         return False
-    shipping.say("logs", f"go to {shipping.fleet.hub.name}:{vector.LOGS}")
+    shipping.say("logs", f"go to {shipping.fleet.hub.name}:{LOGS}")
     return True
 
 
@@ -123,7 +124,7 @@ def _set_up(shipping: Shipping, ready: Sequence[Place], reached: set[str]) -> di
 
     def set_up(remote: Remote) -> None:
         place = places[remote.host.name]
-        changes = [vector.ensure_spool_host(remote, is_hub=place.is_hub)]
+        changes = [ensure_spool_host(remote, is_hub=place.is_hub)]
         try:
             if remote.host.name in names:
                 changes += _run_host(remote, shipping, place)
@@ -153,7 +154,7 @@ def _end(shipping: Shipping, places: Sequence[Place]) -> None:
     hubs = {place.host.name for place in places if place.is_hub}
 
     def end(remote: Remote) -> None:
-        changes = [vector.ensure_spool_host(remote, is_hub=remote.host.name in hubs)]
+        changes = [ensure_spool_host(remote, is_hub=remote.host.name in hubs)]
         changes.append(vector.end_host(remote, [vector.SHIPPER, vector.RECEIVER]))
         for change in filter(None, changes):
             shipping.note(remote.host.name, change)

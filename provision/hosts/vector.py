@@ -22,11 +22,12 @@ from provision.hosts.common import (
     read_file,
     write,
 )
+from provision.hosts.spool import LOGS
 from provision.hosts.vector_install import Found
 from provision.remote import Remote
 
 PORT = 6000
-LOGS, DATA, FOLDER = "/var/log/fanrun", "/var/lib/fanrun-vector", "/etc/fanrun/vector"
+DATA, FOLDER = "/var/lib/fanrun-vector", "/etc/fanrun/vector"
 SHIPPER, RECEIVER, EXPIRY = "fanrun-vector", "fanrun-vector-hub", "fanrun-logs"
 CA = f"{FOLDER}/ca.crt"
 CERTIFICATE, KEY = f"{FOLDER}/host.crt", f"{FOLDER}/host.key"
@@ -90,13 +91,6 @@ def expiry_files(logs: Logs, found: Found) -> dict[str, str]:
     else:
         texts[CRON] = read_file(f"{EXPIRY}.cron")
     return {path: text.replace("DAYS BYTES", f"{logs.days} {logs.bytes}") for path, text in texts.items()}
-
-
-def ensure_spool_host(remote: Remote, *, is_hub: bool) -> str | None:
-    """Make the folder for logs, also where there is no Vector; Vector writes to the hub's."""
-    mode = "2770" if is_hub else "2750"
-    argv = ["sh", "-c", read_file("spool-folder.sh"), "sh", LOGS, remote.host.user, mode, belongings.ADDED]
-    return "folder for logs made" if remote.run(argv, sudo=True).stdout.strip() else None
 
 
 def ensure_shipper_host(remote: Remote, folder: Folder, text: str, hub: Host, found: Found) -> str | None:

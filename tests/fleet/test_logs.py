@@ -27,14 +27,6 @@ from tests.fleet.log_checks import (
 from tests.waiting import wait_until
 
 
-@pytest.fixture(scope="module", autouse=True)
-def folders(fab: Fab) -> None:
-    """Make the folder for logs on each worker."""
-    for worker in WORKERS:
-        # Delete this line when a step of `fab up` makes the folder.
-        fab.on(worker, "install -d -o admin -m 2750 /var/log/fanrun")
-
-
 @pytest.fixture
 def repaired(fab: Fab) -> Iterator[None]:
     """Bring the fleet to its full state afterwards."""
@@ -56,8 +48,6 @@ def test_every_line_is_shown_once(fab: Fab, runs: Runs) -> None:
         wait_until(lambda: "worker-2 is lost" in log(runs.dst))
         check_numbers(show(fab, "--host", "worker-1").lines, run_folder(runs.dst).name)
         fab("up", "--hosts=2")
-        # Delete this line when a step of `fab up` makes the folder.
-        fab.on("worker-2", "install -d -o admin -m 2750 /var/log/fanrun")
         wait_until(lambda: "worker-2 is back" in log(runs.dst))
         out, err = run.communicate(timeout=200)
         assert run.returncode == 1, out + err

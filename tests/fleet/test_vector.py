@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from provision.hosts.vector import FOLDER, LOGS
+from provision.hosts.spool import LOGS
+from provision.hosts.vector import FOLDER
 from tests.fleet import vector_package
 from tests.fleet.harness import Fab, docker
 from tests.waiting import wait_until

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.hosts.vector import LOGS
+from provision.hosts.spool import LOGS
 from tests.fleet import vector_package
 from tests.fleet.harness import Fab, docker
 from tests.fleet.machines import Machines, machines

@@ -1,0 +1,16 @@
+"""The folder for logs on each host: where runs write them, and where the hub gets those of all hosts."""
+
+from __future__ import annotations
+
+from provision import belongings
+from provision.hosts.common import read_file
+from provision.remote import Remote
+
+LOGS = "/var/log/fanrun"
+
+
+def ensure_spool_host(remote: Remote, *, is_hub: bool) -> str | None:
+    """Make the folder for logs, for the login and for Vector where there is one; Vector writes to the hub's."""
+    mode = "2770" if is_hub else "2750"
+    argv = ["sh", "-c", read_file("spool-folder.sh"), "sh", LOGS, remote.host.user, mode, belongings.ADDED]
+    return "folder for logs made" if remote.run(argv, sudo=True).stdout.strip() else None
