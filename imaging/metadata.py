@@ -89,7 +89,8 @@ def rewrite(exif: bytes, size: tuple[int, int], *, swapped: bool) -> bytes:
 
 def has_thumbnail(exif: bytes | None) -> bool:
     """Tell whether EXIF has a second directory, which is that of a small picture of the image."""
-    body = (exif or b"").removeprefix(b"Exif\0\0")
+    body = exif or b""
+    body = body[6:] if body.startswith(b"Exif\0\0") else body
     order: Literal["little", "big"] = "little" if body[:2] == b"II" else "big"
     first = int.from_bytes(body[4:8], order)
     end = first + 2 + 12 * int.from_bytes(body[first : first + 2], order)
