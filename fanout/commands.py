@@ -95,11 +95,11 @@ class Place:
         return f"{self.home}/identity"
 
 
-# What the container prints goes through the log filter.  A container that writes nothing to /out and to its report for
-# `timeout` seconds is stopped; the file `late` says so, because the exit code could be the program's own.  The file
-# `exit` is written last: where it exists, the batch ran to its end.  It also has the free space, which tells a full
-# disk from a bad input.  If the run gives no sign of life any more, its container is stopped: nobody would fetch the
-# results.
+# The log filter starts the container and writes down what it prints.  A container that writes nothing to /out and to
+# its report for `timeout` seconds is stopped; the file `late` says so, because the exit code could be the program's
+# own.  The file `exit` is written last: where it exists, the batch ran to its end.  It also has the free space, which
+# tells a full disk from a bad input.  If the run gives no sign of life any more, its container is stopped: nobody would
+# fetch the results.
 # One container at a time: the next batch's script waits here for its turn, not at the other end of a busy line; what
 # came to an end meanwhile (its folder is gone, or `halt` is there) has no turn any more.
 # What earlier batches left is deleted when the run ends, unless room is short: a file system may take long over new
@@ -223,10 +223,11 @@ forbid() { touch "$1/.ended-$2" 2>/dev/null || :; }
 """
 # Write the passwd, group and env files for the run's containers.  They run with the uid of the worker's login, which
 # has no entry in most images; without one, Python's getpass and pathlib, Java, Hadoop, git, ssh and whoami fail.  So
-# the image's own files are copied, and an entry for the uid is put first.  It has the image's name for the uid if there
-# is one.  Its home is always /tmp, because the program can write there.  `env` has the variables that the image does
-# not set.  It is written last: if it exists, the other files exist as well.  The files depend on the image alone.  To
-# make them takes a quarter of a second, so they are kept in the folder `known` for the next run of the image.
+# the image's own files are copied, and an entry for the uid is written before the others.  The entry has the user name
+# that the image gives to the uid, if it gives one.  Its home is always /tmp, because the program can write there.
+# `env` has the variables that the image does not set.  It is written last: if it exists, the other files exist as well.
+# The files depend on the image alone.  To make them takes a quarter of a second, so they are kept in the folder `known`
+# for the next run of the image.
 IDENTITY = r"""
 identity() {
   image=$1 run=$2 uid=$(id -u) gid=$(id -g)

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-# Orientation (which was applied), a thumbnail's place, previews, Windows' and Photoshop's own thumbnails, and what may
-# hold more of them: XMP, IPTC, the maker's notes.
+# The orientation, because it was applied.  All tags that hold a small picture of the image: the thumbnail, previews,
+# and the thumbnails of Windows and Photoshop.  Tags that may contain one: XMP, IPTC and the maker's notes.
 DROPPED = (0x0112, 0x0201, 0x0202, 0x014A, 0x02BC, 0x501B, 0x83BB, 0x8649, 0x927C)
 RESOLUTION = (0x011A, 0x011B)  # horizontal and vertical
 SIZES = ((0x0100, 0x0101), (0xA002, 0xA003))  # width and height, of TIFF in the first directory, of EXIF in its own

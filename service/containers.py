@@ -20,8 +20,8 @@ TLS = (
     "--tls-cert=/service/cert.pem", "--tls-key=/service/key.pem", "--metrics-client-ca=/service/ca.pem",
 )  # fmt: skip
 CLIENT_CA = "--client-ca=/service/ca.pem"
-# Vector follows Docker's own files, and knows by the label whose they are.  It finds a file within two seconds: what is
-# written until then must fit into the three.
+# Vector reads Docker's log files, and the label in each line tells it which service wrote the line.  Vector may need
+# two seconds to find a new file.  Until then Docker must not delete lines, so three files of 16 MB are kept.
 LOGGING = (
     "--log-driver=json-file", "--log-opt=max-size=16m", "--log-opt=max-file=3", "--log-opt=labels=fanrun.service",
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Vector's own language on this machine, by PyPI's vector-vrl: with an interpreter of 3.12 or later, or a container."""
+"""Run Vector's language VRL with the package vector-vrl, in a Python of 3.12 or later, or else in a container."""
 
 from __future__ import annotations
 

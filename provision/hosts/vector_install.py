@@ -1,4 +1,4 @@
-"""Vector on a host: what is there of it, and how the pinned version comes there, from a file or its own repository."""
+"""Find out whether a host has Vector, and install the pinned version from a package file or from its apt repository."""
 
 from __future__ import annotations
 

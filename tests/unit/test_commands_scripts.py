@@ -462,22 +462,18 @@ def test_what_docker_gave_only_in_part_is_not_kept(shell: str, tmp_path: Path, f
     assert not (tmp_path / "identity").exists()
 
 
+def open_run(shell: str, top: Path, path: str) -> None:
+    """Open the run "r" under top/runs."""
+    argv = commands.open_argv("r", "image")
+    run_script(shell, argv, top / "runs", "r", "image", "65532", top / "logs", *FILTER, path=path)
+
+
 def test_without_the_image_a_container_has_files_of_its_own(shell: str, tmp_path: Path) -> None:
     """Docker tells what is wrong when the container is started."""
     stand_in(tmp_path / "bin", "docker", "exit 1")
     path, identity = docker(tmp_path, ""), tmp_path / "runs" / "r" / "identity"
     stand_in(tmp_path / "bin", "docker", "exit 1")
-    run_script(
-        shell,
-        commands.open_argv("r", "image"),
-        tmp_path / "runs",
-        "r",
-        "image",
-        "65532",
-        tmp_path / "logs",
-        *FILTER,
-        path=path,
-    )
+    open_run(shell, tmp_path, path)
     wait_until((identity / "env").exists)
     assert (identity / "passwd").read_text().count("\n") == (identity / "group").read_text().count("\n") == 1
     assert not (tmp_path / "identity").exists(), "the next run asks again"
@@ -486,17 +482,7 @@ def test_without_the_image_a_container_has_files_of_its_own(shell: str, tmp_path
 def test_a_first_batch_waits_for_the_files_of_its_container(shell: str, tmp_path: Path) -> None:
     path, run = docker(tmp_path, ""), tmp_path / "runs" / "r"
     stand_in(tmp_path / "bin", "docker", f'until [ -e "{tmp_path}/go" ]; do sleep 0.02; done; exit 1')
-    run_script(
-        shell,
-        commands.open_argv("r", "image"),
-        tmp_path / "runs",
-        "r",
-        "image",
-        "65532",
-        tmp_path / "logs",
-        *FILTER,
-        path=path,
-    )
+    open_run(shell, tmp_path, path)
     assert not (run / "identity" / "env").exists(), "nobody waited for it"
     argv = [shell, "-c", commands.BATCH, "sh", str(run / "b.out"), "a name", "65532:65532", "0", "0", *NO_LOG, "0"]
     with subprocess.Popen([*argv, "cat", str(run / "identity" / "env")], stderr=subprocess.PIPE) as batch:

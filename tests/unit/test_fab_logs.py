@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
@@ -113,29 +114,33 @@ def test_a_reader_that_goes_before_a_problem_is_told(start: Start, dst: Path) ->
     assert process.returncode in (1, 141)
 
 
-def test_following_is_ended_by_ctrl_c(start: Start, dst: Path) -> None:
-    home = dst / ".fanrun" / "runs" / "r1"
-    (home / "report.json").unlink()
+def report_of(dst: Path) -> Path:
+    return dst / ".fanrun" / "runs" / "r1" / "report.json"
+
+
+@contextlib.contextmanager
+def following(start: Start, dst: Path) -> Iterator[subprocess.Popen[str]]:
+    """Follow a run that is under way, and whose first line was shown."""
+    report_of(dst).unlink()
     write_batch(logs_of(dst), "worker-1.0001", [(1, "here")])
     with exclusive(dst / ".fanrun" / "lock", "run r1 (process 7 on here)"):
         process = start("--follow")
         assert process.stdout is not None
         assert process.stdout.readline() == f"{DAY}01.000Z worker-1.0001 | here\n"
+        yield process
+
+
+def test_following_is_ended_by_ctrl_c(start: Start, dst: Path) -> None:
+    with following(start, dst) as process:
         process.send_signal(signal.SIGINT)
         out, error = process.communicate(timeout=60)
     assert (process.returncode, out, error) == (130, "", "error: interrupted\n")
 
 
 def test_following_shows_what_comes_home_and_ends_with_the_run(start: Start, dst: Path) -> None:
-    home = dst / ".fanrun" / "runs" / "r1"
-    (home / "report.json").unlink()
-    write_batch(logs_of(dst), "worker-1.0001", [(1, "here")])
-    with exclusive(dst / ".fanrun" / "lock", "run r1 (process 7 on here)"):
-        process = start("--follow")
-        assert process.stdout is not None
-        assert process.stdout.readline() == f"{DAY}01.000Z worker-1.0001 | here\n"
+    with following(start, dst) as process:
         write_batch(logs_of(dst), "worker-1.0002", [(2, "later")])
-        (home / "report.json").touch()
+        report_of(dst).touch()
         out, error = process.communicate(timeout=60)
     assert (process.returncode, out, error) == (0, f"{DAY}02.000Z worker-1.0002 | later\n", "")
 

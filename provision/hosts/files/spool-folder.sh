@@ -1,6 +1,7 @@
 # shellcheck shell=sh
-# Run as root: sh spool-folder.sh FOLDER LOGIN MODE ADDED: make the folder for logs.
-# Nobody but LOGIN and Vector may read it.  Spool files of runs that ended a day ago go.  Prints "made" if the folder was not like that.
+# Run as root: sh spool-folder.sh FOLDER LOGIN MODE ADDED
+# Make the folder for logs, which only LOGIN and Vector can read.  Delete the logs of runs that ended more than a day ago.
+# Print "made" if the folder was missing, or had another owner, group or mode.
 set -eu
 folder=$1 login=$2 mode=$3
 if [ -L "$folder" ]; then echo "$folder is a link; remove it" >&2; exit 1; fi
