@@ -15,7 +15,7 @@ from provision.remote import Remote, fan_out
 
 POLL = 1.0
 LIST = ["docker", "ps", "--all", "--filter", "label=fanrun.service", "--format", "{{.Names}}"]
-TIMED = re.compile(r"([0-9TZ:.+-]+) ?(.*)")
+TIMED = re.compile(r"([0-9TZ:.+-]+) ?(.*)", re.DOTALL)
 LONGEST = 600.0
 """Seconds that Docker may take to write a container's log."""
 
@@ -37,23 +37,27 @@ class Container:
         start = self.seen or since
         argv = ["docker", "logs", "--timestamps", *(["--since", start] if start else []), self.name]
         done = self.remote.run(argv, sudo=True, timeout=LONGEST)
-        lines = [*self._parse("stdout", done.stdout), *self._parse("stderr", done.stderr)]
+        lines = [*self._parsed("stdout", done.stdout), *self._parsed("stderr", done.stderr)]
         lines = sorted((pair for pair in lines if pair[0] > self.seen), key=lambda pair: pair[0])
         self.seen = lines[-1][0] if lines else self.seen
         return [line for _, line in lines]
 
-    def _parse(self, stream: str, text: str) -> Iterator[tuple[str, Line]]:
-        """Yield each line with its time in nanoseconds."""
-        for each in text.splitlines():
-            found = TIMED.fullmatch(each)
-            if found is None:
-                continue
-            time, message = normal_time(found[1]), found[2]
-            level = level_of(message)
-            record = {"timestamp": time, "host": self.host, "service": self.name, "stream": stream}
-            record |= {"level": level} if level else {}
-            record["message"] = message
-            yield found[1], Line(time, self.host, f"{self.host}/{self.name}", stream, message, level, False, record)
+    def _parsed(self, stream: str, text: str) -> Iterator[tuple[str, Line]]:
+        return parse(text, host=self.host, container=self.name, stream=stream)
+
+
+def parse(text: str, *, host: str, container: str, stream: str) -> Iterator[tuple[str, Line]]:
+    """Yield each line of `docker logs --timestamps` with its time in nanoseconds."""
+    for each in text.split("\n"):  # a message may have other characters that end lines
+        found = TIMED.fullmatch(each)
+        if found is None:
+            continue
+        time, message = normal_time(found[1]), found[2]
+        level = level_of(message)
+        record = {"timestamp": time, "host": host, "service": container, "stream": stream}
+        record |= {"level": level} if level else {}
+        record["message"] = message
+        yield found[1], Line(time, host, f"{host}/{container}", stream, message, level, False, record)
 
 
 def level_of(message: str) -> str:

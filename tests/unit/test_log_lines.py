@@ -195,6 +195,19 @@ def test_what_was_shipped_twice_is_new_once() -> None:
     assert fresh.count == {"worker-1.0001": 3}
 
 
+def test_a_line_that_was_torn_at_the_hub_is_new_when_it_comes_again() -> None:
+    """Where the hub's disk was full for a moment, the lines after the torn one may be there already."""
+    fresh, lines = Fresh(()), [shipped(number, str(number), 100 * number) for number in range(5)]
+    taken = [line.message for line in [*lines[:2], *lines[3:], *lines, *lines] if fresh.takes(line)]
+    assert taken == ["0", "1", "3", "4", "2"]
+
+
+@pytest.mark.parametrize("offset", [-1, 2**63, 10**400])
+def test_an_offset_that_no_file_has_is_none(offset: int) -> None:
+    fresh = Fresh(())
+    assert [fresh.takes(shipped(1, "a", offset)) for _ in range(2)] == [True, True]
+
+
 def test_equal_lines_of_a_file_are_two() -> None:
     fresh = Fresh(())
     assert [fresh.takes(shipped(1, "same", offset)) for offset in (0, 100)] == [True, True]
