@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import socket
 import ssl
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from fanrun.fanout.results.log_lines import parse
 from provision import ca
 from provision.hosts.vector import receiver_config, shipper_config
 from provision.shipping import read_config
 from tests.fleet.harness import ROOT
+from tests.fleet.mounts import root
 from tests.waiting import wait_until
 
 
@@ -75,14 +78,21 @@ class Pair:
         """Append so many lines to the file of a run."""
         with (self.top / "spool" / "r1.jsonl").open("a") as file:
             for number in range(start, start + count):
-                record = {"timestamp": "2026-11-27T19:04:39.123Z", "run": "r1", "message": f"line {number}"}
+                record = {
+                    "timestamp": "2026-11-27T19:04:39.123Z",
+                    "run": "r1",
+                    "host": "worker-1",
+                    "batch": "worker-1.0001",
+                }
+                record |= {"stream": "stdout", "message": f"line {number}"}
                 file.write(json.dumps(record) + "\n")
 
-    def arrived(self, folder: str = "r1") -> list[dict[str, object]]:
+    def arrived(self, folder: str = "r1") -> list[Mapping[str, object]]:
         """The lines at the hub, each one once."""
         path = self.top / "logs" / folder / "worker-1.jsonl"
-        lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-        return list({(line["file"], line["offset"]): line for line in lines}.values())
+        lines = map(parse, path.read_bytes().splitlines()) if path.exists() else []
+        records = [line.record for line in lines if line]  # a line may have been torn
+        return list({(record["file"], record["offset"]): record for record in records}.values())
 
 
 def free_port() -> int:
@@ -120,6 +130,24 @@ def test_a_hub_that_is_away_is_caught_up(pair: Pair) -> None:
     pair.spool(0, 500)
     pair.start("hub")
     wait_until(lambda: len(pair.arrived()) == 500)
+
+
+def test_a_full_disk_at_the_hub_loses_no_line(pair: Pair) -> None:
+    logs, count = pair.top / "logs", 5000
+    root("mount", "-t", "tmpfs", "-o", f"size=256k,uid={os.getuid()},gid={os.getgid()}", "none", str(logs))
+    try:
+        pair.start("hub")
+        pair.start("worker")
+        pair.spool(0, count)
+        wait_until(lambda: os.statvfs(logs).f_bavail == 0)
+        assert 0 < len(pair.arrived()) < count
+        root("mount", "-o", "remount,size=64m", str(logs))
+        wait_until(lambda: len(pair.arrived()) == count, 60)
+        assert {record["message"] for record in pair.arrived()} == {f"line {number}" for number in range(count)}
+        for name in ("worker", "hub"):
+            pair.end(name, signal.SIGKILL)
+    finally:
+        root("umount", "--lazy", str(logs))
 
 
 def test_a_services_lines_arrive(pair: Pair) -> None:
