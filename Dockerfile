@@ -3,7 +3,7 @@
 
 FROM debian:trixie-slim AS builder
 
-# Settings of the machine that builds, where it needs any (a proxy's CA, a package index): provision/build.py puts
+# Settings of the machine that builds, where it needs any (a proxy's CA, a package index): provision/registry/build.py puts
 # them into build-settings/ beside this file: as a pattern, for it may not be there. They end with this stage.
 COPY requirements/image.txt build-setting[s] /settings/
 ENV PIP_CONFIG_FILE=/settings/pip.conf PYTHONDONTWRITEBYTECODE=1 PACKAGES=usr/local/lib/python3.13/dist-packages

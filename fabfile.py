@@ -14,11 +14,11 @@ from pathlib import Path
 # Fabric puts this folder first in sys.path. Libraries come before it, so that no file here takes the place of one. Our
 # own packages are imported before that, so that no library takes the place of one of them.
 ROOT = Path(__file__).resolve().parent
-for package in ("fanout", "fanrun", "provision", "service"):
+for package in ("fanrun", "provision", "service"):
     importlib.import_module(package)
 sys.path.sort(key=lambda folder: folder == str(ROOT))
 
-from provision import environment
+from fanrun.fleet import environment
 
 environment.clean(os.environ)  # before the libraries that read it
 
@@ -28,12 +28,18 @@ boundary.install()  # before the packages that may be missing
 
 from loguru import logger
 
-from fanout import report as reports
-from fanout import run as runs
-from fanout import sample as samples
-from fanout import verify as verdicts
-from fanout.expect import expected
+from fanrun import sample as samples
+from fanrun.fanout import run as runs
+from fanrun.fanout import verify as verdicts
+from fanrun.fanout.expect import expected
+from fanrun.fanout.results import report as reports
 from fanrun.fanout.results.log_lines import LEVELS
+from fanrun.fleet import config
+from fanrun.fleet.errors import FanrunError, FleetDamaged, HostsFailed, RunUnfinished, UsageError
+from fanrun.fleet.model import Fleet, Image
+from fanrun.fleet.progress import Board
+from fanrun.fleet.store import Folder
+from fanrun.serving import service as services
 from fanrun.tasks import ending, options, target
 from fanrun.tasks import logs as logs_task
 from fanrun.tasks.console import GREEN, RED, Console
@@ -42,13 +48,10 @@ from fanrun.tasks.log_reader import Reader
 from fanrun.tasks.options import FLEET, INSTANCES, LIMITS, MACHINES, RESULTS, TAKE_OVER, YES
 from fanrun.tasks.service_logs import ServiceReader
 from fanrun.tasks.task import task
-from provision import config, lifecycle, shipping
+from provision import lifecycle
 from provision import status as statuses
-from provision.errors import FanrunError, FleetDamaged, HostsFailed, RunUnfinished, UsageError
-from provision.fleet import Fleet, Folder, Image
-from provision.progress import Board
+from provision.hosts import shipping
 from provision.providers import base as providers
-from service import fleet as services
 
 
 @task(

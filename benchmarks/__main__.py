@@ -18,10 +18,11 @@ from pathlib import Path
 from benchmarks import breakdown, contest, logs, machine, pixels
 from benchmarks.contest import SETTLED, BenchError, Job, Ratio, Rival
 from benchmarks.handicap import little_cpu, slow_links
-from fanout.plan import deal, walk
-from provision import config, lifecycle
-from provision.fleet import Folder
-from provision.remote import ssh_argv
+from fanrun.fanout.plan import deal, walk
+from fanrun.fleet import config
+from fanrun.fleet.ssh import ssh_argv
+from fanrun.fleet.store import Folder
+from provision import lifecycle
 
 ROOT = Path(__file__).resolve().parents[1]
 HERE = ROOT / "benchmarks"

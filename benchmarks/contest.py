@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from fanout.plan import STATE
+from fanrun.fanout.plan import STATE
 
 
 class BenchError(Exception):

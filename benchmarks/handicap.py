@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from benchmarks.contest import BenchError
-from provision.fleet import Folder
-from provision.remote import ssh_argv
-from provision.shell import read
+from fanrun.fleet.shell import read
+from fanrun.fleet.ssh import ssh_argv
+from fanrun.fleet.store import Folder
 
 GROUP = "fanrun-bench"
 # As the manual of tbf has it: a packet that would wait longer than this is dropped.

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.contest import BenchError
-from fanout import commands
+from fanrun.fanout import commands
 
 MOST = 1.02
 FILTER = re.compile(r"^python3 .*\$filter.*$", re.MULTILINE)

@@ -9,9 +9,9 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
-from provision.fleet import Folder
-from provision.remote import ssh_argv
-from provision.shell import read
+from fanrun.fleet.shell import read
+from fanrun.fleet.ssh import ssh_argv
+from fanrun.fleet.store import Folder
 
 VERSION = re.compile(r"v?(\d+(?:\.\d+)*\S*)")
 

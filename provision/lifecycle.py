@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from provision import build, ca, image, setup, shipping
-from provision.config import Logs
-from provision.errors import (
+from fanrun.fleet.config import Logs
+from fanrun.fleet.errors import (
     FanrunError,
     FleetDamaged,
     FleetError,
@@ -24,11 +23,13 @@ from provision.errors import (
     ProviderError,
     UsageError,
 )
-from provision.fleet import HUB, Fleet, Folder, Host, Image, number, write_private
+from fanrun.fleet.model import HUB, Fleet, Host, Image, number
+from fanrun.fleet.ssh import Remote, Result, disconnect_argv, on_hosts, wait_for_ssh
+from fanrun.fleet.store import Folder, write_private
+from provision.hosts import ca, setup, shipping
 from provision.providers.base import Found, OtherFleet, Provider, Say, Wanted
-from provision.registry import own
+from provision.registry import build, local_images, transfer
 from provision.registry.background import BackgroundBuild
-from provision.remote import Remote, Result, disconnect_argv, on_hosts, wait_for_ssh
 
 OWN = "process.py"
 USUAL_LOGS = Logs()
@@ -161,7 +162,7 @@ def up(
 
     shipping.check(logs)
     # Building takes the client's time, launching and setting up the hosts': so both at once.
-    built = BackgroundBuild(lambda cancellation: own.build_process(root, folder, cancellation))
+    built = BackgroundBuild(lambda cancellation: local_images.build_process(root, folder, cancellation))
     with folder.lock(), built:
         check_up(provider)
         build.ensure_client_docker()
@@ -195,11 +196,11 @@ def deploy(folder: Folder, root: Path, say: Say, name: str = OWN) -> Image:
         fleet = folder.load()
         build.ensure_client_docker()
         if name == OWN:
-            image_id, source = own.build_process(root, folder), build.source_hash(root)
+            image_id, source = local_images.build_process(root, folder), build.source_hash(root)
         else:
-            image_id, source = image.inspect(name), ""
-            platforms, _ = on_hosts(folder, fleet.workers, image.platform_host)  # _deploy names hosts that are away
-            image.check_platform(name, image.platform_of(image_id), platforms)
+            image_id, source = transfer.inspect(name), ""
+            platforms, _ = on_hosts(folder, fleet.workers, transfer.platform_host)  # _deploy names hosts that are away
+            transfer.check_platform(name, transfer.platform_of(image_id), platforms)
         return _deploy(folder, fleet, name, image_id, source, say).images[name]
 
 
@@ -239,7 +240,7 @@ def down(folder: Folder, provider: Provider, say: Say) -> Ended:
         _end(provider, names, say)
         if kept:
             return Ended(tuple(names), others, kept)
-        in_use = own.remove_all(own.tags_of(folder.name, folder.ids))
+        in_use = local_images.remove_all(local_images.tags_of(folder.name, folder.ids))
         folder.remove()
     return Ended(tuple(names), others, in_use=tuple(in_use))
 
@@ -311,7 +312,7 @@ def take_over(folder: Folder, provider: Provider, say: Say) -> Ended:
         raise UsageError(
             f"nothing of a fleet {folder.name} has the id {provider.ids[0]}; `fab down` shows what there is"
         )
-    in_use = own.remove_all(own.tags_of(folder.name, provider.ids))
+    in_use = local_images.remove_all(local_images.tags_of(folder.name, provider.ids))
     return Ended(tuple(names), in_use=tuple(in_use))
 
 
@@ -385,7 +386,7 @@ def disconnect(folder: Folder) -> None:
 def check_command(name: str) -> None:
     """Raise UsageError for an image that starts no program when it is run with /in /out alone."""
     build.ensure_client_docker()
-    image.check_command(name, image.inspect(name))
+    transfer.check_command(name, transfer.inspect(name))
 
 
 def current(fleet: Fleet, name: str, root: Path) -> bool:
@@ -396,7 +397,7 @@ def current(fleet: Fleet, name: str, root: Path) -> bool:
     if name == OWN:
         return known.source == build.source_hash(root)
     build.ensure_client_docker()
-    return known.id == image.inspect(name)
+    return known.id == transfer.inspect(name)
 
 
 @contextlib.contextmanager
@@ -502,20 +503,20 @@ def _deploy(folder: Folder, fleet: Fleet, name: str, image_id: str, source: str,
     What it and the one before it have replaced is removed, on the hosts before they pull, as disks may be full.
     """
     on_hosts(folder, [fleet.hub], setup.extend_host)
-    digest = image.push(folder, fleet.hub, image_id)
-    deployed = Image(name, image_id, image.ref(fleet.hub, digest), source)
+    digest = transfer.push(folder, fleet.hub, image_id)
+    deployed = Image(name, image_id, transfer.ref(fleet.hub, digest), source)
     if fleet.images.get(name) != deployed:
         note(HUB, f"holds {name} {digest[:19]}")
     fleet = fleet.with_image(deployed)
     folder.save(fleet)
-    own.remove_old(folder, [each.id for each in fleet.known_images])
+    local_images.remove_old(folder, [each.id for each in fleet.known_images])
     refs = [each.ref for each in fleet.known_images]
-    on_hosts(folder, [fleet.hub], lambda remote: image.remove_old_images_host(remote, refs))
+    on_hosts(folder, [fleet.hub], lambda remote: transfer.remove_old_images_host(remote, refs))
 
     def pull(remote: Remote) -> None:
         setup.extend_host(remote)
-        image.remove_old_images_host(remote, refs)
-        changed = image.ensure_image_host(remote, deployed)
+        transfer.remove_old_images_host(remote, refs)
+        changed = transfer.ensure_image_host(remote, deployed)
         if changed:
             note(remote.host.name, changed)
 

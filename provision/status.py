@@ -7,12 +7,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from provision.aws import prices
-from provision.errors import FanrunError
-from provision.fleet import Fleet, Folder, Host
-from provision.probe import Probe, parse, probe_argv
+from fanrun.fleet.errors import FanrunError
+from fanrun.fleet.model import Fleet, Host
+from fanrun.fleet.probe import Probe, parse, probe_argv
+from fanrun.fleet.ssh import on_hosts
+from fanrun.fleet.store import Folder
 from provision.providers.base import Bill
-from provision.remote import on_hosts
+from provision.providers.ec2 import prices
 
 
 @dataclass(frozen=True)

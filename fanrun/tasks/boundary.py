@@ -18,9 +18,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import NoReturn
 
+from fanrun.fleet.errors import FanrunError, FleetError, RunUnfinished, UsageError
 from fanrun.tasks import core
 from fanrun.tasks.console import Console, one_line
-from provision.errors import FanrunError, FleetError, RunUnfinished, UsageError
 
 USAGE, UNFINISHED, UNEXPECTED, INTERRUPTED, READER_GONE = 2, 3, 70, 130, 141
 ROOT = Path(__file__).resolve().parents[2]

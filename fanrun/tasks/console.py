@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from provision.errors import FanrunError, UsageError
-from provision.progress import Board
+from fanrun.fleet.errors import FanrunError, UsageError
+from fanrun.fleet.progress import Board
 
 RED, GREEN = 31, 32
 WITHOUT_FLEET = ("sample", "verify")

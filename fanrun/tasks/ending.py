@@ -6,13 +6,13 @@ import contextlib
 import shlex
 from collections.abc import Iterator, Sequence
 
+from fanrun.fleet.errors import FanrunError
+from fanrun.fleet.model import number
 from fanrun.tasks.console import Console
 from fanrun.tasks.target import Target
 from provision import lifecycle
-from provision.errors import FanrunError
-from provision.fleet import number
 from provision.providers.base import OtherFleet, SearchIncomplete
-from provision.registry import own
+from provision.registry import local_images as own
 
 
 def plan(console: Console, aim: Target) -> None:

@@ -17,9 +17,10 @@ from fanrun.fanout.results import log_lines, log_remote
 from fanrun.fanout.results.log_lines import Choice, Fresh, Line, Source
 from fanrun.fanout.results.log_remote import RemoteFile
 from fanrun.fanout.results.logs import read_missing
-from provision.errors import FanrunError
-from provision.fleet import Folder, Host
-from provision.remote import Remote, fan_out
+from fanrun.fleet.errors import FanrunError
+from fanrun.fleet.model import Host
+from fanrun.fleet.ssh import Remote, fan_out
+from fanrun.fleet.store import Folder
 
 POLL = 1.0
 """Seconds between two looks at hosts while a log is followed."""

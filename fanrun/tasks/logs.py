@@ -14,12 +14,12 @@ from fanrun.fanout import history
 from fanrun.fanout.history import PastRun
 from fanrun.fanout.results import log_windows
 from fanrun.fanout.results.log_lines import LEVELS, Choice
+from fanrun.fleet import config
+from fanrun.fleet.errors import UsageError
+from fanrun.fleet.store import Folder
 from fanrun.tasks.log_printer import Printer
 from fanrun.tasks.log_reader import Place, Reader
 from fanrun.tasks.service_logs import ServiceReader
-from provision import config
-from provision.errors import UsageError
-from provision.fleet import Folder
 
 STATE = ".fanrun"
 SINCE = re.compile(r"[0-9]+[smhd]?")

@@ -7,12 +7,12 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fanout.commands import MIB, USUAL, Scratch
-from fanout.expect import UNFINISHED
-from fanout.run import Limits
+from fanrun.fanout.commands import MIB, USUAL, Scratch
+from fanrun.fanout.expect import UNFINISHED
+from fanrun.fanout.run import Limits
+from fanrun.fleet import config
+from fanrun.fleet.errors import UsageError
 from fanrun.tasks.core import flag
-from provision import config
-from provision.errors import UsageError
 from provision.providers import base as providers
 
 LEAST_MEMORY = 6 * MIB  # Docker's own
@@ -48,7 +48,7 @@ INSTANCES = {
     "allow": "EC2: networks that may reach SSH besides this machine, as 203.0.113.0/24,198.51.100.7/32",
     "ttl": "EC2: time after the last fab command when hosts end themselves, as 90m, 4h or 2d (default: 4h)",
     "min-hosts": "EC2: be content with so many workers if Amazon has no more (default: all or none)",
-    "prices": "EC2: a file of prices to reckon with (default: provision/aws/prices.json)",
+    "prices": "EC2: a file of prices to reckon with (default: provision/providers/ec2/prices.json)",
 }
 
 

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from fanrun.fanout.results.log_lines import LEVELS, Choice, Line, normal_time
-from provision.errors import FanrunError
-from provision.fleet import Folder, Host
-from provision.remote import Remote, fan_out
+from fanrun.fleet.errors import FanrunError
+from fanrun.fleet.model import Host
+from fanrun.fleet.ssh import Remote, fan_out
+from fanrun.fleet.store import Folder
 
 POLL = 1.0
 LIST = ["docker", "ps", "--all", "--filter", "label=fanrun.service", "--format", "{{.Names}}"]

@@ -7,13 +7,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fanout.commands import LogLimits
+from fanrun.fanout.commands import LogLimits
+from fanrun.fleet import config
+from fanrun.fleet.errors import FleetDamaged, UsageError
+from fanrun.fleet.model import ID, Fleet
+from fanrun.fleet.store import Folder
 from fanrun.tasks import options
 from fanrun.tasks.boundary import ROOT
 from fanrun.tasks.console import Console
-from provision import config
-from provision.errors import FleetDamaged, UsageError
-from provision.fleet import ID, Fleet, Folder
 from provision.providers import base as providers
 
 PLACE = ("account", "region", "profile", "owner")

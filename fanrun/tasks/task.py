@@ -10,9 +10,9 @@ from pathlib import Path
 import fabric
 from loguru import logger
 
+from fanrun.fleet.errors import UsageError
 from fanrun.tasks import boundary, core
 from fanrun.tasks.console import Console
-from provision.errors import UsageError
 
 Body = Callable[..., None]
 

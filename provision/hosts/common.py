@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Mapping
 from importlib import resources
 
-from provision import belongings, ca
-from provision.errors import HostError
-from provision.fleet import Folder
-from provision.remote import Remote
+from fanrun.fleet.errors import HostError
+from fanrun.fleet.ssh import Remote
+from fanrun.fleet.store import Folder
+from provision.hosts import ca, footprint
 
 ANY = "0.0.0.0"  # noqa: S104 - where the address that others use is none of the host's own, as behind NAT
 
@@ -67,7 +67,7 @@ def outdated(remote: Remote, texts: Mapping[str, str]) -> list[str]:
 
 def write(remote: Remote, path: str, text: str, *, mode: str = "644", owner: str = "root:root") -> None:
     """Write a file, which is noted first as one that Fanrun brought, if it wasn't there."""
-    remote.run(["sh", "-c", belongings.NOTE_FILE, "sh", path], sudo=True)
+    remote.run(["sh", "-c", footprint.NOTE_FILE, "sh", path], sudo=True)
     remote.put(text, path, mode=mode, owner=owner)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from provision.errors import UsageError
+from fanrun.fleet.errors import UsageError
 
 MAGIC = b"!<arch>\n"
 HEADER = 60

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from provision.belongings import MARK
-from provision.errors import HostError
-from provision.fleet import VERSION, Folder
+from fanrun.fleet.errors import HostError
+from fanrun.fleet.model import VERSION
+from fanrun.fleet.ssh import Remote
+from fanrun.fleet.store import Folder
 from provision.hosts.common import read_file
-from provision.remote import Remote
+from provision.hosts.footprint import MARK
 
 SCRIPT = read_file("mark.sh")
 

@@ -6,9 +6,11 @@ listens on loopback: images are pushed to it through SSH. Neither deletes anythi
 
 from __future__ import annotations
 
-from provision import belongings, ca
-from provision.errors import HostError
-from provision.fleet import Folder, Host
+from fanrun.fleet.errors import HostError
+from fanrun.fleet.model import Host
+from fanrun.fleet.ssh import Remote
+from fanrun.fleet.store import Folder
+from provision.hosts import ca, footprint
 from provision.hosts.common import (
     ANY,
     bind_address,
@@ -20,7 +22,6 @@ from provision.hosts.common import (
     read_file,
     write,
 )
-from provision.remote import Remote
 
 REPOSITORY = "fanrun/image"
 """What all images are called in it."""
@@ -52,7 +53,7 @@ def places(address: str) -> set[str]:
 
 def ensure_no_registry_host(remote: Remote) -> str | None:
     """Refuse a host whose registry, or whatever has one of its ports, is somebody else's; changes nothing."""
-    argv = ["sh", "-c", read_file("registry-foreign.sh"), "sh", belongings.ADDED, *PORTS]
+    argv = ["sh", "-c", read_file("registry-foreign.sh"), "sh", footprint.ADDED, *PORTS]
     found = remote.run(argv, sudo=True).stdout.splitlines()
     if found:
         raise HostError(
@@ -140,5 +141,5 @@ def _write_pair(remote: Remote, folder: Folder, names: list[str]) -> None:
 
 def _enable(remote: Remote) -> None:
     """Have the service start with the machine, and go with the rest when the machine is given back."""
-    remote.run(["sh", "-c", belongings.NOTE_SERVICE, "sh", SERVICE], sudo=True)
+    remote.run(["sh", "-c", footprint.NOTE_SERVICE, "sh", SERVICE], sudo=True)
     remote.run(["sh", "-c", read_file("registry-service.sh")], sudo=True)

@@ -1,14 +1,14 @@
 """What a host's login shell reads when it starts: it must print nothing, for rsync would take that as its own.
 
-What Fanrun itself sends is answered between marks (provision.shell); rsync composes its own command.
+What Fanrun itself sends is answered between marks (fanrun.fleet.shell); rsync composes its own command.
 """
 
 from __future__ import annotations
 
-from provision.errors import HostError
+from fanrun.fleet.errors import HostError
+from fanrun.fleet.shell import complaint, first_words
+from fanrun.fleet.ssh import Remote
 from provision.hosts.common import read_file
-from provision.remote import Remote
-from provision.shell import complaint, first_words
 
 
 def find_argv(noise: str) -> list[str]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from provision import belongings, ca
-from provision.config import Logs
-from provision.errors import HostError
-from provision.fleet import Fleet, Folder, Host
+from fanrun.fleet.config import Logs
+from fanrun.fleet.errors import HostError
+from fanrun.fleet.model import Fleet, Host
+from fanrun.fleet.ssh import Remote
+from fanrun.fleet.store import Folder
+from provision.hosts import ca, footprint
 from provision.hosts.common import (
     bind_address,
     ensure_client_pair,
@@ -24,7 +26,6 @@ from provision.hosts.common import (
 )
 from provision.hosts.spool import LOGS
 from provision.hosts.vector_install import Found
-from provision.remote import Remote
 
 PORT = 6000
 DATA, FOLDER = "/var/lib/fanrun-vector", "/etc/fanrun/vector"
@@ -126,7 +127,7 @@ def ensure_expiry_host(remote: Remote, logs: Logs, found: Found) -> str | None:
     for path in stale:
         write(remote, path, texts[path], mode="644" if path.startswith("/etc/systemd") else "755")
     if found.systemd:
-        remote.run(["sh", "-c", belongings.NOTE_SERVICE, "sh", EXPIRY], sudo=True)
+        remote.run(["sh", "-c", footprint.NOTE_SERVICE, "sh", EXPIRY], sudo=True)
         remote.run(["systemctl", "daemon-reload"], sudo=True)
         remote.run(["systemctl", "enable", "--quiet", "--now", f"{EXPIRY}.timer"], sudo=True)
     remote.run([*AS_VECTOR, "sh", EXPIRE, LOGS, str(logs.days), str(logs.bytes)], sudo=True, check=False)
@@ -152,7 +153,7 @@ class Half:
 def _ensure_folders(remote: Remote) -> None:
     """Make the folders of the configuration and of what Vector keeps, noted as Fanrun's first."""
     for path, owner in ((FOLDER, "root"), (DATA, "vector")):
-        remote.run(["sh", "-c", belongings.NOTE_TREE, "sh", path], sudo=True)
+        remote.run(["sh", "-c", footprint.NOTE_TREE, "sh", path], sudo=True)
         remote.run(["install", "-d", "-m", "755", "-o", owner, path], sudo=True)
     remote.run(["install", "-d", "-m", "755", "-o", "vector", f"{DATA}/hub"], sudo=True)
 
@@ -166,8 +167,8 @@ def _ensure_service(remote: Remote, name: str, half: Half) -> str | None:
         anew = "started anew" in remote.run(begin, sudo=True).stdout
         started = ensure_service(remote, name, lambda: _runs(remote, name))
         return f"{name} started anew" if anew else started
-    remote.run(["sh", "-c", belongings.NOTE_SERVICE, "sh", name], sudo=True)
-    remote.run(["sh", "-c", belongings.NOTE_FILE, "sh", f"/var/log/{name}.log"], sudo=True)
+    remote.run(["sh", "-c", footprint.NOTE_SERVICE, "sh", name], sudo=True)
+    remote.run(["sh", "-c", footprint.NOTE_FILE, "sh", f"/var/log/{name}.log"], sudo=True)
     if path in stale:
         _write_config(remote, path, half)
     for other in stale:
@@ -190,7 +191,7 @@ def _write_config(remote: Remote, path: str, half: Half) -> None:
             f"Vector refuses its configuration ({said[-1] if said else 'it said nothing'}); it goes on as before",
             host=remote.host.name,
         )
-    remote.run(["sh", "-c", belongings.NOTE_FILE, "sh", path], sudo=True)
+    remote.run(["sh", "-c", footprint.NOTE_FILE, "sh", path], sudo=True)
     remote.run(["mv", new, path], sudo=True)
 
 

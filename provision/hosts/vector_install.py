@@ -9,15 +9,14 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from provision import belongings, setup
-from provision.errors import CommandFailed, HostError, HostUnreachable, UsageError
-from provision.fleet import Folder
-from provision.hosts import openpgp
+from fanrun.fleet.errors import CommandFailed, HostError, HostUnreachable, UsageError
+from fanrun.fleet.probe import WORK
+from fanrun.fleet.shell import read
+from fanrun.fleet.ssh import Remote, ssh_argv
+from fanrun.fleet.store import Folder
+from provision.hosts import footprint, openpgp, setup
 from provision.hosts.common import ensure_file, read_file
 from provision.hosts.deb import Deb, read_deb
-from provision.probe import WORK
-from provision.remote import Remote, ssh_argv
-from provision.shell import read
 
 PACKAGE, VERSION, PACKAGE_VERSION = "vector", "0.57.0", "0.57.0-1"
 COPIED, KEY_FILE = f"{WORK}/vector.deb", f"{WORK}/vector.key"
@@ -84,7 +83,7 @@ def parse(text: str) -> Found:
 
 def look_host(remote: Remote) -> Found:
     """Look what a host has of Vector; changes nothing."""
-    argv = ["sh", "-c", read_file("vector-look.sh"), "sh", belongings.ADDED]
+    argv = ["sh", "-c", read_file("vector-look.sh"), "sh", footprint.ADDED]
     return parse(remote.run(argv, sudo=True).stdout)
 
 
@@ -186,8 +185,8 @@ def _copy(remote: Remote, folder: Folder, path: Path) -> None:
 
 def _install(remote: Remote, what: str) -> str:
     """Install a package that apt knows, or that is in a file; its own service never runs."""
-    remote.run(["sh", "-c", read_file("vector-mask.sh"), "sh", belongings.ADDED], sudo=True)
-    remote.run(["sh", "-c", belongings.NOTE_PACKAGES, "sh", what], sudo=True)
+    remote.run(["sh", "-c", read_file("vector-mask.sh"), "sh", footprint.ADDED], sudo=True)
+    remote.run(["sh", "-c", footprint.NOTE_PACKAGES, "sh", what], sudo=True)
     # An init script would not start it either: in runlevel 1 nothing is started.
     argv = ["env", "RUNLEVEL=1", "sh", "-c", setup.INSTALL, "sh", what]
     remote.run(argv, sudo=True, timeout=INSTALLING)

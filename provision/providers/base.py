@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import provision.providers
-from provision.config import Wishes
-from provision.errors import FanrunError, HostsFailed, ToolMissing, UsageError
-from provision.fleet import Folder, Host, Role
+from fanrun.fleet.config import Wishes
+from fanrun.fleet.errors import FanrunError, HostsFailed, ToolMissing, UsageError
+from fanrun.fleet.model import Host, Role
+from fanrun.fleet.store import Folder
 
 Say = Callable[[str, str], None]
 """Tells a person of progress: say(host, what)."""
@@ -218,8 +219,14 @@ class Provider(ABC):
 
 def names() -> list[str]:
     """The providers there are."""
-    found = (module.name for module in pkgutil.iter_modules(provision.providers.__path__))
-    return sorted(name for name in found if name != "base")
+    return sorted(_modules())
+
+
+def _modules() -> dict[str, str]:
+    """Return the module of each provider by its name: one that is a package has it in `provider`."""
+    found = {each.name: each.ispkg for each in pkgutil.iter_modules(provision.providers.__path__)}
+    path = provision.providers.__name__
+    return {name: f"{path}.{name}{'.provider' * package}" for name, package in found.items() if name != "base"}
 
 
 def load(name: str, folder: Folder, wishes: Wishes = NO_WISHES, fleet_id: str = "") -> Provider:
@@ -232,7 +239,7 @@ def load(name: str, folder: Folder, wishes: Wishes = NO_WISHES, fleet_id: str = 
 def kind(name: str) -> type[Provider]:
     """Return the class of a provider that there is; ToolMissing where it needs a package that is not installed."""
     try:
-        provider: type[Provider] = importlib.import_module(f"provision.providers.{name}").PROVIDER
+        provider: type[Provider] = importlib.import_module(_modules()[name]).PROVIDER
     except ImportError as error:
         raise ToolMissing(
             f"provider {name} needs a Python package that can't be imported ({error}); script/setup installs it",

@@ -21,12 +21,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from provision import build, daemon, environment
-from provision.ca import ssh_key
-from provision.config import me
-from provision.errors import FleetError, ProviderError, ToolMissing, UsageError
-from provision.fleet import Folder, Host, number, old_id
+from fanrun.fleet import environment
+from fanrun.fleet.config import me
+from fanrun.fleet.errors import FleetError, ProviderError, ToolMissing, UsageError
+from fanrun.fleet.model import Host, number, old_id
+from fanrun.fleet.store import Folder
+from provision.hosts.ca import ssh_key
 from provision.providers.base import Found, OtherFleet, Provider, Say, State, Wanted
+from provision.registry import build, daemon
 
 USER = "admin"
 AUTHORIZED_KEYS = f"/home/{USER}/.ssh/authorized_keys"

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import IO
 
-from provision.errors import UsageError
+from fanrun.fleet.errors import UsageError
 
 
 def pack_context(files: Mapping[str, bytes]) -> bytes:

@@ -32,10 +32,10 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
-from provision.aws.amis import DEBIAN
-from provision.aws.instance import unpacked
-from provision.config import Wishes
-from provision.fleet import Folder
+from fanrun.fleet.config import Wishes
+from fanrun.fleet.store import Folder
+from provision.providers.ec2.amis import DEBIAN
+from provision.providers.ec2.instance import unpacked
 from provision.providers.local import CGROUP, IMAGE, NESTED, LocalProvider, resource
 from tests.fleet.harness import ROOT, Fab, docker
 from tests.waiting import wait_until

@@ -7,8 +7,8 @@ import threading
 from functools import partial
 from pathlib import Path
 
-from fanout.commands import RUNS
-from provision.probe import LEASE
+from fanrun.fanout.commands import RUNS
+from fanrun.fleet.probe import LEASE
 from tests.ec2.cloud import Cloud
 from tests.ec2.test_removal import refuse
 from tests.ec2.test_up import ALLOW

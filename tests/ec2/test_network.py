@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from provision.aws import network
-from provision.aws.api import Api
-from provision.aws.instance import fleet_tags, of_name
+from provision.providers.ec2 import network
+from provision.providers.ec2.api import Api
+from provision.providers.ec2.instance import fleet_tags, of_name
 from tests.ec2.cloud import Cloud, launched, until_said
 from tests.fleet.harness import Fab
 

@@ -10,8 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from provision import ca, lifecycle
-from provision.fleet import HUB, Fleet, Folder, Host, Image
+from fanrun.fleet.model import HUB, Fleet, Host, Image
+from fanrun.fleet.store import Folder
+from provision import lifecycle
+from provision.hosts import ca
 from tests.fleet.harness import Fab, docker
 from tests.waiting import wait_until
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from provision.ca import ssh_key
-from provision.config import Wishes
-from provision.fleet import Folder
+from fanrun.fleet.config import Wishes
+from fanrun.fleet.store import Folder
+from provision.hosts.ca import ssh_key
 from provision.providers.local import CGROUP, NESTED, USER, LocalProvider
 from provision.providers.local import IMAGE as DEBIAN
 from tests.fleet.harness import docker

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from fanrun.fleet.store import Folder
 from provision import lifecycle
-from provision.fleet import Folder
 from provision.providers import base as providers
 from provision.providers.base import Wanted
 from tests.fleet.harness import FAB, ROOT, Fab, docker

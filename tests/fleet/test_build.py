@@ -20,7 +20,7 @@ import PIL
 import pytest
 from PIL import Image
 
-from provision import build
+from provision.registry import build
 
 pytestmark = pytest.mark.fleet
 

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from provision import ca
-from provision.config import Wishes
-from provision.fleet import Fleet, Folder, Host, write_private
+from fanrun.fleet.config import Wishes
+from fanrun.fleet.model import Fleet, Host
+from fanrun.fleet.store import Folder, write_private
+from provision.hosts import ca
 from provision.providers import local
 from provision.providers.base import Wanted
 from provision.providers.local import LocalProvider

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from provision.fleet import Folder
+from fanrun.fleet.store import Folder
 from provision.providers.local import IMAGE as DEBIAN
-from provision.registry import own
+from provision.registry import local_images
 from tests.fleet.harness import Fab, docker, report, tree
 from tests.unit.test_house import FILES, ROOT
 
@@ -47,7 +47,7 @@ class Checkout:
 
     def tags(self) -> dict[str, str]:
         """What the client holds of the fleet: {tag: image id}."""
-        return own.tags_of(self.folder.name, self.folder.ids)
+        return local_images.tags_of(self.folder.name, self.folder.ids)
 
     def on_host(self, host: str) -> set[str]:
         """The refs of the images that a host holds of deploys."""
@@ -134,7 +134,7 @@ def test_a_host_and_the_client_keep_the_current_image_and_the_one_before_it(
     assert not [name for name in before if name in told]
     mine, fleet_ids = checkout.tags(), folder.ids
     fab("down")
-    assert own.tags_of(folder.name, fleet_ids) == {}
+    assert local_images.tags_of(folder.name, fleet_ids) == {}
     assert there([each for each in mine.values() if each not in before.values()]) == []
     assert other.tags() == before
     assert there([docker("image", "inspect", "--format={{.Id}}", name).strip()[7:] for name in (person, program)])
@@ -148,10 +148,10 @@ def test_a_host_and_the_client_keep_the_current_image_and_the_one_before_it(
 
 
 def test_images_of_the_service_go_as_well(checkout: Checkout) -> None:
-    fab, name = checkout.fab, own.own_tag(checkout.folder, own.SERVICE)
+    fab, name = checkout.fab, local_images.own_tag(checkout.folder, local_images.SERVICE)
     refs = list[str]()
     for word in ("one", "two", "three"):
-        checkout.edit(word, "service/logs.py")
+        checkout.edit(word, "service/common/logs.py")
         fab("serve", "--replicas=1")
         refs.append(checkout.ref(name))
     assert len(set(refs)) == 3

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from provision.build import SOURCES
+from provision.registry.build import SOURCES
 from tests.fleet.harness import ROOT, Fab, report, tree
 
 HOSTILE = [
@@ -116,7 +116,7 @@ def test_a_changed_program_is_deployed_first(fab: Fab, src: Path, tmp_path: Path
     for name in (*SOURCES, "fabfile.py"):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_bytes((ROOT / name).read_bytes())
-    for name in ("fanout", "fanrun", "provision", "service"):
+    for name in ("fanrun", "provision", "service"):
         (copy / name).symlink_to(ROOT / name)
     program = (copy / "imaging" / "rotate.py").read_text()
     assert ".rotate(90, expand=True)" in program

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.fleet import Host
+from fanrun.fleet.model import Host
 from tests.fleet.harness import tree
 from tests.fleet.light import VERSION, Light, light_fleet
 from tests.waiting import wait_until

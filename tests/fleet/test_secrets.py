@@ -90,8 +90,8 @@ def test_a_client_that_is_killed_leaves_no_secret_on_a_host(tmp_path: Path) -> N
         container = f"fanrun-test-light-{os.getpid()}-worker-1"
         docker("exec", container, "sh", "-c", STALLED)
         script = (
-            "import os, sys; from pathlib import Path; from provision.fleet import Folder; "
-            "from provision.remote import Remote; folder = Folder(Path(sys.argv[1]), 'light'); "
+            "import os, sys; from pathlib import Path; from fanrun.fleet.store import Folder; "
+            "from fanrun.fleet.ssh import Remote; folder = Folder(Path(sys.argv[1]), 'light'); "
             "host = folder.load().host('worker-1'); "
             "Remote(folder, host).put(os.environ['SECRET'], '/etc/fanrun-secret', mode='600')"
         )

@@ -17,7 +17,7 @@ import yaml
 from grpc_health.v1 import health_pb2
 from PIL import Image
 
-from provision import build
+from provision.registry import build
 from service.protos import imagescaler_pb2, imagescaler_pb2_grpc
 from tests.waiting import wait_until
 
@@ -140,9 +140,11 @@ def test_it_serves_as_the_manifests_start_it_and_drains_when_it_is_stopped(conta
 
 def test_everything_in_it_can_be_imported(image: str) -> None:
     """TLS to origins among it; only drawing plots is for machines that have the room."""
-    control = ("__init__", "fleet", "containers")  # what a control machine does is no part of it
-    names = sorted(path.stem for path in (ROOT / "service").glob("*.py") if path.stem not in control)
-    script = f"import importlib\nfor name in {names}: importlib.import_module('service.' + name)\n"
+    paths = [path.relative_to(ROOT) for path in sorted((ROOT / "service").rglob("*.py"))]
+    names = [".".join(path.with_suffix("").parts) for path in paths if "loadtest" not in path.parts]
+    script = f"import importlib.util\nfor name in {names}: importlib.import_module(name)\n"
+    script += "assert importlib.util.find_spec('service.loadtest') is None\n"
+    script += "assert importlib.util.find_spec('fanrun') is None\n"
     script += (
         "import ssl, certifi\nssl.create_default_context(cafile=certifi.where())\nprint(len(ssl.OPENSSL_VERSION) > 0)"
     )

@@ -15,7 +15,7 @@ import pytest
 
 from tests.fleet.harness import Fab, docker, tree
 from tests.unit.test_environment import FOREIGN
-from tests.unit.test_remote import ELSEWHERE
+from tests.unit.test_ssh import ELSEWHERE
 
 PLAIN = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 """A terminal that has ASCII alone."""

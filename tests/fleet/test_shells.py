@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from provision import shell
+from fanrun.fleet import shell
 from tests.fleet.harness import Fab, tree
 from tests.fleet.machines import Machines, machines
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.belongings import CLAIM
+from provision.hosts.footprint import CLAIM
 from tests.fleet.harness import Fab, docker, run_folder, tree
 from tests.fleet.machines import Machines, machines
 from tests.waiting import wait_until

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from provision.fleet import Folder
+from fanrun.fleet.store import Folder
 from provision.hosts.registry import PUSH_PORT
-from provision.image import tunnel
 from provision.providers.local import IMAGE as DEBIAN
-from provision.registry.own import SERVICE, own_tag
+from provision.registry.local_images import SERVICE, own_tag
+from provision.registry.transfer import tunnel
 from tests.fleet.harness import Fab, docker
 
 SCRIPT = (Path(__file__).parent / "stranger.py").read_text()

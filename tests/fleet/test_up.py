@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from provision import image
-from provision.errors import CommandFailed
-from provision.fleet import Folder
+from fanrun.fleet.errors import CommandFailed
+from fanrun.fleet.ssh import Remote
+from fanrun.fleet.store import Folder
 from provision.hosts.registry import PUSH_PORT
-from provision.remote import Remote
+from provision.registry import transfer as image
 from tests.fleet.harness import Fab, docker, tree
 from tests.waiting import wait_until
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from provision import shipping
-from provision.config import Logs
-from provision.errors import HostsFailed
-from provision.fleet import Folder
+from fanrun.fleet.config import Logs
+from fanrun.fleet.errors import HostsFailed
+from fanrun.fleet.store import Folder
+from provision.hosts import shipping
 from provision.hosts.vector_install import KEYRING, PREFERENCES, SOURCES, Repository
 from tests.fleet import vector_package
 from tests.fleet.apt_repository import make_repository, served

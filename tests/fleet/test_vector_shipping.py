@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from fanrun.fanout.results.log_lines import parse
-from provision import ca
+from provision.hosts import ca
+from provision.hosts.shipping import read_config
 from provision.hosts.vector import receiver_config, shipper_config
-from provision.shipping import read_config
 from tests.fleet.harness import ROOT
 from tests.fleet.mounts import root
 from tests.waiting import wait_until

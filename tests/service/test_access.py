@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from service.access import is_loopback
+from service.loadtest.access import is_loopback
 from tests.service.authority import Authority, Pair
 from tests.service.conftest import picture
 from tests.service.servers import ROOT, Farm, Served
@@ -45,10 +45,10 @@ def call(request: pytest.FixtureRequest, place: Place, tmp_path: Path) -> Call:
 
     def run(server: str, *flags: str, **environment: str) -> tuple[int, str]:
         if request.param == "client":
-            argv = [str(ROOT / "service/client.py"), str(tmp_path / "a.jpg"), "-o", str(tmp_path / "out.jpg")]
+            argv = [str(ROOT / "service/loadtest/client.py"), str(tmp_path / "a.jpg"), "-o", str(tmp_path / "out.jpg")]
             argv += ["--server", server, "--timeout", "5"]
         else:
-            argv = [str(ROOT / "service/load.py"), "--images", str(tmp_path), "--rate", "5", "--seconds", "1"]
+            argv = [str(ROOT / "service/loadtest/load.py"), "--images", str(tmp_path), "--rate", "5", "--seconds", "1"]
             argv += ["--target", server]
         own = {key: value for key, value in os.environ.items() if not key.startswith(("GRPC_", "FANRUN_", "IMAGE"))}
         own |= {"FANRUN_HOME": str(place.home), **environment}

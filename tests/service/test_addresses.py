@@ -6,7 +6,7 @@ import ipaddress
 
 import pytest
 
-from service.addresses import may_reach
+from service.api.addresses import may_reach
 from tests.service.servers import Farm, Origin, Served, answer, content, failure, scaler
 
 INSIDE = [

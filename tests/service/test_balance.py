@@ -12,7 +12,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from service.balancing import options
+from service.common.balancing import options
 from tests.service.conftest import picture
 from tests.service.servers import Farm, Name, Served, content, scaler
 from tests.waiting import wait_until
@@ -159,7 +159,7 @@ def test_a_drained_api_finishes_what_it_has(farm: Farm) -> None:
 
 
 def test_an_api_hands_its_port_over_and_loses_no_request(farm: Farm) -> None:
-    """To clients that try again, as service/client.py does."""
+    """To clients that try again, as service/loadtest/client.py does."""
     processor = farm.processor()
     flags = ("--share-port", "--size", "40x30", "--processor", f"127.0.0.1:{processor.ready['listen']}")
     old = farm.api(*flags)

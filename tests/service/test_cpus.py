@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.cpus import count_cpus, limits
+from service.common.cpus import count_cpus, limits
 
 CASES = [
     ({"proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "150000 100000"}, [1.5]),

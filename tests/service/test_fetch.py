@@ -17,9 +17,9 @@ from pathlib import Path
 import grpc
 import pytest
 
-from service.errors import RefusedAddress, ServiceError
-from service.fetch import Fetcher, resolve
-from service.settings import IMAGE
+from service.api.fetch import Fetcher, resolve
+from service.common.errors import RefusedAddress, ServiceError
+from service.common.settings import IMAGE
 from tests.service.authority import Authority
 from tests.service.conftest import picture
 from tests.service.servers import Origin, answer

@@ -116,7 +116,7 @@ def test_settings_come_from_the_environment_and_flags_win(farm: Farm) -> None:
     assert "IMAGEPROCESSOR_SLOTS: 'many'" in wrong.file.read_text()
 
 
-@pytest.mark.parametrize("script", ["service/api.py", "service/processor.py"])
+@pytest.mark.parametrize("script", ["service/api/servicer.py", "service/processor/servicer.py"])
 def test_they_run_as_files_from_anywhere(tmp_path: Path, script: str) -> None:
     done = subprocess.run([sys.executable, ROOT / script, "--help"], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, "--connection-age" in done.stdout) == (0, True)
@@ -129,7 +129,7 @@ def test_the_client(farm: Farm, tmp_path: Path) -> None:
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         plain = [] if "--ca" in words else ["--plaintext"]
-        argv = [sys.executable, str(ROOT / "service/client.py"), *words, "--server", where, *plain]
+        argv = [sys.executable, str(ROOT / "service/loadtest/client.py"), *words, "--server", where, *plain]
         return subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=60)
 
     done = run("plate (1).jpg")
@@ -147,7 +147,9 @@ def test_the_client(farm: Farm, tmp_path: Path) -> None:
         assert (done.returncode, len(done.stderr.splitlines()), text in done.stderr) == (code, 1, True), done.stderr
     api.stop()
     told = run("plate (1).jpg").stderr
-    assert told.startswith(f"service/client.py: UNAVAILABLE: {where}: nothing answers there (Connection refused)")
+    assert told.startswith(
+        f"service/loadtest/client.py: UNAVAILABLE: {where}: nothing answers there (Connection refused)"
+    )
 
 
 def test_threads_do_not_gather(farm: Farm) -> None:

@@ -93,7 +93,7 @@ def images(tmp_path: Path) -> Path:
 def begin(*arguments: str | Path) -> subprocess.Popen[str]:
     """Start the program."""
     plain = [] if "--ca" in arguments else ["--plaintext"]
-    argv = [sys.executable, "-m", "service.load", *map(str, arguments), *plain]
+    argv = [sys.executable, "-m", "service.loadtest.load", *map(str, arguments), *plain]
     return subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -269,7 +269,7 @@ def test_it_tells_a_line_now_and_then(images: Path) -> None:
 def test_on_a_terminal_it_keeps_to_one_line(images: Path) -> None:
     ours, theirs = pty.openpty()
     with serving(echo) as server:
-        argv = [sys.executable, "-m", "service.load", "--images", str(images), "--target", server.target]
+        argv = [sys.executable, "-m", "service.loadtest.load", "--images", str(images), "--target", server.target]
         argv += ["--plaintext", "--rate", "10", "--seconds", "2"]
         done = subprocess.run(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs, timeout=60, check=True)
     os.close(theirs)

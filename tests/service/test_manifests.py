@@ -19,7 +19,7 @@ import pytest
 import yaml
 from grpc_health.v1 import health_pb2
 
-from service import settings
+from service.common import settings
 from service.protos import imageprocessor_pb2, imagescaler_pb2
 from tests.service.servers import Farm
 

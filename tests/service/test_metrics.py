@@ -11,7 +11,7 @@ from urllib.error import URLError
 
 import pytest
 
-from service.exposition import MAX_HANDSHAKES
+from service.common.exposition import MAX_HANDSHAKES
 from tests.service.authority import Authority, Pair
 from tests.service.servers import Farm, Served
 from tests.waiting import wait_until

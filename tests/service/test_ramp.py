@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.ramp import Ramp, parse_ramp
-from service.tally import Sample, latencies, line, percentile, series, totals
+from service.loadtest.ramp import Ramp, parse_ramp
+from service.loadtest.stats import Sample, latencies, line, percentile, series, totals
 
 levels = st.floats(0, 500)
 

@@ -13,9 +13,9 @@ from statistics import median
 import grpc
 import pytest
 
-from service import replicas
-from service.replicas import Replicas
-from service.settings import read_api
+from service.api import replicas
+from service.api.replicas import Replicas
+from service.common.settings import read_api
 from tests.service.conftest import picture
 from tests.service.servers import Farm, Name, Served, content, failure, health, scaler
 from tests.waiting import wait_until

@@ -12,7 +12,7 @@ from PIL import Image
 
 from imaging.rules import Operations
 from process import Job, Task, process
-from service.images import LIMITS
+from service.common.images import LIMITS
 from tests.service.conftest import picture
 from tests.service.servers import Farm, Served, content, scaler
 

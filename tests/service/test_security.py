@@ -9,10 +9,10 @@ import grpc
 import pytest
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from service.errors import Exhausted, Unauthenticated
+from service.common.errors import Exhausted, Unauthenticated
+from service.common.security import Doorkeeper
+from service.common.tokens import read_tokens
 from service.protos import imagescaler_pb2_grpc
-from service.security import Doorkeeper
-from service.tokens import read_tokens
 from tests.service.authority import Authority, Pair
 from tests.service.conftest import picture
 from tests.service.servers import Farm, Served, content, failure, health, scaler

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from fanout import ledger
-from provision.fleet import Folder
+from fanrun.fanout.results import ledger
+from fanrun.fleet.store import Folder
 
 # A busy machine is no defect: examples are bounded, not timed.
 settings.register_profile("unit", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])

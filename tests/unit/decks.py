@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fanout.deck import Deck, Flight
-from fanout.plan import Batch, Input
+from fanrun.fanout.plan import Batch, Input
+from fanrun.fanout.schedule.scheduler import Deck, Flight
 
 WORKERS = ["worker-1", "worker-2", "worker-3"]
 ALL = 10**15

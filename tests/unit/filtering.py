@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fanout import commands
+from fanrun.fanout import commands
 
 FIELDS = '"fleet":"f","run":"r1","host":"worker-1","batch":"worker-1.0001"'
 MIB = 1024**2

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from fanout import commands
-from provision.fleet import Fleet, Host
-from provision.probe import Probe
+from fanrun.fanout import commands
+from fanrun.fleet.model import Fleet, Host
+from fanrun.fleet.probe import Probe
 
 HOSTILE = (
     b"plain.jpg", b"two words.jpg", b" lead and trail ", b"it's.jpg", b'a "quote".jpg', b"new\nline.jpg", b"tab\t.jpg",

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from fanout.attribution import Names, attribute, part, stems
+from fanrun.fanout.results.attribution import Names, attribute, part, stems
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -164,7 +164,7 @@ def test_a_folder_with_inputs_of_other_batches_is_no_new_folder() -> None:
 def test_attribution_does_not_depend_on_the_process() -> None:
     """The hash of bytes differs from process to process; the fate of an input must not."""
     code = (
-        "from fanout.attribution import attribute, part; keys = [b'a.%d' % n for n in range(9)];"
+        "from fanrun.fanout.results.attribution import attribute, part; keys = [b'a.%d' % n for n in range(9)];"
         "found = attribute(keys, [b'a.tiff', b'a.1.x']); print(found.results, part(keys, found.unclear))"
     )
     said = {

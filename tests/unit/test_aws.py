@@ -13,11 +13,11 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision import config
-from provision.aws import instance, network, prices
-from provision.aws.api import Api, explain
-from provision.aws.userdata import user_data
-from provision.errors import ProviderError, UsageError
+from fanrun.fleet import config
+from fanrun.fleet.errors import ProviderError, UsageError
+from provision.providers.ec2 import instance, network, prices
+from provision.providers.ec2.api import Api, explain
+from provision.providers.ec2.userdata import user_data
 
 ROOT = Path(__file__).resolve().parents[2]
 NOWHERE = "http://127.0.0.1:9/"

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from fanrun.fleet.errors import FanrunError, FleetError, RunUnfinished, ToolMissing, UsageError
 from fanrun.tasks import boundary
 from fanrun.tasks.core import CommandLine
-from provision.errors import FanrunError, FleetError, RunUnfinished, ToolMissing, UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = Path("/home/fleets")

@@ -1,4 +1,4 @@
-"""provision.build without a docker: hashes, commands, settings, and how docker's failures are told."""
+"""provision.registry.build without a docker: hashes, commands, settings, and how docker's failures are told."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision import build
-from provision.errors import ImageError, ToolMissing, UsageError
-from provision.registry import background
+from fanrun.fleet.errors import ImageError, ToolMissing, UsageError
+from provision.registry import background, build
 from provision.registry.background import BackgroundBuild, Cancellation, Cancelled
 from provision.registry.context import open_context, pack_context
 from tests.waiting import wait_until
@@ -101,17 +100,17 @@ def test_the_sources_of_the_services_are_those_their_dockerfile_copies() -> None
     names = {name for line in copied for name in line.split()}
     assert names == {*build.SERVICE_LOCKS, "build-setting[s]", "service"}
     sources = build.service_sources(ROOT)
-    assert {"service/api.py", "service/protos/imagescaler_pb2.py"} <= set(sources)
+    assert {"service/api/servicer.py", "service/protos/imagescaler_pb2.py"} <= set(sources)
     assert all(name.startswith("service/") for name in sources if name not in build.SERVICE_LOCKS)
     assert build.BASE in (ROOT / "service/Dockerfile").read_text()
 
 
 def test_the_services_have_a_hash_of_their_own(root: Path) -> None:
-    (root / "service").mkdir()
+    (root / "service/api").mkdir(parents=True)
     (root / "service/Dockerfile").write_text("FROM process")
     (root / "requirements/service.txt").write_text("grpcio")
     before = build.source_hash(root), build.source_hash(root, build.service_sources(root))
-    (root / "service/api.py").write_text("new")
+    (root / "service/api/servicer.py").write_text("new")
     (root / "service/notes.txt").write_text("not in the image")
     after = build.source_hash(root), build.source_hash(root, build.service_sources(root))
     assert after[0] == before[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from provision import ca
+from provision.hosts import ca
 
 ADDRESSES = ["10.0.0.10", "127.0.0.1", "hub.example"]
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import pytest
 
+from fanrun.fleet.store import Folder
 from provision import lifecycle
-from provision.fleet import Folder
 from tests.unit.samples import write_tree
 from tests.unit.test_house import FILES, ROOT
 
@@ -96,7 +96,7 @@ DAMAGE: dict[str, Callable[[Checkout], None]] = {
     "broken Dockerfile": write("Dockerfile", "FRM nothing\n"),
     "broken requirements": write("requirements/image.txt", "\0==?\n"),
     "no requirements": lambda checkout: (checkout.root / "requirements/image.txt").unlink(),
-    "broken prices": write("provision/aws/prices.json", "{"),
+    "broken prices": write("provision/providers/ec2/prices.json", "{"),
     "broken project file": write("pyproject.toml", "[["),
     "no optional libraries": hide("boto3", "botocore", "PIL", "grpc", "httpx", "prometheus_client"),
     "modules named like libraries": add_strays,
@@ -137,11 +137,11 @@ def test_a_provider_whose_library_is_missing_says_so(checkout: Checkout) -> None
 
 
 def test_broken_prices_are_named_by_what_needs_them(checkout: Checkout) -> None:
-    (checkout.root / "provision/aws/prices.json").write_text("{")
-    script = "from provision.aws import prices; prices.load()"
+    (checkout.root / "provision/providers/ec2/prices.json").write_text("{")
+    script = "from provision.providers.ec2 import prices; prices.load()"
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=checkout.root, capture_output=True, text=True, check=False
     )
     last = done.stderr.splitlines()[-1]
-    assert str(checkout.root / "provision/aws/prices.json") in last
+    assert str(checkout.root / "provision/providers/ec2/prices.json") in last
     assert "restore it with git" in last

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from fanout import commands
-from fanout.commands import LogSource, Place, Program, Scratch
-from fanout.worker import VANISHED
+from fanrun.fanout import commands
+from fanrun.fanout.commands import LogSource, Place, Program, Scratch
+from fanrun.fanout.workers.pipeline import VANISHED
 from tests.unit.samples import HOSTILE, PROBE, read_tree, write_tree
 
 PLACE, SOURCE = Place("20260101-000000-abcd", "worker-1.0001"), LogSource("sea", "worker-1")

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from fanout import commands
-from fanout.commands import LogSource, Place, Program
-from fanout.results import parse_ending
-from fanout.watch import verdict
+from fanrun.fanout import commands
+from fanrun.fanout.commands import LogSource, Place, Program
+from fanrun.fanout.results.judge import parse_ending
+from fanrun.fanout.workers.heartbeat import verdict
 from tests.unit.samples import PROBE, write_filter, write_tree
 from tests.waiting import wait_until
 

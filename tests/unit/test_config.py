@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from provision.config import MOST_HOSTS, Logs, Settings, me, settings, size, whole
-from provision.errors import UsageError
+from fanrun.fleet.config import MOST_HOSTS, Logs, Settings, me, settings, size, whole
+from fanrun.fleet.errors import UsageError
 
 ROOT = Path("/checkout")
 

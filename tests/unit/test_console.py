@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from fanrun.fleet.config import usual_fleet
 from fanrun.tasks.console import Console, name_fleet, one_line
-from provision.config import usual_fleet
 from tests.terminal import talk
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
-from provision.fleet import Image
+from fanrun.fleet.model import Image
+from fanrun.serving.containers import Ground, Wish, api, processors
 from provision.hosts.common import ANY
-from service.containers import Ground, Wish, api, processors
 from tests.unit.samples import FLEET
 
 IMAGE = Image("service", "sha256:1", "10.0.0.10:5000/fanrun/image@sha256:2")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from provision import daemon
-from provision.daemon import Daemon, Endpoint
+from provision.registry import daemon
+from provision.registry.daemon import Daemon, Endpoint
 
 FAR = "tcp://192.0.2.1:2375"
 FILE = "unix:///nowhere/docker.sock"

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision.config import Logs
-from provision.errors import UsageError
+from fanrun.fleet.config import Logs
+from fanrun.fleet.errors import UsageError
 from provision.hosts.deb import Deb, read_deb
+from provision.hosts.shipping import check
 from provision.hosts.vector_install import check_package
-from provision.shipping import check
 
 CONTROL = "Package: vector\nVersion: 0.57.0-1\nArchitecture: amd64\nDescription: ships\n Package: other\n"
 

@@ -10,7 +10,7 @@ import pytest
 from invoke.collection import Collection
 
 import fabfile
-from service.settings import read_api, read_processor
+from service.common.settings import read_api, read_processor
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 CONTEXTS = {str(context.name): context for context in Collection.from_module(fabfile).to_contexts()}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from provision import environment
+from fanrun.fleet import environment
 
 FOREIGN = {
     "RSYNC_ICONV": "latin1,utf-8", "RSYNC_MAX_ALLOC": "10", "RSYNC_CHECKSUM_LIST": "none", "LOGURU_LEVEL": "none",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from fanout.expect import UNFINISHED, Expected, expected
-from fanout.plan import Input
-from fanout.results import Ending, Line, judge
-from provision.errors import UsageError
+from fanrun.fanout.expect import UNFINISHED, Expected, expected
+from fanrun.fanout.plan import Input
+from fanrun.fanout.results.judge import Ending, Line, judge
+from fanrun.fleet.errors import UsageError
 
 GOOD = Ending(0, "", 1.0, 10**9, 10**6)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.lock import exclusive
+from fanrun.fleet.lock import exclusive
 from tests.unit.logs_world import DAY, encoded, write_batch
 from tests.waiting import wait_until
 

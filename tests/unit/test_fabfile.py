@@ -24,11 +24,13 @@ import pytest
 from invoke.collection import Collection
 
 import fabfile
-from fanout import ledger as ledgers
-from fanout import run as runs
-from fanout.ledger import Fact, Ledger
-from provision import build, lifecycle
-from provision.fleet import Fleet, Folder, Host, Image
+from fanrun.fanout import run as runs
+from fanrun.fanout.results import ledger as ledgers
+from fanrun.fanout.results.ledger import Fact, Ledger
+from fanrun.fleet.model import Fleet, Host, Image
+from fanrun.fleet.store import Folder
+from provision import lifecycle
+from provision.registry import build
 from tests.unit.samples import write_tree
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -241,7 +243,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """The project in a folder of its own."""
-    for name in ("fabfile.py", "fanout", "fanrun", "imaging", "provision", "service", "process.py"):
+    for name in ("fabfile.py", "fanrun", "imaging", "provision", "service", "process.py"):
         source = ROOT / name
         shutil.copytree(source, tmp_path / name) if source.is_dir() else shutil.copy(source, tmp_path / name)
     return tmp_path

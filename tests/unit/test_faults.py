@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanout.faults import FEW, TOLD, Blame, Cause, Reasons, divide, same
-from fanout.plan import Batch, Input
+from fanrun.fanout.plan import Batch, Input
+from fanrun.fanout.results.faults import FEW, TOLD, Blame, Cause, Reasons, divide, same
 
 BAD = "the program ended with exit 2: no such option"
 KEYS = st.lists(st.binary(min_size=1, max_size=3), min_size=1, max_size=80, unique=True)

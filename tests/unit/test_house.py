@@ -11,9 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS = ("fabfile", "fanout", "fanrun", "imaging", "process", "provision", "service")
-FANOUT_MAY = {f"provision.{name}" for name in ("errors", "fleet", "lock", "remote", "probe", "progress", "shell")}
-CONTROL_SERVICE = {f"service.{name}" for name in ("containers", "cpus", "fleet", "settings", "tokens")}
+OURS = ("fabfile", "fanrun", "imaging", "process", "provision", "service")
 FORBIDDEN = re.compile(
     r"shell\s*=\s*True|AutoAddPolicy|WarningPolicy|StrictHostKeyChecking[\s=\"',]*(no|off|accept-new)\b", re.IGNORECASE
 )
@@ -62,57 +60,76 @@ def reach(names: Iterable[str]) -> set[str]:
 
 
 def test_the_walk_sees_the_house() -> None:
-    assert {"fabfile", "process", "fanout.run", "provision.fleet", "provision.providers.local"} <= set(MODULES)
+    assert {
+        "fabfile",
+        "process",
+        "fanrun.fanout.run",
+        "fanrun.fleet.store",
+        "provision.providers.local",
+        "service.api",
+    } <= set(MODULES)
     assert "provision.lifecycle" in imports("fabfile")
     assert "provision.providers.base" in imports("provision.lifecycle")
-    assert {"fanrun.tasks.core", "provision.errors"} <= imports("fanrun.tasks.boundary")
-    assert imports("fanout.deck") == {"fanout.plan"}
+    assert {"fanrun.tasks.core", "fanrun.fleet.errors"} <= imports("fanrun.tasks.boundary")
+    assert imports("fanrun.fanout.schedule.scheduler") == {"fanrun.fanout.plan"}
+
+
+MAY_IMPORT = {
+    "fabfile": ("fanrun", "provision"),
+    "fanrun": (),
+    "fanrun.sample": ("fanrun.fleet",),
+    "fanrun.tasks": ("fanrun.tasks", "fanrun.fanout", "fanrun.serving", "fanrun.fleet", "fanrun.sample", "provision"),
+    "fanrun.serving": ("fanrun.serving", "fanrun.fleet", "provision", "service.common"),
+    "fanrun.fanout": ("fanrun.fanout", "fanrun.fleet"),
+    "fanrun.fleet": ("fanrun.fleet",),
+    "provision": ("provision", "fanrun.fleet"),
+    "process": ("imaging",),
+    "imaging": ("imaging",),
+    "service.api": ("service.api", "service.common", "service.protos", "imaging"),
+    "service.processor": ("service.processor", "service.common", "service.protos", "imaging"),
+    "service.common": ("service.common", "service.protos", "imaging"),
+    "service.loadtest": ("service.loadtest", "service.common", "service.protos"),
+    "service.protos": ("service.protos",),
+    "service": (),
+}
+"""What each part of the project may import of it; a longer name counts before a shorter one."""
+PROVIDERS = "provision.providers"
+CONTROL = ("fabfile", "fanrun", "provision")
+
+
+def part(name: str) -> str:
+    """Return which part of the project a module belongs to."""
+    return max((each for each in MAY_IMPORT if belongs(name, each)), key=len)
+
+
+def belongs(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_imports_run_downwards(name: str) -> None:
-    found, room = imports(name), name.split(".")[0]
-    assert "fabfile" not in found
-    if room not in ("fabfile", "fanrun"):
-        mine = "fanrun.fanout" if room == "fanout" else "nothing of it"
-        assert {item for item in found if item.split(".")[0] == "fanrun" and not item.startswith(mine)} == set()
-    if name.startswith("fanrun.fanout"):
-        assert {item for item in found if item.split(".")[0] not in ("fanout", "fanrun", "provision")} == set()
-        assert {item for item in found if item.startswith("fanrun") and not item.startswith("fanrun.fanout")} == set()
-    if room == "fanrun":
-        assert {item for item in found if item.startswith("service") and item != "service.fleet"} == set()
-        assert {item for item in found if item.split(".")[0] in ("imaging", "process")} == set()
-    if name == "provision.errors":
-        assert found == set()
-    if room in ("imaging", "process"):
-        assert {item for item in found if item.split(".")[0] != "imaging"} == set()
-    if room == "provision":
-        assert {item for item in found if item.split(".")[0] != "provision"} == set()
-    if room == "fanout":
-        assert {item for item in found if item.split(".")[0] not in ("fanout", "fanrun", "provision")} == set()
-        assert {item for item in found if item.startswith("provision")} <= FANOUT_MAY
-    if name in CONTROL_SERVICE:  # on a control machine: no gRPC there
-        assert {item for item in found if item.split(".")[0] not in ("provision", "service")} == set()
-        ours = {item for item in found if item.startswith("service.")}
-        assert ours <= CONTROL_SERVICE
-    elif room == "service":
-        assert {item for item in found if item.split(".")[0] not in ("imaging", "service")} == set()
-    if name.startswith("provision.providers.") and name != "provision.providers.base":
-        others = {item for item in found if item.startswith("provision.providers.")}
-        assert others <= {"provision.providers.base"}
+    may = MAY_IMPORT[part(name)]
+    assert {item for item in imports(name) if not any(belongs(item, each) for each in may)} == set()
+
+
+@pytest.mark.parametrize("name", sorted(name for name in MODULES if name.startswith(f"{PROVIDERS}.")))
+def test_no_provider_imports_another(name: str) -> None:
+    own = ".".join(name.split(".")[:3])
+    found = {item for item in imports(name) if belongs(item, PROVIDERS)}
+    assert {item for item in found if not belongs(item, own) and item != f"{PROVIDERS}.base"} <= {PROVIDERS}
 
 
 def test_the_control_side_does_not_need_the_program() -> None:
     """A person may put a program of their own in place of process.py, and it may be broken: `fab down` must work."""
-    rooms = ("fabfile", "fanout", "fanrun", "provision")
-    control = {name for name in MODULES if name.split(".")[0] in rooms} | CONTROL_SERVICE
-    assert "service.cpus" in reach(control)
-    assert {name for name in reach(control) if name.split(".")[0] in ("imaging", "process")} == set()
-    assert "imaging.transform" in reach({"process"}) & reach({"service.processor"})
+    control = reach(name for name in MODULES if name.split(".")[0] in CONTROL)
+    assert "service.common.settings" in control
+    assert {name for name in control if name.split(".")[0] in ("imaging", "process")} == set()
+    assert "imaging.transform" in reach({"process"}) & reach({"service.processor.servicer"})
 
 
 def test_the_control_side_needs_no_grpc() -> None:
-    texts = {name: MODULES[name].read_text("utf-8") for name in reach(CONTROL_SERVICE)}
+    control = reach(name for name in MODULES if name.split(".")[0] in CONTROL)
+    texts = {name: MODULES[name].read_text("utf-8") for name in control}
     assert [name for name, text in texts.items() if re.search(r"^\s*(import|from) grpc", text, re.MULTILINE)] == []
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from provision.fleet import Folder, Image
-from service.containers import Ground, Wish, api
-from service.fleet import how_to_call
+from fanrun.fleet.model import Image
+from fanrun.fleet.store import Folder
+from fanrun.serving.containers import Ground, Wish, api
+from fanrun.serving.service import how_to_call
 from tests.unit.samples import FLEET
 
 ROOT = Path("/there")
@@ -40,7 +41,7 @@ def said(folder: Folder, environment: dict[str, str], address: str = INNER) -> l
 def test_the_client_is_told_what_it_would_not_find(
     home: str, name: str, environment: dict[str, str], flags: list[str]
 ) -> None:
-    client = [sys.executable, "/there/service/client.py", "--server", f"{INNER}:50051"]
+    client = [sys.executable, "/there/service/loadtest/client.py", "--server", f"{INNER}:50051"]
     assert said(Folder(Path(home), name), environment) == [[*client, *flags, "IMAGE"]]
 
 

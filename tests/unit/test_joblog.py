@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanout.joblog import HEADER, Entry, Joblog
+from fanrun.fanout.results.joblog import HEADER, Entry, Joblog
 from tests.unit.samples import HOSTILE
 
 DIGESTS = ("0" * 64, "f" * 64)

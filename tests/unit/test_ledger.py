@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from fanout import ledger as ledgers
-from fanout.ledger import Fact, Ledger, look, program, renamed
-from fanout.results import hash_file
-from provision.errors import RunUnfinished, UsageError
+from fanrun.fanout.results import ledger as ledgers
+from fanrun.fanout.results.judge import hash_file
+from fanrun.fanout.results.ledger import Fact, Ledger, look, program, renamed
+from fanrun.fleet.errors import RunUnfinished, UsageError
 from tests.unit.samples import HOSTILE, read_tree, write_tree
 from tests.waiting import wait_until
 

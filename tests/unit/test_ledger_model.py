@@ -14,12 +14,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from fanout import ledger as ledgers
-from fanout.ledger import Fact, Ledger, look, program
-from fanout.missing import Places, Sorted, sort_out
-from fanout.plan import Input, walk
-from fanout.results import land
-from fanout.verify import ledger_path, verify
+from fanrun.fanout.plan import Input, walk
+from fanrun.fanout.results import ledger as ledgers
+from fanrun.fanout.results.judge import land
+from fanrun.fanout.results.ledger import Fact, Ledger, look, program
+from fanrun.fanout.resume import Places, Sorted, sort_out
+from fanrun.fanout.verify import ledger_path, verify
 from tests.unit.samples import read_tree
 from tests.waiting import wait_until
 

@@ -9,28 +9,28 @@ from pathlib import Path
 
 import pytest
 
-from fanout import commands
-from fanout.commands import MIB, Program
-from fanout.crew import Crew
-from fanout.deck import Deck
-from fanout.execute import Done, Stopped
-from fanout.faults import Reasons
-from fanout.joblog import Joblog
-from fanout.landing import Shore
-from fanout.ledger import Ledger
-from fanout.leftovers import Leftovers
-from fanout.link import Link
-from fanout.ownership import Ownership
-from fanout.worker import Job
+from fanrun.fanout import commands
+from fanrun.fanout.commands import MIB, Program
+from fanrun.fanout.leftovers import Leftovers
+from fanrun.fanout.results.commit import Shore
+from fanrun.fanout.results.faults import Reasons
+from fanrun.fanout.results.joblog import Joblog
+from fanrun.fanout.results.ledger import Ledger
 from fanrun.fanout.results.logs import RunLogs
-from provision.fleet import Folder
-from provision.progress import Board
+from fanrun.fanout.results.ownership import Ownership
+from fanrun.fanout.schedule.scheduler import Deck
+from fanrun.fanout.workers.executor import Done, Stopped
+from fanrun.fanout.workers.link import Link
+from fanrun.fanout.workers.pipeline import Job
+from fanrun.fanout.workers.supervisor import Crew
+from fanrun.fleet.progress import Board
+from fanrun.fleet.store import Folder
 from tests.waiting import wait_until
 
 HOLD = """
 import pathlib, sys
-from fanout.faults import Reasons
-from fanout.leftovers import Leftovers
+from fanrun.fanout.results.faults import Reasons
+from fanrun.fanout.leftovers import Leftovers
 with Leftovers(pathlib.Path(sys.argv[1])).hold("a", ["worker-1", "worker-2"]):
     print("held", flush=True)
     sys.stdin.read()

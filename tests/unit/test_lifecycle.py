@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision import build
-from provision.config import Wishes
-from provision.errors import FleetError, UsageError
-from provision.fleet import Fleet, Folder, Host, Image, Role, number
+from fanrun.fleet.config import Wishes
+from fanrun.fleet.errors import FleetError, UsageError
+from fanrun.fleet.model import Fleet, Host, Image, Role, number
+from fanrun.fleet.store import Folder
 from provision.lifecycle import (
     OWN,
     Ended,
@@ -31,6 +31,7 @@ from provision.lifecycle import (
     take_over,
 )
 from provision.providers.base import Found, OtherFleet, Provider, State, Wanted
+from provision.registry import build
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from provision.errors import Busy
-from provision.lock import exclusive
+from fanrun.fleet.errors import Busy
+from fanrun.fleet.lock import exclusive
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
 import sys
 from pathlib import Path
-from provision.lock import exclusive
+from fanrun.fleet.lock import exclusive
 with exclusive(Path(sys.argv[1]), "another one"):
     print("held", flush=True)
     sys.stdin.read()

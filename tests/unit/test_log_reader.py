@@ -15,12 +15,13 @@ import pytest
 
 from fanrun.fanout.results import log_remote
 from fanrun.fanout.results.log_lines import Choice
+from fanrun.fleet.errors import HostUnreachable
+from fanrun.fleet.lock import exclusive
+from fanrun.fleet.model import Host
+from fanrun.fleet.ssh import Result
+from fanrun.fleet.store import Folder
 from fanrun.tasks import log_reader
 from fanrun.tasks.log_reader import Place, Reader
-from provision.errors import HostUnreachable
-from provision.fleet import Folder, Host
-from provision.lock import exclusive
-from provision.remote import Result
 from tests.unit.logs_world import encoded, write_batch
 from tests.unit.samples import FLEET
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fanout.joblog import Entry, Joblog
 from fanrun.fanout.results import log_windows
+from fanrun.fanout.results.joblog import Entry, Joblog
 from fanrun.fanout.results.log_lines import Window
 from tests.unit.logs_world import DAY, write_report
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from provision.belongings import MINE
-from provision.fleet import old_id
+from fanrun.fleet.model import old_id
 from provision.hosts import mark
+from provision.hosts.footprint import MINE
 
 
 def ensure(path: Path, *words: str) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import fabfile
+from fanrun.fleet.errors import UsageError
 from fanrun.tasks import options
-from provision.errors import UsageError
 from provision.providers import base as providers
 
 COMMON = {"hosts", "provider", "fleet", "dry_run", "yes", "delete", "take_over", "vector"}

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanout.plan import HANDLING, MOST_BYTES, Batch, Input, Skipped, chooser, deal, unreadable, walk, weight
-from provision.errors import UsageError
+from fanrun.fanout.plan import HANDLING, MOST_BYTES, Batch, Input, Skipped, chooser, deal, unreadable, walk, weight
+from fanrun.fleet.errors import UsageError
 from tests.unit.samples import HOSTILE, write_tree
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -121,7 +121,7 @@ def test_walk_of_what_is_no_folder_is_a_usage_error(tmp_path: Path, name: str) -
 # Root reads everything, so the walk runs as somebody else; from inside the folder, as tmp_path's parents are private.
 AS_NOBODY = """
 import os, sys
-from fanout.plan import chooser, walk
+from fanrun.fanout.plan import chooser, walk
 os.chdir(sys.argv[1])
 if os.geteuid() == 0:
     os.setegid(65534), os.seteuid(65534)
@@ -212,7 +212,7 @@ def many() -> Iterator[str]:
 
 PLAN = """
 import resource, sys, time
-from fanout import plan
+from fanrun.fanout import plan
 begun = time.process_time()
 inputs, _ = plan.walk(sys.argv[1], plan.chooser(("*.jpg",), ("*.png",)))
 dealt = plan.deal(inputs, ["worker-1", "worker-2"])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision.probe import Probe, parse, probe_argv
+from fanrun.fleet.probe import Probe, parse, probe_argv
 
 ANSWER = """\
 Welcome to Debian!

@@ -12,7 +12,7 @@ import termios
 import threading
 from collections.abc import Callable
 
-from provision.progress import Board
+from fanrun.fleet.progress import Board
 
 
 def test_lines_are_printed_when_they_change() -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from provision.errors import UsageError
-from provision.fleet import Folder, Host
+from fanrun.fleet.errors import UsageError
+from fanrun.fleet.model import Host
+from fanrun.fleet.store import Folder
 from provision.providers import base, local
 from provision.providers.base import Provider
 
@@ -18,8 +19,10 @@ PROVIDERS = Path(base.__file__).parent
 
 def test_every_file_is_a_provider() -> None:
     files = {path.stem for path in PROVIDERS.glob("*.py")} - {"__init__", "base"}
-    assert base.names() == sorted(files)
+    packages = {path.parent.name for path in PROVIDERS.glob("*/provider.py")}
+    assert base.names() == sorted(files | packages)
     assert "local" in files
+    assert "ec2" in packages
 
 
 @pytest.mark.parametrize("name", base.names())

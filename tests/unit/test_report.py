@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanout.plan import Input
-from fanout.report import (
+from fanrun.fanout.plan import Input
+from fanrun.fanout.results.report import (
     SHOWN,
     Failure,
     Plan,

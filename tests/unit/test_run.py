@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from fanout import ledger as ledgers
-from fanout import run as runs
-from fanout.commands import MIB, USUAL, Program, Scratch
-from fanout.ledger import Fact, Ledger, look
-from fanout.plan import Skipped
-from fanout.run import (
+from fanrun.fanout import run as runs
+from fanrun.fanout.commands import MIB, USUAL, Program, Scratch
+from fanrun.fanout.plan import Skipped
+from fanrun.fanout.results import ledger as ledgers
+from fanrun.fanout.results.ledger import Fact, Ledger, look
+from fanrun.fanout.run import (
     Limits,
     Request,
     Run,
@@ -28,10 +28,11 @@ from fanout.run import (
     find_inputs,
     unfit,
 )
-from fanout.verify import ledger_path
-from provision.errors import ToolMissing, UsageError
-from provision.fleet import Folder, Image
-from provision.progress import Board
+from fanrun.fanout.verify import ledger_path
+from fanrun.fleet.errors import ToolMissing, UsageError
+from fanrun.fleet.model import Image
+from fanrun.fleet.progress import Board
+from fanrun.fleet.store import Folder
 from tests.unit.samples import FLEET, PROBE, read_tree, write_tree
 
 PROGRAM = Program("image")

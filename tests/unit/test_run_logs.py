@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fanout import commands
+from fanrun.fanout import commands
 from fanrun.fanout.results.log_lines import home_batches, read
 from fanrun.fanout.results.logs import MISSING, RunLogs, read_missing
 from tests.unit.logs_world import encoded

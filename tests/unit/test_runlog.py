@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from loguru import logger
 
-from fanout.runlog import RunLog
+from fanrun.fanout.runlog import RunLog
 
 
 def test_what_is_logged_stands_there(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""fanout.sample: the same plates every time, as large as real ones, under names that a shell could take amiss."""
+"""fanrun.sample: the same plates every time, as large as real ones, under names that a shell could take amiss."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from fanout import sample
-from provision.errors import UsageError
+from fanrun import sample
+from fanrun.fleet.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
 FAB = Path(sys.executable).with_name("fab")

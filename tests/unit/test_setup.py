@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from provision import setup
-from provision.errors import FleetError
-from provision.fleet import Fleet, Folder
+from fanrun.fleet.errors import FleetError
+from fanrun.fleet.model import Fleet
+from fanrun.fleet.store import Folder
+from provision.hosts import setup
 from tests.unit.samples import FLEET
 
 COMMON = [

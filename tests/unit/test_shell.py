@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanout.execute import Done
-from fanout.link import heard
-from provision import shell
-from provision.shell import MARK, NONCE, Heard, complaint, first_words, line, read, refusal
+from fanrun.fanout.workers.executor import Done
+from fanrun.fanout.workers.link import heard
+from fanrun.fleet import shell
+from fanrun.fleet.shell import MARK, NONCE, Heard, complaint, first_words, line, read, refusal
 
 ANY_TEXT = st.binary(max_size=60).map(lambda data: os.fsdecode(data.replace(b"\0", b"")))
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from provision.belongings import Look, parse
-from provision.config import Wishes
-from provision.errors import UsageError
-from provision.fleet import VERSION, Folder, old_id
+from fanrun.fleet.config import Wishes
+from fanrun.fleet.errors import UsageError
+from fanrun.fleet.model import VERSION, old_id
+from fanrun.fleet.store import Folder
+from provision.hosts.footprint import Look, parse
 from provision.providers.base import Wanted
-from provision.providers.static import StaticProvider
+from provision.providers.static.provider import StaticProvider
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.aws.api import Answer, ApiError
+from provision.providers.ec2.api import Answer, ApiError
 
 ROOT = Path(__file__).resolve().parents[2]
 FAB = str(Path(sys.executable).with_name("fab"))

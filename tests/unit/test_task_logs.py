@@ -12,12 +12,12 @@ import pytest
 from fanrun.fanout import history
 from fanrun.fanout.history import PastRun
 from fanrun.fanout.results.log_lines import FIELDS
+from fanrun.fleet.errors import UsageError
+from fanrun.fleet.lock import exclusive
+from fanrun.fleet.store import Folder
 from fanrun.tasks import logs
 from fanrun.tasks.log_printer import LONGEST, Printer
 from fanrun.tasks.log_reader import Place
-from provision.errors import UsageError
-from provision.fleet import Folder
-from provision.lock import exclusive
 from tests.unit.logs_world import DAY, made, write_batch
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)

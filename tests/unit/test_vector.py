@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from provision.config import Logs
-from provision.fleet import Fleet, Host
+from fanrun.fleet.config import Logs
+from fanrun.fleet.model import Fleet, Host
 from provision.hosts import vector
 from provision.hosts.common import ANY, read_file
 from provision.hosts.openpgp import dearmor
+from provision.hosts.shipping import read_config
 from provision.hosts.vector_install import REPOSITORY, Found, Repository, check_key, parse, preferences, sources
-from provision.shipping import read_config
 from tests.unit.samples import FLEET
 from tests.unit.test_openpgp import FINGERPRINT, KEY
 

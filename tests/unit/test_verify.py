@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from fanout.ledger import Fact, Ledger, look
-from fanout.report import SHOWN
-from fanout.results import hash_file
-from fanout.run import Request
-from fanout.verify import NOTHING, Verdict, ledger_path, lines, open_ledger, to_json, verify
-from provision.errors import UsageError
+from fanrun.fanout.results.judge import hash_file
+from fanrun.fanout.results.ledger import Fact, Ledger, look
+from fanrun.fanout.results.report import SHOWN
+from fanrun.fanout.run import Request
+from fanrun.fanout.verify import NOTHING, Verdict, ledger_path, lines, open_ledger, to_json, verify
+from fanrun.fleet.errors import UsageError
 from tests.unit.samples import HOSTILE, read_tree, write_tree
 
 CHANGED = "it changed since it was processed"

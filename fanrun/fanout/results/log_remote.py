@@ -8,10 +8,10 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fanout.commands import LOGS, spool_path
+from fanrun.fanout.commands import LOGS, spool_path
 from fanrun.fanout.results.log_lines import Line, parse
-from provision.errors import HostError
-from provision.remote import Remote
+from fanrun.fleet.errors import HostError
+from fanrun.fleet.ssh import Remote
 
 CHUNK = 8 * 1024 * 1024
 # A line may end in the middle of a character, and what a host writes comes as text.

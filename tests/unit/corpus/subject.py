@@ -12,8 +12,8 @@ from typing import NamedTuple
 from imaging.decode import inspect
 from imaging.rules import ImageError, Operations
 from process import Job, Task, process
-from service.errors import InvalidImage
-from service.processor import work
+from service.common.errors import InvalidImage
+from service.processor.servicer import work
 
 __all__ = ["PROGRAM", "Operations", "Outcome", "by_program", "by_service", "shown_size"]
 

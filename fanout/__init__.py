@@ -1,1 +1,0 @@
-"""One run: a directory in, a directory out."""

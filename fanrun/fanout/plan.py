@@ -1,0 +1,169 @@
+"""What a run is to do: the inputs under SRC, dealt round robin to the workers."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from fanrun.fleet.errors import UsageError
+
+STATE = b".fanrun"
+"""The folder in DST where a run keeps its own things; never an input, never a result."""
+
+JUNK = (".DS_Store", "._*", "[Tt]humbs.db", "[Dd]esktop.ini", "*~", ".*.swp")
+"""Names of files that file managers and editors leave; no inputs unless they are asked for."""
+
+MOST_INPUTS = 2000
+MOST_BYTES = 512 * 1024 * 1024
+"""A batch's limits: what is pushed ahead of time takes the worker's disk."""
+ABREAST = 2
+"""Batches at once in each stage of a worker: while one waits for words to go to and fro, another uses the line."""
+HANDLING = 64 * 1024
+"""What an input costs besides its bytes, in bytes: a rough equal of its handling, so that small ones count too."""
+
+
+class Input(NamedTuple):
+    """A regular file under SRC: its key, the path relative to SRC as raw bytes, and its size in bytes."""
+
+    key: bytes
+    size: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some inputs that travel and are processed together."""
+
+    name: str
+    inputs: tuple[Input, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its inputs."""
+        return sum(item.size for item in self.inputs)
+
+
+def weight(item: Input) -> int:
+    """What an input costs, in bytes: its own, and for its handling."""
+    return item.size + HANDLING
+
+
+def within_bounds(inputs: Sequence[Input]) -> bool:
+    """Whether so many inputs may be one batch."""
+    return len(inputs) <= MOST_INPUTS and sum(item.size for item in inputs) <= MOST_BYTES
+
+
+Test = Callable[[bytes], bool]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which keys are inputs: those that are `included`, and neither `excluded` nor `junk`."""
+
+    included: Test = lambda key: True
+    excluded: Test = lambda key: False
+    junk: Test = lambda key: False
+
+    def chooses(self, key: bytes) -> bool:
+        """Whether the person asked for the file of that key, junk or not."""
+        return self.included(key) and not self.excluded(key)
+
+    def takes(self, key: bytes) -> bool:
+        """Whether the file of that key is an input."""
+        return self.chooses(key) and not self.junk(key)
+
+
+class Skipped(NamedTuple):
+    """How many links to folders were not followed, and how many files are junk."""
+
+    links: int = 0
+    junk: int = 0
+
+
+def chooser(include: Sequence[str], exclude: Sequence[str], *, junk: bool = False) -> Choice:
+    """The choice that globs make: some `include` matches (or there is none), no `exclude` does, and none of JUNK.
+
+    A glob with a "/" is matched against the whole key, one without against the file's name.  With `junk` JUNK is taken.
+    """
+
+    def matcher(patterns: Sequence[str]) -> Test:
+        whole = [re.compile(fnmatch.translate(p.lstrip("/"))).match for p in patterns if "/" in p]
+        last = [re.compile(fnmatch.translate(p)).match for p in patterns if "/" not in p]
+
+        def matches(key: bytes) -> bool:
+            text = os.fsdecode(key)
+            name = text.rpartition("/")[2]
+            return any(test(text) for test in whole) or any(test(name) for test in last)
+
+        return matches
+
+    included = matcher(include) if include else Choice.included
+    return Choice(included, matcher(exclude), Choice.junk if junk else matcher(JUNK))
+
+
+def walk(src: str, choice: Choice = Choice()) -> tuple[list[Input], Skipped]:
+    """The chosen inputs under SRC, sorted by key, and what was skipped.
+
+    A link to a file counts as the file, also where the file is missing: then the input fails.  Folders are entered,
+    links to folders are not.  Raises UsageError naming a folder that can't be read.
+    """
+    top = os.fsencode(src)
+    inputs: list[Input] = []
+    links = junk = 0
+    waiting = [b""]
+    while waiting:
+        prefix = waiting.pop()
+        try:
+            with os.scandir(os.path.join(top, prefix)) as entries:
+                for entry in entries:
+                    key = prefix + entry.name
+                    kind, size = _look(entry)
+                    if key == STATE:
+                        continue
+                    if kind == "folder":
+                        waiting.append(key + b"/")
+                    elif kind == "file" and choice.takes(key):
+                        inputs.append(Input(key, size))
+                    elif kind == "file" and choice.chooses(key):
+                        junk += 1
+                    links += kind == "link"
+        except OSError as error:
+            if prefix and choice.excluded(prefix + b"*"):
+                continue
+            name = os.path.join(src, os.fsdecode(prefix))
+            raise UsageError(f"{name!r} can't be read ({error.strerror}); mend it or --exclude '…/*'") from error
+    inputs.sort()
+    return inputs, Skipped(links, junk)
+
+
+def _look(entry: os.DirEntry[bytes]) -> tuple[str, int]:
+    """What an entry of a folder is ("file", "folder", "link" to a folder, "" for the rest), and its size in bytes.
+
+    A link that leads nowhere is a file, of which the run finds that it can't be read.
+    """
+    if entry.is_dir(follow_symlinks=False):
+        return "folder", 0
+    try:
+        if entry.is_file():
+            return "file", entry.stat().st_size
+        if entry.is_dir():
+            return "link", 0
+        is_broken = entry.is_symlink() and not os.path.exists(entry.path)
+    except OSError:  # a link that leads to itself or where one may not go, or a file that has just gone
+        is_broken = entry.is_symlink()
+    return ("file" if is_broken else ""), 0
+
+
+def unreadable(path: bytes, error: OSError) -> str:
+    """Return why an input can't be read; of a link also where it leads."""
+    if os.path.islink(path):
+        return f"it is a link to {os.fsdecode(os.readlink(path))}, which can't be read ({error.strerror})"
+    return f"it can't be read in SRC ({error.strerror})"
+
+
+def deal(inputs: Sequence[Input], workers: Sequence[str]) -> dict[str, list[Input]]:
+    """Round robin, as cards: input i goes to worker i modulo their number."""
+    return {name: list(inputs[place :: len(workers)]) for place, name in enumerate(workers)}

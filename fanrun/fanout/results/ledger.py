@@ -1,0 +1,348 @@
+"""The ledger: input path + input hash + program -> result hashes, in SQLite, kept with DST."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import sqlite3
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fanrun.fanout.results.attribution import Names
+from fanrun.fanout.results.judge import hash_file
+from fanrun.fleet.errors import RunUnfinished, UsageError
+
+VERSION = 2
+OUTPUTS = """
+-- What a program made of an input: the paths of its results in DST, and their hashes.
+CREATE TABLE outputs (
+    key BLOB, input TEXT, program TEXT, path BLOB, hash TEXT, PRIMARY KEY (key, input, program, path)
+) WITHOUT ROWID;
+CREATE INDEX outputs_by_input ON outputs (input, program);
+"""
+SCHEMA = f"""
+{OUTPUTS}
+-- What stood under a key in SRC when a run last took it.
+CREATE TABLE inputs (key BLOB PRIMARY KEY, hash TEXT, program TEXT) WITHOUT ROWID;
+-- The hash that a file had when it looked like this: so it need not be read again.
+CREATE TABLE seen (path BLOB PRIMARY KEY, look TEXT, hash TEXT) WITHOUT ROWID;
+CREATE INDEX seen_by_hash ON seen (hash);
+CREATE TABLE failures (key BLOB PRIMARY KEY, reason TEXT) WITHOUT ROWID;
+CREATE TABLE runs (name TEXT PRIMARY KEY, program TEXT, request TEXT);
+PRAGMA user_version = {VERSION};
+"""
+RACY = 50_000_000
+"""Nanoseconds: a file that was changed so shortly before may change again and look the same."""
+AT_ONCE = 1000
+"""So many files' hashes are written together: one by one they take three times as long."""
+Value = bytes | str
+
+
+class Look(NamedTuple):
+    """What tells a file from the one that stood there before without reading it."""
+
+    size: int
+    mtime: int
+    ctime: int
+    inode: int
+
+    def __str__(self) -> str:
+        """As the table `seen` has it: JSON, in a quarter of the time that json.dumps takes."""
+        return f"[{self.size}, {self.mtime}, {self.ctime}, {self.inode}]"
+
+
+@dataclass(frozen=True)
+class Fact:
+    """An input that is done: its key, its hash, and {path: hash} of its results."""
+
+    key: bytes
+    hash: str
+    outputs: dict[bytes, str]
+
+
+def program(image: str, args: Sequence[str]) -> str:
+    """The name under which the ledger knows an image, its Image.program_id, with its arguments."""
+    return hashlib.sha256(json.dumps([image, *args]).encode()).hexdigest()
+
+
+def look(path: bytes) -> Look:
+    """How a file looks now; OSError if it isn't there."""
+    found = os.stat(path)
+    return Look(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+
+
+def renamed(path: bytes, key: bytes, new: bytes) -> bytes | None:
+    """Return what the path of a result is called when its input `key` is named `new`; None if that can't be told."""
+    (old_stem, extension), (stem, new_extension) = os.path.splitext(key), os.path.splitext(new)
+    if path.startswith(key):
+        # Of a name without extension nobody knows whether results are named after the whole name or the stem.
+        is_clear = path == key or extension or not new_extension
+        return new + path[len(key) :] if is_clear else None
+    return stem + path[len(old_stem) :] if path.startswith(old_stem) else None
+
+
+class Ledger:
+    """One DST's ledger, safe to use from many threads.
+
+    Without `write` it is only read, as it is there or empty; what is learnt is kept in memory.  Raises
+    UsageError for a file that is no ledger, or a newer one, RunUnfinished where there is no room for one.
+    """
+
+    def __init__(self, path: Path, *, write: bool = True) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._write, self._begun = write, False
+        self._seen: dict[bytes, tuple[str, str]] = {}
+        try:
+            if not write and path.exists():
+                self._db, version = _connect(f"{path.absolute().as_uri()}?mode=ro")
+                if version < VERSION:  # 0: there was no room to begin it
+                    self._db = _copied(self._db)
+            else:
+                self._db, version = _connect(path.absolute().as_uri() if write else ":memory:")
+            if not version:
+                self._db.executescript(f"BEGIN; {SCHEMA} COMMIT;")
+            if version == 1:
+                _migrate(self._db)
+        except sqlite3.Error as error:
+            if "full" in str(error) or (write and _is_full(path.parent)):
+                raise RunUnfinished(f"{path} can't be written ({error}); make room there") from error
+            raise UsageError(f"{path} can't be read ({error}); move it away, and results are made anew") from error
+        if version > VERSION:
+            raise UsageError(f"{path} was written by a newer Fanrun; use that one, or move it away")
+
+    def close(self) -> None:
+        """Keep what was learnt, and let the file go."""
+        with self._change():
+            pass
+        self._db.close()
+
+    def hash_of(self, path: bytes, *, read: bool = False) -> str:
+        """The SHA-256 of a file, in hex; read only if it doesn't look as it did (or `read`).
+
+        Raises OSError if it can't be read.
+        """
+        now = look(path)
+        if not read:
+            row = self._seen.get(path) or self._one("SELECT look, hash FROM seen WHERE path = ?", path)
+            if row is not None and row[0] == str(now):
+                return str(row[1])
+        digest = hash_file(path)
+        if time.time_ns() - now.ctime > RACY:
+            self.saw(path, now, digest)
+        return digest
+
+    def saw(self, path: bytes, then: Look, digest: str) -> None:
+        """Remember the hash of a file that looked so when it was read; kept with the next change."""
+        if self._write:
+            with self._writing() as db:
+                self._seen[path] = str(then), digest
+                if len(self._seen) >= AT_ONCE:
+                    self._keep_seen(db)
+
+    def outputs(self, key: bytes, digest: str, of_program: str) -> dict[bytes, str]:
+        """{path: hash} of what the program made of the input of that key and hash; empty if it isn't known."""
+        sql = "SELECT path, hash FROM outputs WHERE key = ? AND input = ? AND program = ?"
+        return {bytes(path): str(found) for path, found in self._all(sql, key, digest, of_program)}
+
+    def outputs_of_equal(self, key: bytes, digest: str, of_program: str) -> dict[bytes, str]:
+        """What `outputs` would be for that key, by what was made of another input with that hash."""
+        sql = "SELECT DISTINCT key FROM outputs WHERE input = ? AND program = ? ORDER BY key LIMIT 9"
+        for (other,) in self._all(sql, digest, of_program):
+            outputs = self.outputs(bytes(other), digest, of_program)
+            paths = {renamed(path, bytes(other), key): each for path, each in outputs.items()}
+            if None not in paths:
+                return {path: each for path, each in paths.items() if path is not None}
+        return {}
+
+    def owners(self, of_program: str) -> list[tuple[bytes, bytes]]:
+        """(path, key) of the results of all inputs that were last done by that program, the last key first."""
+        sql = (
+            "SELECT path, outputs.key FROM outputs JOIN inputs ON inputs.key = outputs.key "
+            "AND inputs.hash = outputs.input AND inputs.program = outputs.program WHERE outputs.program = ? "
+            "ORDER BY outputs.key DESC"
+        )
+        return [(bytes(path), bytes(key)) for path, key in self._all(sql, of_program)]
+
+    def knows(self, of_program: str) -> bool:
+        """Whether anything is known of that program."""
+        return self._one("SELECT 1 FROM outputs WHERE program = ? LIMIT 1", of_program) is not None
+
+    def places_of(self, digest: str) -> list[bytes]:
+        """The paths of files that had that hash when last seen."""
+        with self._writing() as db:
+            self._keep_seen(db)
+        return [bytes(path) for (path,) in self._all("SELECT path FROM seen WHERE hash = ?", digest)]
+
+    def record(self, of_program: str, facts: Iterable[Fact]) -> None:
+        """Write down that inputs are done, all or none; on disk when it returns."""
+        found = list(facts)
+        rows = [(fact.key, fact.hash, of_program, *output) for fact in found for output in fact.outputs.items()]
+        with self._change() as db:
+            # A program may leave fewer results than it did before.
+            db.executemany(
+                "DELETE FROM outputs WHERE key = ? AND input = ? AND program = ?",
+                [(fact.key, fact.hash, of_program) for fact in found],
+            )
+            db.executemany("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?)", rows)
+            _took(db, [(fact.key, fact.hash, of_program) for fact in found])
+
+    def took(self, of_program: str, inputs: Iterable[tuple[bytes, str]]) -> None:
+        """Write down what stands under each key in SRC: (key, hash), all done."""
+        with self._change() as db:
+            _took(db, [(key, digest, of_program) for key, digest in inputs])
+
+    def fail(self, failures: Iterable[tuple[bytes, str]]) -> None:
+        """Write down that inputs failed: (key, reason)."""
+        with self._change() as db:
+            # A reason may name a path that is no UTF-8, which SQLite can't hold as text.
+            rows = [(key, reason.encode(errors="backslashreplace").decode()) for key, reason in failures]
+            db.executemany("INSERT OR REPLACE INTO failures VALUES (?, ?)", rows)
+
+    def failures(self) -> dict[bytes, str]:
+        """{key: reason} of the inputs that failed when they were last tried."""
+        return {bytes(key): str(reason) for key, reason in self._all("SELECT key, reason FROM failures")}
+
+    def inputs(self, of_program: str) -> Iterator[tuple[bytes, str]]:
+        """(key, hash) of every input that was last done by that program, sorted by key."""
+        for key, digest in self._all("SELECT key, hash FROM inputs WHERE program = ? ORDER BY key", of_program):
+            yield bytes(key), str(digest)
+
+    def input_hash(self, key: bytes) -> str | None:
+        """The hash of what stood under the key when it was last done; None if it never was."""
+        row = self._one("SELECT hash FROM inputs WHERE key = ?", key)
+        return None if row is None else str(row[0])
+
+    def begin(self, name: str, of_program: str, request: dict[str, Any]) -> None:
+        """Write down what a run was asked for; from now on it is that run's end if the file can't be read."""
+        self._begun = True
+        with self._change() as db:
+            db.execute("INSERT INTO runs VALUES (?, ?, ?)", (name, of_program, json.dumps(request)))
+
+    def last_run(self) -> tuple[str, str, dict[str, Any]] | None:
+        """Name, program and request of the latest run; None before the first."""
+        row = self._one("SELECT name, program, request FROM runs ORDER BY rowid DESC LIMIT 1")
+        return None if row is None else (row[0], row[1], json.loads(row[2]))
+
+    def owners_by_others(self, of_program: str) -> list[tuple[bytes, bytes]]:
+        """(path, key) of the results of all inputs that were last done by another program."""
+        sql = (
+            "SELECT path, outputs.key FROM outputs JOIN inputs ON inputs.key = outputs.key "
+            "AND inputs.hash = outputs.input AND inputs.program = outputs.program WHERE outputs.program <> ?"
+        )
+        return [(bytes(path), bytes(key)) for path, key in self._all(sql, of_program)]
+
+    @contextlib.contextmanager
+    def _change(self) -> Iterator[sqlite3.Connection]:
+        """Change all or nothing, and keep what was seen before; on disk at the end."""
+        with self._writing() as db:
+            self._keep_seen(db)
+            with db:
+                yield db
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """The database, with nobody else at it; RunUnfinished if it can't be written."""
+        try:
+            with self._lock:
+                yield self._db
+        except sqlite3.Error as error:
+            raise RunUnfinished(f"{self.path} can't be written ({error}); make room there") from error
+
+    def _keep_seen(self, db: sqlite3.Connection) -> None:
+        """Write what was seen, for the next commit."""
+        if not self._seen:  # an empty write would hold the file as a full one does
+            return
+        rows = [(path, *what) for path, what in self._seen.items()]
+        db.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", rows)
+        self._seen.clear()
+
+    def _all(self, sql: str, *values: Value) -> list[tuple[Any, ...]]:
+        with self._lock:
+            try:
+                return self._db.execute(sql, values).fetchall()
+            except sqlite3.Error as error:
+                kind = RunUnfinished if self._begun else UsageError
+                raise kind(f"{self.path} can't be read ({error}); move it away") from error
+
+    def _one(self, sql: str, *values: Value) -> tuple[Any, ...] | None:
+        rows = self._all(sql, *values)
+        return rows[0] if rows else None
+
+
+def _is_full(folder: Path) -> bool:
+    """Whether there is no room for another file: SQLite says no more than that it can't open one."""
+    try:
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+            file.write(b"x")
+    except OSError as error:
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return False
+
+
+def _connect(uri: str) -> tuple[sqlite3.Connection, int]:
+    """A connection, and the version of what is there; a change that a crash left half done is undone first."""
+    found = sqlite3.connect(uri, uri=True, check_same_thread=False)
+    try:
+        return found, found.execute("PRAGMA user_version").fetchone()[0]
+    except sqlite3.OperationalError:
+        found.close()
+        if not uri.endswith("?mode=ro"):
+            raise
+        with contextlib.closing(sqlite3.connect(uri.replace("mode=ro", "mode=rw"), uri=True)) as healed:
+            healed.execute("PRAGMA user_version").fetchone()
+        found = sqlite3.connect(uri, uri=True, check_same_thread=False)
+        return found, found.execute("PRAGMA user_version").fetchone()[0]
+
+
+def _copied(db: sqlite3.Connection) -> sqlite3.Connection:
+    """Return a copy in memory of a ledger that may only be read."""
+    copy = sqlite3.connect(":memory:", check_same_thread=False)
+    with contextlib.closing(db):
+        db.backup(copy)
+    return copy
+
+
+def _migrate(db: sqlite3.Connection) -> None:
+    """Bring a ledger of version 1, which kept results by the content of inputs, to version 2.
+
+    Results are kept where it is certain whose they are: one input had that content, and they fit no other as well.
+    """
+    known: dict[str, list[tuple[bytes, str]]] = {}
+    for key, digest, of_program in db.execute("SELECT key, hash, program FROM inputs"):
+        known.setdefault(of_program, []).append((bytes(key), digest))
+    # Also inputs that failed: what they made may have been given to another one.
+    names = Names(bytes(key) for (key,) in db.execute("SELECT key FROM inputs UNION SELECT key FROM failures"))
+    rows = list[tuple[bytes, str, str, bytes, str]]()
+    for of_program, inputs in known.items():
+        count = Counter(digest for _, digest in inputs)
+        for key, digest in inputs:
+            sql = "SELECT place, hash FROM outputs WHERE input = ? AND program = ?"
+            outputs = {
+                _path_in_version_1(key, bytes(place)): each for place, each in db.execute(sql, (digest, of_program))
+            }
+            if count[digest] == 1 and all(names.only(path) == key for path in outputs):
+                rows += [(key, digest, of_program, path, each) for path, each in outputs.items()]
+    db.executescript(f"BEGIN; DROP TABLE outputs; {OUTPUTS}")
+    with db:
+        db.executemany("INSERT INTO outputs VALUES (?, ?, ?, ?, ?)", rows)
+        db.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _path_in_version_1(key: bytes, place: bytes) -> bytes:
+    """Return the path of a result that version 1 noted as "=" or as "+" and what follows its input's stem."""
+    return key if place == b"=" else os.path.splitext(key)[0] + place[1:]
+
+
+def _took(db: sqlite3.Connection, rows: list[tuple[bytes, str, str]]) -> None:
+    db.executemany("INSERT OR REPLACE INTO inputs VALUES (?, ?, ?)", rows)
+    db.executemany("DELETE FROM failures WHERE key = ?", [(key,) for key, _, _ in rows])

@@ -1,0 +1,189 @@
+"""What a run came to: for people as a summary, for programs as report.json."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fanrun.fanout.plan import Input
+
+SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do: how many inputs there are, of which `kept` are done, and each worker's share by name.
+
+    `junk` is the number of files that are skipped.
+    """
+
+    inputs: int
+    kept: int
+    shares: dict[str, list[Input]]
+    junk: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of the inputs that are to do."""
+        return sum(item.size for share in self.shares.values() for item in share)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An input without a result: its key as text (os.fsdecode), the reason, the worker that tried it last.
+
+    `tries` is how often it was tried, `words` the last lines that the program wrote then.
+    """
+
+    path: str
+    reason: str
+    worker: str
+    tries: int = 1
+    words: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class WorkerReport:
+    """One worker's part; `seconds` are those its push, process and pull were busy, `lost` says why it was given up.
+
+    A worker that came back may have been given up more than once; one that is `away` did not.
+    """
+
+    name: str
+    done: int
+    failed: int
+    bytes_in: int
+    bytes_out: int
+    seconds: dict[str, float]
+    lost: list[str] = field(default_factory=list)
+    away: bool = False
+
+
+@dataclass(frozen=True)
+class Report:
+    """A run; bytes are those of inputs that are done and of their results, `left` counts inputs without a fate.
+
+    `kept` are inputs whose results were there before it.  `stopped` says why inputs of `failed` were not tried (their
+    `tries` are 0), "" if all were; `junk` is the number of files that were skipped.
+    """
+
+    run: str
+    fleet: str
+    src: str
+    dst: str
+    image: str
+    args: list[str]
+    started: str
+    seconds: float
+    inputs: int
+    done: int
+    kept: int
+    left: int
+    results: int
+    extra: int
+    bytes_in: int
+    bytes_out: int
+    failed: list[Failure] = field(default_factory=list)
+    workers: list[WorkerReport] = field(default_factory=list)
+    stopped: str = ""
+    junk: int = 0
+
+    @property
+    def rate(self) -> float:
+        """Inputs done per second."""
+        return self.done / self.seconds if self.seconds else 0.0
+
+
+def to_json(report: Report) -> str:
+    """The report as JSON; a byte of a path that is no UTF-8 stands as its surrogate escape, \\udc80 to \\udcff."""
+    return json.dumps(dataclasses.asdict(report), indent=2)
+
+
+def write(report: Report, path: Path) -> None:
+    """Write report.json, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(to_json(report) + "\n", "ascii")
+    os.replace(temporary, path)
+
+
+def shown(path: str) -> str:
+    """A path fit for a terminal: what is not printable is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in path)
+
+
+def amount(count: float) -> str:
+    """Bytes for people: 3.8 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def summary(report: Report) -> str:
+    """The lines that a person reads at the end of a run."""
+    speed = f"{report.seconds:.1f} s ({report.rate:.1f} images/s)"
+    data = f"{amount(report.bytes_in)} in, {amount(report.bytes_out)} out"
+    kept = f"; {report.kept} were done before" if report.kept else ""
+    lines = [f"{report.done} of {report.inputs} inputs done in {speed}, {data}{kept}"]
+    for worker in report.workers:
+        busy = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in worker.seconds.items())
+        failed = f", {worker.failed} failed" if worker.failed else ""
+        back = "" if worker.away else "; it came back"
+        lost = f", lost: {'; '.join(map(shown, worker.lost))}{back}" if worker.lost else ""
+        rate = worker.done / report.seconds if report.seconds else 0.0
+        lines.append(f"  {worker.name:<10} {worker.done} done{failed} ({rate:.1f}/s): {busy}{lost}")
+    if report.extra:
+        files = "1 file that belongs" if report.extra == 1 else f"{report.extra} files that belong"
+        lines.append(f"{files} to no input: in {os.path.join(report.dst, '.fanrun', 'runs', report.run, 'extra')}")
+    if report.failed:
+        again = f"fab retry --dst {shlex.quote(shown(report.dst))}"
+        tried = [item for item in report.failed if not report.stopped or item.tries]
+        lines.append(f"{len(report.failed)} failed; `{again}` tries them again:")
+        for item in tried[:SHOWN]:
+            times = f"{item.tries} tries, the last on {item.worker}" if item.tries > 1 else item.worker
+            lines.append(f"  {shown(item.path)}: {shown(item.reason)}{f' ({times})' if times else ''}")
+            lines += [f"    | {shown(line)}" for line in item.words if line not in item.reason]
+        lines += more(len(tried))
+        if untried := len(report.failed) - len(tried):
+            lines.append(f"{untried} were not tried: {shown(report.stopped)}")
+    lines += _skipped(report.junk)
+    if report.left:
+        lines.append(f"{report.left} inputs are left")
+    return "\n".join(lines)
+
+
+def _skipped(junk: int) -> list[str]:
+    """What is said of files that are no inputs."""
+    return [f"{junk} skipped (.DS_Store, *~ and the like); --junk takes them"] if junk else []
+
+
+def more(count: int) -> list[str]:
+    """What follows a list of which SHOWN items were shown."""
+    return [f"  … and {count - SHOWN} more, all in report.json and --json"] if count > SHOWN else []
+
+
+def plan_json(todo: Plan, image: str) -> str:
+    """A plan as JSON."""
+    data = {"image": image, "inputs": todo.inputs, "kept": todo.kept, "junk": todo.junk, "bytes": todo.size}
+    return json.dumps({**data, "workers": _shares(todo)}, indent=2)
+
+
+def plan_text(todo: Plan, image: str) -> str:
+    """A plan for people."""
+    kept = f" ({todo.kept} are done already)" if todo.kept else ""
+    lines = [f"{todo.inputs - todo.kept} inputs{kept}, {amount(todo.size)}, image {image}; nothing was done"]
+    for name, share in _shares(todo).items():
+        lines.append(f"  {name:<10} {share['inputs']} inputs, {amount(share['bytes'])}")
+    lines += _skipped(todo.junk)
+    return "\n".join(lines)
+
+
+def _shares(todo: Plan) -> dict[str, dict[str, int]]:
+    return {
+        name: {"inputs": len(share), "bytes": sum(item.size for item in share)} for name, share in todo.shares.items()
+    }

@@ -1,0 +1,124 @@
+"""What of a run is done already: inputs whose results stand in DST as the ledger knows them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from fanrun.fanout.plan import Input
+from fanrun.fanout.results.judge import land, unfit
+from fanrun.fanout.results.ledger import Fact, Ledger, look
+
+
+@dataclass
+class Sorted:
+    """Inputs by what there is of them: `todo`, `kept` whose results stand, `copied` whose results stood elsewhere."""
+
+    todo: list[Input] = field(default_factory=list)
+    kept: list[Input] = field(default_factory=list)
+    copied: list[Input] = field(default_factory=list)
+
+
+class _Known(NamedTuple):
+    """An input that does not have all its results in DST.
+
+    `own` are the results that the ledger has of it, `missing` those of them that are not in DST, as {path: hash}.
+    """
+
+    item: Input
+    digest: str
+    own: dict[bytes, str]
+    missing: dict[bytes, str]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where inputs come from and results go, as absolute paths in bytes."""
+
+    src: bytes
+    dst: bytes
+
+
+def sort_out(
+    ledger: Ledger, places: Places, program: str, inputs: Sequence[Input], step: Callable[[int], None],
+    staging: str | None = None, *, by_content: bool = False,
+) -> Sorted:  # fmt: skip
+    """Part the inputs into those to do and those whose results are there; `step` is told how many are looked at.
+
+    With `by_content` an input takes the results of another one that is equal, as after it was renamed, unless their
+    paths belong to others.  They are copied by way of `staging`, a folder on DST's file system (None: nothing is
+    changed, such inputs only count as copied).
+    """
+    found = Sorted()
+    if not ledger.knows(program):
+        found.todo = list(inputs)
+        return found
+    there = {item.key for item in inputs}
+    owners = {path: key for path, key in ledger.owners(program) if key in there}
+    kept, copied, others = list[tuple[bytes, str]](), list[Fact](), list[_Known]()
+    for count, item in enumerate(inputs):
+        step(count)
+        digest = _digest(ledger, os.path.join(places.src, item.key))
+        own = ledger.outputs(item.key, digest, program) if digest else {}
+        missing = _missing(ledger, places, own)
+        if own and not missing:
+            found.kept.append(item)
+            kept.append((item.key, digest))
+            owners.update(dict.fromkeys(own, item.key))
+        else:
+            others.append(_Known(item, digest, own, missing))
+    # What stands is kept before anything is brought to where it may stand.
+    for item, digest, own, missing in others:
+        wanted = own
+        if by_content and digest and not own:
+            wanted = ledger.outputs_of_equal(item.key, digest, program)
+            missing = _missing(ledger, places, wanted)
+        is_free = all(owners.get(path, item.key) == item.key for path in wanted)
+        if not wanted or not is_free or any(not _restore(ledger, places, *each, staging) for each in missing.items()):
+            found.todo.append(item)
+            continue
+        (found.copied if missing else found.kept).append(item)
+        owners.update(dict.fromkeys(wanted, item.key))
+        copied.append(Fact(item.key, digest, wanted))
+    if staging is not None:
+        ledger.took(program, kept)
+        ledger.record(program, copied)
+    return found
+
+
+def _missing(ledger: Ledger, places: Places, wanted: Mapping[bytes, str]) -> dict[bytes, str]:
+    """Return those of {path: hash} that are not so in DST."""
+    return {path: each for path, each in wanted.items() if _digest(ledger, os.path.join(places.dst, path)) != each}
+
+
+def _digest(ledger: Ledger, path: bytes) -> str:
+    """The file's hash, "" if it can't be read."""
+    try:
+        return ledger.hash_of(path)
+    except OSError:
+        return ""
+
+
+def _restore(ledger: Ledger, places: Places, path: bytes, digest: str, staging: str | None) -> bool:
+    """Bring a result under its path from another place in DST that holds the same bytes; False if none does."""
+    top = os.path.join(places.dst, b"")
+    for source in ledger.places_of(digest):
+        if not source.startswith(top) or _digest(ledger, source) != digest:
+            continue
+        if staging is None:
+            return True
+        with contextlib.suppress(OSError), tempfile.TemporaryDirectory(dir=staging) as folder:
+            copy = os.path.join(os.fsencode(folder), path)
+            os.makedirs(os.path.dirname(copy), exist_ok=True)
+            shutil.copy2(source, copy)
+            if unfit(os.fsencode(folder), path, digest) is None:
+                land(os.fsencode(folder), places.dst, path)
+                target = os.path.join(places.dst, path)
+                ledger.saw(target, look(target), digest)
+                return True
+    return False

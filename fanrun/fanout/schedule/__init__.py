@@ -1,0 +1,1 @@
+"""Which inputs go to which worker next."""

@@ -1,0 +1,1 @@
+"""The workers of a run: their pipelines, connections and signs of life."""

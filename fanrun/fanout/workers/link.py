@@ -1,0 +1,105 @@
+"""A run's way to one worker: SSH connections of its own, over which everything goes."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from fanrun.fanout import commands
+from fanrun.fanout.commands import Place
+from fanrun.fanout.workers.executor import SSH_FAILED, Done, Executor
+from fanrun.fleet import shell
+from fanrun.fleet.ssh import TIMED_OUT, connected_argv, disconnect_argv, rsync_shell, ssh_argv
+from fanrun.fleet.store import Folder, control_folder
+
+PUSH = "push"
+
+
+class Link:
+    """Runs commands on a host, and rsync to and from it, over multiplexed connections of the run's own.
+
+    One carries all; where the line is what a run waits for, a second one what comes home, and a third one commands,
+    begun when they are first wanted: in one alone either direction takes half of the other's speed, and the news that
+    a container has ended would wait behind a second's worth of results.  Two runs on a fleet neither crowd nor
+    end each other's.
+    """
+
+    def __init__(self, folder: Folder, host: str, name: str, slots: threading.Semaphore) -> None:
+        """`name` is the connections': another name is others; a place in `slots` is held while one begins."""
+        self.host = host
+        self._executor = Executor()
+        self._folder, self._slots = folder, slots
+        self._control = control_folder() / f"{hashlib.sha256(name.encode()).hexdigest()[:12]}-{host}"
+        self._homeward = self._control.with_name(f"{self._control.name}-home")
+        self._commands = self._control.with_name(f"{self._control.name}-run")
+        self._lock = threading.Lock()
+        self._begun = False
+
+    def argv(self, argv: list[str]) -> list[str]:
+        """The local command that runs argv on the host, where it waits behind no file if there is such a way.
+
+        `shell.read` takes what it writes apart.
+        """
+        return ssh_argv(self._folder, self.host, argv, control=self._commands if self._begun else self._control)
+
+    def run(self, argv: list[str], *, timeout: float | None = None) -> Done:
+        """Run argv on the host to its end; Stopped when the link is being closed."""
+        return heard(self._executor.call(self.argv(argv), timeout=timeout))
+
+    def push(self, src: str, place: Place, keys: Sequence[bytes]) -> Done:
+        """Send the inputs of those keys to the batch's place."""
+        argv = commands.push_argv(rsync_shell(self._folder, control=self._control), src, self.host, place)
+        return self._executor.call(argv, stdin=commands.names(keys), group=PUSH)
+
+    def pull(self, place: Place, staging: str, *, apart: bool) -> Done:
+        """Bring home what the batch left, `apart` from what goes there."""
+        with self._lock:
+            if apart and not self._begun:
+                with self._slots:
+                    self._begun = self._begin(self._homeward) and self._begin(self._commands)
+        shell = rsync_shell(self._folder, control=self._homeward if self._begun else self._control)
+        return self._executor.call(commands.pull_argv(shell, self.host, place, staging))
+
+    def _begin(self, control: Path) -> bool:
+        """Begin a connection; whether it is there."""
+        argv = ssh_argv(self._folder, self.host, ["true"], control=control)
+        return self._executor.call(argv, timeout=40).exit_code == 0
+
+    def end_pushes(self) -> None:
+        """End the push that is under way, and let no other begin."""
+        self._executor.stop(PUSH)
+
+    def stop(self) -> None:
+        """End all commands, and start no more but by `last`."""
+        self._executor.stop()
+
+    def last(self, argv: list[str], *, timeout: float) -> Done:
+        """Run argv on the host although everything else was stopped."""
+        return heard(Executor().call(self.argv(argv), timeout=timeout))
+
+    def is_connected(self) -> bool:
+        """Whether there is a connection; asks nobody but this machine's ssh."""
+        argv = connected_argv(self._folder, self.host, control=self._control)
+        return Executor().call(argv, timeout=30).exit_code == 0
+
+    def disconnect(self) -> None:
+        """End the connections; harmless when there are none."""
+        for control in (self._control, self._homeward, self._commands):
+            Executor().call(disconnect_argv(self._folder, self.host, control=control), timeout=30)
+
+    def close(self) -> None:
+        """End all commands and the connection."""
+        self.stop()
+        self.disconnect()
+
+
+def heard(done: Done) -> Done:
+    """Take what the login printed out of what a command on a host wrote."""
+    out, err = shell.read(done.output.decode(errors="replace")), shell.read(done.error)
+    if out.began:
+        return Done(done.exit_code, out.text.encode(), err.text, out.noise)
+    if done.exit_code in (SSH_FAILED, TIMED_OUT):
+        return done
+    return Done(done.exit_code or SSH_FAILED, b"", shell.refusal(out.noise, done.error))

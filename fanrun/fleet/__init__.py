@@ -1,0 +1,1 @@
+"""What a fleet is, and how to reach its hosts."""

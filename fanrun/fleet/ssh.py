@@ -1,0 +1,285 @@
+"""The one way into a host: a Fabric connection and an ssh argv, both from the fleet's ssh_config."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import paramiko
+from fabric import Config, Connection
+from invoke.exceptions import CommandTimedOut, Failure, ThreadException
+
+from fanrun.fleet import shell
+from fanrun.fleet.errors import CommandFailed, FanrunError, HostError, HostUnreachable
+from fanrun.fleet.model import Host
+from fanrun.fleet.store import Folder
+
+T = TypeVar("T")
+
+# Paramiko's errors are raised here and told in one line; without a handler Python prints them once more, as tracebacks.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
+
+# Sixteen SSH starts at once stay clear of what one client's CPU and a NAT box take well.
+FAN_OUT = 16
+LIMIT = 120.0
+"""Seconds a command of Fanrun's own may take on a host, unless it is known to take longer."""
+SSH_ERRORS = (paramiko.SSHException, OSError, EOFError, ThreadException)
+
+# Earlier versions left files of this name in the folder where they logged in, when they were killed.
+PUT = """
+LC_ALL=C
+size=$1 mode=$2 user=$3 group=$4 path=$5
+rm -f .fanrun-[0-9]*
+text=$(cat && echo .)
+[ ${#text} -eq $((size + 1)) ] || { echo "the text did not arrive whole" >&2; exit 1; }
+printf %s "${text%.}" | install -D -m "$mode" -o "$user" -g "$group" /dev/stdin "$path"
+"""
+TIMED_OUT = 124
+"""The exit code of timeout(1) for a command that it had to end."""
+QUICKEST = "aes128-gcm@openssh.com"
+"""The cipher asked for first where much is sent: with AES in hardware it takes half the time of OpenSSH's first."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command on a host left: its exit code and the text it wrote; `noise` is what the login printed."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+    noise: str = ""
+
+
+class Remote:
+    """One host, reached through one Fabric connection that opens at the first command."""
+
+    def __init__(self, folder: Folder, host: Host) -> None:
+        self.host = host
+        self._connection = Connection(
+            host.name, config=_config(folder), connect_kwargs={"allow_agent": False, "look_for_keys": False}
+        )
+        # ssh wants a % doubled in an IdentityFile, paramiko doesn't.
+        self._connection.connect_kwargs["key_filename"] = str(folder.key)
+        # Fabric's own client would accept any unknown host key.
+        self._connection.client.set_missing_host_key_policy(paramiko.RejectPolicy())
+        self._known_hosts = folder.known_hosts
+        self._read_keys()
+
+    def run(self, argv: list[str], *, sudo: bool = False, check: bool = True, timeout: float = LIMIT) -> Result:
+        """Run argv on the host and wait for it; after `timeout` seconds the host ends it, with exit code 124.
+
+        Raises HostUnreachable when there is no session or the host keeps silent, HostError when the login shell runs
+        no commands, CommandFailed on a non-zero exit unless `check` is off.
+        """
+        bounded = ["timeout", "--kill-after=5", f"{timeout:g}", *argv]
+        command = ["sudo", "-n", *bounded] if sudo else bounded
+        return self._run(command, shlex.join(argv), check=check, timeout=timeout + 15)
+
+    def shell(self, command: str, *, check: bool = True) -> Result:
+        """Run a line of sh, as a person typed it, however long it takes; otherwise like `run`."""
+        return self._run(["sh", "-c", command], command, check=check, timeout=None)
+
+    def _read_keys(self) -> None:
+        """Know the keys that are pinned now: some may have changed since, and the connection opens late."""
+        if self._known_hosts.exists() and not self._connection.is_connected:
+            self._connection.client.get_host_keys().clear()
+            self._connection.client.load_host_keys(str(self._known_hosts))
+
+    def _run(self, argv: list[str], shown: str, *, check: bool, timeout: float | None) -> Result:
+        self._read_keys()
+        try:
+            done = self._connection.run(shell.line(argv), hide=True, warn=True, in_stream=False, timeout=timeout)
+        except CommandTimedOut as error:
+            raise unreachable(self.host, OSError(f"no sign of it for {timeout:g} s")) from error
+        except (*SSH_ERRORS, Failure) as error:
+            raise unreachable(self.host, error) from error
+        out, err = shell.read(done.stdout), shell.read(done.stderr)
+        if not out.began and done.exited < 0:
+            raise unreachable(self.host, EOFError("the connection was lost"))
+        if not out.began:
+            raise HostError(shell.refusal(out.noise, err.noise), host=self.host.name)
+        if check and done.exited != 0:
+            raise self._failed(shown, done.exited, err.text or out.text)
+        return Result(done.exited, out.text, err.text, out.noise)
+
+    def put(self, data: str, path: str, *, mode: str = "644", owner: str = "root:root") -> None:
+        """Write a text file on the host as root, whole or not at all.
+
+        The text may be secret: until it has its owner and mode it is in no file, and never in a command line.
+        """
+        user, _, group = owner.partition(":")
+        content = data.encode()
+        argv = ["sudo", "-n", "timeout", f"{LIMIT:g}", *put_argv(len(content), mode, user, group, path)]
+        self._read_keys()
+        try:
+            code, said = self._feed(shell.line(argv), content)
+        except SSH_ERRORS as error:
+            raise unreachable(self.host, error) from error
+        heard = shell.read(said)
+        if not heard.began:
+            raise HostError(shell.refusal("", said), host=self.host.name)
+        if code != 0:
+            raise self._failed(f"install {path}", code, heard.text)
+
+    def _feed(self, command: str, content: bytes) -> tuple[int, str]:
+        """Run a command with this on its standard input; return its exit code and what it wrote to standard error."""
+        self._connection.open()
+        with self._connection.transport.open_session(timeout=LIMIT) as channel:
+            channel.settimeout(LIMIT + 15)
+            channel.exec_command(command)
+            channel.sendall(content)
+            channel.shutdown_write()
+            problem = channel.makefile_stderr("rb").read().decode(errors="replace")
+            code = channel.recv_exit_status()
+        if code < 0:
+            raise EOFError("the connection was lost")
+        return code, problem
+
+    def close(self) -> None:
+        """End the connection; harmless when there is none."""
+        self._connection.close()
+
+    def _failed(self, command: str, code: int, output: str) -> CommandFailed:
+        last = next((line for line in reversed(output.splitlines()) if line.strip()), "no output")
+        ended = "took too long, its last words" if code == TIMED_OUT else f"ended with {code}"
+        return CommandFailed(
+            f"`{shorten(command)}` {ended}: {last.strip()}",
+            host=self.host.name, command=command, exit_code=code, stderr=output,
+        )  # fmt: skip
+
+
+def _config(folder: Folder) -> Config:
+    """Return settings for a connection: those of the fleet's folder alone, not those of a person's fabric.yaml."""
+    config = Config(lazy=True, runtime_ssh_path=str(folder.ssh_config), overrides={"run": {"encoding": "utf-8"}})
+    config.load_ssh_config()
+    return config
+
+
+def put_argv(size: int, mode: str, user: str, group: str, path: str) -> list[str]:
+    """Return the command that makes a file of the `size` bytes of text on its standard input."""
+    return ["sh", "-c", PUT, "sh", str(size), mode, user, group, path]
+
+
+def shorten(text: str, most: int = 90) -> str:
+    """The text on one line, cut to `most` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def unreachable(host: Host, error: BaseException) -> HostUnreachable:
+    """The one message for "no SSH to this host", whatever library found out."""
+    reason = str(error) or type(error).__name__
+    if isinstance(error, paramiko.BadHostKeyException):
+        reason = "its host key is not the pinned one"
+    return HostUnreachable(f"no SSH to {host.address}:{host.port} ({shorten(reason)})", host=host.name)
+
+
+def ssh_argv(folder: Folder, host: str, argv: list[str], *, control: Path | None = None) -> list[str]:
+    """The ssh command that runs argv on the host named, over the shared connection (`control`: one of the caller's).
+
+    `shell.read` takes what it writes apart.
+    """
+    return [*_ssh(folder, control), host, shell.line(argv)]
+
+
+def rsync_shell(folder: Folder, *, control: Path | None = None) -> str:
+    """The value of rsync's --rsh; rsync splits it at spaces and knows quotes."""
+    return shlex.join(_ssh(folder, control))
+
+
+def disconnect_argv(folder: Folder, host: str, *, control: Path | None = None) -> list[str]:
+    """The ssh command that ends the shared connection to the host named."""
+    return [*_ssh(folder, control), "-O", "exit", host]
+
+
+def connected_argv(folder: Folder, host: str, *, control: Path) -> list[str]:
+    """The ssh command that ends with 0 if there is a shared connection to the host named."""
+    return [*_ssh(folder, control), "-O", "check", host]
+
+
+def _ssh(folder: Folder, control: Path | None) -> list[str]:
+    own = ["-S", str(control), "-o", f"Ciphers=^{QUICKEST}"] if control else []
+    return ["ssh", "-F", str(folder.ssh_config), *own]
+
+
+def fan_out(
+    names: Iterable[str], work: Callable[[str], T], *, most: int = FAN_OUT
+) -> tuple[dict[str, T], dict[str, FanrunError]]:
+    """Call work(name) for every name, `most` at once, and wait for all of them.
+
+    Returns (results, errors) by name; an error of ours is kept, any other is raised after
+    the rest ended.  Threads are daemons, so that Ctrl-C need not wait for a stuck host.
+    """
+    results: dict[str, T] = {}
+    errors: dict[str, FanrunError] = {}
+    crashes: list[BaseException] = []
+    slots = threading.BoundedSemaphore(most)
+
+    def call(name: str) -> None:
+        with slots:
+            try:
+                results[name] = work(name)
+            except FanrunError as error:
+                errors[name] = error
+            except BaseException as error:  # raised below, in the caller's thread
+                crashes.append(error)
+
+    threads = [threading.Thread(target=call, args=(name,), daemon=True) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if crashes:
+        raise crashes[0]
+    return results, errors
+
+
+def on_hosts(
+    folder: Folder, hosts: Iterable[Host], work: Callable[[Remote], T]
+) -> tuple[dict[str, T], dict[str, FanrunError]]:
+    """Call work(remote) for every host at the same time: (results, errors) by name."""
+    by_name = {host.name: host for host in hosts}
+
+    def one(name: str) -> T:
+        remote = Remote(folder, by_name[name])
+        try:
+            return work(remote)
+        finally:
+            remote.close()
+
+    return fan_out(by_name, one)
+
+
+def wait_for_ssh(folder: Folder, host: Host, *, timeout: float = 120) -> None:
+    """Wait until the host answers on its SSH port and lets the fleet's key in.
+
+    A refused or silent port is waited for; a wrong host key is not.  Raises
+    HostUnreachable after `timeout` seconds.
+    """
+    end = time.monotonic() + timeout
+    other = False
+    while True:
+        remote = Remote(folder, host)
+        try:
+            if not host.proxy:
+                with socket.create_connection((host.address, host.port), timeout=5):
+                    pass
+            remote.run(["true"], timeout=20)
+            return
+        except (OSError, FanrunError) as error:
+            wrong_key = isinstance(error.__cause__, paramiko.BadHostKeyException)
+            if wrong_key and not other and folder.prefer_next(host.address, host.port):
+                other = True  # its key was being replaced when an earlier `up` was interrupted
+                continue
+            if wrong_key or time.monotonic() > end:
+                raise unreachable(host, error.__cause__ or error) from error
+            time.sleep(0.2)
+        finally:
+            remote.close()

@@ -1,0 +1,341 @@
+"""The folder where the client keeps what it knows of a fleet."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import stat
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from fanrun.fleet.errors import Busy, FleetDamaged, FleetError, UsageError
+from fanrun.fleet.lock import exclusive
+from fanrun.fleet.model import ID, KEY_TYPE, NAME, VERSION, Fleet, Host, from_json, known_as, with_paths
+
+FIRST = "first-login"
+ROOT = "${root}/"
+"""Stands in fleet.json for the folder that the fleets' folders belong to: it may be moved."""
+_PINNING = threading.Lock()
+"""Held while known_hosts is changed: many hosts are set up at once."""
+LEFTOVER = re.compile(r"\.[a-z_.]+\.[a-z0-9_]{8}")
+"""How write_private names a file until it is whole."""
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file with mode 0600 so that a reader sees all of it or the file before it."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):  # Ctrl-C may come when the file has its name already
+            os.unlink(temporary)
+        raise
+
+
+def control_folder() -> Path:
+    """The folder of SSH control sockets, 0700 and the caller's own; FleetError otherwise.
+
+    Not inside the fleet's folder: a socket's path may have about 104 characters only.
+    """
+    path = Path(f"/tmp/fanrun-{os.getuid()}")  # noqa: S108 - checked below, and $TMPDIR is too long on macOS
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise FleetError(f"{path} is not a private folder of yours; remove it and try again", fleet="")
+    return path
+
+
+class Folder:
+    """`.fanrun/<name>/`: id, fleet.json, ssh_config, known_hosts, the fleet's key and CA."""
+
+    def __init__(self, home: Path, name: str) -> None:
+        if not NAME.fullmatch(name):
+            raise UsageError(
+                f"{name!r} is no name for a fleet; use up to 31 of a-z, 0-9 and -, beginning with a letter or digit"
+            )
+        self.name = name
+        self.path = (home / name).absolute()
+        self.id_file = self.path / "id"
+        self.lock_file = self.path / "lock"
+        self.fleet_json = self.path / "fleet.json"
+        self.ssh_config = self.path / "ssh_config"
+        self.known_hosts = self.path / "known_hosts"
+        self.key = self.path / "key"
+        self.ca_key = self.path / "ca.key"
+        self.ca_cert = self.path / "ca.crt"
+
+    def exists(self) -> bool:
+        """Whether a fleet of this name was begun here, be its fleet.json still there or not."""
+        return any(path.exists() for path in (self.fleet_json, self.id_file, self.key))
+
+    def create(self) -> None:
+        """Make the folder, private to the caller, if it isn't there."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The fleet's own id, and after it the ids of older hosts that it has adopted.
+
+        Empty if it has none yet, or if they can't be read: then no host is known to be the fleet's.
+        """
+        with contextlib.suppress(FleetDamaged):
+            return self._read_ids()
+        return ()
+
+    @property
+    def id(self) -> str:
+        """The random id that all hosts of the fleet carry; "" if it has none."""
+        return next(iter(self.ids), "")
+
+    def ensure_id(self) -> str:
+        """Return the fleet's id, made if it has none; FleetDamaged if it has one that can't be read."""
+        self.adopt(())
+        return self.id
+
+    def adopt(self, ids: Iterable[str]) -> None:
+        """Note that hosts with these ids are the fleet's too, which gets an id if it has none."""
+        known = self._read_ids()
+        all_ids = known or (secrets.token_hex(8),)
+        all_ids += tuple(sorted(set(ids) - set(all_ids)))
+        if all_ids != known:
+            self.create()
+            write_private(self.id_file, "".join(f"{each}\n" for each in all_ids).encode())
+
+    def _read_ids(self) -> tuple[str, ...]:
+        """Return what the file of ids holds, nothing if there is none; FleetDamaged if it holds anything else."""
+        try:
+            found = tuple(self.id_file.read_text("ascii").split())
+            if not found or not all(map(ID.fullmatch, found)):
+                raise ValueError("it holds no id")
+        except FileNotFoundError:
+            return ()
+        except (OSError, ValueError) as error:
+            raise FleetDamaged(
+                f"{self.id_file} can't be read ({error}); restore it, or end the fleet with `fab down`", fleet=self.name
+            ) from error
+        return found
+
+    @property
+    def outdated(self) -> bool:
+        """Whether an older version of Fanrun, that knew no ids, wrote the folder."""
+        try:
+            return "version" not in self._read()
+        except FleetError:
+            return self.key.exists() and not self.id_file.exists()
+
+    @property
+    def complete(self) -> bool:
+        """Whether fleet.json is as it was written, or no fleet was begun here."""
+        try:
+            self.load()
+        except FleetError:
+            return not self.exists()
+        return True
+
+    def require_ids(self) -> None:
+        """Raise FleetDamaged if the fleet has an id that can't be read."""
+        self._read_ids()
+
+    @property
+    def _root(self) -> str:
+        """The folder that is moved when the fleets' folders are: the checkout, or their own folder elsewhere."""
+        home = self.path.parent
+        return f"{home.parent if home.name == '.fanrun' else home}/"
+
+    def load(self) -> Fleet:
+        """Return the fleet as last saved; FleetError when there is none, FleetDamaged when it can't be read.
+
+        A folder that was moved since then gets an ssh_config that fits.
+        """
+        data = self._read()
+        version = data.get("version", 1)
+        if isinstance(version, int) and version > VERSION:
+            raise FleetError(
+                f"fleet {self.name} was written by a newer Fanrun (version {data['version']}, this one knows "
+                f"{VERSION}); update this Fanrun, or work with the newer one",
+                fleet=self.name,
+            )
+        try:
+            if "version" in data and version != VERSION:
+                raise ValueError(f"it has the version {version!r}")
+            fleet = with_paths(from_json(data["fleet"] if "version" in data else data), ROOT, self._root)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise self._damaged(error) from error
+        if fleet.name != self.name:
+            raise FleetError(
+                f"{self.path} is the folder of fleet {fleet.name}, whose hosts have that name; rename the folder back "
+                f"to {fleet.name}",
+                fleet=self.name,
+            )
+        if not self.ssh_config.exists() or quoted(self.key) not in self.ssh_config.read_text("utf-8", "replace"):
+            write_private(self.ssh_config, ssh_config(self, fleet).encode())
+        return fleet
+
+    def _read(self) -> dict[str, Any]:
+        """Return what fleet.json holds; FleetError when there is none, FleetDamaged when it is not JSON."""
+        try:
+            data = json.loads(self.fleet_json.read_text("utf-8"))
+            if not isinstance(data, dict):
+                raise TypeError("it is not a JSON object")
+            return data
+        except FileNotFoundError as error:
+            if self.exists():
+                raise self._damaged("it is missing, though the fleet's id or key is there") from error
+            raise FleetError(f"there is no fleet {self.name}; `fab up` starts one", fleet=self.name) from error
+        except (PermissionError, IsADirectoryError) as error:
+            raise FleetDamaged(
+                f"{self.fleet_json} can't be read ({error.strerror}); make it readable for you", fleet=self.name
+            ) from error
+        except (OSError, ValueError, TypeError) as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception | str) -> FleetDamaged:
+        return FleetDamaged(
+            f"{self.fleet_json} can't be read ({error}); restore it, or end the fleet with `fab down --provider=NAME` "
+            "(--provider=ec2 with the --region that it is in)",
+            fleet=self.name,
+        )
+
+    def save(self, fleet: Fleet) -> None:
+        """Write fleet.json and the ssh_config that follows from it."""
+        write_private(self.ssh_config, ssh_config(self, fleet).encode())
+        data = {"version": VERSION, "fleet": dataclasses.asdict(with_paths(fleet, self._root, ROOT))}
+        write_private(self.fleet_json, json.dumps(data, indent=2).encode() + b"\n")
+
+    def pin(self, address: str, port: int, public_key: str, *, first: bool = False, keep: bool = False) -> None:
+        """Make `public_key` ("ssh-ed25519 AAAA…") the one key accepted at that address; `keep`: besides others.
+
+        `first` is one for the first login alone, that others than the host may have read.
+        """
+        place = known_as(address, port)
+        with _PINNING:
+            lines = [line for line in self._known() if keep or line.split(" ")[0] != place]
+            lines.append(f"{place} {public_key}{f' {FIRST}' if first else ''}")
+            write_private(self.known_hosts, "\n".join([*lines, ""]).encode())
+
+    def prefer_next(self, address: str, port: int = 22) -> bool:
+        """Put the key that stands first for that address behind its others; False if there are none.
+
+        Paramiko accepts the first one alone.
+        """
+        place = known_as(address, port)
+        with _PINNING:
+            lines = self._known()
+            mine = [line for line in lines if line.split(" ")[0] == place]
+            if len(mine) > 1:
+                lines.remove(mine[0])
+                write_private(self.known_hosts, "\n".join([*lines, mine[0], ""]).encode())
+            return len(mine) > 1
+
+    def pinned_first(self, address: str, port: int = 22) -> bool:
+        """Whether a key for the first login alone is accepted at that address."""
+        place = known_as(address, port)
+        return any(line.startswith(f"{place} ") and line.endswith(f" {FIRST}") for line in self._known())
+
+    def unpin_all_but(self, hosts: Iterable[Host]) -> None:
+        """Drop the keys of addresses where none of these hosts is: another machine may come to be there."""
+        if self.known_hosts.exists():
+            places = {known_as(host.address, host.port) for host in hosts}
+            lines = [line for line in self._known() if line.split(" ")[0] in places]
+            write_private(self.known_hosts, "".join(f"{line}\n" for line in lines).encode())
+
+    def pinned(self, address: str, port: int = 22) -> bool:
+        """Whether known_hosts has a key for that address."""
+        place = known_as(address, port)
+        return any(line.split(" ")[0] == place for line in self._known())
+
+    def pinned_key(self, address: str, port: int = 22) -> str:
+        """The key that known_hosts has first for that address, "ssh-ed25519 AAAA…"; "" if it has none."""
+        place = known_as(address, port)
+        return next((" ".join(line.split(" ")[1:3]) for line in self._known() if line.split(" ")[0] == place), "")
+
+    def pinned_places(self) -> set[str]:
+        """The addresses that known_hosts has keys for, as `known_as` writes them."""
+        return {line.split(" ")[0] for line in self._known()}
+
+    def _known(self) -> list[str]:
+        return self.known_hosts.read_text("utf-8", "replace").splitlines() if self.known_hosts.exists() else []
+
+    def remove(self) -> None:
+        """Delete the folder with the keys in it.
+
+        What says that there is a fleet goes first: where this is interrupted, `fab down` can be repeated.
+        """
+        for path in (self.id_file, self.key, self.fleet_json):
+            with contextlib.suppress(OSError):
+                path.unlink()
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the fleet for a change; FleetError at once if another process does.
+
+        A folder that holds nothing else afterwards is deleted.
+        """
+        self.create()
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(exclusive(self.lock_file, f"process {os.getpid()}"))
+            except Busy as error:
+                raise FleetError(
+                    f"fleet {self.name} is being changed by {error.holder}; wait for it and try again", fleet=self.name
+                ) from error
+            self._remove_leftovers()
+            try:
+                yield
+            finally:
+                if self.path.exists() and {path.name for path in self.path.iterdir()} <= {self.lock_file.name}:
+                    self.remove()
+
+    def _remove_leftovers(self) -> None:
+        """Remove the temporary files of a command that was killed; the lock is held, so none is in use."""
+        for path in self.path.glob(".*"):
+            if LEFTOVER.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+
+
+def quoted(path: Path) -> str:
+    """Return a path as ssh_config takes it."""
+    return '"' + str(path).replace("%", "%%") + '"'
+
+
+def ssh_config(folder: Folder, fleet: Fleet) -> str:
+    """The text of the fleet's ssh_config: the same rules for ssh, rsync and Fabric."""
+    control = control_folder() / (hashlib.sha256(str(folder.path).encode()).hexdigest()[:8] + "-%n")
+    blocks = [
+        f"Host {host.name}\n  HostName {host.address}\n  Port {host.port}\n  User {host.user}\n"
+        + (f"  ProxyCommand {host.proxy.replace('%', '%%')}\n" if host.proxy else "")
+        for host in fleet.hosts
+    ]
+
+    common = f"""Host *
+  IdentityFile {quoted(folder.key)}
+  IdentitiesOnly yes
+  UserKnownHostsFile {quoted(folder.known_hosts)}
+  GlobalKnownHostsFile /dev/null
+  StrictHostKeyChecking yes
+  HostKeyAlgorithms {KEY_TYPE}
+  BatchMode yes
+  ConnectTimeout 10
+  ServerAliveInterval 5
+  ServerAliveCountMax 3
+  ControlMaster auto
+  ControlPath {control}
+  ControlPersist 60
+  LogLevel ERROR
+"""
+    return "\n".join([*blocks, common])

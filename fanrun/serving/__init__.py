@@ -1,0 +1,1 @@
+"""`fab serve`: the service's containers on a fleet."""

@@ -1,1 +1,0 @@
-"""Amazon's EC2: what the provider of that name is made of."""

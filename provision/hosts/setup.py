@@ -1,0 +1,179 @@
+"""Steps that turn a plain Debian or Ubuntu host into a worker or a hub.
+
+Each `ensure_*_host` is idempotent and returns what it changed, or None.  All of them go
+over SSH and ask for nothing but a login that may use sudo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fanrun.fleet.errors import CommandFailed, HostError
+from fanrun.fleet.model import Fleet, Host
+from fanrun.fleet.probe import LEASE, WORK
+from fanrun.fleet.ssh import Remote, wait_for_ssh
+from fanrun.fleet.store import Folder
+from provision.hosts import ca, footprint, lease, mark, registry, startup
+from provision.hosts.common import answers, ensure_service
+from provision.hosts.spool import ensure_spool_host
+
+# A VM's first minutes belong to unattended-upgrades, so locks are waited for; an install that an
+# earlier `up` left halfway is ended first; a package whose program has gone is installed again;
+# and a file of /etc that was there before its package is kept, not asked about.  A download that stalls is begun anew
+# sooner than by apt's own patience, which is two minutes for each file.
+PATIENCE = "-o Acquire::Retries=2 -o Acquire::http::Timeout=15 -o Acquire::https::Timeout=15"
+UPDATE = f"""
+export DEBIAN_FRONTEND=noninteractive
+tries=1
+until apt-get -q {PATIENCE} update; do
+  [ $tries -lt 5 ] || exit 100
+  tries=$((tries + 1)); sleep 3
+done
+"""
+INSTALL = f"""
+export DEBIAN_FRONTEND=noninteractive
+install() {{
+  apt-get -q {PATIENCE} -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold \\
+    install -y --no-remove --reinstall --no-install-recommends "$@"
+}}
+install "$@" || {{ dpkg --configure -a && install "$@"; }}
+"""
+
+# program -> the packages that may bring it, the first that the host's apt knows; a host that has
+# Docker from elsewhere keeps it.  Debian 13 parted docker-cli from docker.io.
+PROGRAMS = {"dockerd": ["docker.io"], "docker": ["docker-cli", "docker.io"], "rsync": ["rsync"]}
+WORKER_PROGRAMS = {"python3": ["python3-minimal"]}  # what writes down what containers print
+HUB_PROGRAMS = {"docker-registry": ["docker-registry"], "ss": ["iproute2"]}
+MISSING = 'PATH=$PATH:/usr/sbin:/sbin; for program; do command -v "$program" >/dev/null || echo "$program"; done'
+
+OWN_FOLDER = '[ "$(stat -c "%u %a" "$1")" = "$(id -u) 700" ]'
+EXTENDING = 30.0
+"""Seconds that a host may take to extend its lease; the other hosts are told again only after that."""
+HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
+
+Step = Callable[[Remote], str | None]
+
+
+def steps(folder: Folder, fleet: Fleet, host: Host, ttl: int) -> list[tuple[str, Step]]:
+    """The steps for one host, in their order: (what it does, the step); `ttl` is its lease, 0 if it has none."""
+    hub = fleet.hub
+    is_hub = (host.address, host.port) == (hub.address, hub.port)  # a worker may be on the same machine
+    programs = PROGRAMS | (HUB_PROGRAMS if host == hub else WORKER_PROGRAMS)
+    common: list[tuple[str, Step]] = [
+        ("looking whose it is", lambda remote: mark.check_mark_host(remote, folder)),
+        ("looking what its login prints", startup.ensure_silent_host),
+        ("replacing its first host key", lambda remote: ensure_key_host(remote, folder)),
+        ("looking at the system", ensure_debian_host),
+        ("extending its lease", lambda remote: ensure_lease_host(remote, ttl)),
+        ("making the work folder", ensure_work_host),
+        ("making the folder for logs", lambda remote: ensure_spool_host(remote, is_hub=is_hub)),
+        ("installing packages", lambda remote: ensure_packages_host(remote, programs)),
+        ("starting Docker", ensure_docker_host),
+        ("trusting the registry", lambda remote: registry.ensure_trust_host(remote, folder, hub)),
+    ]
+    # Its version says that a host was set up to the end.
+    last: tuple[str, Step] = ("marking it", lambda remote: mark.ensure_mark_host(remote, folder))
+    if host != hub:
+        return [*common, ("closing a registry of before", registry.ensure_closed_host), last]
+    return [
+        *common[:7],
+        ("looking for another registry", registry.ensure_no_registry_host),
+        ("writing the registry's settings", registry.ensure_push_config_host),
+        *common[7:],
+        ("starting the registry", lambda remote: registry.ensure_registry_host(remote, folder)),
+        last,
+    ]
+
+
+def ensure_key_host(remote: Remote, folder: Folder) -> str | None:
+    """Give a host a key that nobody else can have read, in place of the one for its first login.
+
+    Either is accepted while it is being replaced, so that it can be done again after any interruption.
+    """
+    host = remote.host
+    if not folder.pinned_first(host.address, host.port):
+        return None
+    private, public = ca.ssh_key()
+    folder.pin(host.address, host.port, public, keep=True)
+    remote.put(private, HOST_KEY, mode="600")
+    remote.put(f"{public}\n", f"{HOST_KEY}.pub")
+    remote.run(["service", "ssh", "reload"], sudo=True)
+    folder.pin(host.address, host.port, public)
+    wait_for_ssh(folder, host)
+    return "has a host key of its own"
+
+
+def ensure_lease_host(remote: Remote, ttl: int) -> str | None:
+    """Let a host that shall end itself live on for `ttl` seconds from now; nothing where that is 0.
+
+    What ends it is begun here if its boot commands did not.
+    """
+    if not ttl:
+        return None
+    watched = remote.run(["sh", "-c", lease.WATCHED, "sh", lease.WATCHING], sudo=True, check=False).exit_code == 0
+    if not watched:
+        remote.put(lease.script(ttl), lease.AT_BOOT, mode="755")
+        remote.run([lease.AT_BOOT], sudo=True)
+    done = remote.run(["sh", "-c", lease.EXTEND, "sh", LEASE, str(ttl)], sudo=True)
+    if done.stdout.strip() or not watched:
+        return f"ends itself {ttl // 60} min after the last command"
+    return None
+
+
+def extend_host(remote: Remote) -> None:
+    """Let a host that ends itself live on for as long again as it was told."""
+    remote.run(["sh", "-c", lease.EXTEND, "sh", LEASE], sudo=True, timeout=EXTENDING)
+
+
+def ensure_debian_host(remote: Remote) -> str | None:
+    """Refuse anything that is not Debian or Ubuntu, by its name; changes nothing."""
+    release = remote.run(["sh", "-c", ". /etc/os-release && echo $ID $VERSION_ID"]).stdout.strip()
+    if release.split(" ")[0] not in ("debian", "ubuntu"):
+        raise HostError(
+            f"runs {release or 'an unknown system'}; Fanrun sets up Debian and Ubuntu", host=remote.host.name
+        )
+    if remote.run(["sudo", "-n", "true"], check=False).exit_code != 0:
+        raise HostError(
+            f"user {remote.host.user} may not use sudo without a password; allow it in /etc/sudoers.d",
+            host=remote.host.name,
+        )
+    return None
+
+
+def ensure_work_host(remote: Remote) -> str | None:
+    """Make the work folder, private to the login user."""
+    if remote.run(["sh", "-c", OWN_FOLDER, "sh", WORK], check=False).exit_code == 0:
+        return None
+    remote.run(["install", "-d", "-m", "700", "-o", remote.host.user, WORK], sudo=True)
+    return "work folder made"
+
+
+def ensure_packages_host(remote: Remote, programs: dict[str, list[str]]) -> str | None:
+    """Install the packages whose programs are not there."""
+    missing = remote.run(["sh", "-c", MISSING, "sh", *programs]).stdout.split()
+    if not missing:
+        return None
+    try:
+        remote.run(["sh", "-c", UPDATE], sudo=True, timeout=300)
+        packages = _packages(remote, [programs[program] for program in missing])
+        remote.run(["sh", "-c", footprint.NOTE_PACKAGES, "sh", *packages], sudo=True)
+        remote.run(["sh", "-c", INSTALL, "sh", *packages], sudo=True, timeout=900)
+    except CommandFailed as error:
+        raise HostError(
+            f"could not install what brings {' '.join(missing)} ({error}); check the host's apt and its "
+            "network, then `fab up` goes on",
+            host=remote.host.name,
+        ) from error
+    return f"installed {' '.join(packages)}"
+
+
+def _packages(remote: Remote, choices: list[list[str]]) -> list[str]:
+    """Of each list the first package that the host's apt knows, the last one if it knows none."""
+    names = sorted({name for choice in choices for name in choice})
+    known = remote.run(["apt-cache", "policy", *names]).stdout.splitlines()
+    return sorted({next((n for n in choice if f"{n}:" in known), choice[-1]) for choice in choices})
+
+
+def ensure_docker_host(remote: Remote) -> str | None:
+    """Start Docker where it doesn't answer."""
+    return ensure_service(remote, "docker", lambda: answers(remote, ["docker", "version"]))

@@ -1,0 +1,1 @@
+"""Hosts that are instances of Amazon's EC2."""

@@ -1,0 +1,56 @@
+"""Launches that were begun and not seen through, in a file of the fleet's folder."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from pathlib import Path
+
+from fanrun.fleet.store import write_private
+from provision.providers.ec2.api import LAG
+
+
+class Begun:
+    """The client tokens of launches: noted before the call, so that whatever happens then it is known of."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def tokens(self) -> set[str]:
+        """Those of launches of which something may have come."""
+        return self._read()[0]
+
+    def note(self) -> str:
+        """A new token for a launch that begins now."""
+        token = secrets.token_hex(16)
+        self._write({*self.tokens(), token})
+        return token
+
+    def refused(self, token: str) -> None:
+        """Nothing has come of that launch."""
+        self._write(self.tokens() - {token})
+
+    def done(self) -> None:
+        """All launches were seen through."""
+        self._path.unlink(missing_ok=True)
+
+    def lag(self) -> float:
+        """The seconds, 0 or less if none, for which what was begun may not be listed yet."""
+        return self._read()[1] + LAG - time.time()
+
+    def _read(self) -> tuple[set[str], float]:
+        """The tokens, and when the last one was noted.
+
+        A file that can't be read stands for a launch that no listing shows, so that it is waited for.
+        """
+        try:
+            data = json.loads(self._path.read_text("utf-8"))
+            return set(map(str, data["tokens"])), float(data["time"])
+        except FileNotFoundError:
+            return set(), 0.0
+        except (ValueError, TypeError, KeyError):
+            return {"unknown"}, self._path.stat().st_mtime
+
+    def _write(self, tokens: set[str]) -> None:
+        write_private(self._path, json.dumps({"tokens": sorted(tokens), "time": time.time()}).encode())

@@ -1,0 +1,202 @@
+"""Machines that were there before Fanrun, reached as their owner reaches them: by the person's own ssh.
+
+Their ssh_config says how (user, port, jump hosts, identities), their known_hosts which key the machine has.  No key is
+accepted that nobody vouched for.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import socket
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import paramiko
+
+from fanrun.fleet import shell
+from fanrun.fleet.errors import CommandFailed, HostError, HostUnreachable, UsageError
+from fanrun.fleet.model import KEY_TYPE, known_as
+from fanrun.fleet.shell import Heard
+from fanrun.fleet.ssh import shorten
+
+ENTRY = re.compile(r"(?:(?P<user>[^@\s]+)@)?(?P<host>\[[0-9a-fA-F:.%]+\]|[\w.-]+)(?::(?P<port>[0-9]{1,5}))?")
+ALIAS = "the-machine"
+TIMEOUT = 20
+
+
+@dataclass(frozen=True)
+class Login:
+    """How to get into a machine: what ssh made of `given`; `proxy` is the command that leads there, "" for none.
+
+    `known_hosts` are the files that may know its key, under the name `alias`; `identities` the person's keys for it.
+    """
+
+    given: str
+    address: str
+    port: int
+    user: str
+    proxy: str = ""
+    alias: str = ""
+    known_hosts: tuple[str, ...] = ()
+    identities: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """The machine, as known_hosts names it."""
+        return known_as(self.address, self.port)
+
+
+def resolve(given: str, ssh_config: str = "") -> Login:
+    """What the person's ssh makes of "[user@]host[:port]"; UsageError if that can't be meant.
+
+    `ssh_config` is another file than ~/.ssh/config.
+    """
+    if not ENTRY.fullmatch(given):
+        raise UsageError(f"{given!r} is no machine; they look like admin@10.0.0.5 or admin@10.0.0.5:2222")
+    if _name(given).count(":"):
+        raise UsageError(f"{given!r} is an address of IPv6, which Docker's names of images can't have; give a name")
+    done = subprocess.run(
+        ["ssh", *_file(ssh_config), "-G", *_destination(given)], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise UsageError(f"ssh can't make anything of {given!r}: {_last(done.stderr)}")
+    return parse(given, done.stdout, ssh_config)
+
+
+def parse(given: str, settings: str, ssh_config: str = "") -> Login:
+    """The Login that `ssh -G` describes in these lines of "name value"."""
+    found = dict(line.partition(" ")[::2] for line in settings.splitlines())
+    address, port = found["hostname"], int(found["port"])
+    files = shlex.split(f"{found.get('userknownhostsfile', '')} {found.get('globalknownhostsfile', '')}")
+    identities = tuple(line.split(" ", 1)[1] for line in settings.splitlines() if line.startswith("identityfile "))
+    proxy = ""
+    if found.get("proxyjump", "none") != "none":
+        *before, last = found["proxyjump"].split(",")
+        jumps = ["-J", ",".join(before)] if before else []
+        proxy = shlex.join(
+            ["ssh", *_file(ssh_config), "-o", "BatchMode=yes", *jumps, "-W", f"[{address}]:{port}", f"ssh://{last}"]
+        )
+    elif found.get("proxycommand", "none") != "none":
+        values = {"%h": address, "%p": str(port), "%r": found["user"], "%n": _name(given), "%%": "%"}
+        proxy = re.sub("%[hprn%]", lambda match: values[match[0]], found["proxycommand"])
+    return Login(given, address, port, found["user"], proxy, found.get("hostkeyalias", ""), tuple(files), identities)
+
+
+def known_key(login: Login, file: str = "") -> str:
+    """The machine's host key, "ssh-ed25519 AAAA…", by `file` or else the files that ssh reads; "" if they have none."""
+    names = [login.alias] if login.alias and not file else [login.place]
+    for each in [file] if file else login.known_hosts:
+        for name in names:
+            if key := _find_key(name, os.path.expanduser(each)):
+                return key
+    return ""
+
+
+def offered_key(login: Login) -> str:
+    """The host key that answers there, for a person to look at; HostUnreachable if nothing does."""
+    try:
+        sock = _connect(login)
+        transport = paramiko.Transport(sock)
+        try:
+            transport.get_security_options().key_types = (KEY_TYPE,)
+            transport.start_client(timeout=TIMEOUT)
+            key = transport.get_remote_server_key()
+        finally:
+            transport.close()
+    except (paramiko.SSHException, OSError, EOFError) as error:
+        raise HostUnreachable(
+            f"no {KEY_TYPE} host key from {login.place} ({shorten(str(error) or type(error).__name__)})",
+            host=login.given,
+        ) from error
+    return f"{key.get_name()} {key.get_base64()}"
+
+
+def fingerprint(key: str) -> str:
+    """How ssh-keygen shows a key, as in SHA256:…"""
+    shown = subprocess.run(["ssh-keygen", "-lf", "-"], input=key, capture_output=True, text=True, check=True)
+    return shown.stdout.split()[1]
+
+
+def run(login: Login, key: str, argv: Sequence[str], *, identity: Path, ssh_config: str, seconds: int) -> Heard:
+    """Run a command on the machine; returns what it wrote to standard output.
+
+    `key` is its host key, `identity` a private key to try before the person's own.  Raises HostUnreachable if there is
+    no session, HostError if the login shell runs no commands, CommandFailed if the command ends otherwise than with 0
+    or not within `seconds`.
+    """
+    with tempfile.NamedTemporaryFile("w", prefix="fanrun-known-") as known:
+        known.write(f"{ALIAS} {key}\n")
+        known.flush()
+        options = {
+            "UserKnownHostsFile": known.name, "GlobalKnownHostsFile": "/dev/null", "HostKeyAlias": ALIAS,
+            "StrictHostKeyChecking": "yes", "HostKeyAlgorithms": KEY_TYPE, "BatchMode": "yes", "ConnectTimeout": "10",
+            "ServerAliveInterval": "5", "ControlPath": "none", "RemoteCommand": "none", "ClearAllForwardings": "yes",
+            "PermitLocalCommand": "no", "LogLevel": "ERROR",
+            **({"ProxyCommand": login.proxy.replace("%", "%%")} if login.proxy else {}),
+        }  # fmt: skip
+        # One that is named here takes the place of all that ssh would try by itself.
+        first = [str(identity).replace("%", "%%")] if identity.exists() else []
+        keys = [f'-oIdentityFile="{each}"' for each in (*first, *login.identities)]
+        ssh = ["ssh", *_file(ssh_config), "-T", *keys, *(f"-o{name}={value}" for name, value in options.items())]
+        try:
+            done = subprocess.run(
+                [*ssh, *_destination(login.given), shell.line(argv)], stdin=subprocess.DEVNULL, capture_output=True,
+                text=True, errors="replace", timeout=seconds, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise CommandFailed(
+                f"took more than {seconds} s", host=login.given, command=argv[0], exit_code=124, stderr=""
+            ) from error
+    out, err = shell.read(done.stdout), shell.read(done.stderr)
+    if done.returncode == 255:
+        raise HostUnreachable(f"no SSH to {login.given} ({_last(err.text or err.noise)})", host=login.given)
+    if not out.began:
+        raise HostError(shell.refusal(out.noise, err.noise), host=login.given)
+    if done.returncode != 0:
+        raise CommandFailed(
+            _last(err.text), host=login.given, command=argv[0], exit_code=done.returncode, stderr=err.text
+        )
+    return out
+
+
+def _file(ssh_config: str) -> list[str]:
+    return ["-F", ssh_config] if ssh_config else []
+
+
+def _destination(given: str) -> list[str]:
+    match = ENTRY.fullmatch(given)
+    port = ["-p", match["port"]] if match and match["port"] else []
+    user = ["-l", match["user"]] if match and match["user"] else []
+    return [*port, *user, "--", _name(given)]
+
+
+def _name(given: str) -> str:
+    match = ENTRY.fullmatch(given)
+    return match["host"].strip("[]") if match else given
+
+
+def _connect(login: Login) -> socket.socket | paramiko.ProxyCommand:
+    if login.proxy:
+        return paramiko.ProxyCommand(login.proxy)
+    return socket.create_connection((login.address, login.port), timeout=TIMEOUT)
+
+
+def _find_key(name: str, file: str) -> str:
+    """The ed25519 key of that name in a known_hosts file, whose names may be hashed; a revoked one is none."""
+    found = subprocess.run(["ssh-keygen", "-F", name, "-f", file], capture_output=True, text=True, check=False)
+    lines = [line.split() for line in found.stdout.splitlines() if not line.startswith("#")]
+    revoked = {tuple(words[2:4]) for words in lines if words[:1] == ["@revoked"]}
+    for words in lines:
+        if len(words) >= 3 and words[1] == KEY_TYPE and tuple(words[1:3]) not in revoked:
+            return " ".join(words[1:3])
+    return ""
+
+
+def _last(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return shorten(lines[-1], 200) if lines else "it said nothing"

@@ -1,0 +1,14 @@
+"""The API as a program: python -m service.api."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+if not __package__:  # as python service/api
+    sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from service.api.servicer import main
+
+if __name__ == "__main__":
+    sys.exit(main())

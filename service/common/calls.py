@@ -1,0 +1,117 @@
+"""What happens around every call: who is it, what is its id, how did it end; the servicers only do their work."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, NoReturn, TypeAlias, cast
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+
+from service.common.errors import BUG, InvalidRequest, ServiceError, TooLate
+from service.common.logs import REQUEST_ID, log, take_request_id
+from service.common.metrics import ServerMetrics
+from service.common.security import Doorkeeper
+
+HEALTH = "grpc.health.v1.Health"
+Context = grpc.aio.ServicerContext[Any, Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+
+class Calls(grpc.aio.ServerInterceptor):
+    """Checks tokens, counts and times unary calls, logs them, and turns exceptions into codes.
+
+    Health is everybody's, and not counted.  `running` is how many calls of ours are not yet over.
+    """
+
+    def __init__(self, doorkeeper: Doorkeeper, deadline: float) -> None:
+        self.doorkeeper, self.deadline = doorkeeper, deadline
+        self.metrics = ServerMetrics()
+        self.running = 0
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """Put all that around a handler."""
+        handler = await continuation(handler_call_details)
+        service, _, method = handler_call_details.method.strip("/").partition("/")
+        if handler is None or service == HEALTH:
+            return handler
+        metadata = {key: str(value) for key, value in handler_call_details.invocation_metadata}
+        if handler.unary_unary is None:
+            return self.guard(handler, metadata)
+        call = partial(self.call, handler, (service, method), metadata)
+        return grpc.unary_unary_rpc_method_handler(call, None, handler.response_serializer)
+
+    def guard(self, handler: Handler, metadata: dict[str, str]) -> Handler:
+        """Let reflection, a stream, through to those who may call."""
+        try:
+            self.doorkeeper.check(metadata.get("authorization", ""))
+        except ServiceError as error:
+            refused = error  # `error` is gone when this block ends
+
+            async def refuse(_: object, context: Context) -> NoReturn:
+                await context.abort(refused.code, str(refused), refused.trailers)
+
+            return grpc.stream_stream_rpc_method_handler(refuse)
+        return handler
+
+    async def call(
+        self, handler: Handler, name: tuple[str, str], metadata: dict[str, str], raw: bytes, context: Context
+    ) -> Message:
+        """Do a call, and tell how it ended."""
+        began, labels, fields = time.perf_counter(), ("unary", *name), {"caller": ""}
+        trailer = (REQUEST_ID, take_request_id(metadata.get(REQUEST_ID, "")))
+        self.metrics.started.labels(*labels).inc()
+        self.running += 1
+        context.add_done_callback(cast(Any, self.end))
+        code = grpc.StatusCode.OK
+        try:
+            fields["caller"] = self.doorkeeper.check(metadata.get("authorization", ""))
+            reply = await self.work(handler, raw, context)
+            context.set_trailing_metadata((trailer, *(context.trailing_metadata() or ())))
+            return reply
+        except asyncio.CancelledError:
+            code = grpc.StatusCode.DEADLINE_EXCEEDED if remaining(context) == 0 else grpc.StatusCode.CANCELLED
+            raise
+        except ServiceError as error:
+            code, fields["reason"] = error.code, str(error)
+            await context.abort(error.code, str(error), (trailer, *error.trailers))
+        except Exception:
+            code = grpc.StatusCode.INTERNAL
+            log.exception("a bug")
+            await context.abort(code, BUG, (trailer,))
+        finally:
+            seconds = time.perf_counter() - began
+            self.metrics.handled.labels(*labels, code.name).inc()
+            self.metrics.seconds.labels(*labels).observe(seconds)
+            about = {"method": "/".join(name), "code": code.name, "seconds": round(seconds, 4), "peer": context.peer()}
+            log.info("call", extra={"fields": about | fields})
+
+    def end(self, _: Context) -> None:
+        """A call is over: its reply was sent, to the last byte, or nobody waits for it."""
+        self.running -= 1
+
+    async def work(self, handler: Handler, raw: bytes, context: Context) -> Message:
+        """Read the request and answer it in time; raises ServiceError."""
+        try:
+            request = cast(Any, handler).request_deserializer(raw)
+        except DecodeError:
+            raise InvalidRequest("the request's bytes are no message of this method") from None
+        answer: asyncio.Future[Message] = cast(Any, handler).unary_unary(request, context)
+        if remaining(context) is not None:  # the call is cancelled when that is over
+            return await answer
+        try:
+            return await asyncio.wait_for(answer, self.deadline)
+        except asyncio.TimeoutError:
+            raise TooLate(f"not done within {self.deadline:g} s, what a call without a deadline gets") from None
+
+
+def remaining(context: Context) -> float | None:
+    """Seconds that a call has left, None where its caller set no deadline."""
+    return cast("float | None", context.time_remaining())

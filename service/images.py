@@ -1,8 +1,0 @@
-"""How large the images are that the service takes and makes."""
-
-from __future__ import annotations
-
-from imaging.rules import MAX_SIDE, Limits
-from service.settings import PIXELS
-
-LIMITS = Limits(PIXELS, PIXELS, MAX_SIDE)

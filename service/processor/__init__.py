@@ -1,0 +1,1 @@
+"""The processor: it changes the pixels of images."""

@@ -1,0 +1,92 @@
+"""A run with one worker's batch in hand, for tests of what is made of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from fanrun.fanout.plan import Input
+from fanrun.fanout.results.commit import Cargo, Shore, Tally, unload
+from fanrun.fanout.results.faults import Reasons
+from fanrun.fanout.results.joblog import Joblog
+from fanrun.fanout.results.ledger import Ledger
+from fanrun.fanout.results.logs import RunLogs
+from fanrun.fanout.results.ownership import Ownership
+from fanrun.fanout.schedule.scheduler import Deck, Flight
+from tests.unit.samples import read_tree
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+class World:
+    """A run with one worker's batch in hand, and the folders it lands in."""
+
+    def __init__(self, top: Path, keys: tuple[bytes, ...], *, retries: int = 0) -> None:
+        self.dst, self.staging = top / "dst", top / "staging" / "batch"
+        self.dst.mkdir(exist_ok=True)
+        self.deck, self.tally = Deck(retries=retries), Tally()
+        self.deck.deal({"worker-1": [Input(key, len(key)) for key in keys], "worker-2": []})
+        self.ledger, self.joblog = Ledger(top / "ledger.db"), Joblog(top / "joblog.tsv")
+        self.extra = top / "extra"
+        self.ownership = Ownership(keys, (), [], self.deck.is_settled, lambda key: False)
+        self.told: list[str] = []
+        self.shore = Shore(
+            str(self.dst), str(top / "staging"), str(self.extra), "program", self.ledger, self.joblog, self.ownership,
+            Reasons(self.told.append), RunLogs(top / "logs"),
+        )  # fmt: skip
+        self.log = top / "joblog.tsv"
+
+    def own(self, ownership: Ownership) -> None:
+        """Let paths in DST belong to these inputs."""
+        self.shore = dataclasses.replace(self.shore, ownership=ownership)
+
+    def take(self, worker: str = "worker-1", *, copy: bool = False) -> Cargo:
+        def worth(flight: Flight, flights: list[Flight]) -> bool:
+            return copy
+
+        batch = self.deck.take(worker, lambda waiting: 10**12, worth)
+        assert batch is not None
+        hashes = {item.key: digest(b"in " + item.key) for item in batch.inputs}
+        return Cargo(batch, worker, hashes, {}, 1002.5)
+
+    def stage(
+        self, made: dict[bytes, bytes], *, code: int = 0, log: str = "", report: Sequence[Mapping[str, object]] = (),
+        free: int = 10**10, inodes: int = 10**6, late: bool = False,
+    ) -> None:  # fmt: skip
+        """What a pull brings home."""
+        (self.staging / "data").mkdir(parents=True)
+        for key, content in made.items():
+            path = os.path.join(os.fsencode(self.staging), b"data", key)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as file:
+                file.write(content)
+        records = [f"{digest(content)}  ./".encode() + key + b"\0" for key, content in made.items()]
+        (self.staging / "manifest").write_bytes(b"".join(records))
+        (self.staging / "links").write_bytes(b"")
+        (self.staging / "exit").write_text(f"{code}\n{2_500_000_000}\n{free} 1 {10**7} {inodes} {int(late)}\n")
+        (self.staging / "log").write_text(log)
+        (self.staging / "report.jsonl").write_text("".join(json.dumps(line) + "\n" for line in report))
+
+    def unload(self, cargo: Cargo) -> int:
+        settled, seconds = unload(cargo, str(self.staging), self.deck, self.shore, self.tally)
+        assert seconds == 2.5
+        return settled
+
+    def lines(self) -> list[list[str]]:
+        return [line.split("\t") for line in self.log.read_text("utf-8", "surrogateescape").splitlines()[1:]]
+
+    def untouched(self) -> bool:
+        """Whether nothing came of it."""
+        books = [*self.ledger.inputs("program"), *self.ledger.failures(), *self.lines(), *self.tally.failed]
+        return not books and not self.tally.done and read_tree(self.dst) == {}
+
+    def stage_as(self, name: str, made: dict[bytes, bytes]) -> None:
+        """Stage the results of another batch."""
+        self.staging = self.staging.with_name(name)
+        self.stage(made)

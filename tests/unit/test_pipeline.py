@@ -1,0 +1,137 @@
+"""A worker's decisions, as far as they need no host."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from fanrun.fanout.commands import Program
+from fanrun.fanout.plan import ABREAST, HANDLING, Input
+from fanrun.fanout.results.commit import Shore, Tally
+from fanrun.fanout.results.faults import Reasons
+from fanrun.fanout.results.joblog import Joblog
+from fanrun.fanout.results.ledger import Ledger
+from fanrun.fanout.results.logs import RunLogs
+from fanrun.fanout.results.ownership import Ownership
+from fanrun.fanout.schedule.scheduler import Deck
+from fanrun.fanout.schedule.throughput import FIRST, START
+from fanrun.fanout.workers.link import Link
+from fanrun.fanout.workers.pipeline import HESITATION, LESSONS, Job, Worker
+from fanrun.fleet.probe import Probe
+from fanrun.fleet.progress import Board
+from fanrun.fleet.store import Folder
+
+PROBE = Probe(1000, 1000, 0.1, 2, 4 * 1024**3, 10**11, 10**11, "26.1", ())
+MB = 1024**2
+COUNT = 400
+"""Inputs of a MB."""
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Worker:
+    """One that has not begun, with all of a run's inputs."""
+    deck = Deck()
+    deck.deal({"worker-1": [Input(b"%03d" % number, MB - HANDLING) for number in range(COUNT)]})
+    ledger, joblog = Ledger(tmp_path / "ledger.db"), Joblog(tmp_path / "joblog.tsv")
+    ownership = Ownership([], [], [], deck.is_settled, lambda key: False)
+    shore = Shore(
+        str(tmp_path),
+        str(tmp_path),
+        str(tmp_path),
+        "p",
+        ledger,
+        joblog,
+        ownership,
+        Reasons(print),
+        RunLogs(tmp_path / "logs"),
+    )
+    job = Job("r", str(tmp_path), Program("image"), deck, shore, Board(), {})
+    link = Link(Folder(tmp_path / "home", "default"), "worker-1", "test", threading.Semaphore())
+    return Worker(job, link, PROBE, Tally())
+
+
+@pytest.mark.parametrize(
+    ("push", "process", "expected"),
+    [(0.02, 5.0, True), (0.02, 0.001, False), (1.0, 0.001, False), (5.0, 1.0, False)],
+    ids=["heavy", "light", "slow line", "slower line"],
+)
+def test_a_bold_batch_is_taken_back_if_the_program_turns_out_heavy(
+    worker: Worker, push: float, process: float, expected: bool
+) -> None:
+    """`push` and `process` in seconds for a MB."""
+    deck = worker.job.deck
+    first = deck.take("worker-1", worker._most, worker._worth)
+    assert first is not None
+    worker._note("push", first, START["push"] + push * FIRST / MB)
+    bold = deck.take("worker-1", worker._most, worker._worth)
+    assert bold is not None
+    worker._note("process", first, START["process"] + process * FIRST / MB)
+    waiting = deck.waiting()
+    worker._proven.set()
+    assert worker._taken_back(bold) == expected
+    assert deck.waiting() - waiting == (len(bold.inputs) * MB if expected else 0)
+
+
+def test_nothing_is_taken_back_before_it_is_known_what_a_container_takes(worker: Worker) -> None:
+    batch = worker.job.deck.take("worker-1", lambda waiting: waiting, worker._worth)
+    assert batch is not None
+    worker._note("push", batch, 1.0)
+    taken_back: list[bool] = []
+    thread = threading.Thread(target=lambda: taken_back.append(worker._taken_back(batch)), daemon=True)
+    thread.start()
+    thread.join(0.1)
+    assert thread.is_alive()
+    worker._proven.set()
+    thread.join(20)
+    assert taken_back == [False], "nor when the first container came to grief"
+
+
+def test_a_first_batch_waits_for_no_other(worker: Worker) -> None:
+    """Though the line's speed is known, as of a worker that was lost before its first container ended."""
+    batch = worker.job.deck.take("worker-1", lambda waiting: FIRST, worker._worth)
+    assert batch is not None
+    worker._note("push", batch, 1.0)
+    assert [worker._is_bold() for _ in range(3)] == [False, True, True]
+    worker._note("process", batch, 1.0)
+    assert not worker._is_bold()
+
+
+def admitted(worker: Worker, seconds: float) -> list[float]:
+    """When the two that push may take a batch, on a clock that begins now, as far as that is within `seconds`."""
+    found: list[float] = []
+    begun = time.monotonic()
+
+    def wait() -> None:
+        worker._wait_for_room()
+        found.append(time.monotonic() - begun)
+
+    threads = [threading.Thread(target=wait, daemon=True) for _ in range(ABREAST)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(begun + seconds - time.monotonic(), 0))
+    return sorted(found)
+
+
+def test_on_a_slow_line_a_second_batch_follows_before_the_first_has_arrived(worker: Worker) -> None:
+    first, second = admitted(worker, 10)
+    assert first < HESITATION / 2
+    assert second >= HESITATION
+    batch = worker.job.deck.take("worker-1", lambda waiting: FIRST, worker._worth)
+    assert batch is not None
+    worker._note("push", batch, 1.0)
+    worker._note("process", batch, 1.0)
+    assert len(admitted(worker, 10)) == sum(LESSONS.values()) - 1, "as many are on their way in all as on other lines"
+    assert not admitted(worker, 3 * HESITATION)
+
+
+def test_on_a_quick_line_a_second_batch_waits_for_what_the_first_one_tells(worker: Worker) -> None:
+    batch = worker.job.deck.take("worker-1", lambda waiting: FIRST, worker._worth)
+    assert batch is not None
+    worker._ahead.acquire()
+    threading.Timer(HESITATION / 4, worker._note, ("push", batch, 0.1)).start()
+    assert len(admitted(worker, HESITATION / 2)) == 1
+    assert not admitted(worker, 3 * HESITATION)
