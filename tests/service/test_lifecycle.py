@@ -116,7 +116,7 @@ def test_settings_come_from_the_environment_and_flags_win(farm: Farm) -> None:
     assert "IMAGEPROCESSOR_SLOTS: 'many'" in wrong.file.read_text()
 
 
-@pytest.mark.parametrize("script", ["service/api/servicer.py", "service/processor/servicer.py"])
+@pytest.mark.parametrize("script", ["service/api", "service/processor"])
 def test_they_run_as_files_from_anywhere(tmp_path: Path, script: str) -> None:
     done = subprocess.run([sys.executable, ROOT / script, "--help"], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, "--connection-age" in done.stdout) == (0, True)
