@@ -17,9 +17,13 @@ from fanrun.fanout.results.log_lines import LEVELS, Choice
 from fanrun.fleet import config
 from fanrun.fleet.errors import UsageError
 from fanrun.fleet.store import Folder
+from fanrun.tasks import options, target
+from fanrun.tasks.console import RED, Console
 from fanrun.tasks.log_printer import Printer
 from fanrun.tasks.log_reader import Place, Reader
+from fanrun.tasks.options import FLEET
 from fanrun.tasks.service_logs import ServiceReader
+from fanrun.tasks.task import task
 
 STATE = ".fanrun"
 SINCE = re.compile(r"[0-9]+[smhd]?")
@@ -92,3 +96,58 @@ def show(reader: Reader | ServiceReader, printer: Printer, *, is_followed: bool)
 def now() -> datetime:
     """Return the time."""
     return datetime.now(timezone.utc)
+
+
+@task(
+    help={
+        "follow": "go on with what is written, until the run is over",
+        "run": "the run, by the name that its report has (default: the last one)",
+        "host": "only lines of this worker",
+        "batch": "only lines of this batch",
+        "input_": "only what was written while this input was processed (its path under SRC)",
+        "grep": "only messages that match this regular expression",
+        "level": f"only lines of this level or above: {', '.join(LEVELS)}",
+        "since": "only lines since then: a time ago, as 10m or 2h, or a time, as 2026-01-31T12:00:00Z",
+        "json_": "print each line as a JSON object",
+        "service": "show what the containers of `fab serve` wrote, and not those of a run",
+        "dst": "the folder with the results, where the fleet's folder does not know the run",
+        "fleet": FLEET,
+    },
+)
+def logs(
+    console: Console,
+    follow: bool = False,
+    run: str | None = None,
+    host: str | None = None,
+    batch: str | None = None,
+    input_: str | None = None,
+    grep: str | None = None,
+    level: str | None = None,
+    since: str | None = None,
+    json_: bool = False,
+    service: bool = False,
+    dst: str | None = None,
+    fleet: str | None = None,
+) -> None:
+    """Show what the containers of a run wrote: where, when, and while which input was processed."""
+    folder = target.folder(console, fleet)
+    wanted = {"host": host, "batch": batch, "input": input_, "grep": grep, "level": level, "since": since}
+    printer = Printer(lambda text: print(text, flush=follow), as_json=json_)
+    reader: Reader | ServiceReader
+    if service:
+        options.refuse({"run": run, "batch": batch, "input": input_, "dst": dst}, "--service is about no run")
+        name, is_over = "the service", False
+        reader = ServiceReader(choose(None, wanted, now()), folder)
+    else:
+        place = locate(folder, run, None if dst is None else options.path("dst", dst))
+        name, is_over = f"run {place.run}", place.is_over
+        reader = Reader(place, choose(place, wanted, now()), folder)
+    with contextlib.closing(reader):
+        show(reader, printer, is_followed=follow and not is_over)
+    for host_name, why in sorted(reader.problems.items()):
+        console.say(f"{host_name}: {console.paint('error:', RED)} its lines could not be read: {why}")
+    if not printer.count:
+        said = "no line is as asked for" if any(wanted.values()) else "its containers wrote nothing"
+        console.say(f"{name}: {said}")
+    if reader.problems:
+        raise SystemExit(1)

@@ -1,0 +1,209 @@
+"""Tasks that make and end fleets: up, deploy, bake, down."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+
+from fanrun.fleet.errors import FanrunError, FleetDamaged, UsageError
+from fanrun.fleet.model import Fleet
+from fanrun.tasks import ending, target
+from fanrun.tasks.boundary import ROOT
+from fanrun.tasks.console import GREEN, Console
+from fanrun.tasks.options import FLEET, INSTANCES, MACHINES, TAKE_OVER, YES
+from fanrun.tasks.task import task
+from provision import lifecycle
+from provision.hosts import shipping
+from provision.providers import base as providers
+
+
+@task(
+    iterable=["host"],
+    help={
+        "hosts": "how many workers, 1 or more (default: as many as it has, 2 for a new one); a hub comes with them",
+        "provider": f"where hosts come from: {', '.join(providers.names())} (default: local)",
+        "dry-run": "print what would be done and what it would cost, and change nothing",
+        **INSTANCES,
+        **MACHINES,
+        "scan": "static: show the host keys that the machines offer, and take them if told so",
+        "vector": "a file with Vector's Debian package, for hosts that can't reach Vector's own repository",
+        "take-over": f"first {TAKE_OVER}",
+        "yes": YES,
+        "fleet": FLEET,
+    },
+)
+def up(
+    console: Console,
+    hosts: str | None = None,
+    provider: str | None = None,
+    dry_run: bool = False,
+    region: str | None = None,
+    instance_type: str | None = None,
+    hub_type: str | None = None,
+    ami: str | None = None,
+    spot: bool = False,
+    disk: str | None = None,
+    subnet: str | None = None,
+    allow: str | None = None,
+    ttl: str | None = None,
+    min_hosts: str | None = None,
+    prices: str | None = None,
+    host: Sequence[str] | None = None,
+    hub: str | None = None,
+    known_hosts: str | None = None,
+    ssh_config: str | None = None,
+    scan: bool = False,
+    vector: str | None = None,
+    take_over: str | None = None,
+    yes: bool = False,
+    fleet: str | None = None,
+) -> None:
+    """Make a fleet of a hub and so many workers, or bring one to that number and repair it."""
+    flags = {
+        "region": region, "instance_type": instance_type, "hub_type": hub_type, "ami": ami, "spot": spot, "disk": disk,
+        "subnet": subnet, "allow": allow, "ttl": ttl, "min_hosts": min_hosts, "prices": prices, "host": host,
+        "hub": hub, "known_hosts": known_hosts, "ssh_config": ssh_config, "scan": scan,
+    }  # fmt: skip
+    aim = target.target(console, provider, fleet, flags, hosts=hosts, vector=vector)
+    shipping.check(aim.settings.logs)
+    taken = None if take_over is None else target.with_id(aim, take_over)
+    chosen = aim.provider
+    chosen.ask = console.ask_about_keys if scan else None
+    console.say(f"fleet {aim.settings.fleet}, by provider {chosen.name}")
+    if dry_run or taken:
+        lifecycle.check_up(chosen, take_over or "")
+    if dry_run:
+        if taken:
+            ending.plan_take_over(console, taken)
+        console.show("\n".join(lifecycle.plan(chosen, _workers(aim)) or ["nothing to change"]))
+        return
+    if taken:
+        ending.take_over(console, taken, yes)
+    done, changes = _up(console, aim, yes)
+    image = done.images[lifecycle.OWN].ref.rpartition("@")[2]
+    console.say("nothing to change" if not changes else f"{len(changes)} changes")
+    console.say(f"{console.paint('ready:', GREEN)} {len(done.workers)} workers with {lifecycle.OWN} {image[:19]}")
+
+
+@task(help={"fleet": FLEET})
+def deploy(console: Console, fleet: str | None = None) -> None:
+    """Build the image of process.py and bring it to every worker; the hosts stay as they are."""
+    folder = target.folder(console, fleet)
+    board, chosen = console.board(), target.provider(console, fleet)
+    with contextlib.closing(board), lifecycle.keep(folder, chosen, folder.load().hosts):
+        image = lifecycle.deploy(folder, ROOT, board.say)
+    console.say(f"deployed {image.name} {image.ref.rpartition('@')[2]}")
+
+
+@task(
+    help={
+        "delete": "remove every image of yours that was made so in the region, with its snapshots",
+        "provider": "with --delete: whose images, where there is no fleet (default: local)",
+        "region": INSTANCES["region"],
+        "yes": YES,
+        "fleet": FLEET,
+    }
+)
+def bake(
+    console: Console,
+    delete: bool = False,
+    provider: str | None = None,
+    region: str | None = None,
+    yes: bool = False,
+    fleet: str | None = None,
+) -> None:
+    """Make an image of a worker that is set up, so that the next hosts start with all installed (EC2)."""
+    flags = {"region": region}
+    aim = target.named(console, provider, fleet, flags) if delete and provider else None
+    aim = aim or target.target(console, provider, fleet, flags)
+    chosen = aim.provider
+    if delete:
+        if console.asks(yes):
+            console.confirm(f"this removes {chosen.baked()}", yes=yes)
+        console.say(f"removed: {', '.join(chosen.unbake()) or 'there were no images'}")
+        return
+    board = console.board()
+    with contextlib.closing(board):
+        made = lifecycle.bake(aim.folder, chosen, board.say)
+    console.say(f"{made} is what new hosts start from; `fab bake --delete` removes it")
+
+
+@task(
+    iterable=["host"],
+    help={
+        "provider": "who lent the hosts, where the fleet's folder was lost (default: local)",
+        "region": INSTANCES["region"],
+        **MACHINES,
+        "take-over": f"{TAKE_OVER}; the fleet of this folder stays",
+        "dry-run": "print what would be ended, and change nothing",
+        "yes": YES,
+        "fleet": FLEET,
+    },
+)
+def down(
+    console: Console,
+    provider: str | None = None,
+    region: str | None = None,
+    host: Sequence[str] | None = None,
+    hub: str | None = None,
+    known_hosts: str | None = None,
+    ssh_config: str | None = None,
+    take_over: str | None = None,
+    dry_run: bool = False,
+    yes: bool = False,
+    fleet: str | None = None,
+) -> None:
+    """End the fleet's hosts, or give them back as they were, and forget it; harmless when there is none."""
+    flags = {"region": region, "host": host, "hub": hub, "known_hosts": known_hosts, "ssh_config": ssh_config}
+    if take_over is not None:
+        aim = target.other(console, provider, fleet, flags, take_over)
+    else:
+        aim = target.target(console, provider, fleet, flags)
+    if dry_run and take_over is not None:
+        ending.plan_take_over(console, aim)
+    elif dry_run:
+        ending.plan(console, aim)
+    elif take_over is not None:
+        ending.take_over(console, aim, yes)
+    else:
+        ending.down(console, aim, yes, chosen=provider is not None or aim.folder.exists())
+
+
+def _workers(aim: target.Target) -> int:
+    """The number of workers that `fab up` brings the fleet to."""
+    size = aim.folder.load().size if aim.folder.exists() else Fleet.size
+    return aim.provider.workers(aim.settings.hosts) or size
+
+
+def _up(console: Console, aim: target.Target, yes: bool) -> tuple[Fleet, list[str]]:
+    """Bring the fleet up; where that fails, say what exists."""
+    board, chosen, made = console.board(), aim.provider, aim.settings
+    try:
+        if console.asks(yes):
+            chosen.check()
+            if ends := lifecycle.needed(chosen, _workers(aim)).ends:
+                console.confirm(f"fleet {made.fleet}: this will {ends}", yes=yes)
+        return lifecycle.up(aim.folder, chosen, made.hosts, made.wishes, ROOT, board.say, board.step, made.logs)
+    except (FanrunError, KeyboardInterrupt) as error:
+        board.close()
+        chosen.ask = None
+        if told := _exists(chosen, error):
+            console.say(told)
+        raise
+    finally:
+        board.close()
+
+
+def _exists(chosen: providers.Provider, error: BaseException) -> str:
+    """Say what stands after an `up` that failed with `error`, which is told after it; "" if nothing began."""
+    if isinstance(error, FleetDamaged):
+        return ""
+    goes_on = "`fab up` goes on from here, `fab down` removes it"
+    try:
+        names = sorted(f"{item.host.name} ({item.state})" for item in chosen.find())
+    except FanrunError as problem:
+        why = "" if str(problem) in str(error) else f" ({problem})"
+        return f"provider {chosen.name} could not be asked what exists{why}; {goes_on}"
+    if isinstance(error, UsageError) and not names:
+        return ""
+    return f"what exists: {', '.join(names) or 'no hosts yet'}; {goes_on}"

@@ -1,0 +1,78 @@
+"""Tasks about the hosts of a fleet: status, ssh, exec."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+
+from fanrun.fanout import run as runs
+from fanrun.fleet.errors import FanrunError, UsageError
+from fanrun.tasks import target
+from fanrun.tasks.console import RED, Console
+from fanrun.tasks.options import FLEET
+from fanrun.tasks.task import task
+from provision import lifecycle
+from provision import status as statuses
+from provision.providers import base as providers
+
+
+@task(help={"json_": "print it as JSON", "fleet": FLEET})
+def status(console: Console, json_: bool = False, fleet: str | None = None) -> None:
+    """Show the fleet's hosts: role, address, reachable, Docker, image, load and disk."""
+    folder = target.folder(console, fleet)
+    known = folder.load()
+    rows = statuses.status(folder, known)
+    bill: providers.Bill | None = None
+    problem: FanrunError | None = None
+    try:
+        chosen = target.provider(console, fleet)
+        if not all(row.reachable for row in rows):
+            rows = statuses.explained(rows, chosen.fates())
+        bill = chosen.bill()
+    except FanrunError as error:  # what the hosts have said is shown all the same
+        problem = error
+    rows = [dataclasses.replace(row, error=console.word(row.error)) for row in rows]
+    lines = [statuses.table(rows), *statuses.serving(rows), *statuses.costs(rows, bill)]
+    print(statuses.to_json(known, rows, bill) if json_ else "\n".join(lines))
+    wrong = statuses.problems(rows)
+    if wrong and not json_:
+        console.say(f"{', '.join(wrong)}; `fab up` repairs the fleet")
+    if problem:
+        raise problem
+    if wrong:
+        raise SystemExit(1)
+
+
+@task(help={"host": "the host's name, as `fab status` shows it (default: worker-1)", "fleet": FLEET})
+def ssh(console: Console, host: str = "worker-1", fleet: str | None = None) -> None:
+    """Open a shell on a host."""
+    folder = target.folder(console, fleet)
+    known = folder.load()
+    name = known.host(host).name
+    runs.check_tools("ssh")
+    with lifecycle.keep(folder, target.provider(console, fleet), known.hosts):
+        raise SystemExit(subprocess.call(["ssh", "-F", str(folder.ssh_config), name]))
+
+
+@task(name="exec", help={"command": "a line of shell, run on every worker", "fleet": FLEET})
+def execute(console: Console, command: str = "", fleet: str | None = None) -> None:
+    """Run a command on every worker and show every result; one bad host hides no other."""
+    if not command.strip():
+        raise UsageError('fab exec needs --command "…"')
+    folder = target.folder(console, fleet)
+    known = folder.load()
+    results, errors = lifecycle.execute(folder, target.provider(console, fleet), known, command)
+    for host in known.workers:
+        if host.name in errors:
+            console.say(f"{host.name}: {console.paint('error:', RED)} {errors[host.name]}")
+            continue
+        result = results[host.name]
+        for line in result.stdout.splitlines():
+            print(f"{host.name}: {line}")
+        for line in result.stderr.splitlines():
+            print(f"{host.name}: {line}", file=sys.stderr)
+        if result.exit_code != 0:
+            console.say(f"{host.name}: {console.paint('error:', RED)} exit {result.exit_code}")
+    if errors or any(result.exit_code for result in results.values()):
+        raise SystemExit(1)

@@ -1,0 +1,53 @@
+"""The task serve."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from fanrun.fleet import config
+from fanrun.fleet.errors import UsageError
+from fanrun.serving import service as services
+from fanrun.tasks import options, target
+from fanrun.tasks.boundary import ROOT
+from fanrun.tasks.console import GREEN, Console
+from fanrun.tasks.options import FLEET
+from fanrun.tasks.task import task
+from provision import lifecycle
+
+
+@task(
+    help={
+        "replicas": "how many processors, dealt to the workers; 0 ends the service",
+        "args": "flags for the API, in one string: --size, --margin, --how, --grayscale, … (default: as the last time)",
+        "tokens": "a file of bearer tokens that callers need, a line each: NAME TOKEN (default: as the last time)",
+        "fleet": FLEET,
+    }
+)
+def serve(
+    console: Console,
+    replicas: str | None = None,
+    args: str | None = None,
+    tokens: str | None = None,
+    fleet: str | None = None,
+) -> None:
+    """Run the image program as a gRPC service: processors on the workers, the API on the hub.
+
+    The same command with another number changes it while requests flow.
+    """
+    if replicas is None:
+        raise UsageError("fab serve needs --replicas; `fab --help serve` shows all it takes")
+    number = config.whole("replicas", replicas, 0, config.MOST_HOSTS)
+    folder = target.folder(console, fleet)
+    board = console.board()
+    with contextlib.closing(board):
+        if number == 0:
+            services.end(folder, board.say)
+            console.say("the service has ended")
+            return
+        asked = services.Asked(None if args is None else options.words(args), options.text("tokens", tokens))
+        with lifecycle.keep(folder, target.provider(console, fleet), folder.load().hosts):
+            running = services.serve(folder, ROOT, number, asked, board.say)
+    hub, port = running[0].host, running[0].port
+    console.say(f"{console.paint('serving:', GREEN)} {number} processors, the API at {hub.inner}:{port}")
+    console.say("\n".join(services.how_to_call(folder, ROOT, running[0], os.environ)))
