@@ -68,7 +68,7 @@ def test_the_walk_sees_the_house() -> None:
         "provision.providers.local",
         "service.api",
     } <= set(MODULES)
-    assert "provision.lifecycle" in imports("fabfile")
+    assert "provision.lifecycle" in imports("fanrun.tasks.fleet")
     assert "provision.providers.base" in imports("provision.lifecycle")
     assert {"fanrun.tasks.core", "fanrun.fleet.errors"} <= imports("fanrun.tasks.boundary")
     assert imports("fanrun.fanout.schedule.scheduler") == {"fanrun.fanout.plan"}
