@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from fanrun.fanout.results.log_lines import FIELDS, Line
-
-LONGEST = 16
-"""Pieces of a line that are put together again; each has 64 KiB."""
+from fanrun.fanout.results.log_lines import FIELDS, Line, Pieces, joined
 
 
 class Printer:
@@ -16,7 +13,7 @@ class Printer:
 
     def __init__(self, write: Callable[[str], object], *, as_json: bool) -> None:
         self._write, self._as_json = write, as_json
-        self._pieces: dict[tuple[str, str, str], list[Line]] = {}
+        self._pieces = Pieces()
         self.count = 0
 
     def show(self, line: Line) -> None:
@@ -27,21 +24,17 @@ class Printer:
             record = {name: line.record[name] for name in FIELDS if name in line.record}
             self._write(printable_json(json.dumps(record, ensure_ascii=False)))
             return
-        key = (line.host, line.batch, line.stream)
-        pieces = self._pieces.setdefault(key, [])
-        pieces.append(line)
-        if not line.is_partial or len(pieces) >= LONGEST:
-            self._print(self._pieces.pop(key))
+        for whole in self._pieces.add(line):
+            self._print(whole)
 
     def end(self) -> None:
         """Print the lines whose end is missing."""
-        for pieces in self._pieces.values():
-            self._print(pieces)
-        self._pieces.clear()
+        for rest in self._pieces.end():
+            self._print(rest)
 
     def _print(self, pieces: list[Line]) -> None:
         first = pieces[0]
-        message = "".join(piece.message for piece in pieces).removesuffix("\r")
+        message = joined(pieces).removesuffix("\r")
         self._write(printable(f"{first.time} {first.batch or first.host} | {message}"))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import functools
 import itertools
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -14,7 +15,7 @@ from pathlib import Path
 from loguru import logger
 
 from fanrun.fanout.results import log_lines, log_remote
-from fanrun.fanout.results.log_lines import Choice, Fresh, Line, Source
+from fanrun.fanout.results.log_lines import Choice, Chooser, Fresh, Line, Source
 from fanrun.fanout.results.log_remote import RemoteFile
 from fanrun.fanout.results.logs import read_missing
 from fanrun.fleet.errors import FanrunError
@@ -24,6 +25,7 @@ from fanrun.fleet.store import Folder
 
 POLL = 1.0
 """Seconds between two looks at hosts while a log is followed."""
+GONE = "it was removed or renamed; if DST was moved, name it with --dst"
 REST = 15.0
 """Seconds for which a host that did not answer is not asked again while a log is followed."""
 
@@ -43,6 +45,20 @@ class Place:
     def is_over(self) -> bool:
         """Whether the run has ended and left its report."""
         return (self.home / "report.json").exists()
+
+    @property
+    def had_nothing_to_do(self) -> bool:
+        """Whether the run started no container, as all results were there before it."""
+        try:
+            report = json.loads((self.home / "report.json").read_text("utf-8"))
+            return bool(report["kept"] == report["inputs"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether DST, or the run's folder in it, was removed or renamed."""
+        return not self.home.is_dir()
 
     @property
     def is_dead(self) -> bool:
@@ -65,17 +81,27 @@ class Reader:
         self, place: Place, choice: Choice, folder: Folder, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._place, self._choice, self._folder, self._clock = place, choice, folder, clock
+        self._chooser = Chooser(choice)
         self._remotes: list[Remote] = []
         self._files: dict[str, RemoteFile] = {}
         self._asleep: dict[str, float] = {}
         self.problems: dict[str, str] = {}
+
+    @property
+    def why_none(self) -> str:
+        """Return why there is no line whatever is asked for; "" if it is not known."""
+        runs = self._place.home.parent
+        return (
+            f"it had nothing to do; name one before it with --run, from {runs}" if self._place.had_nothing_to_do else ""
+        )
 
     def lines(self) -> Iterator[Line]:
         """Yield what is wanted, sorted by time."""
         hosts = self._hosts()  # first: a batch that comes home meanwhile is on its host as well
         home = log_lines.home_batches(self._place.logs)
         sources = [*self._home_sources(home), *self._remote_sources(hosts, set(home))]
-        return filter(self._choice.takes, log_lines.merge(sources))
+        yield from self._chooser.choose(log_lines.merge(sources))
+        yield from self._chooser.end()
 
     def follow(self, wait: Callable[[float], None]) -> Iterator[Line]:
         """Yield what is wanted as it is written, until the run is over; `wait` is called between two looks."""
@@ -83,21 +109,25 @@ class Reader:
         fresh: dict[str, Fresh] = {}
         sources = self._home_sources(home)
         while True:
-            is_last = self._place.is_over or self._place.is_dead
+            is_gone = self._place.is_gone
+            is_last = is_gone or self._place.is_over or self._place.is_dead
             if is_last:
                 self.problems.clear()
+            if is_gone:
+                self.problems[str(self._place.home)] = GONE
             self._find_files(self._hosts())
             news, is_at_end = self._look(is_last=is_last)
             for name, lines in news.items():
                 taken = fresh.setdefault(name, Fresh(set(home)))
                 sources += [_listed(new)] if (new := [line for line in lines if taken.takes(line)]) else []
-            yield from filter(self._choice.takes, log_lines.merge(sources))
+            yield from self._chooser.choose(log_lines.merge(sources))
             sources = []
             if is_last and is_at_end:
                 break
             if is_at_end:
                 wait(POLL)
-        yield from filter(self._choice.takes, log_lines.merge(self._late_sources(set(home), fresh)))
+        yield from self._chooser.choose(log_lines.merge(self._late_sources(set(home), fresh)))
+        yield from self._chooser.end()
 
     def _look(self, *, is_last: bool) -> tuple[dict[str, list[Line]], bool]:
         """Return the next lines of each host, and whether those are all; what one look brings bounds the memory.

@@ -34,7 +34,11 @@ def locate(folder: Folder, run: str | None, dst: str | None) -> Place:
     if dst is None:
         past = history.find(folder.path, run)
         if past is None:
-            which = f"run {run} is not" if run else "no run is"
+            last = history.find(folder.path)
+            if run is not None and last is not None:
+                known = f"whose last one is {last.run}; give its whole name, or the folder with its results: --dst DST"
+                raise UsageError(f"run {run!r} is not known of fleet {folder.name}, {known}")
+            which = "no run is" if run is None else f"run {run!r} is not"
             raise UsageError(f"{which} known of fleet {folder.name}; name the folder with its results: --dst DST")
         place = _place(past)
         if not place.home.is_dir():
@@ -148,6 +152,6 @@ def logs(
         console.say(f"{host_name}: {console.paint('error:', RED)} its lines could not be read: {why}")
     if not printer.count:
         said = "no line is as asked for" if any(wanted.values()) else "its containers wrote nothing"
-        console.say(f"{name}: {said}")
+        console.say(f"{name}: {reader.why_none or said}")
     if reader.problems:
         raise SystemExit(1)

@@ -5,18 +5,31 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from loguru import logger
+
 from fanrun.fanout.results.log_lines import LEVELS, Choice, Line, normal_time
-from fanrun.fleet.errors import FanrunError
+from fanrun.fleet.errors import CommandFailed, UsageError
 from fanrun.fleet.model import Host
 from fanrun.fleet.ssh import Remote, fan_out
 from fanrun.fleet.store import Folder
 
 POLL = 1.0
 LIST = ["docker", "ps", "--all", "--filter", "label=fanrun.service", "--format", "{{.Names}}"]
-TIMED = re.compile(r"([0-9TZ:.+-]+) ?(.*)", re.DOTALL)
+TIMED = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z) ?(.*)", re.DOTALL)
+AGAIN = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z ")
+PIECE = 16 * 1024
+"""Bytes after which Docker cuts a line; it gives each piece a time."""
+TIME_SIZE = len("2026-01-31T12:00:00.000000000Z ")
+TORN = 8
+"""Bytes by which a piece may be longer or shorter here, as it was cut within a character."""
+REST = 15.0
+"""Seconds for which a host that did not answer is not asked again while the service is followed."""
+NOTHING = "nothing of it is there; `fab serve --replicas 2` starts it"
+GONE = "No such container"
 LONGEST = 600.0
 """Seconds that Docker may take to write a container's log."""
 
@@ -38,27 +51,34 @@ class Container:
         start = self.seen or since
         argv = ["docker", "logs", "--timestamps", *(["--since", start] if start else []), self.name]
         done = self.remote.run(argv, sudo=True, timeout=LONGEST)
-        lines = [*self._parsed("stdout", done.stdout), *self._parsed("stderr", done.stderr)]
+        lines = [*self._parse("stdout", done.stdout), *self._parse("stderr", done.stderr)]
         lines = sorted((pair for pair in lines if pair[0] > self.seen), key=lambda pair: pair[0])
         self.seen = lines[-1][0] if lines else self.seen
         return [line for _, line in lines]
 
-    def _parsed(self, stream: str, text: str) -> Iterator[tuple[str, Line]]:
-        return parse(text, host=self.host, container=self.name, stream=stream)
+    def _parse(self, stream: str, text: str) -> Iterator[tuple[str, Line]]:
+        """Yield each line with its time in nanoseconds."""
+        for each in text.split("\n"):
+            found = TIMED.fullmatch(each)
+            if found is None:
+                continue
+            when, message = normal_time(found[1]), whole(found[2])
+            level = level_of(message)
+            record = {"timestamp": when, "host": self.host, "service": self.name, "stream": stream}
+            record |= {"level": level} if level else {}
+            record["message"] = message
+            yield found[1], Line(when, self.host, f"{self.host}/{self.name}", stream, message, level, False, record)
 
 
-def parse(text: str, *, host: str, container: str, stream: str) -> Iterator[tuple[str, Line]]:
-    """Yield each line of `docker logs --timestamps` with its time in nanoseconds."""
-    for each in text.split("\n"):  # a message may have other characters that end lines
-        found = TIMED.fullmatch(each)
-        if found is None:
-            continue
-        time, message = normal_time(found[1]), found[2]
-        level = level_of(message)
-        record = {"timestamp": time, "host": host, "service": container, "stream": stream}
-        record |= {"level": level} if level else {}
-        record["message"] = message
-        yield found[1], Line(time, host, f"{host}/{container}", stream, message, level, False, record)
+def whole(message: str) -> str:
+    """Return a message without the times that Docker puts between the pieces of a long one."""
+    data, at = message.encode(), PIECE
+    if len(data) <= PIECE:
+        return message
+    while found := AGAIN.search(data, at - TORN, at + TORN + TIME_SIZE):
+        data = data[: found.start()] + data[found.end() :]
+        at = found.start() + PIECE
+    return data.decode("utf-8", "replace")
 
 
 def level_of(message: str) -> str:
@@ -72,24 +92,53 @@ def level_of(message: str) -> str:
 class ServiceReader:
     """Reads what the service's containers wrote. `problems` has the hosts that could not be asked, and why."""
 
-    def __init__(self, choice: Choice, folder: Folder) -> None:
-        self._choice = choice
-        hosts = [host for host in folder.load().hosts if choice.host in ("", host.name)]
+    def __init__(self, choice: Choice, folder: Folder, clock: Callable[[], float] = time.monotonic) -> None:
+        self._choice, self._clock = choice, clock
+        known = folder.load().hosts
+        hosts = [host for host in known if choice.host in ("", host.name)]
+        if not hosts:
+            names = ", ".join(sorted(host.name for host in known))
+            raise UsageError(f"--host {choice.host!r} is not in fleet {folder.name}; give one of {names}")
         self._remotes = {host.name: Remote(folder, host) for host in _machines(hosts)}
         self._containers: dict[tuple[str, str], Container] = {}
+        self._asleep: dict[str, float] = {}
         self.problems: dict[str, str] = {}
+
+    @property
+    def is_there(self) -> bool:
+        """Whether a container of the service was found, or may be on a host that could not be asked."""
+        return bool(self._containers or self.problems)
+
+    @property
+    def why_none(self) -> str:
+        """Return why there is no line whatever is asked for; "" if it is not known."""
+        return "" if self.is_there else NOTHING
 
     def lines(self) -> Iterator[Line]:
         """Yield what is wanted, sorted by time."""
-        found, errors = fan_out(self._remotes, self._read)
-        self._note(errors)
+        names = [name for name in self._remotes if self._asleep.get(name, 0) <= self._clock()]
+        for name in names:
+            self.problems.pop(name, None)
+        found, errors = fan_out(names, self._read)
+        self._asleep = {name: end for name, end in self._asleep.items() if name not in names}
+        self._asleep |= dict.fromkeys(errors, self._clock() + REST)
+        self.problems.update({name: str(error) for name, error in errors.items()})
         lines = [line for each in found.values() for line in each if self._choice.takes(line)]
         yield from sorted(lines, key=lambda line: line.time)
 
     def follow(self, wait: Callable[[float], None]) -> Iterator[Line]:
-        """Yield what is wanted as it is written, without an end; `wait` is called between two looks."""
+        """Yield what is wanted as it is written, without an end; `wait` is called between two looks.
+
+        What a person would wait for in vain is said at once: that nothing is there, and which hosts do not answer.
+        """
+        told: dict[str, str] = {}
         while True:
             yield from self.lines()
+            said = self.problems if self.is_there else {"the service": NOTHING}
+            for name, why in said.items():
+                if name not in told:
+                    logger.warning("{}: {}", name, why)
+            told = dict(said)
             wait(POLL)
 
     def close(self) -> None:
@@ -102,11 +151,12 @@ class ServiceReader:
         remote, lines = self._remotes[name], list[Line]()
         for container in remote.run(LIST, sudo=True).stdout.split():
             known = self._containers.setdefault((name, container), Container(remote, container))
-            lines += known.read_more(self._choice.since)
+            try:
+                lines += known.read_more(self._choice.since)
+            except CommandFailed as error:  # the lines of the others have been read, and are to be shown
+                if GONE not in error.stderr:
+                    self.problems[name] = str(error)
         return lines
-
-    def _note(self, errors: Mapping[str, FanrunError]) -> None:
-        self.problems.update({name: str(error) for name, error in errors.items()})
 
 
 def _machines(hosts: list[Host]) -> list[Host]:

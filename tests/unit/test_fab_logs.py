@@ -118,6 +118,20 @@ def report_of(dst: Path) -> Path:
     return dst / ".fanrun" / "runs" / "r1" / "report.json"
 
 
+@pytest.mark.parametrize(
+    ("report", "said"),
+    [
+        ({"inputs": 2, "kept": 2}, "it had nothing to do; name one before it with --run, from DST/.fanrun/runs"),
+        ({"inputs": 2, "kept": 1}, "its containers wrote nothing"),
+        ({}, "its containers wrote nothing"),
+        ([], "its containers wrote nothing"),
+    ],
+)
+def test_a_run_without_a_line(start: Start, dst: Path, report: object, said: str) -> None:
+    report_of(dst).write_text(json.dumps(report))
+    assert run(start) == (0, "", f"run r1: {said.replace('DST', str(dst))}\n")
+
+
 @contextlib.contextmanager
 def following(start: Start, dst: Path) -> Iterator[subprocess.Popen[str]]:
     """Follow a run that is under way, and whose first line was shown."""

@@ -6,6 +6,8 @@ Hosts are folders here; their scripts are the real ones.
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from fanrun.fanout.results import log_remote
-from fanrun.fanout.results.log_lines import Choice
+from fanrun.fanout.results.log_lines import Choice, Window
 from fanrun.fleet.errors import HostUnreachable
 from fanrun.fleet.lock import exclusive
 from fanrun.fleet.model import Host
@@ -22,7 +24,7 @@ from fanrun.fleet.ssh import Result
 from fanrun.fleet.store import Folder
 from fanrun.tasks import log_reader
 from fanrun.tasks.log_reader import Place, Reader
-from tests.unit.logs_world import encoded, write_batch
+from tests.unit.logs_world import DAY, encoded, write_batch
 from tests.unit.samples import FLEET
 
 BEGIN = '"spool":"begin","message":"the log of a run begins here (1)"'
@@ -198,6 +200,39 @@ def test_a_clock_that_was_set_back(world: World) -> None:
     assert world.read() == (["a", "b", "c"], {})
 
 
+PIECES = [
+    encoded(1, "ERROR long ", partial=True, level="error"),
+    encoded(2, "end"),
+    encoded(3, "plain"),
+    encoded(4, "ERROR short", level="error"),
+    encoded(5, "last ", partial=True),
+    encoded(6, "words", partial=True),
+]
+PART = Window(f"{DAY}02.000Z", f"{DAY}03.000Z")
+
+
+@pytest.mark.parametrize(
+    ("choice", "found"),
+    [
+        (Choice(), ["ERROR long ", "end", "plain", "ERROR short", "last ", "words"]),
+        (Choice(level="error"), ["ERROR long ", "end", "ERROR short"]),
+        (Choice(pattern=re.compile("long end$")), ["ERROR long ", "end"]),
+        (Choice(pattern=re.compile("ERROR")), ["ERROR long ", "end", "ERROR short"]),
+        (Choice(pattern=re.compile("t w")), ["last ", "words"]),
+        (Choice(since=f"{DAY}02.000Z"), ["plain", "ERROR short", "last ", "words"]),
+        (
+            Choice(windows={"worker-1.0001": [Window(f"{DAY}02.000Z", f"{DAY}03.000Z")]}),
+            ["ERROR long ", "end", "plain"],
+        ),
+    ],
+)
+def test_a_line_in_pieces_is_chosen_as_a_whole(world: World, choice: Choice, found: list[str]) -> None:
+    world.spool("worker-1", *PIECES)
+    assert world.read(choice) == (found, {})
+    reader = Reader(Place("r1", world.home), choice, world.folder)
+    assert [line.message for line in reader.follow(lambda _: world.end(worker_1=["worker-1.0001"]))] == found
+
+
 def test_a_damaged_file_in_dst_is_said(world: World) -> None:
     path = write_batch(world.logs, "worker-1.0001", [(1, "a")])
     path.write_bytes(path.read_bytes()[:-4] + b"spam")
@@ -296,3 +331,15 @@ def test_what_is_followed_ends_with_a_run_that_was_killed(world: World) -> None:
     held.__enter__()
     steps = [lambda: world.spool("worker-1", encoded(2, "b")), lambda: held.__exit__(None, None, None)]
     assert follow(world, steps) == (["a", "b"], {})
+
+
+def test_what_is_followed_ends_where_dst_is_removed(world: World) -> None:
+    world.spool("worker-1", encoded(1, "a"))
+
+    def remove() -> None:
+        world.spool("worker-1", encoded(2, "b"))
+        shutil.rmtree(world.top / "dst")
+
+    messages, problems = follow(world, [remove])
+    assert messages == ["a", "b"]
+    assert problems == {str(world.home): "it was removed or renamed; if DST was moved, name it with --dst"}

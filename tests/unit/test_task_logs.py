@@ -11,12 +11,12 @@ import pytest
 
 from fanrun.fanout import history
 from fanrun.fanout.history import PastRun
-from fanrun.fanout.results.log_lines import FIELDS
+from fanrun.fanout.results.log_lines import FIELDS, LONGEST
 from fanrun.fleet.errors import UsageError
 from fanrun.fleet.lock import exclusive
 from fanrun.fleet.store import Folder
 from fanrun.tasks import logs
-from fanrun.tasks.log_printer import LONGEST, Printer
+from fanrun.tasks.log_printer import Printer
 from fanrun.tasks.log_reader import Place
 from tests.unit.logs_world import DAY, made, write_batch
 
@@ -52,10 +52,13 @@ def refused(call: object) -> str:
 def test_a_run_that_is_not_known(folder: Folder, tmp_path: Path) -> None:
     hint = "of fleet default; name the folder with its results: --dst DST"
     assert refused(lambda: logs.locate(folder, None, None)) == f"no run is known {hint}"
+    assert refused(lambda: logs.locate(folder, "r2", None)) == f"run 'r2' is not known {hint}"
     home = add_run(folder, tmp_path / "one", "r1")
-    assert refused(lambda: logs.locate(folder, "r2", None)) == f"run r2 is known {hint}".replace(
-        "is known", "is not known"
-    )
+    for name in ("r2", "r", ""):
+        assert refused(lambda name=name: logs.locate(folder, name, None)) == (
+            f"run {name!r} is not known of fleet default, whose last one is r1; give its whole name, or the folder "
+            "with its results: --dst DST"
+        )
     dst = str(tmp_path / "one")
     assert refused(lambda: logs.locate(folder, "r2", dst)) == f"--run 'r2' is not in {dst!r}; the last one there is r1"
     assert refused(lambda: logs.locate(folder, "../runs/r1", dst)).startswith("--run '../runs/r1' is not in")
@@ -192,6 +195,13 @@ def test_pieces_of_a_line_are_put_together() -> None:
 
 def test_a_line_without_an_end_is_printed_at_the_end() -> None:
     assert shown(("a", {"partial": True}), ("b", {"partial": True})) == [f"{HEAD}ab"]
+
+
+def test_a_line_whose_end_is_left_out_is_printed_by_itself() -> None:
+    lines: list[tuple[str, dict[str, object]]] = [
+        ("a", {"partial": True}), ("2 lines are left out", {"stream": "fanrun"}), ("b", {}),
+    ]  # fmt: skip
+    assert shown(*lines) == [f"{HEAD}a", f"{HEAD}2 lines are left out", f"{HEAD}b"]
 
 
 def test_of_a_huge_line_little_is_kept() -> None:

@@ -23,6 +23,8 @@ OWN = "fanrun"
 TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(?:Z|\+00:00)")
 FIELDS = ("timestamp", "fleet", "run", "host", "batch", "stream", "level", "partial", "spool", "service", "message")
 """What a line's JSON object has, in this order."""
+LONGEST = 16
+"""Pieces of a line that are put together again; each has 64 KiB."""
 MAX_LINE = 1024 * 1024
 """Bytes of the longest line that a log can have; a longer one is none of ours."""
 MAX_OFFSET = 2**63
@@ -143,15 +145,20 @@ class Choice:
     pattern: re.Pattern[str] | None = None
     windows: Mapping[str, Sequence[Window] | None] | None = None
 
-    def takes(self, line: Line) -> bool:
-        """Return whether a line is wanted."""
+    @property
+    def is_of_whole_lines(self) -> bool:
+        """Whether something is asked that the pieces of one line may answer differently."""
+        return bool(self.level or self.since or self.pattern) or self.windows is not None
+
+    def takes(self, line: Line, *more: Line) -> bool:
+        """Return whether a line is wanted; `more` are its pieces but the first."""
         if self.host not in ("", line.host) or self.batch not in ("", line.batch) or line.time < self.since:
             return False
         if self.level and not reaches(line.level, self.level):
             return False
-        if self.windows is not None and not self._is_inside(line):
+        if self.windows is not None and not any(map(self._is_inside, (line, *more))):
             return False
-        return self.pattern is None or self.pattern.search(line.message) is not None
+        return self.pattern is None or self.pattern.search(joined([line, *more])) is not None
 
     def _is_inside(self, line: Line) -> bool:
         parts = (self.windows or {}).get(line.batch, ())
@@ -167,6 +174,59 @@ class Choice:
 def reaches(level: str, least: str) -> bool:
     """Return whether a level is at least another; a line without one is none."""
     return level in LEVELS and LEVELS.index(level) >= LEVELS.index(least)
+
+
+class Pieces:
+    """Puts the pieces of long lines together."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, str, str], list[Line]] = {}
+
+    def add(self, line: Line) -> list[list[Line]]:
+        """Take a line, or a piece of one; return the lines that are whole with it."""
+        if not line.is_partial and not self._open:
+            return [[line]]
+        whole = []
+        if line.stream == OWN:  # it may say that lines are left out: what follows is no more of those before
+            whole = [self._open.pop(key) for key in list(self._open) if key[:2] == (line.host, line.batch)]
+        key = (line.host, line.batch, line.stream)
+        pieces = self._open.setdefault(key, [])
+        pieces.append(line)
+        if not line.is_partial or len(pieces) >= LONGEST:
+            whole.append(self._open.pop(key))
+        return whole
+
+    def end(self) -> list[list[Line]]:
+        """Return the lines whose end is missing."""
+        rest = list(self._open.values())
+        self._open.clear()
+        return rest
+
+
+def joined(pieces: Sequence[Line]) -> str:
+    """Return the message of a line in pieces."""
+    return pieces[0].message if len(pieces) == 1 else "".join(piece.message for piece in pieces)
+
+
+class Chooser:
+    """Chooses lines: all pieces of a long line, or none."""
+
+    def __init__(self, choice: Choice) -> None:
+        self._choice, self._pieces = choice, Pieces()
+
+    def choose(self, lines: Iterable[Line]) -> Iterator[Line]:
+        """Yield what is wanted; the pieces of a line that goes on are kept until the next call."""
+        if not self._choice.is_of_whole_lines:
+            yield from filter(self._choice.takes, lines)
+            return
+        for line in lines:
+            for whole in self._pieces.add(line):
+                yield from whole if self._choice.takes(*whole) else ()
+
+    def end(self) -> Iterator[Line]:
+        """Yield what is wanted of the lines whose end is missing."""
+        for rest in self._pieces.end():
+            yield from rest if self._choice.takes(*rest) else ()
 
 
 class Fresh:
