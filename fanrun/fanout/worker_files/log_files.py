@@ -250,9 +250,8 @@ class Spool:
         try:
             write_all(self.file, text)
         except OSError:
-            written = os.pread(self.file, len(text), size)
-            os.ftruncate(self.file, size + written.rfind(b"\n") + 1)  # others read whole lines
-            self.stop("the disk is full")
+            # Vector and `fab logs` keep their place in the file, so it never gets shorter.
+            self.stop("the disk is full", self.ending())
         self.size = size + len(text)
         if len(fits) < whole:
             self.stop("the log of this run on this worker has reached its bound")
@@ -281,12 +280,15 @@ class Spool:
         end = os.pread(self.file, 4096, max(0, size - 4096))
         if b'"spool":"full"' in end:  # quotes in a message have a backslash before them
             raise Full
-        if end and not end.endswith(b"\n"):  # whoever wrote it was killed
-            return size + os.write(self.file, b"\n")
-        return size
+        return size + os.write(self.file, self.ending())
 
-    def stop(self, why: str) -> None:
-        """Write the last line, and raise Full."""
+    def ending(self) -> bytes:
+        """Return what ends the last line if it was torn: its writer was killed, or the disk was full."""
+        size = os.fstat(self.file).st_size
+        return b"\n" if size and os.pread(self.file, 1, size - 1) != b"\n" else b""
+
+    def stop(self, why: str, ending: bytes = b"") -> None:
+        """Write the last line, after the end of one that was torn, and raise Full."""
         line = self.note(f"{why}; what follows is in the batches' own logs", '"spool":"full",')
-        write_if_room(self.file, line)
+        write_if_room(self.file, ending + line)
         raise Full
