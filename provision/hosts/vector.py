@@ -39,6 +39,8 @@ AS_VECTOR = ["setpriv", "--reuid=vector", "--regid=vector", "--init-groups", "--
 READS_ALL = "--inh-caps=-all,+dac_read_search --ambient-caps=-all,+dac_read_search"
 READS_OWN = "--inh-caps=-all"
 """The options of setpriv for the shipper, as Docker's files are root's, and for the receiver."""
+ONE_THREAD = "VECTOR_THREADS=1"
+"""What the shipper's environment has besides; fanrun-vector.service says why."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,9 @@ def service_files(name: str, found: Found) -> dict[str, str]:
     if found.systemd:
         text = read_file(f"{name}.service").replace("PROGRAM", found.program)
         return {f"/etc/systemd/system/{name}.service": text}
-    capabilities = READS_ALL if name == SHIPPER else READS_OWN
+    capabilities, threads = (READS_ALL, ONE_THREAD) if name == SHIPPER else (READS_OWN, "")
     text = read_file("fanrun-vector.init").replace("NAME", name).replace("CAPABILITIES", capabilities)
+    text = text.replace(" THREADS ", f" {threads} ".replace("  ", " "))
     return {f"/etc/init.d/{name}": text.replace("PROGRAM", found.program)}
 
 

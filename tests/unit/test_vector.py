@@ -56,6 +56,16 @@ def test_both_halves_ask_for_certificates_and_all_else_is_on_loopback(text: str)
     assert "acknowledgements.enabled = true" in text
 
 
+def test_the_longest_lines_fit_into_requests_and_into_memory() -> None:
+    """A message of 64 KiB has 192 KiB where nothing of it is UTF-8."""
+    text, line = read_config(ROOT), 3 * 64 * 1024
+    (request,) = map(int, re.findall(r"\bmax_bytes = ([0-9]+)", text))
+    (count,) = map(int, re.findall(r"\bmax_events = ([0-9]+)", text))
+    assert line < request
+    assert 20 * request < 100 * 1024**2, "what the hub takes at once"
+    assert count * line < 512 * 1024**2 / 4, "a quarter of MemoryMax"
+
+
 def test_a_machine_of_two_roles_ships_once() -> None:
     names = [(place.host.name, place.is_hub) for place in vector.places(FLEET)]
     assert names == [("hub", True), ("worker-1", False), ("worker-2", False)]
@@ -76,24 +86,26 @@ def test_systemd_runs_both_without_root_and_behind_all_else() -> None:
             assert f"\n{line}\n" in text
     (shipper,), (receiver,) = (found.values() for found in texts.values())
     assert "\nAmbientCapabilities=CAP_DAC_READ_SEARCH\n" in shipper
+    assert "\nEnvironment=VECTOR_THREADS=1\n" in shipper
+    assert "VECTOR_THREADS" not in receiver
     assert "/var/log/fanrun" not in shipper
     assert "\nCapabilityBoundingSet=\nAmbientCapabilities=\n" in receiver
 
 
 @pytest.mark.parametrize(
-    ("name", "capabilities"),
+    ("name", "environment", "capabilities"),
     [
-        ("fanrun-vector", "--inh-caps=-all,+dac_read_search --ambient-caps=-all,+dac_read_search"),
-        ("fanrun-vector-hub", "--inh-caps=-all"),
+        ("fanrun-vector", "VECTOR_THREADS=1 ", "--inh-caps=-all,+dac_read_search --ambient-caps=-all,+dac_read_search"),
+        ("fanrun-vector-hub", "", "--inh-caps=-all"),
     ],
 )
-def test_an_init_script_does_as_far_as_it_can(name: str, capabilities: str, tmp_path: Path) -> None:
+def test_an_init_script_does_as_far_as_it_can(name: str, environment: str, capabilities: str, tmp_path: Path) -> None:
     ((path, text),) = vector.service_files(name, PLAIN).items()
     assert path == f"/etc/init.d/{name}"
     assert f"setpriv --reuid=vector --regid=vector --init-groups {capabilities} --no-new-privs" in text
     assert f"\nname={name}\n" in text
-    assert "nice -n 10" in text
-    assert not re.search(r"\b(NAME|PROGRAM|CAPABILITIES)\b", text)
+    assert f" VECTOR_LOG=warn {environment}nice -n 10 " in text
+    assert not re.search(r"\b(NAME|PROGRAM|CAPABILITIES|THREADS)\b", text)
     (tmp_path / "script").write_text(text)
     subprocess.run(["sh", "-n", str(tmp_path / "script")], check=True)
 
