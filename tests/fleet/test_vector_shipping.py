@@ -5,100 +5,22 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import socket
-import ssl
 import subprocess
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from fanrun.fanout.results.log_lines import parse
 from provision.hosts import ca
-from provision.hosts.shipping import read_config
-from provision.hosts.vector import receiver_config, shipper_config
-from tests.fleet.harness import ROOT
-from tests.fleet.mounts import root
+from tests.fleet.mounts import root, small_disk
+from tests.fleet.vector_pair import Pair, answers, numbers
+from tests.unit.filtering import Filtered, run_filter, run_python
 from tests.waiting import wait_until
 
-
-class Pair:
-    """A worker and a hub under one folder, with the configurations that hosts get, but for paths and ports."""
-
-    def __init__(self, top: Path) -> None:
-        self.top, self.port = top, free_port()
-        self.key, self.certificate = ca.authority("tests")
-        self.running: dict[str, subprocess.Popen[bytes]] = {}
-        for name in ("spool", "logs", "docker/containers", "data/hub", "etc"):
-            (top / name).mkdir(parents=True)
-        self.write("ca.crt", self.certificate)
-        self.write_pair("hub", *ca.server(self.key, self.certificate, ["127.0.0.1"]))
-        self.write_pair("host", *ca.client(self.key, self.certificate, ["127.0.0.1"]))
-        self.write("worker.toml", self.placed(shipper_config(read_config(ROOT), "worker-1", "127.0.0.1"), "spool"))
-        self.write("hub.toml", self.placed(receiver_config("127.0.0.1"), "logs"))
-
-    def placed(self, text: str, logs: str) -> str:
-        """Return a configuration with paths of this folder and ports that are free."""
-        pairs = {
-            "/var/log/fanrun": str(self.top / logs), "/var/lib/docker": str(self.top / "docker"),
-            "/var/lib/fanrun-vector": str(self.top / "data"), "/etc/fanrun/vector": str(self.top / "etc"),
-            ":6000": f":{self.port}", ":6001": f":{free_port()}", ":6002": f":{free_port()}",
-        }  # fmt: skip
-        for old, new in pairs.items():
-            text = text.replace(old, new)
-        return text.partition("\n[[tests]]")[0]
-
-    def write(self, name: str, text: str) -> None:
-        (self.top / "etc" / name).write_text(text)
-
-    def write_pair(self, name: str, key: str, certificate: str) -> None:
-        self.write(f"{name}.key", key)
-        self.write(f"{name}.crt", certificate)
-
-    def context(self, *, member: bool) -> ssl.SSLContext:
-        """Return how a client speaks TLS with the hub, with a certificate of the CA or without."""
-        context = ssl.create_default_context(cadata=self.certificate)
-        context.set_alpn_protocols(["h2"])
-        if member:
-            context.load_cert_chain(self.top / "etc/host.crt", self.top / "etc/host.key")
-        return context
-
-    def start(self, name: str) -> None:
-        with (self.top / f"{name}.log").open("ab") as log:
-            argv = ["vector", "--config", str(self.top / "etc" / f"{name}.toml")]
-            self.running[name] = subprocess.Popen(argv, stdout=log, stderr=log)
-
-    def end(self, name: str, number: int = signal.SIGTERM) -> None:
-        process = self.running.pop(name)
-        process.send_signal(number)
-        process.wait(timeout=90)
-
-    def spool(self, start: int, count: int) -> None:
-        """Append so many lines to the file of a run."""
-        with (self.top / "spool" / "r1.jsonl").open("a") as file:
-            for number in range(start, start + count):
-                record = {
-                    "timestamp": "2026-11-27T19:04:39.123Z",
-                    "run": "r1",
-                    "host": "worker-1",
-                    "batch": "worker-1.0001",
-                }
-                record |= {"stream": "stdout", "message": f"line {number}"}
-                file.write(json.dumps(record) + "\n")
-
-    def arrived(self, folder: str = "r1") -> list[Mapping[str, object]]:
-        """The lines at the hub, each one once."""
-        path = self.top / "logs" / folder / "worker-1.jsonl"
-        lines = map(parse, path.read_bytes().splitlines()) if path.exists() else []
-        records = [line.record for line in lines if line]  # a line may have been torn
-        return list({(record["file"], record["offset"]): record for record in records}.values())
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+AWAY = 12.0
+"""Seconds for which a hub is away.  Vector tries again after 1, 1, 2, 3, 5 … seconds, so a minute is no other case."""
 
 
 @pytest.fixture
@@ -107,52 +29,117 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
         pytest.skip("no vector on PATH, so nothing is shipped here: install Vector 0.57 to run this")
     made = Pair(tmp_path)
     yield made
-    for name in list(made.running):
-        made.end(name, signal.SIGKILL)
+    made.kill(*list(made.running))
 
 
 def test_lines_arrive_once_and_in_order_though_both_are_killed(pair: Pair) -> None:
-    pair.start("hub")
-    pair.start("worker")
-    pair.spool(0, 1000)
-    wait_until(lambda: len(pair.arrived()) == 1000)
-    for name in ("worker", "hub"):
-        pair.spool(len(pair.arrived()), 1000)
-        pair.end(name, signal.SIGKILL)
+    pair.start("hub", "worker")
+    pair.print_lines(1000)
+    wait_until(pair.has_arrived)
+    for name in ("worker", "hub", "worker", "hub"):
+        pair.print_lines(1000)
+        pair.kill(name)
         pair.start(name)
-    wait_until(lambda: len(pair.arrived()) == 3000)
-    assert [line["message"] for line in pair.arrived()] == [f"line {number}" for number in range(3000)]
-    assert {line["host"] for line in pair.arrived()} == {"worker-1"}
+    wait_until(pair.has_arrived)
+    assert numbers(pair.arrived()) == list(range(5000))
+    assert {(line.host, line.batch, line.stream) for line in pair.arrived()} == {
+        ("worker-1", "worker-1.0001", "stdout")
+    }
 
 
-def test_a_hub_that_is_away_is_caught_up(pair: Pair) -> None:
-    pair.start("worker")
-    pair.spool(0, 500)
-    pair.start("hub")
-    wait_until(lambda: len(pair.arrived()) == 500)
+@pytest.mark.parametrize("how", ["killed", "frozen"])
+def test_a_hub_that_is_away_is_caught_up(pair: Pair, how: str) -> None:
+    """It is, too, if it takes connections and says nothing."""
+    pair.start("hub", "worker")
+    pair.print_lines(100)
+    wait_until(pair.has_arrived)
+    signals = {"killed": ("KILL", ""), "frozen": ("STOP", "CONT")}[how]
+    send(pair, signals[0])
+    begun = time.monotonic()
+    while time.monotonic() < begun + AWAY:
+        pair.print_lines(100)
+        with pytest.raises(AssertionError, match="waited in vain"):
+            wait_until(pair.has_arrived, 0.5)
+    if how == "killed":
+        pair.kill("hub")
+        pair.start("hub")
+    else:
+        send(pair, signals[1])
+    wait_until(pair.has_arrived, 90)
+    assert numbers(pair.arrived()) == list(range(pair.written))
+
+
+def send(pair: Pair, name: str) -> None:
+    """Send the hub a signal."""
+    subprocess.run(["kill", f"-{name}", str(pair.running["hub"].pid)], check=True)
+
+
+def test_a_worker_that_dies_with_lines_unsent_sends_them_when_it_is_back(pair: Pair) -> None:
+    """It has read them: it tries to send them to where nobody answers."""
+    with socket.create_server(("127.0.0.1", pair.port)) as listener:
+        listener.settimeout(60)
+        pair.print_lines(500)
+        pair.start("worker")
+        listener.accept()[0].close()
+        pair.kill("worker")
+    pair.start("hub", "worker")
+    wait_until(pair.has_arrived)
+    assert numbers(pair.arrived()) == list(range(500))
+
+
+def test_requests_of_long_lines_are_not_too_large(pair: Pair) -> None:
+    """All together are 187 MiB, and a hub takes at most 100 MiB at once; none is sent before all are there."""
+    pair.print_lines(1000, " " + "\ufffd" * 65000)
+    pair.start("worker", "hub")
+    size = pair.spool.stat().st_size
+    wait_until(lambda: pair.shipped.exists() and pair.shipped.stat().st_size > size, 120)
+    wait_until(pair.has_arrived, 60)
+    assert numbers(pair.arrived()) == list(range(1000))
+    assert {len(line.message.split()[2]) for line in pair.arrived()} == {65000}
+
+
+@pytest.mark.parametrize("kind", ["garbage", "long lines", "zeros", "ends at once"])
+def test_whatever_a_container_prints_arrives(pair: Pair, kind: str) -> None:
+    """From the program by way of the log filter and its spool to the hub's file, as `fab logs` reads it."""
+    pair.start("hub", "worker")
+    done = write(pair, kind)
+    expected = [(line["stream"], line["message"]) for line in done.records()]
+    assert expected
+    wait_until(lambda: len(pair.arrived()) >= len(expected))
+    for stream in ("stdout", "stderr"):
+        found = [line.message for line in pair.arrived() if line.stream == stream]
+        assert found == [message for name, message in expected if name == stream]
+
+
+def write(pair: Pair, kind: str) -> Filtered:
+    """Run a program that prints these, with the log filter over it."""
+    if kind == "ends at once":
+        return run_filter(pair.top / "batch", "sh", "-c", "echo one; echo two >&2; exit 3", spool=pair.spool)
+    script = {
+        "garbage": "out.write(bytes(range(256)) * 20 + os.urandom(300_000)); err.write(os.urandom(100_000))",
+        "long lines": "for n in range(40): out.write(b'%d ' % n + b'x' * 150_000 + b'\\n')",
+        "zeros": "out.write(bytes(3_000_000))",
+    }[kind]
+    return run_python(pair.top / "batch", script, spool=pair.spool)
 
 
 def test_a_full_disk_at_the_hub_loses_no_line(pair: Pair) -> None:
+    """One line is torn; what is sent again after it begins with lines of the same request that came before it."""
     logs, count = pair.top / "logs", 5000
-    root("mount", "-t", "tmpfs", "-o", f"size=256k,uid={os.getuid()},gid={os.getgid()}", "none", str(logs))
-    try:
-        pair.start("hub")
-        pair.start("worker")
-        pair.spool(0, count)
+    logs.rmdir()
+    with small_disk(logs, mib=1):
+        pair.start("hub", "worker")
+        pair.print_lines(count, " " + "x" * 500)
         wait_until(lambda: os.statvfs(logs).f_bavail == 0)
         assert 0 < len(pair.arrived()) < count
         root("mount", "-o", "remount,size=64m", str(logs))
-        wait_until(lambda: len(pair.arrived()) == count, 60)
-        assert {record["message"] for record in pair.arrived()} == {f"line {number}" for number in range(count)}
-        for name in ("worker", "hub"):
-            pair.end(name, signal.SIGKILL)
-    finally:
-        root("umount", "--lazy", str(logs))
+        wait_until(pair.has_arrived, 90)
+        assert sorted(numbers(pair.arrived())) == list(range(count))
+        pair.kill("worker", "hub")
 
 
 def test_a_services_lines_arrive(pair: Pair) -> None:
-    pair.start("hub")
-    pair.start("worker")
+    pair.start("hub", "worker")
     folder = pair.top / "docker/containers/0123456789abcdef"
     folder.mkdir()
     record = {
@@ -163,9 +150,11 @@ def test_a_services_lines_arrive(pair: Pair) -> None:
     }
     other = {"log": "secret\n", "stream": "stderr", "time": "2026-11-27T19:04:39.2Z"}
     (folder / "0123456789abcdef-json.log").write_text(f"{json.dumps(other)}\n{json.dumps(record)}\n")
-    wait_until(lambda: pair.arrived("api"))
-    assert [line["message"] for line in pair.arrived("api")] == ["ready"]
-    assert [path.name for path in (pair.top / "logs").iterdir()] == ["api"]
+    path = pair.top / "logs/api/worker-1.jsonl"
+    wait_until(lambda: path.exists() and path.read_bytes().endswith(b"\n"))
+    (line,) = map(json.loads, path.read_bytes().splitlines())
+    assert (line["message"], line["stream"], line["service"]) == ("ready", "stderr", "api")
+    assert [each.name for each in (pair.top / "logs").iterdir()] == ["api"]
 
 
 @pytest.mark.parametrize("whose", ["another CA's", "a server's of another name"])
@@ -175,17 +164,15 @@ def test_a_certificate_that_is_wrong_ships_nothing(pair: Pair, whose: str) -> No
         pair.write_pair("host", *ca.client(key, certificate, ["127.0.0.1"]))
     else:
         pair.write_pair("hub", *ca.server(pair.key, pair.certificate, ["10.9.8.7"]))
-    pair.start("hub")
-    pair.start("worker")
-    pair.spool(0, 10)
+    pair.start("hub", "worker")
+    pair.print_lines(10)
     with pytest.raises(AssertionError, match="waited in vain"):
         wait_until(pair.arrived, 10)
     pair.write_pair("host", *ca.client(pair.key, pair.certificate, ["127.0.0.1"]))
     pair.write_pair("hub", *ca.server(pair.key, pair.certificate, ["127.0.0.1"]))
-    for name in ("hub", "worker"):
-        pair.end(name, signal.SIGKILL)
-        pair.start(name)
-    wait_until(lambda: len(pair.arrived()) == 10)
+    pair.kill("hub", "worker")
+    pair.start("hub", "worker")
+    wait_until(pair.has_arrived)
 
 
 def test_nobody_is_answered_without_a_certificate(pair: Pair) -> None:
@@ -195,12 +182,11 @@ def test_nobody_is_answered_without_a_certificate(pair: Pair) -> None:
     assert not answers(pair.port, None).startswith((b"HTTP/", b"\0"))
 
 
-def answers(port: int, context: ssl.SSLContext | None) -> bytes:
-    """What comes back for the start of HTTP/2, with TLS or without; b"" where nothing does."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as plain:
-            wrapped = context.wrap_socket(plain, server_hostname="127.0.0.1") if context else plain
-            wrapped.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
-            return wrapped.recv(100)
-    except OSError:
-        return b""
+@pytest.mark.parametrize("name", ["worker", "hub"])
+def test_vector_checks_each_half_with_its_certificates(pair: Pair, name: str) -> None:
+    """Unlike `validate --no-environment` this opens files and builds the sources and sinks."""
+    argv = ["vector", "validate", str(pair.config(name))]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (pair.top / "etc" / ("host.key" if name == "worker" else "hub.key")).unlink()
+    assert subprocess.run(argv, capture_output=True, check=False).returncode != 0

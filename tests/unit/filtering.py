@@ -80,8 +80,9 @@ def run_filter(
 
 
 def run_python(
-    target: Path, script: str, *arguments: str, limits: tuple[int, int] = (32 * MIB, 1024 * MIB)
-) -> Filtered:
+    target: Path, script: str, *arguments: str, spool: Path | None = None,
+    limits: tuple[int, int] = (32 * MIB, 1024 * MIB),
+) -> Filtered:  # fmt: skip
     """Run the filter over a Python script, which has `out` and `err` to write bytes to."""
     head = "import os, sys, time\nout, err = sys.stdout.buffer, sys.stderr.buffer\n"
-    return run_filter(target, sys.executable, "-c", head + script, *arguments, limits=limits)
+    return run_filter(target, sys.executable, "-c", head + script, *arguments, spool=spool, limits=limits)
