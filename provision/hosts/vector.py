@@ -33,7 +33,9 @@ SHIPPER, RECEIVER, EXPIRY = "fanrun-vector", "fanrun-vector-hub", "fanrun-logs"
 CA = f"{FOLDER}/ca.crt"
 CERTIFICATE, KEY = f"{FOLDER}/host.crt", f"{FOLDER}/host.key"
 HUB_CERTIFICATE, HUB_KEY = f"{FOLDER}/hub.crt", f"{FOLDER}/hub.key"
-EXPIRE, CRON = f"{FOLDER}/expire-logs.sh", f"/etc/cron.daily/{EXPIRY}"
+EXPIRE, CRON = f"{FOLDER}/expire-logs.sh", f"/etc/cron.d/{EXPIRY}"
+FORMER_CRON = f"/etc/cron.daily/{EXPIRY}"
+"""Where older versions of Fanrun had it."""
 OWNER = "vector:vector"
 AS_VECTOR = ["setpriv", "--reuid=vector", "--regid=vector", "--init-groups", "--inh-caps=-all", "--no-new-privs"]
 READS_ALL = "--inh-caps=-all,+dac_read_search --ambient-caps=-all,+dac_read_search"
@@ -88,7 +90,7 @@ def service_files(name: str, found: Found) -> dict[str, str]:
 
 
 def expiry_files(logs: Logs, found: Found) -> dict[str, str]:
-    """Return what removes old logs at the hub, once a day: {path: text}."""
+    """Return what removes old logs at the hub, once a minute: {path: text}."""
     texts = {EXPIRE: read_file("expire-logs.sh")}
     if found.systemd:
         texts |= {f"/etc/systemd/system/{name}": read_file(name) for name in (f"{EXPIRY}.service", f"{EXPIRY}.timer")}
@@ -122,13 +124,14 @@ def ensure_receiver_host(remote: Remote, folder: Folder, found: Found) -> str | 
 
 
 def ensure_expiry_host(remote: Remote, logs: Logs, found: Found) -> str | None:
-    """Remove old logs at the hub, now and once a day; without systemd and cron, at each `fab up` alone."""
+    """Remove old logs at the hub, now and once a minute; without systemd and cron, at each `fab up` alone."""
     texts = expiry_files(logs, found)
-    if not found.systemd and remote.run(["test", "-d", "/etc/cron.daily"], check=False).exit_code != 0:
+    if not found.systemd and remote.run(["test", "-d", "/etc/cron.d"], check=False).exit_code != 0:
         del texts[CRON]
     stale = outdated(remote, texts)
     for path in stale:
-        write(remote, path, texts[path], mode="644" if path.startswith("/etc/systemd") else "755")
+        write(remote, path, texts[path])
+    remote.run(["rm", "-f", FORMER_CRON], sudo=True)
     if found.systemd:
         remote.run(["sh", "-c", footprint.NOTE_SERVICE, "sh", EXPIRY], sudo=True)
         remote.run(["systemctl", "daemon-reload"], sudo=True)

@@ -1,4 +1,4 @@
-"""A worker's Vector and a hub's on this machine, with the configurations that hosts get; for tests with the real one."""
+"""A worker's Vector and a hub's on this machine, with the configurations of hosts; for tests with the real one."""
 
 from __future__ import annotations
 
