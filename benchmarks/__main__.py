@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import breakdown, contest, logs, machine, pixels
+from benchmarks import breakdown, contest, logs, machine, pixels, results
 from benchmarks.contest import SETTLED, BenchError, Job, Ratio, Rival
 from benchmarks.handicap import little_cpu, slow_links
 from fanrun.fanout.plan import deal, walk
@@ -51,7 +51,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--only", help="measure the jobs whose name contains this, or `pixels`, which need no fleet, or `logs`"
     )
-    parser.add_argument("--write", action="store_true", help="write benchmarks/results.md")
+    parser.add_argument(
+        "--write", action="store_true", help="write to benchmarks/results.md; parts that were not measured stay"
+    )
     parser.add_argument("--profile", action="store_true", help="tell where the time of `fab run` goes")
     found = parser.parse_args(argv)
     if found.pairs is not None and found.pairs < 1:
@@ -195,7 +197,8 @@ def bench(options: argparse.Namespace, scratch: Path) -> int:
         lines, missed = bench_fleet(options, scratch)
     print("\n".join(lines))
     if options.write:
-        (HERE / "results.md").write_text("\n".join(lines))
+        path = HERE / "results.md"
+        path.write_text(results.merge(path.read_text() if path.exists() else "", "\n".join(lines)))
     return int(missed)
 
 
@@ -206,8 +209,8 @@ def bench_logs(options: argparse.Namespace, scratch: Path) -> tuple[list[str], b
     for turn in range(TIMES):
         copy(plates, src / f"{turn:02}")
     with fleet() as folder:
-        lines, missed = logs.measure(src, FLEET, scratch, options.pairs or 10, say)
-        return [*machine.lines(folder), "", *lines], missed
+        cpu, wall = logs.measure(src, FLEET, scratch, options.pairs or 10, say)
+        return logs.report(cpu, wall, machine.lines(folder))
 
 
 def bench_fleet(options: argparse.Namespace, scratch: Path) -> tuple[list[str], bool]:

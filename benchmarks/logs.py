@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import re
 import shutil
@@ -15,14 +16,16 @@ from pathlib import Path
 from benchmarks.contest import BenchError
 from fanrun.fanout import commands
 
+Seconds = Mapping[str, Sequence[float]]
+"""What each pair took, by the name of the way."""
 MOST = 1.02
 FILTER = re.compile(r"^python3 .*\$filter.*$", re.MULTILINE)
 TAIL = '"$@" </dev/null 2>&1 | tail -c 65536 >"$target/log"; code=0'
 """In place of the filter: the last bytes are kept, and the program must not fail."""
 
 
-def measure(src: Path, fleet: str, scratch: Path, pairs: int, say: Callable[[str], None]) -> tuple[list[str], bool]:
-    """Run each way by turns; lines of Markdown, and whether the goal was missed."""
+def measure(src: Path, fleet: str, scratch: Path, pairs: int, say: Callable[[str], None]) -> tuple[Seconds, Seconds]:
+    """Run each way by turns; the CPU seconds and the seconds that passed, of each way."""
     root = Path(__file__).resolve().parents[1]
     ways = {
         "with logs": [str(Path(sys.executable).with_name("fab")), "--search-root", str(root)],
@@ -43,13 +46,15 @@ def measure(src: Path, fleet: str, scratch: Path, pairs: int, say: Callable[[str
                 wall[name].append(time.monotonic() - begun)
             shutil.rmtree(dst)
         say(f"logs, round {turn + 1} of {pairs}")
-    return report(cpu, wall)
+    return cpu, wall
 
 
-def report(cpu: Mapping[str, Sequence[float]], wall: Mapping[str, Sequence[float]]) -> tuple[list[str], bool]:
-    """Return lines of Markdown, and whether the goal was missed."""
+def report(cpu: Seconds, wall: Seconds, where: Sequence[str]) -> tuple[list[str], bool]:
+    """Return lines of Markdown, and whether the goal was missed; `where` says on which machine it was measured."""
     ratios = [one / other for one, other in zip(cpu["with logs"], cpu["without"], strict=True)]
-    lines = ["## Logs", "", f"| {len(ratios)} pairs | CPU seconds (median) | seconds (median) |", "|---|---:|---:|"]
+    today = datetime.datetime.now(datetime.timezone.utc).date()
+    lines = ["## Logs", "", f"Measured by `script/bench --only logs` on {today}:", "", *where, ""]
+    lines += [f"| {len(ratios)} pairs | CPU seconds (median) | seconds (median) |", "|---|---:|---:|"]
     lines += [f"| {name} | {statistics.median(cpu[name]):.2f} | {statistics.median(wall[name]):.2f} |" for name in cpu]
     found = statistics.median(ratios)
     lines += ["", f"CPU seconds with logs to those without: median {found:.3f} (goal: at most {MOST:g}).", ""]
