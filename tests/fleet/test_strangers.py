@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import http.client
-import json
-import re
 import ssl
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from fanrun.fleet.store import Folder
 from provision.hosts.registry import PUSH_PORT
-from provision.providers.local import IMAGE as DEBIAN
-from provision.registry.local_images import SERVICE, own_tag
 from provision.registry.transfer import tunnel
-from tests.fleet.harness import Fab, docker
+from tests.fleet.beside import answered, ask
+from tests.fleet.harness import Fab
 
-SCRIPT = (Path(__file__).parent / "stranger.py").read_text()
 HOSTS = ("hub", "worker-1", "worker-2")
-# What Go's TLS says to whoever speaks HTTP to it, before anything of the registry's hears of it.
-GO = "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
-ALERT = re.compile(r"\x15\x03[\x00-\x04]\x00\x02[\x01\x02].", re.DOTALL)
-Answers = dict[str, dict[str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -32,35 +23,6 @@ def serving(fab: Fab) -> Iterator[Fab]:
     fab("serve", "--replicas=3", "--args=", "--tokens=")
     yield fab
     fab("serve", "--replicas=0")
-
-
-@pytest.fixture
-def network(serving: Fab) -> str:
-    inspected = json.loads(docker("inspect", serving.containers()["hub"]))[0]
-    (name,) = inspected["NetworkSettings"]["Networks"]
-    return str(name)
-
-
-def ask(fab: Fab, network: str, targets: list[tuple[str, int]], *, member: bool, gateway: str = "") -> Answers:
-    """Try these from a container beside the fleet; `gateway` is its way to Docker's own network there."""
-    folder = fab.home / fab.fleet
-    names = {"ca": "ca.crt", "cert": "client.crt" if member else "", "key": "client.key" if member else ""}
-    asked = {key: (folder / name).read_text() if name else "" for key, name in names.items()}
-    holder = docker("run", "--detach", f"--network={network}", "--cap-add=NET_ADMIN", DEBIAN, "sleep", "600").strip()
-    try:
-        if gateway:
-            docker("exec", holder, "ip", "route", "add", "172.17.0.0/16", "via", gateway)
-        argv = ["run", "--rm", f"--network=container:{holder}", "--read-only", "--tmpfs=/tmp"]
-        argv += ["--entrypoint=/usr/bin/python3", own_tag(Folder(fab.home, fab.fleet), SERVICE), "-c", SCRIPT]
-        found = docker(*argv, json.dumps({**asked, "targets": targets}))
-    finally:
-        docker("rm", "--force", holder)
-    return dict(json.loads(found))
-
-
-def refused(answer: str) -> bool:
-    """Whether this is nothing, or TLS saying that it is TLS."""
-    return answer in ("", GO) or bool(ALERT.fullmatch(answer))
 
 
 def listening(fab: Fab, host: str) -> set[int]:
@@ -74,25 +36,23 @@ def ports(fab: Fab) -> list[tuple[str, int]]:
     return [(addresses[host], port) for host in HOSTS for port in sorted(listening(fab, host))]
 
 
-def test_no_port_but_22_answers_a_stranger(serving: Fab, network: str) -> None:
+def test_no_port_but_22_answers_a_stranger(serving: Fab) -> None:
     targets = ports(serving)
     hub = serving.status()["hub"]["address"]
     assert {(hub, 5000), (hub, 50051), (hub, 9090), (hub, PUSH_PORT), (hub, 5001)} <= set(targets)
     assert len({address for address, _ in targets}) == len(HOSTS)
-    found = ask(serving, network, targets, member=False)
-    answers = {
-        f"{place} {way}": answer for place, ways in found.items() for way, answer in ways.items() if not refused(answer)
-    }
-    assert answers == {}
+    found = ask(serving, targets)
+    assert answered(found) == {}
     for port in (9090, PUSH_PORT, 5001):
         assert found[f"{hub}:{port}"] == {}, "loopback alone"
 
 
-def test_a_member_is_answered(serving: Fab, network: str) -> None:
+def test_a_member_is_answered(serving: Fab) -> None:
     """So the test above can fail."""
     rows = serving.status()
     hub, workers = rows["hub"]["address"], [rows[name]["address"] for name in HOSTS[1:]]
-    found = ask(serving, network, ports(serving), member=True)
+    folder = serving.home / serving.fleet
+    found = ask(serving, ports(serving), ((folder / "client.key").read_text(), (folder / "client.crt").read_text()))
     assert "200 OK" in found[f"{hub}:5000"]["TLS /v2/_catalog"]
     assert "fanrun/image" in found[f"{hub}:5000"]["TLS /v2/_catalog"]
     assert found[f"{hub}:50051"]["gRPC by TLS"] == repr(b"\x08\x01")  # SERVING
@@ -102,16 +62,14 @@ def test_a_member_is_answered(serving: Fab, network: str) -> None:
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_the_containers_on_a_host_answer_no_stranger_either(serving: Fab, network: str, host: str) -> None:
+def test_the_containers_on_a_host_answer_no_stranger_either(serving: Fab, host: str) -> None:
     """Docker forwards what comes for a published port of a container, by whatever way it comes."""
     show = "docker inspect --format '{{.NetworkSettings.IPAddress}}' $(docker ps -q --filter label=fanrun.service)"
     inside = serving.on(host, show).split()
     assert inside
     targets = [(address, port) for address in inside for port in (5001, 50051, 50052)]
     gateway = serving.status()[host]["address"]
-    found = ask(serving, network, targets, member=False, gateway=gateway)
-    answers = {f"{place} {way}": answer for place, ways in found.items() for way, answer in ways.items()}
-    assert {way: answer for way, answer in answers.items() if not refused(answer)} == {}
+    assert answered(ask(serving, targets, gateway=gateway)) == {}
 
 
 def test_members_may_read_the_registry_and_nobody_may_delete(serving: Fab) -> None:

@@ -1,7 +1,7 @@
 """Log shipping as `fab up` brings it to hosts, with a small package of the tests' own that stands for Vector.
 
 That package ships nothing: what Vector itself does with the configuration is tested where there is a `vector` on PATH
-(tests/unit/test_vector_toml.py, and the last test here).
+(tests/unit/test_vector_toml.py, test_vector_shipping.py).
 """
 
 from __future__ import annotations
@@ -14,14 +14,24 @@ from pathlib import Path
 
 import pytest
 
+from fanrun.fleet.store import Folder
+from provision.hosts import ca
 from provision.hosts.spool import LOGS
 from provision.hosts.vector import FOLDER
 from tests.fleet import vector_package
+from tests.fleet.beside import answered, ask
 from tests.fleet.harness import Fab, docker
 from tests.waiting import wait_until
 
 HOSTS = ("hub", "worker-1", "worker-2")
 SERVICES = {"hub": ["fanrun-vector", "fanrun-vector-hub"], "worker-1": ["fanrun-vector"], "worker-2": ["fanrun-vector"]}
+
+GET = """
+import socket
+connection = socket.create_connection(("127.0.0.1", 6001), timeout=10)
+connection.sendall(b"GET /metrics HTTP/1.1\\r\\n\\r\\n")
+print(connection.makefile().read())
+"""
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +122,22 @@ def test_it_is_installed_and_runs_on_all(fab: Fab, deb: Path) -> None:
     assert "0000000000000000\nNoNewPrivs:\t1\n" in fab.on("hub", caps)
 
 
+def test_only_members_are_answered_where_logs_go(fab: Fab) -> None:
+    """The addresses and the TLS are those of our configuration; the package of the tests does as that says."""
+    addresses = {host: row["address"] for host, row in fab.status().items()}
+    targets = [(address, port) for address in addresses.values() for port in (6000, 6001, 6002)]
+    hub = f"{addresses['hub']}:6000"
+    wait_until(lambda: "6000" in fab.on("hub", "ss -Hltn"))
+    found = ask(fab, targets)
+    assert answered(found) == {}
+    assert {place for place, ways in found.items() if ways} == {hub}, "all else is on loopback"
+    for host in HOSTS:
+        assert "stands for Vector" in fab.on(host, f"python3 -c '{GET}'"), "something listens at loopback"
+    folder = Folder(fab.home, fab.fleet)
+    member = ca.client(folder.ca_key.read_text(), folder.ca_cert.read_text(), [addresses["worker-1"]])
+    assert "stands for Vector" in ask(fab, targets, member)[hub]["TLS HTTP/2"]
+
+
 def test_the_second_time_changes_nothing(fab: Fab, deb: Path) -> None:
     for argv in ([], [f"--vector={deb}"]):
         told = up(fab, *argv)
@@ -144,7 +170,7 @@ def test_a_configuration_that_vector_refuses_is_not_taken(fab: Fab) -> None:
     """Here the program itself refuses all, and what it runs with goes on."""
     fab.on(
         "worker-1",
-        "cp /usr/bin/vector /root/vector && sed -i 's/validate)/refuse)/' /usr/bin/vector && "
+        "cp /usr/bin/vector /root/vector && sed -i s/validate/refuse/ /usr/bin/vector && "
         f"echo >>{FOLDER}/fanrun-vector.toml",
     )
     before = fab.on("worker-1", "pgrep -u vector -f -- '[-]-config'")
