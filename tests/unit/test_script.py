@@ -37,7 +37,7 @@ def test_the_files_are_found() -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_script_says_what_it_does(path: Path) -> None:
     first, *others = path.read_text("utf-8").splitlines()
-    assert first == "# shellcheck shell=sh"
+    assert first in ("# shellcheck shell=sh", "# shellcheck shell=bash")
     assert others[0].startswith("# ")
 
 

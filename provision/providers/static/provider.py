@@ -143,8 +143,8 @@ class StaticProvider(Provider):
         key = self.folder.key.with_suffix(".pub").read_text().strip()
 
         def claim(member: _Member) -> None:
-            args = [self.folder.name, self._owner, self._roles(member), key, " ".join(self.ids)]
-            self._run(member, ["sh", "-c", footprint.CLAIM, "sh", *args], LOOKING)
+            argv = footprint.claim_argv(self.folder.name, self._owner, self._roles(member), key, self.ids)
+            self._run(member, argv, LOOKING)
             self.folder.pin(member.host.address, member.host.port, self._keys[member.login.place])
 
         _, errors = self._on_machines(members, claim)
@@ -160,8 +160,7 @@ class StaticProvider(Provider):
         members = [member for member in [*self._members(), *self._former()] if member.host.name in names]
 
         def remove(member: _Member) -> None:
-            argv = ["sudo", "-n", "sh", "-c", footprint.REMOVE, "sh", " ".join(self.ids)]
-            for line in self._run(member, argv, REMOVING).text.splitlines():
+            for line in self._run(member, ["sudo", "-n", *footprint.remove_argv(self.ids)], REMOVING).text.splitlines():
                 say(member.host.name, line)
 
         done, errors = self._on_machines(members, remove)
@@ -260,7 +259,7 @@ class StaticProvider(Provider):
 
     def _look(self, members: Sequence[_Member]) -> tuple[dict[str, Look], dict[str, FanrunError]]:
         def look(member: _Member) -> Look:
-            heard = self._run(member, ["sh", "-c", footprint.LOOK], LOOKING)
+            heard = self._run(member, footprint.look_argv(), LOOKING)
             found = footprint.parse(heard.text)
             if not heard.noise:
                 return found
