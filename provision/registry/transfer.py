@@ -163,10 +163,8 @@ def tunnel(folder: Folder, host: Host, remote_port: int) -> Iterator[int]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
-    argv = [
-        "ssh", "-F", str(folder.ssh_config), "-N", "-o", "ControlPath=none", "-o", "ExitOnForwardFailure=yes",
-        "-L", f"127.0.0.1:{port}:127.0.0.1:{remote_port}", host.name,
-    ]  # fmt: skip
+    options = ["-F", str(folder.ssh_config), "-N", "-o", "ControlPath=none", "-o", "ExitOnForwardFailure=yes"]
+    argv = ["ssh", *options, "-L", f"127.0.0.1:{port}:127.0.0.1:{remote_port}", host.name]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:

@@ -96,11 +96,13 @@ class StaticProvider(Provider):
                 by_id.setdefault(look.id, []).append(place)
         return [
             OtherFleet(
-                each, self._looks[places[0]].owner, tuple(sorted(members[place].login.given for place in places)),
+                each,
+                self._looks[places[0]].owner,
+                tuple(sorted(members[place].login.given for place in places)),
                 options=("--provider=static", *(f"--host={members[place].login.given}" for place in sorted(places))),
             )
             for each, places in sorted(by_id.items())
-        ]  # fmt: skip
+        ]
 
     def excludes(self, other: OtherFleet) -> bool:
         """A machine can be in one fleet."""
