@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from benchmarks.contest import BenchError
+from fanrun.fleet.script import read_script, script_argv
 from fanrun.fleet.shell import read
 from fanrun.fleet.ssh import ssh_argv
 from fanrun.fleet.store import Folder
@@ -16,28 +17,13 @@ from fanrun.fleet.store import Folder
 GROUP = "fanrun-bench"
 # As the manual of tbf has it: a packet that would wait longer than this is dropped.
 SHAPE = "tc qdisc replace dev {link} root tbf rate {mbit}mbit burst 64kb latency 50ms"
-# A control group that the host's containers are put into, of either version.
-LIMIT = r"""
-set -e
-name=$1 quota=$2
-if [ -d /sys/fs/cgroup/cpu ]; then
-  mkdir -p "/sys/fs/cgroup/cpu/$name"
-  echo 100000 >"/sys/fs/cgroup/cpu/$name/cpu.cfs_period_us"
-  echo "$quota" >"/sys/fs/cgroup/cpu/$name/cpu.cfs_quota_us"
-else
-  mkdir -p "/sys/fs/cgroup/$name"
-  echo +cpu >/sys/fs/cgroup/cgroup.subtree_control
-  echo "$quota 100000" >"/sys/fs/cgroup/$name/cpu.max"
-fi
-echo "{\"cgroup-parent\": \"/$name\"}" >/etc/docker/daemon.json
-service docker restart >/dev/null
-"""
-FREE = "rm /etc/docker/daemon.json && service docker restart >/dev/null"
+LIMIT = read_script("benchmarks", "limit-cpu.sh")
+FREE = read_script("benchmarks", "free-cpu.sh")
 
 
 def on(folder: Folder, host: str, script: str, *words: str) -> str:
     """Run a shell script as root on a host; returns what it printed, BenchError if it fails."""
-    argv = ["sudo", "-n", "sh", "-c", script, "sh", *words]
+    argv = ["sudo", "-n", *script_argv(script, *words)]
     return read(_checked(ssh_argv(folder, host, argv))).text
 
 

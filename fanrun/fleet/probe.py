@@ -5,34 +5,18 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from fanrun.fleet.script import read_script, script_argv
+
 WORK = "/var/lib/fanrun"
 LEASE = "/var/lib/fanrun.lease"
 """Where a host has one: the seconds that it lives on after this file was last touched."""
 NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
-
-# One round trip a host: every line is "key value".  `timeout` keeps a stuck dockerd from
-# hanging the question.
-SCRIPT = f"""
-echo uid $(id -u)
-echo gid $(id -g)
-read load rest </proc/loadavg; echo load "$load"
-echo cpus $(nproc)
-while read key value unit; do case $key in MemTotal:) echo memory "$value"; break;; esac; done </proc/meminfo
-echo python $(command -v python3)
-stat -f -c 'disk %b %a %S' {WORK} 2>/dev/null
-[ ! -e {LEASE} ] || echo lease $(($(stat -c %Y {LEASE}) + $(cat {LEASE}) - $(date +%s)))
-timeout 10 sudo -n sh -c '
-  echo docker $(docker version --format {{{{.Server.Version}}}} 2>/dev/null)
-  docker ps --all --filter label=fanrun.service --format "service {{{{.Names}}}} {{{{.State}}}}" 2>/dev/null
-  docker image ls --digests --no-trunc --format "image {{{{.Repository}}}}@{{{{.Digest}}}}" 2>/dev/null
-'
-exit 0
-"""
+PROBE = read_script("fanrun.fleet", "probe.sh")
 
 
 def probe_argv() -> list[str]:
-    """The command whose output `parse` reads."""
-    return ["sh", "-c", SCRIPT]
+    """Return the command whose output `parse` reads."""
+    return script_argv(PROBE, WORK, LEASE)
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,13 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from fanrun.fleet.script import read_script
+
 NONCE = secrets.token_hex(8)
 MARK = f"<{NONCE}>"
 """Nobody can guess it, and a shell that traces its commands prints them, which have NONCE in them but not this."""
 
-# No single quote, "!" or newline may stand here: csh takes the last two for its own even within quotes.
-FRAME = (
-    'printf "<%s>" "$0" >&2; printf "<%s>" "$0"; eval "$(printf %b "$@")"; code=$?; printf "<%s>" "$0"; exit "$code"'
-)
+FRAME = read_script("fanrun.fleet", "frame.sh").rstrip("\n")
 PLAIN = frozenset(b'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _./:=,@%+-"$(){}<>|&;*?[]#~^`')
 """What every shell leaves alone within single quotes."""
 MAX_WORD = 900

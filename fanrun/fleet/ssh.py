@@ -19,6 +19,7 @@ from invoke.exceptions import CommandTimedOut, Failure, ThreadException
 from fanrun.fleet import shell
 from fanrun.fleet.errors import CommandFailed, FanrunError, HostError, HostUnreachable
 from fanrun.fleet.model import Host
+from fanrun.fleet.script import read_script, script_argv
 from fanrun.fleet.store import Folder
 
 T = TypeVar("T")
@@ -32,15 +33,7 @@ LIMIT = 120.0
 """Seconds a command of Fanrun's own may take on a host, unless it is known to take longer."""
 SSH_ERRORS = (paramiko.SSHException, OSError, EOFError, ThreadException)
 
-# Earlier versions left files of this name in the folder where they logged in, when they were killed.
-PUT = """
-LC_ALL=C
-size=$1 mode=$2 user=$3 group=$4 path=$5
-rm -f .fanrun-[0-9]*
-text=$(cat && echo .)
-[ ${#text} -eq $((size + 1)) ] || { echo "the text did not arrive whole" >&2; exit 1; }
-printf %s "${text%.}" | install -D -m "$mode" -o "$user" -g "$group" /dev/stdin "$path"
-"""
+PUT = read_script("fanrun.fleet", "put.sh")
 TIMED_OUT = 124
 """The exit code of timeout(1) for a command that it had to end."""
 QUICKEST = "aes128-gcm@openssh.com"
@@ -149,10 +142,8 @@ class Remote:
     def _failed(self, command: str, code: int, output: str) -> CommandFailed:
         last = next((line for line in reversed(output.splitlines()) if line.strip()), "no output")
         ended = "took too long, its last words" if code == TIMED_OUT else f"ended with {code}"
-        return CommandFailed(
-            f"`{shorten(command)}` {ended}: {last.strip()}",
-            host=self.host.name, command=command, exit_code=code, stderr=output,
-        )  # fmt: skip
+        text = f"`{shorten(command)}` {ended}: {last.strip()}"
+        return CommandFailed(text, host=self.host.name, command=command, exit_code=code, stderr=output)
 
 
 def _config(folder: Folder) -> Config:
@@ -164,7 +155,7 @@ def _config(folder: Folder) -> Config:
 
 def put_argv(size: int, mode: str, user: str, group: str, path: str) -> list[str]:
     """Return the command that makes a file of the `size` bytes of text on its standard input."""
-    return ["sh", "-c", PUT, "sh", str(size), mode, user, group, path]
+    return script_argv(PUT, str(size), mode, user, group, path)
 
 
 def shorten(text: str, most: int = 90) -> str:

@@ -12,6 +12,7 @@ from fanrun.fleet.errors import HostError
 from fanrun.fleet.ssh import Remote
 from fanrun.fleet.store import Folder
 from provision.hosts import ca, footprint
+from provision.hosts.scripts import host_argv
 
 ANY = "0.0.0.0"  # noqa: S104 - where the address that others use is none of the host's own, as behind NAT
 
@@ -24,7 +25,7 @@ def read_file(name: str, **values: str) -> str:
 
 def bind_address(remote: Remote) -> str:
     """Return the address to listen at for the fleet's other members: the host's own, or ANY."""
-    argv = ["sh", "-c", read_file("bind-address.sh"), "sh", remote.host.inner, ANY]
+    argv = host_argv("bind-address.sh", remote.host.inner, ANY)
     return remote.run(argv).stdout.strip()
 
 
@@ -67,14 +68,13 @@ def outdated(remote: Remote, texts: Mapping[str, str]) -> list[str]:
 
 def write(remote: Remote, path: str, text: str, *, mode: str = "644", owner: str = "root:root") -> None:
     """Write a file, which is noted first as one that Fanrun brought, if it wasn't there."""
-    remote.run(["sh", "-c", footprint.NOTE_FILE, "sh", path], sudo=True)
+    remote.run(footprint.note_file_argv(path), sudo=True)
     remote.put(text, path, mode=mode, owner=owner)
 
 
 def has_pair(remote: Remote, folder: Folder, key: str, certificate: str, names: list[str]) -> bool:
     """Whether the host has this key, and the certificate for these names is the CA's and good for a month yet."""
-    argv = ["sh", "-c", 'test -s "$1" && cat "$2"', "sh", key, certificate]
-    found = remote.run(argv, sudo=True, check=False)
+    found = remote.run(host_argv("pair-certificate.sh", key, certificate), sudo=True, check=False)
     return found.exit_code == 0 and ca.serves(found.stdout, names, folder.ca_cert.read_text())
 
 

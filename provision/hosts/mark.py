@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from fanrun.fleet.errors import HostError
 from fanrun.fleet.model import VERSION
+from fanrun.fleet.script import script_argv
 from fanrun.fleet.ssh import Remote
 from fanrun.fleet.store import Folder
-from provision.hosts.common import read_file
 from provision.hosts.footprint import MARK
+from provision.hosts.scripts import host_script
 
-SCRIPT = read_file("mark.sh")
+SCRIPT = host_script("mark.sh")
 
 
 def read_mark(text: str) -> dict[str, str]:
@@ -35,4 +36,4 @@ def check_mark_host(remote: Remote, folder: Folder) -> None:
 
 def ensure_mark_host(remote: Remote, folder: Folder) -> None:
     """Note on a host that is set up whose it is, and by which version."""
-    remote.run(["sh", "-c", SCRIPT, "sh", MARK, folder.name, folder.id, str(VERSION)])
+    remote.run(script_argv(SCRIPT, MARK, folder.name, folder.id, str(VERSION)))

@@ -9,6 +9,7 @@ from fanrun.fleet.ssh import Remote
 from fanrun.fleet.store import Folder
 from provision.hosts import footprint
 from provision.hosts.common import answers, ensure_client_pair, ensure_file, ensure_service, outdated, write
+from provision.hosts.scripts import host_argv, host_script
 from provision.hosts.setup import ensure_packages_host
 
 PORT = 9090
@@ -17,11 +18,6 @@ CONFIG, TARGETS = f"{FOLDER}/prometheus.yml", f"{FOLDER}/fanrun.json"
 CA, CERTIFICATE, KEY = f"{FOLDER}/fanrun-ca.crt", f"{FOLDER}/fanrun.crt", f"{FOLDER}/fanrun.key"
 DEFAULTS = "/etc/default/prometheus"
 ARGUMENTS = f'# Written by Fanrun.\nARGS="--web.listen-address=127.0.0.1:{PORT}"\n'
-FOREIGN = f"""
-[ -e {CONFIG} ] && ! grep -q '^# Written by Fanrun' {CONFIG} &&
-  ! grep -qs '^package prometheus$' {footprint.ADDED} && echo foreign
-exit 0
-"""
 
 
 def settings(server_name: str) -> str:
@@ -45,14 +41,14 @@ scrape_configs:
 
 def forget_targets_host(remote: Remote) -> None:
     """Have nothing scraped any more, where anything was."""
-    remote.run(["sh", "-c", f'[ ! -e {TARGETS} ] || echo "[]" >{TARGETS}'], sudo=True)
+    remote.run(host_argv("prometheus-forget.sh", TARGETS), sudo=True)
 
 
 def ensure_prometheus_host(
     remote: Remote, folder: Folder, targets: Mapping[str, Sequence[str]], server_name: str
 ) -> str | None:
     """Have these scraped, {role: ("address:port", …)}; a Prometheus that is somebody else's is left alone."""
-    if remote.run(["sh", "-c", FOREIGN], sudo=True).stdout.strip():
+    if remote.run(host_argv("prometheus-foreign.sh", CONFIG, footprint.ADDED), sudo=True).stdout.strip():
         return f"has a Prometheus of its own, which is left alone; {TARGETS} would be what it can scrape"
     # Before the package, which starts it at once: with its own arguments it would listen at every address.
     if outdated(remote, {DEFAULTS: ARGUMENTS}):
@@ -68,8 +64,8 @@ def ensure_prometheus_host(
         _stop(remote)
         for path in stale:
             write(remote, path, texts[path])
-    probe = f"(: </dev/tcp/127.0.0.1/{PORT}) 2>/dev/null"
-    started = ensure_service(remote, "prometheus", lambda: answers(remote, ["bash", "-c", probe]))
+    probe = ["bash", "-c", host_script("port-answers.sh"), "bash", str(PORT)]
+    started = ensure_service(remote, "prometheus", lambda: answers(remote, probe))
     return installed or ("Prometheus set up" if stale else started)
 
 

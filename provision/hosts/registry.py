@@ -22,6 +22,7 @@ from provision.hosts.common import (
     read_file,
     write,
 )
+from provision.hosts.scripts import host_argv
 
 REPOSITORY = "fanrun/image"
 """What all images are called in it."""
@@ -53,7 +54,7 @@ def places(address: str) -> set[str]:
 
 def ensure_no_registry_host(remote: Remote) -> str | None:
     """Refuse a host whose registry, or whatever has one of its ports, is somebody else's; changes nothing."""
-    argv = ["sh", "-c", read_file("registry-foreign.sh"), "sh", footprint.ADDED, *PORTS]
+    argv = host_argv("registry-foreign.sh", footprint.ADDED, *PORTS)
     found = remote.run(argv, sudo=True).stdout.splitlines()
     if found:
         raise HostError(
@@ -120,7 +121,7 @@ def listeners(remote: Remote) -> set[str]:
 
 def stop_host(remote: Remote) -> None:
     """Stop both processes; raises HostError if one does not end."""
-    argv = ["sh", "-c", read_file("registry-stop.sh"), "sh", *PORTS]
+    argv = host_argv("registry-stop.sh", *PORTS)
     if remote.run(argv, sudo=True, check=False).exit_code != 0:
         raise HostError("docker-registry does not end; end it, then `fab up` goes on", host=remote.host.name)
 
@@ -141,5 +142,5 @@ def _write_pair(remote: Remote, folder: Folder, names: list[str]) -> None:
 
 def _enable(remote: Remote) -> None:
     """Have the service start with the machine, and go with the rest when the machine is given back."""
-    remote.run(["sh", "-c", footprint.NOTE_SERVICE, "sh", SERVICE], sudo=True)
-    remote.run(["sh", "-c", read_file("registry-service.sh")], sudo=True)
+    remote.run(footprint.note_service_argv(SERVICE), sudo=True)
+    remote.run(host_argv("registry-service.sh"), sudo=True)

@@ -10,43 +10,23 @@ from collections.abc import Callable
 
 from fanrun.fleet.errors import CommandFailed, HostError
 from fanrun.fleet.model import Fleet, Host
-from fanrun.fleet.probe import LEASE, WORK
+from fanrun.fleet.probe import WORK
+from fanrun.fleet.script import script_argv
 from fanrun.fleet.ssh import Remote, wait_for_ssh
 from fanrun.fleet.store import Folder
 from provision.hosts import ca, footprint, lease, mark, registry, startup
 from provision.hosts.common import answers, ensure_service
+from provision.hosts.scripts import host_argv, host_script
 from provision.hosts.spool import ensure_spool_host
 
-# A VM's first minutes belong to unattended-upgrades, so locks are waited for; an install that an
-# earlier `up` left halfway is ended first; a package whose program has gone is installed again;
-# and a file of /etc that was there before its package is kept, not asked about.  A download that stalls is begun anew
-# sooner than by apt's own patience, which is two minutes for each file.
-PATIENCE = "-o Acquire::Retries=2 -o Acquire::http::Timeout=15 -o Acquire::https::Timeout=15"
-UPDATE = f"""
-export DEBIAN_FRONTEND=noninteractive
-tries=1
-until apt-get -q {PATIENCE} update; do
-  [ $tries -lt 5 ] || exit 100
-  tries=$((tries + 1)); sleep 3
-done
-"""
-INSTALL = f"""
-export DEBIAN_FRONTEND=noninteractive
-install() {{
-  apt-get -q {PATIENCE} -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold \\
-    install -y --no-remove --reinstall --no-install-recommends "$@"
-}}
-install "$@" || {{ dpkg --configure -a && install "$@"; }}
-"""
+UPDATE = host_script("apt-get.sh", "apt-update.sh")
+INSTALL = host_script("apt-get.sh", "apt-install.sh")
 
 # program -> the packages that may bring it, the first that the host's apt knows; a host that has
 # Docker from elsewhere keeps it.  Debian 13 parted docker-cli from docker.io.
 PROGRAMS = {"dockerd": ["docker.io"], "docker": ["docker-cli", "docker.io"], "rsync": ["rsync"]}
 WORKER_PROGRAMS = {"python3": ["python3-minimal"]}  # what writes down what containers print
 HUB_PROGRAMS = {"docker-registry": ["docker-registry"], "ss": ["iproute2"]}
-MISSING = 'PATH=$PATH:/usr/sbin:/sbin; for program; do command -v "$program" >/dev/null || echo "$program"; done'
-
-OWN_FOLDER = '[ "$(stat -c "%u %a" "$1")" = "$(id -u) 700" ]'
 EXTENDING = 30.0
 """Seconds that a host may take to extend its lease; the other hosts are told again only after that."""
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
@@ -110,11 +90,11 @@ def ensure_lease_host(remote: Remote, ttl: int) -> str | None:
     """
     if not ttl:
         return None
-    watched = remote.run(["sh", "-c", lease.WATCHED, "sh", lease.WATCHING], sudo=True, check=False).exit_code == 0
+    watched = remote.run(lease.watched_argv(), sudo=True, check=False).exit_code == 0
     if not watched:
         remote.put(lease.script(ttl), lease.AT_BOOT, mode="755")
         remote.run([lease.AT_BOOT], sudo=True)
-    done = remote.run(["sh", "-c", lease.EXTEND, "sh", LEASE, str(ttl)], sudo=True)
+    done = remote.run(lease.extend_argv(ttl), sudo=True)
     if done.stdout.strip() or not watched:
         return f"ends itself {ttl // 60} min after the last command"
     return None
@@ -122,12 +102,12 @@ def ensure_lease_host(remote: Remote, ttl: int) -> str | None:
 
 def extend_host(remote: Remote) -> None:
     """Let a host that ends itself live on for as long again as it was told."""
-    remote.run(["sh", "-c", lease.EXTEND, "sh", LEASE], sudo=True, timeout=EXTENDING)
+    remote.run(lease.extend_argv(), sudo=True, timeout=EXTENDING)
 
 
 def ensure_debian_host(remote: Remote) -> str | None:
     """Refuse anything that is not Debian or Ubuntu, by its name; changes nothing."""
-    release = remote.run(["sh", "-c", ". /etc/os-release && echo $ID $VERSION_ID"]).stdout.strip()
+    release = remote.run(host_argv("os-release.sh")).stdout.strip()
     if release.split(" ")[0] not in ("debian", "ubuntu"):
         raise HostError(
             f"runs {release or 'an unknown system'}; Fanrun sets up Debian and Ubuntu", host=remote.host.name
@@ -142,7 +122,7 @@ def ensure_debian_host(remote: Remote) -> str | None:
 
 def ensure_work_host(remote: Remote) -> str | None:
     """Make the work folder, private to the login user."""
-    if remote.run(["sh", "-c", OWN_FOLDER, "sh", WORK], check=False).exit_code == 0:
+    if remote.run(host_argv("own-folder.sh", WORK), check=False).exit_code == 0:
         return None
     remote.run(["install", "-d", "-m", "700", "-o", remote.host.user, WORK], sudo=True)
     return "work folder made"
@@ -150,14 +130,14 @@ def ensure_work_host(remote: Remote) -> str | None:
 
 def ensure_packages_host(remote: Remote, programs: dict[str, list[str]]) -> str | None:
     """Install the packages whose programs are not there."""
-    missing = remote.run(["sh", "-c", MISSING, "sh", *programs]).stdout.split()
+    missing = remote.run(host_argv("missing-programs.sh", *programs)).stdout.split()
     if not missing:
         return None
     try:
-        remote.run(["sh", "-c", UPDATE], sudo=True, timeout=300)
+        remote.run(script_argv(UPDATE), sudo=True, timeout=300)
         packages = _packages(remote, [programs[program] for program in missing])
-        remote.run(["sh", "-c", footprint.NOTE_PACKAGES, "sh", *packages], sudo=True)
-        remote.run(["sh", "-c", INSTALL, "sh", *packages], sudo=True, timeout=900)
+        remote.run(footprint.note_packages_argv(packages), sudo=True)
+        remote.run(script_argv(INSTALL, *packages), sudo=True, timeout=900)
     except CommandFailed as error:
         raise HostError(
             f"could not install what brings {' '.join(missing)} ({error}); check the host's apt and its "

@@ -8,12 +8,12 @@ from __future__ import annotations
 from fanrun.fleet.errors import HostError
 from fanrun.fleet.shell import complaint, first_words
 from fanrun.fleet.ssh import Remote
-from provision.hosts.common import read_file
+from provision.hosts.scripts import host_argv
 
 
 def find_argv(noise: str) -> list[str]:
     """Return the command that names the file, or the files, by which a login prints `noise`."""
-    return ["sh", "-c", read_file("startup-files.sh"), "sh", first_words(noise)]
+    return host_argv("startup-files.sh", first_words(noise))
 
 
 def ensure_silent_host(remote: Remote) -> None:

@@ -24,6 +24,7 @@ from provision.hosts.common import (
     read_file,
     write,
 )
+from provision.hosts.scripts import host_argv
 from provision.hosts.spool import LOGS
 from provision.hosts.vector_install import Found
 
@@ -133,7 +134,7 @@ def ensure_expiry_host(remote: Remote, logs: Logs, found: Found) -> str | None:
         write(remote, path, texts[path])
     remote.run(["rm", "-f", FORMER_CRON], sudo=True)
     if found.systemd:
-        remote.run(["sh", "-c", footprint.NOTE_SERVICE, "sh", EXPIRY], sudo=True)
+        remote.run(footprint.note_service_argv(EXPIRY), sudo=True)
         remote.run(["systemctl", "daemon-reload"], sudo=True)
         remote.run(["systemctl", "enable", "--quiet", "--now", f"{EXPIRY}.timer"], sudo=True)
     remote.run([*AS_VECTOR, "sh", EXPIRE, LOGS, str(logs.days), str(logs.bytes)], sudo=True, check=False)
@@ -142,7 +143,7 @@ def ensure_expiry_host(remote: Remote, logs: Logs, found: Found) -> str | None:
 
 def end_host(remote: Remote, names: list[str]) -> str | None:
     """Have these services run no more; their files stay until the machine is given back."""
-    done = remote.run(["sh", "-c", read_file("service-end.sh"), "sh", *names], sudo=True)
+    done = remote.run(host_argv("service-end.sh", *names), sudo=True)
     return f"{' and '.join(done.stdout.split())} ended" if done.stdout.strip() else None
 
 
@@ -159,7 +160,7 @@ class Half:
 def _ensure_folders(remote: Remote) -> None:
     """Make the folders of the configuration and of what Vector keeps, noted as Fanrun's first."""
     for path, owner in ((FOLDER, "root"), (DATA, "vector")):
-        remote.run(["sh", "-c", footprint.NOTE_TREE, "sh", path], sudo=True)
+        remote.run(footprint.note_tree_argv(path), sudo=True)
         remote.run(["install", "-d", "-m", "755", "-o", owner, path], sudo=True)
     remote.run(["install", "-d", "-m", "755", "-o", "vector", f"{DATA}/hub"], sudo=True)
 
@@ -168,13 +169,13 @@ def _ensure_service(remote: Remote, name: str, half: Half) -> str | None:
     """Have a service run with these files; a configuration that Vector refuses is not taken, and it runs on."""
     path = f"{FOLDER}/{name}.toml"
     stale = outdated(remote, {path: half.config, **half.texts})
-    begin = ["sh", "-c", read_file("service-start.sh"), "sh", name]
+    begin = host_argv("service-start.sh", name)
     if not stale and not half.renewed:
         anew = "started anew" in remote.run(begin, sudo=True).stdout
         started = ensure_service(remote, name, lambda: _runs(remote, name))
         return f"{name} started anew" if anew else started
-    remote.run(["sh", "-c", footprint.NOTE_SERVICE, "sh", name], sudo=True)
-    remote.run(["sh", "-c", footprint.NOTE_FILE, "sh", f"/var/log/{name}.log"], sudo=True)
+    remote.run(footprint.note_service_argv(name), sudo=True)
+    remote.run(footprint.note_file_argv(f"/var/log/{name}.log"), sudo=True)
     if path in stale:
         _write_config(remote, path, half)
     for other in stale:
@@ -197,7 +198,7 @@ def _write_config(remote: Remote, path: str, half: Half) -> None:
             f"Vector refuses its configuration ({said[-1] if said else 'it said nothing'}); it goes on as before",
             host=remote.host.name,
         )
-    remote.run(["sh", "-c", footprint.NOTE_FILE, "sh", path], sudo=True)
+    remote.run(footprint.note_file_argv(path), sudo=True)
     remote.run(["mv", new, path], sudo=True)
 
 

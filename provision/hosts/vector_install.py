@@ -11,12 +11,14 @@ from pathlib import Path
 
 from fanrun.fleet.errors import CommandFailed, HostError, HostUnreachable, UsageError
 from fanrun.fleet.probe import WORK
+from fanrun.fleet.script import script_argv
 from fanrun.fleet.shell import read
 from fanrun.fleet.ssh import Remote, ssh_argv
 from fanrun.fleet.store import Folder
 from provision.hosts import footprint, openpgp, setup
-from provision.hosts.common import ensure_file, read_file
+from provision.hosts.common import ensure_file
 from provision.hosts.deb import Deb, read_deb
+from provision.hosts.scripts import host_argv
 
 PACKAGE, VERSION, PACKAGE_VERSION = "vector", "0.57.0", "0.57.0-1"
 COPIED, KEY_FILE = f"{WORK}/vector.deb", f"{WORK}/vector.key"
@@ -83,7 +85,7 @@ def parse(text: str) -> Found:
 
 def look_host(remote: Remote) -> Found:
     """Look what a host has of Vector; changes nothing."""
-    argv = ["sh", "-c", read_file("vector-look.sh"), "sh", footprint.ADDED]
+    argv = host_argv("vector-look.sh", footprint.ADDED)
     return parse(remote.run(argv, sudo=True).stdout)
 
 
@@ -126,7 +128,7 @@ def check_key(data: bytes, repository: Repository) -> bytes:
 
 def fetch_key_host(remote: Remote, repository: Repository) -> bytes:
     """Download the repository's key on a host, and return its packets; HostError where that fails."""
-    argv = ["sh", "-c", read_file("vector-key.sh"), "sh", repository.key, KEY_FILE]
+    argv = host_argv("vector-key.sh", repository.key, KEY_FILE)
     done = remote.run(argv, sudo=True, check=False, timeout=FETCHING)
     if done.exit_code != 0:
         raise HostError(f"Vector can't be installed ({repository.key} could not be downloaded)", host=remote.host.name)
@@ -145,7 +147,7 @@ def install_from_repository_host(remote: Remote, repository: Repository, key: by
         ensure_file(remote, path, text)
     wanted = f"{PACKAGE}={PACKAGE_VERSION}"
     try:
-        argv = ["sh", "-c", read_file("vector-update.sh"), "sh", SOURCES, wanted]
+        argv = host_argv("vector-update.sh", SOURCES, wanted)
         remote.run(argv, sudo=True, timeout=UPDATING)
         return _install(remote, wanted)
     except HostUnreachable:
@@ -173,7 +175,7 @@ def install_from_file_host(remote: Remote, folder: Folder, deb: Deb, architectur
 
 def _copy(remote: Remote, folder: Folder, path: Path) -> None:
     """Copy a file to COPIED, and compare the checksums."""
-    argv = ["sudo", "-n", "timeout", str(COPYING), "sh", "-c", read_file("vector-receive.sh"), "sh", COPIED]
+    argv = ["sudo", "-n", "timeout", str(COPYING), *host_argv("vector-receive.sh", COPIED)]
     with path.open("rb") as file:
         digest = hashlib.sha256(file.read()).hexdigest()
         file.seek(0)
@@ -185,10 +187,10 @@ def _copy(remote: Remote, folder: Folder, path: Path) -> None:
 
 def _install(remote: Remote, what: str) -> str:
     """Install a package that apt knows, or that is in a file; its own service never runs."""
-    remote.run(["sh", "-c", read_file("vector-mask.sh"), "sh", footprint.ADDED], sudo=True)
-    remote.run(["sh", "-c", footprint.NOTE_PACKAGES, "sh", what], sudo=True)
+    remote.run(host_argv("vector-mask.sh", footprint.ADDED), sudo=True)
+    remote.run(footprint.note_packages_argv([what]), sudo=True)
     # An init script would not start it either: in runlevel 1 nothing is started.
-    argv = ["env", "RUNLEVEL=1", "sh", "-c", setup.INSTALL, "sh", what]
+    argv = ["env", "RUNLEVEL=1", *script_argv(setup.INSTALL, what)]
     remote.run(argv, sudo=True, timeout=INSTALLING)
     found = look_host(remote)
     if not found.is_ready:

@@ -16,8 +16,8 @@ from fanrun.fleet.errors import CommandFailed, FanrunError, HostUnreachable, Ima
 from fanrun.fleet.model import Host, Image
 from fanrun.fleet.ssh import Remote, shorten, ssh_argv
 from fanrun.fleet.store import Folder
-from provision.hosts.common import read_file
 from provision.hosts.registry import PORT, PUSH_PORT, REPOSITORY
+from provision.hosts.scripts import host_argv
 from provision.registry import daemon
 from provision.registry.local_images import pushed_tag
 
@@ -151,8 +151,8 @@ def remove_old_images_host(remote: Remote, kept: Collection[str]) -> None:
 
     What can't be removed stays until the next time: nothing fails for it.
     """
-    script = read_file("remove-images.sh")
-    argv = ["sh", "-c", script, "sh", f":{PORT}/{REPOSITORY}", f"127.0.0.1:{PUSH_PORT}/{REPOSITORY}", *kept]
+    pulled, pushed = f":{PORT}/{REPOSITORY}", f"127.0.0.1:{PUSH_PORT}/{REPOSITORY}"
+    argv = host_argv("remove-images.sh", pulled, pushed, *kept)
     with contextlib.suppress(FanrunError):
         remote.run(argv, sudo=True, check=False, timeout=600)
 
@@ -163,10 +163,8 @@ def tunnel(folder: Folder, host: Host, remote_port: int) -> Iterator[int]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
-    argv = [
-        "ssh", "-F", str(folder.ssh_config), "-N", "-o", "ControlPath=none", "-o", "ExitOnForwardFailure=yes",
-        "-L", f"127.0.0.1:{port}:127.0.0.1:{remote_port}", host.name,
-    ]  # fmt: skip
+    options = ["-F", str(folder.ssh_config), "-N", "-o", "ControlPath=none", "-o", "ExitOnForwardFailure=yes"]
+    argv = ["ssh", *options, "-L", f"127.0.0.1:{port}:127.0.0.1:{remote_port}", host.name]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:

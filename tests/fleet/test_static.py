@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.hosts.footprint import CLAIM
+from provision.hosts.footprint import claim_argv
 from tests.fleet.harness import Fab, docker, run_folder, tree
 from tests.fleet.machines import Machines, machines
 from tests.waiting import wait_until
@@ -192,10 +192,10 @@ def test_a_mark_that_another_has_just_made_is_respected(three: Machines) -> None
     mark = "fleet sea\nowner eve@elsewhere\nroles worker\nid 0123\n"
     three.put("two", "var/lib/fanrun/fleet", mark, 0o600)
     keys = three.on("two", "cat /home/admin/.ssh/authorized_keys")
-    argv = ["docker", "exec", "-i", "--user=admin", f"{three.network}-two", "sh", "-s", "--", "sea", "ada", "worker"]
-    argv += ["ssh-ed25519 BBBB", "4567 89ab"]
+    claim = claim_argv("sea", "ada", "worker", "ssh-ed25519 BBBB", ["4567", "89ab"])
+    argv = ["docker", "exec", "--user=admin", f"{three.network}-two", *claim]
     try:
-        done = subprocess.run(argv, input=CLAIM, capture_output=True, text=True, check=False)
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
         assert (done.returncode, "belongs to fleet sea of eve@elsewhere, id 0123" in done.stderr) == (1, True)
         assert three.on("two", "cat /var/lib/fanrun/fleet") == mark
         assert three.on("two", "cat /home/admin/.ssh/authorized_keys") == keys

@@ -1,4 +1,4 @@
-"""What all unit tests share: a hypothesis profile without deadlines, and a fleet's folder."""
+"""What all unit tests share: a hypothesis profile without deadlines, a fleet's folder, and shells."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ from fanrun.fleet.store import Folder
 # A busy machine is no defect: examples are bounded, not timed.
 settings.register_profile("unit", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unit")
+
+
+@pytest.fixture(params=["sh", "dash"])
+def shell(request: pytest.FixtureRequest) -> str:
+    """A shell that a host's sh may be."""
+    return str(request.param)
 
 
 @pytest.fixture

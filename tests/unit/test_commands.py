@@ -13,10 +13,14 @@ import pytest
 from fanrun.fanout import commands
 from fanrun.fanout.commands import LogSource, Place, Program, Scratch
 from fanrun.fanout.workers.pipeline import VANISHED
+from fanrun.fleet.probe import PROBE as PROBE_SCRIPT
+from fanrun.fleet.shell import line
 from tests.unit.samples import HOSTILE, PROBE, read_tree, write_tree
 
 PLACE, SOURCE = Place("20260101-000000-abcd", "worker-1.0001"), LogSource("sea", "worker-1")
 HOME = "/var/lib/fanrun/runs/20260101-000000-abcd"
+MAX_ARGUMENT = 128 * 1024
+"""Linux' MAX_ARG_STRLEN: execve(2)."""
 DOCKER = [
     "sudo", "-n", "docker", "run", "--rm", "--name", "fanrun-20260101-000000-abcd-worker-1.0001",
     "--label", "fanrun.run=20260101-000000-abcd", "--network", "none", "--read-only", "--cap-drop", "ALL",
@@ -58,12 +62,12 @@ def test_batch_argv_and_docker_argv() -> None:
     log = ["/var/log/fanrun/20260101-000000-abcd.jsonl", fields, "33554432", "1073741824"]
     assert commands.batch_argv(PLACE, program, PROBE, SOURCE) == [
         "sh", "-c", commands.BATCH, "sh", f"{HOME}/worker-1.0001.out",
-        "fanrun-20260101-000000-abcd-worker-1.0001", "1000:1001", "90", "500000000", *log, "0", *DOCKER,
+        "fanrun-20260101-000000-abcd-worker-1.0001", "1000:1001", "90", "500000000", *log, "15", "0", *DOCKER,
     ]  # fmt: skip
     spent = [Place(PLACE.run, "worker-1.0007"), Place(PLACE.run, "worker-1.0008")]
     argv = commands.batch_argv(PLACE, program, PROBE, SOURCE, spent)
     assert argv[6:] == [
-        "1000:1001", "90", "500000000", *log, "4", f"{HOME}/worker-1.0007.in", f"{HOME}/worker-1.0007.out",
+        "1000:1001", "90", "500000000", *log, "15", "4", f"{HOME}/worker-1.0007.in", f"{HOME}/worker-1.0007.out",
         f"{HOME}/worker-1.0008.in", f"{HOME}/worker-1.0008.out", *DOCKER,
     ]  # fmt: skip
 
@@ -98,13 +102,22 @@ def test_scratch_is_as_large_as_was_asked_for() -> None:
 def test_the_other_argvs() -> None:
     run = "20260101-000000-abcd"
     opening = ["sh", "-c", commands.OPEN, "sh", "/var/lib/fanrun/runs", run, "hub:5000/i@sha256:00", "65532"]
-    opening += ["/var/log/fanrun", *commands.log_filter()]
+    opening += ["/var/log/fanrun", "15", "30", *commands.log_filter()]
     assert commands.open_argv(run, "hub:5000/i@sha256:00") == opening
     assert commands.open_argv(run, "hub:5000/i@sha256:00", ["r1", "r2"]) == [*opening, "r1", "r2"]
+    both = ["sh", "-c", commands.OPEN_AND_PROBE, "sh", PROBE_SCRIPT, "/var/lib/fanrun", "/var/lib/fanrun.lease"]
+    assert commands.open_and_probe_argv(run, "hub:5000/i@sha256:00", ["r1"]) == [*both, *opening, "r1"]
     assert commands.stop_argv(run) == ["sh", "-c", commands.STOP, "sh", "/var/lib/fanrun/runs", run]
     assert commands.halt_argv(run, 2) == ["sh", "-c", commands.HALT, "sh", run, "2", commands.RUNS]
     argv = ["sudo", "-n", "sh", "-c", commands.BEAT, "sh", "/var/lib/fanrun", "4", "/var/lib/fanrun.lease"]
     assert commands.beat_argv("r1", 4) == [*argv, "/var/lib/fanrun/runs/r1"]
+
+
+def test_a_command_is_far_below_the_longest_that_linux_takes() -> None:
+    """A login shell gets it as one argument, in which most characters that are no letters take five bytes."""
+    program = Program("hub:5000/fanrun/image@sha256:00")
+    assert len(line(commands.open_and_probe_argv("20260101-000000-abcd", program.ref))) < MAX_ARGUMENT // 2
+    assert len(line(commands.batch_argv(PLACE, program, PROBE, SOURCE))) < MAX_ARGUMENT // 8
 
 
 def test_names() -> None:

@@ -13,7 +13,7 @@ THEIRS, OURS = b"ssh-ed25519 AAAA m\xfcller@laptop\n", b"ssh-ed25519 BBBB fanrun
 
 
 def drop(keys: Path, before: str = "") -> int:
-    script = f'{before}\n{DROP_KEY}\ndrop_key "$1" "$2"'
+    script = f"{before}\n{DROP_KEY}"
     argv = ["sh", "-c", script, "sh", str(keys), OURS.decode().strip()]
     return subprocess.run(argv, env={"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"}, check=False).returncode
 

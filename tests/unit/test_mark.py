@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from fanrun.fleet.model import old_id
+from fanrun.fleet.script import script_argv
 from provision.hosts import mark
-from provision.hosts.footprint import MINE
+from provision.hosts.scripts import host_script
 
 
 def ensure(path: Path, *words: str) -> str:
-    argv = ["sh", "-c", mark.SCRIPT, "sh", str(path), *words]
+    argv = script_argv(mark.SCRIPT, str(path), *words)
     return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
 
 
@@ -44,6 +45,8 @@ def test_what_changes_is_marked_anew_and_all_else_stays(tmp_path: Path, words: t
 )
 def test_a_mark_from_before_ids_has_one_made_from_its_key(tmp_path: Path, text: str, expected: str) -> None:
     (tmp_path / "fleet").write_text(text)
-    script = MINE.replace("/var/lib/fanrun/fleet", str(tmp_path / "fleet")) + "fleet_id"
-    done = subprocess.run(["sh", "-eu", "-c", script], capture_output=True, text=True, check=True)
+    script = host_script("fleet-id.sh") + 'fleet_id "$1"'
+    done = subprocess.run(
+        ["sh", "-eu", "-c", script, "sh", str(tmp_path / "fleet")], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == expected

@@ -59,10 +59,17 @@ def test_the_question_is_one_that_a_shell_answers(tmp_path: Path, answers: bool)
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / name).chmod(0o755)
     environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    done = subprocess.run(probe_argv(), env=environment, capture_output=True, text=True, check=True)
+    *head, work, lease = probe_argv()
+    assert (work, lease) == ("/var/lib/fanrun", "/var/lib/fanrun.lease")
+    (tmp_path / "lease").write_text("3600\n")
+    argv = [*head, str(tmp_path), str(tmp_path / "lease")]
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=True)
     found = parse(done.stdout)
     assert (found.uid, found.gid) == (os.getuid(), os.getgid())
     assert found.memory > 1024**2
     assert found.cpus >= 1
+    assert found.disk_total >= found.disk_free > 0
+    assert found.lease is not None
+    assert 3500 < found.lease <= 3600
     assert (found.docker, found.images) == (("20.10.24", ("a@sha256:00",)) if answers else ("", ()))
     assert done.stderr == ""

@@ -13,6 +13,7 @@ from fanrun.fleet.errors import FleetError
 from fanrun.fleet.model import Fleet
 from fanrun.fleet.store import Folder
 from provision.hosts import setup
+from provision.hosts.scripts import host_argv
 from tests.unit.samples import FLEET
 
 COMMON = [
@@ -62,14 +63,14 @@ def test_a_fleet_without_a_hub_can_not_be_set_up(folder: Folder) -> None:
 
 
 def test_the_script_names_the_programs_that_are_missing() -> None:
-    argv = ["sh", "-c", setup.MISSING, "sh", "sh", "no-such-program", "cat", "neither this"]
+    argv = host_argv("missing-programs.sh", "sh", "no-such-program", "cat", "neither this")
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("no-such-program\nneither this\n", "")
 
 
+APT_GET = "apt-get -q -o Acquire::Retries=2 -o Acquire::http::Timeout=15 -o Acquire::https::Timeout=15"
 APT = (
-    "apt-get -q -o Acquire::Retries=2 -o Acquire::http::Timeout=15 -o Acquire::https::Timeout=15"
-    " -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold"
+    f"{APT_GET} -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold"
     " install -y --no-remove --reinstall --no-install-recommends"
 )
 
@@ -107,4 +108,4 @@ def test_apts_lists_are_fetched_in_five_tries(
     apt: Callable[..., tuple[int, list[str]]], failures: int, code: int, tries: int
 ) -> None:
     done, log = apt(setup.UPDATE, failures=failures)
-    assert (done, log.count(f"apt-get -q {setup.PATIENCE} update")) == (code, tries)
+    assert (done, log.count(f"{APT_GET} update")) == (code, tries)

@@ -20,7 +20,7 @@ from fanrun.fanout.workers.link import Link
 from fanrun.fanout.workers.pipeline import Job, Worker
 from fanrun.fanout.workers.termination import Ask, Fates
 from fanrun.fleet.errors import FanrunError, HostUnreachable
-from fanrun.fleet.probe import Probe, parse, probe_argv
+from fanrun.fleet.probe import Probe, parse
 from fanrun.fleet.shell import complaint
 from fanrun.fleet.ssh import FAN_OUT, fan_out
 from fanrun.fleet.store import Folder
@@ -206,8 +206,7 @@ class Crew:
         """Connect, end what an earlier connection left behind, and ask the host how it is."""
         with self._slots:
             link, dead = self._renew(name)
-            make = commands.open_argv(self._job.run, self._job.program.ref, dead)
-            done = link.run(["sh", "-c", '"$@" && exec sh -c "$0"', probe_argv()[2], *make], timeout=40)
+            done = link.run(commands.open_and_probe_argv(self._job.run, self._job.program.ref, dead), timeout=40)
         if done.exit_code != 0:
             raise HostUnreachable(done.reason, host=name)
         answer = done.output.decode(errors="replace")

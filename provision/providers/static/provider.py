@@ -96,11 +96,13 @@ class StaticProvider(Provider):
                 by_id.setdefault(look.id, []).append(place)
         return [
             OtherFleet(
-                each, self._looks[places[0]].owner, tuple(sorted(members[place].login.given for place in places)),
+                each,
+                self._looks[places[0]].owner,
+                tuple(sorted(members[place].login.given for place in places)),
                 options=("--provider=static", *(f"--host={members[place].login.given}" for place in sorted(places))),
             )
             for each, places in sorted(by_id.items())
-        ]  # fmt: skip
+        ]
 
     def excludes(self, other: OtherFleet) -> bool:
         """A machine can be in one fleet."""
@@ -143,8 +145,8 @@ class StaticProvider(Provider):
         key = self.folder.key.with_suffix(".pub").read_text().strip()
 
         def claim(member: _Member) -> None:
-            args = [self.folder.name, self._owner, self._roles(member), key, " ".join(self.ids)]
-            self._run(member, ["sh", "-c", footprint.CLAIM, "sh", *args], LOOKING)
+            argv = footprint.claim_argv(self.folder.name, self._owner, self._roles(member), key, self.ids)
+            self._run(member, argv, LOOKING)
             self.folder.pin(member.host.address, member.host.port, self._keys[member.login.place])
 
         _, errors = self._on_machines(members, claim)
@@ -160,8 +162,7 @@ class StaticProvider(Provider):
         members = [member for member in [*self._members(), *self._former()] if member.host.name in names]
 
         def remove(member: _Member) -> None:
-            argv = ["sudo", "-n", "sh", "-c", footprint.REMOVE, "sh", " ".join(self.ids)]
-            for line in self._run(member, argv, REMOVING).text.splitlines():
+            for line in self._run(member, ["sudo", "-n", *footprint.remove_argv(self.ids)], REMOVING).text.splitlines():
                 say(member.host.name, line)
 
         done, errors = self._on_machines(members, remove)
@@ -260,7 +261,7 @@ class StaticProvider(Provider):
 
     def _look(self, members: Sequence[_Member]) -> tuple[dict[str, Look], dict[str, FanrunError]]:
         def look(member: _Member) -> Look:
-            heard = self._run(member, ["sh", "-c", footprint.LOOK], LOOKING)
+            heard = self._run(member, footprint.look_argv(), LOOKING)
             found = footprint.parse(heard.text)
             if not heard.noise:
                 return found

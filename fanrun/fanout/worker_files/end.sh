@@ -1,0 +1,34 @@
+# shellcheck shell=sh
+# Functions that end a run. Other scripts come after this text and call them.
+#
+# end RUNS RUN: remove the run's containers, and delete its folder. Fail if Docker does not answer, or can't remove a
+# container: then something may be left, and the caller keeps a folder of the run, so that somebody ends it later.
+# forbid RUNS RUN: leave a file which says that the run was ended.
+# discard FOLDER: delete a folder. Some thousand files may take seconds, for which nobody needs to wait: the folder is
+# renamed at once, and deleted in the background.
+discard() {
+  gone=${1%/*}/.gone-${1##*/}
+  if mv "$1" "$gone" 2>/dev/null; then setsid nice rm -rf "$gone" </dev/null >/dev/null 2>&1 8>&- & fi
+}
+# A container whose batch has a folder stays: the run came back meanwhile, and the batch is a new one.
+remove() {
+  found=$(sudo -n docker ps --all --filter "label=fanrun.run=$2" --format '{{.ID}} {{.Names}}') || return
+  echo "$found" | while read -r id name; do
+    [ -e "$1/$2/${name#"fanrun-$2-"}.out" ] || echo "$id"
+  done | xargs -r sudo -n docker rm --force >/dev/null
+}
+end() {
+  if [ ! -e "$1/$2/turn" ]; then discard "$1/$2"; remove "$1" "$2"; return; fi
+  exec 8<>"$1/$2/turn"
+  discard "$1/$2"
+  tries=0
+  # A batch that has its turn may be about to start its container.
+  until remove "$1" "$2"; is_clean=$?; flock -n 8; do
+    [ $tries -lt 50 ] || break
+    sleep 0.2; tries=$((tries + 1)); is_clean=1
+  done
+  exec 8>&-
+  return $is_clean
+}
+# A late command may be about to make the folder of a run that is being ended: this file tells it not to.
+forbid() { touch "$1/.ended-$2" 2>/dev/null || :; }

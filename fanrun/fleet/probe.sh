@@ -1,0 +1,21 @@
+# shellcheck shell=sh
+# Print what a host says of itself: lines of "key value".
+# sh probe.sh WORK LEASE
+#   WORK     the folder whose file system is looked at
+#   LEASE    the file with the seconds that the host lives on after it was last touched; it may not be there
+# A program that is not there has no value. A Docker that does not answer within 10 seconds has no lines.
+echo "uid $(id -u)"
+echo "gid $(id -g)"
+read -r load _ </proc/loadavg; echo load "$load"
+echo "cpus $(nproc)"
+while read -r key value _; do case $key in MemTotal:) echo memory "$value"; break;; esac; done </proc/meminfo
+echo "python $(command -v python3)"
+stat -f -c 'disk %b %a %S' "$1" 2>/dev/null
+[ ! -e "$2" ] || echo "lease $(($(stat -c %Y "$2") + $(cat "$2") - $(date +%s)))"
+# shellcheck disable=SC2016  # the inner shell expands them
+timeout 10 sudo -n sh -c '
+  echo docker $(docker version --format {{.Server.Version}} 2>/dev/null)
+  docker ps --all --filter label=fanrun.service --format "service {{.Names}} {{.State}}" 2>/dev/null
+  docker image ls --digests --no-trunc --format "image {{.Repository}}@{{.Digest}}" 2>/dev/null
+'
+exit 0
