@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import bisect
 import gzip
 import heapq
 import json
 import re
 import zlib
-from array import array
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,8 +22,6 @@ FIELDS = ("timestamp", "fleet", "run", "host", "batch", "stream", "level", "part
 """What a line's JSON object has, in this order."""
 MAX_LINE = 1024 * 1024
 """Bytes of the longest line that a log can have; a longer one is none of ours."""
-MAX_OFFSET = 2**63
-"""No file is so long: a host that says so is wrong."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +53,14 @@ def parse(text: bytes) -> Line | None:
     level, is_partial = str(record.get("level", "")), record.get("partial") is True
     record["timestamp"] = normal_time(time)
     return Line(record["timestamp"], host, batch, stream, message, level, is_partial, record)
+
+
+def is_torn(text: bytes) -> bool:
+    """Return whether a line is no JSON object: where a disk was full for a moment it was not written to its end."""
+    try:
+        return not isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return bool(text.strip())
 
 
 def normal_time(text: str) -> str:
@@ -167,45 +170,3 @@ class Choice:
 def reaches(level: str, least: str) -> bool:
     """Return whether a level is at least another; a line without one is none."""
     return level in LEVELS and LEVELS.index(level) >= LEVELS.index(least)
-
-
-class Fresh:
-    """Tells lines that were not there before, of batches that are not home; for the lines of one host.
-
-    `count` has how many lines of each batch were new.
-    """
-
-    def __init__(self, home: Collection[str]) -> None:
-        self._home = home
-        self._offsets: dict[str, array[int]] = {}
-        self._begun: set[tuple[str, str]] = set()
-        self.count: Counter[str] = Counter()
-
-    def takes(self, line: Line) -> bool:
-        """Return whether a line is new. One that was shipped twice has a file and an offset that came before."""
-        file, offset = line.record.get("file"), line.record.get("offset")
-        is_first = line.record.get("spool") == "begin"
-        if isinstance(file, str) and isinstance(offset, int) and 0 <= offset < MAX_OFFSET:
-            if is_first and (file, line.message) not in self._begun:  # another file in the place of the one before
-                self._begun.add((file, line.message))
-                self._offsets.pop(file, None)
-            if not _added(self._offsets.setdefault(file, array("q")), offset):
-                return False
-        if is_first or line.batch in self._home:
-            return False
-        if "spool" not in line.record:
-            self.count[line.batch] += 1
-        return True
-
-
-def _added(offsets: array[int], offset: int) -> bool:
-    """Add an offset to sorted ones; returns False if it is there already.
-
-    Most are higher than all before.  A lower one may be new: a hub whose disk was full for a moment has torn one line
-    and written the next ones, and gets all of them again.
-    """
-    place = len(offsets) if not offsets or offset > offsets[-1] else bisect.bisect_left(offsets, offset)
-    if place < len(offsets) and offsets[place] == offset:
-        return False
-    offsets.insert(place, offset)
-    return True
