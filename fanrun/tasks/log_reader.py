@@ -74,9 +74,10 @@ class Reader:
 
     def lines(self) -> Iterator[Line]:
         """Yield what is wanted, sorted by time."""
-        hosts = self._hosts()  # first: a batch that comes home meanwhile is on its host as well
+        is_last = self._place.has_ended  # before all: it may end meanwhile, and a worker that wrote nothing has no log
+        hosts = self._hosts()  # before DST: a batch that comes home meanwhile is on its host as well
         home = log_lines.home_batches(self._place.logs)
-        sources = [*self._home_sources(home), *self._remote_sources(hosts, set(home))]
+        sources = [*self._home_sources(home), *self._remote_sources(hosts, set(home), is_last=is_last)]
         return filter(self._choice.takes, log_lines.merge(sources))
 
     def follow(self, wait: Callable[[float], None]) -> Iterator[Line]:
@@ -141,11 +142,10 @@ class Reader:
         found = (log_lines.file_source(path, notes[name]) for name, path in wanted.items())
         return [source for source in found if source]
 
-    def _remote_sources(self, hosts: Iterable[Host], home: set[str]) -> list[Source]:
+    def _remote_sources(self, hosts: Iterable[Host], home: set[str], *, is_last: bool) -> list[Source]:
         """Return the sources for lines that are not in DST."""
         self._find_logs(hosts, home, is_bounded=True)
-        is_last = self._place.has_ended
-        first, errors = fan_out(self._logs, lambda name: self._logs[name].read_more(is_last=is_last))
+        first, errors = fan_out(self._logs, lambda name: self._logs[name].read_first(is_last=is_last))
         self._note(errors)
         return [
             Source(part.start, functools.partial(self._read, name, part, is_last=is_last))

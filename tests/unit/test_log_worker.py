@@ -11,6 +11,7 @@ from fanrun.fanout.results import log_remote
 from fanrun.fanout.results.log_lines import Choice
 from fanrun.fanout.results.log_worker import NO_LOG, ONLY_SHIPPED, QUIET
 from fanrun.fleet.lock import exclusive
+from fanrun.fleet.model import Host
 from fanrun.tasks.log_reader import Place, Reader
 from tests.unit.log_hosts import World, at, begin, shipped
 from tests.unit.logs_world import encoded, write_batch
@@ -73,6 +74,19 @@ def test_while_the_run_goes_on_it_is_said_where_only_the_hub_answers(world: Worl
     assert world.read() == (["a", "b"], {"worker-1": f"no SSH to it; {ONLY_SHIPPED}"})
 
 
+def test_workers_are_connected_to_side_by_side(world: World) -> None:
+    """And one that is gone is not waited for twice."""
+    for host in ("worker-1", "worker-2"):
+        world.ship(host, *shipped([begin(host=host), encoded(1, host, batch=f"{host}.0001")]))
+    world.gone.add("worker-1")
+    reader = Reader(Place("r1", world.home), Choice(), world.folder)
+    lines = reader.lines()
+    assert {"worker-1", "worker-2"} <= set(world.asked), "before the first line is shown"
+    assert [line.message for line in lines] == ["worker-1", "worker-2"]
+    assert world.asked.count("worker-1") == 1
+    assert reader.problems.keys() == {"worker-1", "worker-2"}
+
+
 def test_what_the_hub_has_is_not_read_from_the_worker(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [begin(), *(encoded(1, f"{number}") for number in range(1000))]
     world.spool("worker-1", *lines)
@@ -81,7 +95,7 @@ def test_what_the_hub_has_is_not_read_from_the_worker(world: World, monkeypatch:
     messages, problems = world.read()
     assert (messages, problems) == ([f"{number}" for number in range(1000)], {})
     assert world.asked.count("hub") > 2
-    assert world.asked.count("worker-1") == 1
+    assert world.asked.count("worker-1") == 2, "to connect, and for the rest"
 
 
 def test_a_line_that_the_hub_has_torn_comes_from_the_worker(world: World) -> None:
@@ -234,6 +248,21 @@ def test_a_run_that_was_killed_and_whose_logs_are_gone_is_said(world: World) -> 
     assert world.read() == ([], {"worker-1": NO_LOG, "worker-2": NO_LOG})
 
 
+def test_a_run_that_ends_while_it_is_read_says_of_no_idle_worker_that_its_log_is_gone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts = Reader._hosts
+
+    def end_then(reader: Reader) -> list[Host]:
+        found = hosts(reader)
+        world.end()
+        return found
+
+    monkeypatch.setattr(Reader, "_hosts", end_then)
+    world.spool("worker-1", begin(), encoded(1, "a"))
+    assert world.read() == (["a"], {})
+
+
 def test_a_run_that_goes_on_need_not_have_logs_yet(world: World) -> None:
     with exclusive(world.top / "dst" / ".fanrun" / "lock", "run r1 (process 7 on here)"):
         assert world.read() == ([], {})
@@ -255,7 +284,7 @@ def test_a_busy_run_is_read_up_to_where_it_was(world: World, monkeypatch: pytest
 @pytest.mark.parametrize("is_shipped", [False, True])
 def test_long_logs_of_many_workers_take_little_memory(world: World, is_shipped: bool) -> None:
     """All are read side by side, as their lines are of the same time."""
-    count, size = 10, 12_000
+    count, size = 6, 9_000
     workers = [dataclasses.replace(FLEET.hosts[0], name=f"worker-{number}") for number in range(count)]
     world.folder.save(dataclasses.replace(FLEET, hosts=(FLEET.hub, *workers)))
     for host in workers:

@@ -62,9 +62,23 @@ class WorkerLog:
             except HostError as error:
                 if self._shipped is None:
                     raise
-                self._error, self._is_own_turn = error, False
-                self._next_question = self._clock() + REST
+                self._give_up_own(error)
         return self._read_shipped(self._shipped)
+
+    def read_first(self, *, is_last: bool) -> Source:
+        """Return the first part, and connect to the worker where it will be asked later, one after the other."""
+        part = self.read_more(is_last=is_last)
+        if not self._is_last and self._shipped and not self._is_hub_away:
+            try:
+                self._own.remote.read(["true"], 0)
+            except HostError as error:
+                self._give_up_own(error)
+                self.is_at_end = self._shipped.is_at_end
+        return part
+
+    def _give_up_own(self, error: HostError) -> None:
+        self._error, self._is_own_turn = error, False
+        self._next_question = self._clock() + REST
 
     def _read_own(self) -> Source:
         """Return the next lines that the worker has."""
