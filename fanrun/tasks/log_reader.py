@@ -112,7 +112,7 @@ class Reader:
         needed = read_missing(self._place.logs) if self._place.is_over else self._logs
         self._note({name: error for name, error in errors.items() if name in needed})
         self.problems |= {name: why for name in parts if name in needed and (why := self._logs[name].problem)}
-        return list(parts.values()), all(self._logs[name].is_at_end for name in parts)
+        return [parts[name] for name in names if name in parts], all(self._logs[name].is_at_end for name in parts)
 
     def close(self) -> None:
         """End the connections."""
@@ -148,8 +148,9 @@ class Reader:
         first, errors = fan_out(self._logs, lambda name: self._logs[name].read_first(is_last=is_last))
         self._note(errors)
         return [
-            Source(part.start, functools.partial(self._read, name, part, is_last=is_last))
-            for name, part in first.items()
+            Source(first[name].start, functools.partial(self._read, name, first[name], is_last=is_last))
+            for name in self._logs
+            if name in first  # lines of the same time have the same order each time
         ]
 
     def _read(self, name: str, part: Source, *, is_last: bool) -> Iterator[Line]:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 import tracemalloc
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fanrun.fanout.results import log_remote
 from fanrun.fanout.results.log_lines import Choice
-from fanrun.fanout.results.log_worker import NO_LOG, ONLY_SHIPPED, QUIET
+from fanrun.fanout.results.log_worker import NO_LOG, ONLY_SHIPPED, QUIET, REST
 from fanrun.fleet.lock import exclusive
 from fanrun.fleet.model import Host
+from fanrun.fleet.store import Folder
 from fanrun.tasks.log_reader import Place, Reader
-from tests.unit.log_hosts import World, at, begin, shipped
+from tests.unit.log_hosts import World, at, begin, make_world, shipped
 from tests.unit.logs_world import encoded, write_batch
 from tests.unit.samples import FLEET
 
@@ -98,11 +103,55 @@ def test_what_the_hub_has_is_not_read_from_the_worker(world: World, monkeypatch:
     assert world.asked.count("worker-1") == 2, "to connect, and for the rest"
 
 
-def test_a_line_that_the_hub_has_torn_comes_from_the_worker(world: World) -> None:
+@pytest.mark.parametrize("glued", [False, True])
+def test_a_line_that_the_hub_has_torn_comes_from_the_worker(world: World, glued: bool) -> None:
+    """In its place; where it came to the hub again, too."""
     world.spool("worker-1", *ABC)
     sent = shipped(ABC)
-    world.ship("worker-1", *sent[:2], sent[2][:-20] + b"\n", sent[3])
-    assert sorted(world.read()[0]) == ["a", "b", "c"]
+    world.ship("worker-1", *sent[:2], sent[2][:-20] + (b"" if glued else b"\n"), sent[3])
+    assert world.read() == (["a", "b", "c"], {})
+    world.ship("worker-1", *sent[1:])
+    assert world.read() == (["a", "b", "c"], {})
+
+
+def test_a_line_that_was_torn_while_the_worker_was_away_is_shown_once_it_is_back(world: World) -> None:
+    clock, sent = Clock(), shipped(ABC)
+    world.spool("worker-1", *ABC)
+    world.ship("worker-1", *sent[:2])
+    world.gone.add("worker-1")
+
+    def tear() -> None:
+        world.ship("worker-1", sent[2][:-20] + b"\n", sent[3])
+
+    def repair() -> None:
+        world.gone.clear()
+        clock.now += REST + QUIET
+
+    steps = [tear, repair, lambda: world.end(worker_1=["worker-1.0001"])]
+    assert world.follow(steps, clock) == (["a", "c", "b"], {})
+
+
+@given(st.data())
+def test_whatever_was_shipped_each_line_is_shown_once_and_in_order(data: st.DataObject) -> None:
+    """The hub gets lines again from anywhere on, after a line that it may have torn."""
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as top:
+        patch.setattr(log_remote, "CHUNK", data.draw(st.sampled_from([1000, 10**6])))
+        folder = Folder(Path(top) / "home", "default")
+        folder.create()
+        world = make_world(Path(top), folder, patch)
+        texts = [f"{number}" for number in range(data.draw(st.integers(0, 12)))]
+        lines = [begin(), *(encoded(1, text) for text in texts)]
+        world.spool("worker-1", *lines)
+        sent, known = shipped(lines), 0
+        for _ in range(data.draw(st.integers(0, 4))):
+            start = data.draw(st.integers(0, known))
+            end = data.draw(st.integers(start, len(sent)))
+            world.ship("worker-1", *sent[start:end])
+            known = max(known, end)
+            if data.draw(st.booleans()):
+                world.ship("worker-1", sent[min(end, len(sent) - 1)][: data.draw(st.integers(1, 60))] + b"\n")
+                known = max(known, min(end + 1, len(sent)))  # what follows it may come before it does
+        assert world.read() == (texts, {})
 
 
 def test_lines_that_the_hub_got_late_are_in_the_order_of_their_place(world: World) -> None:

@@ -101,7 +101,7 @@ class WorkerLog:
 
     def _jump(self) -> Mark | None:
         """Let the worker be read from the last line on that the hub has; returns that line if it does."""
-        if self._is_torn:  # what the hub has torn it may have got again, or not
+        if self._is_torn:  # the worker was not there when the hub's torn line was read
             self._is_torn, self._own.offset = False, 0
             return None
         mark, place = self._fresh.last, self._own.offset
@@ -132,20 +132,41 @@ class WorkerLog:
 
     def _source(self, data: bytes, *, is_shipped: bool) -> Source:
         start = next((line.time for line in map(parse, io.BytesIO(data)) if line), "")
+        if is_shipped:
+            return Source(start, lambda: self._shipped_lines(data))
         place = self._own.start
-        return Source(start, lambda: self._lines(split_shipped(data) if is_shipped else split(data, place), is_shipped))
+        return Source(start, lambda: self._own_lines(data, place))
 
-    def _lines(self, texts: Iterator[tuple[int, bytes]], is_shipped: bool) -> Iterator[Line]:
+    def _own_lines(self, data: bytes, place: int) -> Iterator[Line]:
         """Yield the lines that are new; they are parsed one by one, as lines take much more memory than their text."""
-        for offset, text in texts:
+        for offset, text in split(data, place):
+            line = parse(text)
+            # Without the hub no line comes twice.
+            if line and self._is_own(line) and self._fresh.takes(line, offset if self._shipped else -1):
+                yield line
+
+    def _shipped_lines(self, data: bytes) -> Iterator[Line]:
+        """Yield the lines that are new, up to one that is torn, if the worker can be asked for it."""
+        place = mark.offset if (mark := self._fresh.last) else 0
+        for offset, text in split_shipped(data):
             line = parse(text)
             if line is None:
-                self._is_torn = self._is_torn or (is_shipped and is_torn(text))
+                if is_torn(text) and place >= self._own.offset and self._turns_to_worker():
+                    return
             elif self._is_own(line):
-                # Without the hub no line comes twice.
-                has_place = self._shipped and (not is_shipped or self._is_placed(line))
-                if self._fresh.takes(line, offset if has_place else -1):
+                offset = offset if self._is_placed(line) else -1
+                place = max(place, offset)
+                if self._fresh.takes(line, offset):
                     yield line
+
+    def _turns_to_worker(self) -> bool:
+        """Make it the worker's turn, and let the hub's last part be read again after it, if the worker can be asked."""
+        if self._is_last or self._shipped is None or self._clock() < self._next_question:
+            self._is_torn = True
+            return False
+        self._shipped.offset = self._shipped.start
+        self._is_own_turn, self.is_at_end = True, False
+        return True
 
     def _is_placed(self, line: Line) -> bool:
         """Return whether the place that a line at the hub names is one in this log."""
