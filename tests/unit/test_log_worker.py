@@ -330,10 +330,10 @@ def test_a_busy_run_is_read_up_to_where_it_was(world: World, monkeypatch: pytest
     assert count >= 50
 
 
-@pytest.mark.parametrize("is_shipped", [False, True])
-def test_long_logs_of_many_workers_take_little_memory(world: World, is_shipped: bool) -> None:
+@pytest.mark.parametrize(("is_shipped", "most"), [(False, 1.7), (True, 2.4)])
+def test_long_logs_of_many_workers_take_little_memory(world: World, is_shipped: bool, most: float) -> None:
     """All are read side by side, as their lines are of the same time."""
-    count, size = 6, 9_000
+    count, size = 6, 14_000
     workers = [dataclasses.replace(FLEET.hosts[0], name=f"worker-{number}") for number in range(count)]
     world.folder.save(dataclasses.replace(FLEET, hosts=(FLEET.hub, *workers)))
     for host in workers:
@@ -348,4 +348,4 @@ def test_long_logs_of_many_workers_take_little_memory(world: World, is_shipped: 
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak / count < 2.5 * 1024**2
+    assert peak / count < most * 1024**2

@@ -111,6 +111,7 @@ def merge(sources: Iterable[Source]) -> Iterator[Line]:
     A source is opened when its first line is due, so few are open at once.
     """
     waiting = sorted(enumerate(sources), key=lambda pair: pair[1].start, reverse=True)
+    del sources  # a source may hold lines, which would stay to the end
     heap: list[tuple[str, int, Line, Iterator[Line]]] = []
 
     def push(lines: Iterator[Line], number: int, least: str) -> None:
