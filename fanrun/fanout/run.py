@@ -313,7 +313,8 @@ class Run:
         reasons = Reasons(logger.warning, self.request.keep_going)
         return Shore(
             self.request.dst, self._staging, extra, self._program, ledger, joblog, ownership, reasons,
-            RunLogs(Path(self.home) / "logs"), self.request.expected, scratch=self.request.limits.scratch, done=done,
+            RunLogs(Path(self.home) / "logs", self.request.logs.batch), self.request.expected,
+            scratch=self.request.limits.scratch, done=done,
         )  # fmt: skip
 
     def _open(self, crew: Crew) -> Mapping[str, Probe]:

@@ -17,6 +17,7 @@ from fabric import Config, Connection
 from invoke.exceptions import CommandTimedOut, Failure, ThreadException
 
 from fanrun.fleet import shell
+from fanrun.fleet.channel import TooMuch, collect
 from fanrun.fleet.errors import CommandFailed, FanrunError, HostError, HostUnreachable
 from fanrun.fleet.model import Host
 from fanrun.fleet.script import read_script, script_argv
@@ -31,6 +32,8 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 FAN_OUT = 16
 LIMIT = 120.0
 """Seconds a command of Fanrun's own may take on a host, unless it is known to take longer."""
+NOISE = 64 * 1024
+"""Bytes that a login may print before a command whose output is bounded."""
 SSH_ERRORS = (paramiko.SSHException, OSError, EOFError, ThreadException)
 
 PUT = read_script("fanrun.fleet", "put.sh")
@@ -71,9 +74,31 @@ class Remote:
         Raises HostUnreachable when there is no session or the host keeps silent, HostError when the login shell runs
         no commands, CommandFailed on a non-zero exit unless `check` is off.
         """
-        bounded = ["timeout", "--kill-after=5", f"{timeout:g}", *argv]
-        command = ["sudo", "-n", *bounded] if sudo else bounded
-        return self._run(command, shlex.join(argv), check=check, timeout=timeout + 15)
+        return self._run(_bounded(argv, sudo, timeout), shlex.join(argv), check=check, timeout=timeout + 15)
+
+    def read(self, argv: list[str], most: int, *, sudo: bool = False) -> str:
+        """Run argv on the host and return what it writes; HostError if that is more than `most` bytes.
+
+        Otherwise like `run`, for what a host must not fill this machine's memory with.
+        """
+        self._read_keys()
+        try:
+            self._connection.open()
+            with self._connection.transport.open_session(timeout=LIMIT) as channel:
+                channel.exec_command(shell.line(_bounded(argv, sudo, LIMIT)))
+                done = collect(channel, most + NOISE, LIMIT + 15)
+        except TooMuch as error:
+            raise HostError(str(error), host=self.host.name) from error
+        except SSH_ERRORS as error:
+            raise unreachable(self.host, error) from error
+        out, err = shell.read(done.out), shell.read(done.error)
+        if not out.began:
+            raise HostError(shell.refusal(out.noise, err.noise), host=self.host.name)
+        if done.exit_code < 0:
+            raise unreachable(self.host, EOFError("the connection was lost"))
+        if done.exit_code != 0:
+            raise self._failed(shlex.join(argv), done.exit_code, err.text or out.text)
+        return out.text
 
     def shell(self, command: str, *, check: bool = True) -> Result:
         """Run a line of sh, as a person typed it, however long it takes; otherwise like `run`."""
@@ -144,6 +169,12 @@ class Remote:
         ended = "took too long, its last words" if code == TIMED_OUT else f"ended with {code}"
         text = f"`{shorten(command)}` {ended}: {last.strip()}"
         return CommandFailed(text, host=self.host.name, command=command, exit_code=code, stderr=output)
+
+
+def _bounded(argv: list[str], sudo: bool, seconds: float) -> list[str]:
+    """Return the command that runs argv, as root where that is asked for, and ends it after so many seconds."""
+    bounded = ["timeout", "--kill-after=5", f"{seconds:g}", *argv]
+    return ["sudo", "-n", *bounded] if sudo else bounded
 
 
 def _config(folder: Folder) -> Config:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from fanrun.fanout.results.log_lines import FIELDS, Line, Pieces, joined
+from fanrun.fanout.results.log_lines import FIELDS, Line, joined
+from fanrun.fanout.results.log_pieces import Pieces
 
 
 class Printer:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import functools
-import itertools
 import json
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +13,10 @@ from pathlib import Path
 from loguru import logger
 
 from fanrun.fanout.results import log_lines, log_remote
-from fanrun.fanout.results.log_lines import Choice, Chooser, Fresh, Line, Source
-from fanrun.fanout.results.log_remote import RemoteFile
+from fanrun.fanout.results.log_fresh import Fresh, Shown
+from fanrun.fanout.results.log_lines import Choice, Line, Source
+from fanrun.fanout.results.log_pieces import Chooser
+from fanrun.fanout.results.log_worker import REST, WorkerLog
 from fanrun.fanout.results.logs import read_missing
 from fanrun.fleet.errors import FanrunError
 from fanrun.fleet.model import Host
@@ -26,8 +26,6 @@ from fanrun.fleet.store import Folder
 POLL = 1.0
 """Seconds between two looks at hosts while a log is followed."""
 GONE = "it was removed or renamed; if DST was moved, name it with --dst"
-REST = 15.0
-"""Seconds for which a host that did not answer is not asked again while a log is followed."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +71,11 @@ class Place:
             return False
         return not self.is_over
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing of the run goes on."""
+        return self.is_over or self.is_dead
+
 
 class Reader:
     """Reads the lines of a run that are wanted; `problems` says by host or batch what could not be read, and why."""
@@ -83,7 +86,7 @@ class Reader:
         self._place, self._choice, self._folder, self._clock = place, choice, folder, clock
         self._chooser = Chooser(choice)
         self._remotes: list[Remote] = []
-        self._files: dict[str, RemoteFile] = {}
+        self._logs: dict[str, WorkerLog] = {}
         self._asleep: dict[str, float] = {}
         self.problems: dict[str, str] = {}
 
@@ -97,61 +100,58 @@ class Reader:
 
     def lines(self) -> Iterator[Line]:
         """Yield what is wanted, sorted by time."""
-        hosts = self._hosts()  # first: a batch that comes home meanwhile is on its host as well
+        is_last = self._place.has_ended  # before all: it may end meanwhile, and a worker that wrote nothing has no log
+        hosts = self._hosts()  # before DST: a batch that comes home meanwhile is on its host as well
         home = log_lines.home_batches(self._place.logs)
-        sources = [*self._home_sources(home), *self._remote_sources(hosts, set(home))]
-        yield from self._chooser.choose(log_lines.merge(sources))
+        sources = [*self._home_sources(home), *self._remote_sources(hosts, set(home), is_last=is_last)]
+        return self._chosen(log_lines.merge(sources))
+
+    def _chosen(self, lines: Iterator[Line]) -> Iterator[Line]:
+        yield from self._chooser.choose(lines)
         yield from self._chooser.end()
 
     def follow(self, wait: Callable[[float], None]) -> Iterator[Line]:
         """Yield what is wanted as it is written, until the run is over; `wait` is called between two looks."""
         home = log_lines.home_batches(self._place.logs)
-        fresh: dict[str, Fresh] = {}
-        sources = self._home_sources(home)
+        shown, sources = Shown(), self._home_sources(home)
         while True:
             is_gone = self._place.is_gone
-            is_last = is_gone or self._place.is_over or self._place.is_dead
+            is_last = is_gone or self._place.has_ended
             if is_last:
                 self.problems.clear()
             if is_gone:
                 self.problems[str(self._place.home)] = GONE
-            self._find_files(self._hosts())
-            news, is_at_end = self._look(is_last=is_last)
-            for name, lines in news.items():
-                taken = fresh.setdefault(name, Fresh(set(home)))
-                sources += [_listed(new)] if (new := [line for line in lines if taken.takes(line)]) else []
+            self._find_logs(self._hosts(), set(home), is_bounded=False)
+            parts, is_at_end = self._look(is_last=is_last)
+            sources += map(shown.noted, parts)
             yield from self._chooser.choose(log_lines.merge(sources))
             sources = []
             if is_last and is_at_end:
                 break
             if is_at_end:
                 wait(POLL)
-        yield from self._chooser.choose(log_lines.merge(self._late_sources(set(home), fresh)))
-        yield from self._chooser.end()
+        found = log_lines.home_batches(self._place.logs)
+        late = self._home_sources({name: path for name, path in found.items() if name not in home})
+        yield from self._chosen(log_lines.merge(map(shown.without, late)))
 
-    def _look(self, *, is_last: bool) -> tuple[dict[str, list[Line]], bool]:
-        """Return the next lines of each host, and whether those are all; what one look brings bounds the memory.
+    def _look(self, *, is_last: bool) -> tuple[list[Source], bool]:
+        """Return the next part of each worker's log, and whether those are all; a part is small, for many are held.
 
         In the last look a host need not answer if all its lines came home.
         """
-        names = [name for name in self._files if is_last or self._asleep.get(name, 0) < self._clock()]
-        news, errors = fan_out(names, lambda name: self._files[name].read_more())
+        names = [name for name in self._logs if is_last or self._asleep.get(name, 0) <= self._clock()]
+        is_over = is_last and not self._place.is_gone  # without DST nobody knows whether a worker has to have a log
+        parts, errors = fan_out(names, lambda name: self._logs[name].read_more(is_last=is_over))
         self._asleep |= dict.fromkeys(errors, self._clock() + REST)
-        needed = read_missing(self._place.logs) if self._place.is_over else self._files
+        needed = read_missing(self._place.logs) if self._place.is_over else self._logs
         self._note({name: error for name, error in errors.items() if name in needed})
-        return news, all(self._files[name].is_at_end for name in news)
+        self.problems |= {name: why for name in parts if name in needed and (why := self._logs[name].problem)}
+        return [parts[name] for name in names if name in parts], all(self._logs[name].is_at_end for name in parts)
 
     def close(self) -> None:
         """End the connections."""
         for remote in self._remotes:
             remote.close()
-
-    def _late_sources(self, home: set[str], fresh: Mapping[str, Fresh]) -> list[Source]:
-        """Return the sources for lines that came home, but not from a host before."""
-        found = log_lines.home_batches(self._place.logs)
-        late = self._home_sources({name: path for name, path in found.items() if name not in home})
-        counts = sum((each.count for each in fresh.values()), start=Counter[str]())
-        return [_without_first(source, counts) for source in late]
 
     def _hosts(self) -> list[Host]:
         """Return the workers that may have wanted lines which are not in DST."""
@@ -176,41 +176,42 @@ class Reader:
         found = (log_lines.file_source(path, notes[name]) for name, path in wanted.items())
         return [source for source in found if source]
 
-    def _remote_sources(self, hosts: Iterable[Host], home: set[str]) -> list[Source]:
+    def _remote_sources(self, hosts: Iterable[Host], home: set[str], *, is_last: bool) -> list[Source]:
         """Return the sources for lines that are not in DST."""
-        self._find_files(hosts)
-        first, errors = fan_out(self._files, lambda name: self._files[name].read_more())
+        self._find_logs(hosts, home, is_bounded=True)
+        first, errors = fan_out(self._logs, lambda name: self._logs[name].read_first(is_last=is_last))
         self._note(errors)
-        if self._place.is_over:
-            gone = [name for name in first if not self._files[name].is_there]
-            self.problems |= dict.fromkeys(gone, "it has no log of this run, or none any more")
-        sources = []
-        for name, lines in first.items():
-            fresh = Fresh(home)
-            start = min((line.time for line in lines), default="")
-            sources.append(Source(start, functools.partial(self._read, name, lines, fresh)))
-        return sources
+        return [
+            Source(first[name].start, functools.partial(self._read, name, first[name], is_last=is_last))
+            for name in self._logs
+            if name in first  # lines of the same time have the same order each time
+        ]
 
-    def _read(self, name: str, first: list[Line], fresh: Fresh) -> Iterator[Line]:
-        file = self._files[name]
-        more = iter(()) if file.is_at_end else file.read_to_end()
+    def _read(self, name: str, part: Source, *, is_last: bool) -> Iterator[Line]:
+        """Yield the lines of a worker's log from its first part on; only one part is held."""
+        log, lines = self._logs[name], part.open()
+        del part  # it would be held to the end
         try:
-            yield from filter(fresh.takes, itertools.chain(first, more))
+            yield from lines
+            while not log.is_at_end:
+                yield from log.read_more(is_last=is_last).open()
         except FanrunError as error:
             self._note({name: error})
+        else:
+            self.problems |= {name: log.problem} if log.problem else {}
 
-    def _find_files(self, hosts: Iterable[Host]) -> None:
-        """Find where these workers' lines are: at the hub if they are shipped there, else on the workers."""
-        new = [host for host in hosts if host.name not in self._files]
+    def _find_logs(self, hosts: Iterable[Host], home: set[str], *, is_bounded: bool) -> None:
+        """Find where these workers' lines are: on the workers, and at the hub where they are shipped to it."""
+        new = [host for host in hosts if host.name not in self._logs]
         if not new:
             return
-        hub = self._folder.load().hub
-        shipped = self._ask_hub(hub)
+        hub, run = self._folder.load().hub, self._place.run
+        names = self._ask_hub(hub)
         for host in new:
-            if host.name in shipped:
-                self._files[host.name] = log_remote.hub_file(self._connect(hub), self._place.run, host.name)
-            else:
-                self._files[host.name] = log_remote.worker_file(self._connect(host), self._place.run)
+            own, shipped = log_remote.worker_file(self._connect(host), run, is_bounded=is_bounded), None
+            if host.name in names:
+                shipped = log_remote.hub_file(self._connect(hub), run, host.name, is_bounded=is_bounded)
+            self._logs[host.name] = WorkerLog(own, shipped, Fresh(home), run, self._clock)
 
     def _ask_hub(self, hub: Host) -> Collection[str]:
         """Return the workers whose lines are shipped to the hub; if it does not answer the workers have them too."""
@@ -227,22 +228,3 @@ class Reader:
 
     def _note(self, errors: Mapping[str, FanrunError]) -> None:
         self.problems.update({name: str(error) for name, error in errors.items()})
-
-
-def _listed(lines: list[Line]) -> Source:
-    return Source(lines[0].time, lambda: iter(lines))
-
-
-def _without_first(source: Source, counts: Mapping[str, int]) -> Source:
-    """Return a source of one batch without as many of its first lines as `counts` says."""
-
-    def lines() -> Iterator[Line]:
-        left = -1
-        for line in source.open():
-            left = counts.get(line.batch, 0) if left < 0 else left
-            if left == 0 or line.record.get("stream") == log_lines.OWN:
-                yield line
-            else:
-                left -= 1
-
-    return Source(source.start, lines)

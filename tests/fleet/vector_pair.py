@@ -11,7 +11,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from fanrun.fanout.results.log_lines import Fresh, Line, parse
+from fanrun.fanout.results.log_fresh import Fresh
+from fanrun.fanout.results.log_lines import Line, parse
 from fanrun.fanout.worker_files.log_files import Spool
 from provision.hosts import ca
 from provision.hosts.shipping import read_config
@@ -113,7 +114,7 @@ class Pair:
         path = self.top / "logs" / folder / "worker-1.jsonl"
         fresh = Fresh(())
         found = map(parse, path.read_bytes().splitlines()) if path.exists() else ()
-        return [line for line in found if line and fresh.takes(line)]
+        return [line for line in found if line and fresh.takes(line, line.record["offset"])]
 
     def has_arrived(self) -> bool:
         """Return whether as many lines are at the hub as were printed."""

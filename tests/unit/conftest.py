@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from fanrun.fanout.results import ledger
 from fanrun.fleet.store import Folder
+from tests.unit.log_hosts import World, make_world
 
 # A busy machine is no defect: examples are bounded, not timed.
 settings.register_profile("unit", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
@@ -36,3 +37,9 @@ def quick_ledger() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ledger, "RACY", 30_000_000)
         yield
+
+
+@pytest.fixture
+def world(tmp_path: Path, folder: Folder, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A run whose logs are read."""
+    return make_world(tmp_path, folder, monkeypatch)

@@ -8,9 +8,9 @@ import threading
 from pathlib import Path
 
 import pytest
+from loguru import logger
 
-from fanrun.fanout import commands
-from fanrun.fanout.commands import MIB, Program
+from fanrun.fanout.commands import Program
 from fanrun.fanout.leftovers import Leftovers
 from fanrun.fanout.results.commit import Shore
 from fanrun.fanout.results.faults import Reasons
@@ -119,22 +119,21 @@ def test_nobody_is_connected_to_once_the_run_is_being_closed(crew: Crew, tmp_pat
     assert (tmp_path / "log").read_text() == begun
 
 
-@pytest.mark.parametrize(
-    ("code", "size", "missing"), [(0, 3, []), (0, 64 * MIB, ["worker-1.0001"]), (255, 0, ["worker-1.0001"])]
-)
-def test_lines_that_could_not_be_fetched_are_known_to_be_missing(
-    crew: Crew, monkeypatch: pytest.MonkeyPatch, code: int, size: int, missing: list[str]
+@pytest.mark.parametrize("is_there", [False, True])
+def test_it_is_said_once_a_host_where_lines_stay_there(
+    crew: Crew, monkeypatch: pytest.MonkeyPatch, is_there: bool
 ) -> None:
-    """The host does not answer, or has more of them than a batch keeps."""
-    asked = list[list[str]]()
-
-    def last(link: Link, argv: list[str], *, timeout: float) -> Done:
-        asked.append(argv)
-        return Done(code, bytes(size), "")
-
-    monkeypatch.setattr(Link, "last", last)
-    logs = crew._job.shore.logs
-    logs.begin("worker-1", "worker-1.0001")
-    crew._fetch_rest("worker-1", Link(crew._folder, "worker-1", "r", threading.Semaphore()))
-    assert asked == [commands.rest_argv("r", ["worker-1.0001"], 64 * MIB)]
-    assert logs.missing("worker-1") == missing
+    said = list[str]()
+    handler = logger.add(lambda message: said.append(message.record["message"]), level="WARNING")
+    monkeypatch.setattr(Link, "last", lambda *_, **more: Done(1, b"", "grep: no memory"))
+    crew._links["worker-1"] = Link(crew._folder, "worker-1", "r", threading.Semaphore())
+    try:
+        crew._fetch_rest("worker-1", is_there=is_there)
+        for number in range(2):
+            crew._job.shore.logs.begin("worker-1", f"worker-1.000{number}")
+        crew._fetch_rest("worker-1", is_there=is_there)
+    finally:
+        logger.remove(handler)
+    why = "grep: no memory" if is_there else "it does not answer"
+    text = f"what the containers of 2 batches printed stays there ({why}); `fab logs` can read it for a day"
+    assert said == [f"worker-1: {text}"]

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanrun.fanout.results import log_lines
-from fanrun.fanout.results.log_lines import Choice, Fresh, Line, Source, Window, merge, parse
+from fanrun.fanout.results.log_lines import Choice, Line, Source, Window, merge, parse
 from tests.unit.logs_world import DAY, encoded, made, write_batch
 
 
@@ -180,58 +180,6 @@ def test_only_files_that_may_have_wanted_lines_are_read() -> None:
     assert not Choice(host="worker-1").may_have("worker-10.0001")
     assert not Choice(batch="worker-1.0002").may_have("worker-1.0001")
     assert not Choice(windows={"worker-1.0002": None}).may_have("worker-1.0001")
-    assert Choice(host="my.host").may_have("my.host.0001")
-
-
-def shipped(second: float, message: str, offset: int, spool: str | None = None) -> Line:
-    more = {"spool": spool} if spool else {}
-    return made(second, message, batch="worker-1.0001", file="/var/log/fanrun/r1.jsonl", offset=offset, **more)
-
-
-def test_what_was_shipped_twice_is_new_once() -> None:
-    fresh, lines = Fresh(()), [shipped(1, "a", 0), shipped(2, "b", 100), shipped(3, "c", 200)]
-    taken = [line.message for line in [*lines[:2], *lines[:2], *lines, *lines] if fresh.takes(line)]
-    assert taken == ["a", "b", "c"]
-    assert fresh.count == {"worker-1.0001": 3}
-
-
-def test_a_line_that_was_torn_at_the_hub_is_new_when_it_comes_again() -> None:
-    """Where the hub's disk was full for a moment, the lines after the torn one may be there already."""
-    fresh, lines = Fresh(()), [shipped(number, str(number), 100 * number) for number in range(5)]
-    taken = [line.message for line in [*lines[:2], *lines[3:], *lines, *lines] if fresh.takes(line)]
-    assert taken == ["0", "1", "3", "4", "2"]
-
-
-@pytest.mark.parametrize("offset", [-1, 2**63, 10**400])
-def test_an_offset_that_no_file_has_is_none(offset: int) -> None:
-    fresh = Fresh(())
-    assert [fresh.takes(shipped(1, "a", offset)) for _ in range(2)] == [True, True]
-
-
-def test_equal_lines_of_a_file_are_two() -> None:
-    fresh = Fresh(())
-    assert [fresh.takes(shipped(1, "same", offset)) for offset in (0, 100)] == [True, True]
-    assert [fresh.takes(made(1, "same")) for _ in range(2)] == [True, True], "what a worker gives is read once"
-
-
-def test_a_new_file_in_the_place_of_another_is_new() -> None:
-    """A worker that was made anew begins its log again."""
-    fresh = Fresh(())
-    lines = [
-        shipped(1, "the log of a run begins here (1)", 0, spool="begin"), shipped(1, "a", 100), shipped(1, "b", 200),
-        shipped(1, "the log of a run begins here (1)", 0, spool="begin"), shipped(1, "a", 100),
-        shipped(2, "the log of a run begins here (2)", 0, spool="begin"), shipped(2, "c", 100),
-    ]  # fmt: skip
-    assert [line.message for line in lines if fresh.takes(line)] == ["a", "b", "c"]
-
-
-def test_batches_that_are_home_are_not_read_again() -> None:
-    fresh = Fresh({"worker-1.0001"})
-    assert not fresh.takes(made(1, "x"))
-    assert fresh.takes(made(1, "x", batch="worker-1.0002"))
-    assert not fresh.takes(made(1, "begins", batch="worker-1.0002", spool="begin"))
-    assert fresh.takes(made(1, "it is full", batch="worker-1.0002", spool="full")), "it says what is missing"
-    assert fresh.count == {"worker-1.0002": 1}
 
 
 @pytest.mark.parametrize(
@@ -246,3 +194,15 @@ def test_batches_that_are_home_are_not_read_again() -> None:
 )
 def test_times_have_milliseconds(text: str, normal: str) -> None:
     assert log_lines.normal_time(text) == normal
+
+
+@pytest.mark.parametrize(
+    ("text", "torn"),
+    [
+        (b'{"timestamp":"2026-01-\n', True), (b'{"a":1}{"b":2}\n', True), (b"\0\0\n", True), (b"[" * 100_000, True),
+        (b'{"message":"no line of ours"}\n', False), (encoded(1, "x"), False), (b"\n", False), (b"", False),
+    ],
+    ids=range(8),
+)  # fmt: skip
+def test_what_is_no_object_was_torn(text: bytes, torn: bool) -> None:
+    assert log_lines.is_torn(text) is torn

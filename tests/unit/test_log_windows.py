@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import tracemalloc
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -110,3 +111,19 @@ def test_a_run_that_has_nothing_yet(tmp_path: Path) -> None:
 )
 def test_stamp(time: datetime, text: str) -> None:
     assert log_windows.stamp(time) == text
+
+
+def test_a_file_of_times_that_has_no_end_takes_no_memory(tmp_path: Path) -> None:
+    """A host may send what it likes."""
+    write_report(tmp_path / "logs", "b", [told("a", 1)], [NOON + 11])
+    path = tmp_path / "logs" / "b.times"
+    path.write_bytes(b"0 0\n" * 400_000 + path.read_bytes())
+    write_report(tmp_path / "logs", "c", [told("a", 1)], [NOON + 11])
+    with (tmp_path / "logs" / "c.times").open("wb") as file:
+        file.truncate(10**9)
+    tracemalloc.start()
+    try:
+        assert log_windows.find(tmp_path, b"a") == {"b": [window(10, 11)]}
+        assert tracemalloc.get_traced_memory()[1] < 4 * 1024**2
+    finally:
+        tracemalloc.stop()

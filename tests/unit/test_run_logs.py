@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
+from loguru import logger
 
 from fanrun.fanout import commands
 from fanrun.fanout.results.log_lines import home_batches, read
-from fanrun.fanout.results.logs import MISSING, RunLogs, read_missing
+from fanrun.fanout.results.logs import MISSING, RunLogs, packed_limit, read_missing
+from fanrun.fanout.worker_files.log_files import BatchLog
 from tests.unit.logs_world import encoded
 
 
@@ -77,7 +80,7 @@ def test_where_dst_is_full_lines_are_missing(tmp_path: Path, logs: Path) -> None
     run = RunLogs(logs)
     run.begin("worker-1", "worker-1.0001")
     run.keep("worker-1", "worker-1.0001", stage(tmp_path, "worker-1.0001", encoded(1, "a")))
-    run.keep_rest("worker-1", encoded(1, "a"))
+    run.keep_rest("worker-1", "worker-1.0001", encoded(1, "a"))
     assert run.missing("worker-1") == ["worker-1.0001"]
     run.close()
 
@@ -97,7 +100,8 @@ def test_the_rest_has_a_file_for_each_batch(logs: Path) -> None:
         escaping,
         encoded(5, "torn")[:-20],
     ]
-    run.keep_rest("worker-1", b"".join(lines))
+    for batch in ("worker-1.0001", "worker-1.0002", "worker-1.0003"):
+        run.keep_rest("worker-1", batch, b"".join(lines))
     run.close()
     assert set(home_batches(logs)) == {"worker-1.0001", "worker-1.0002"}
     assert messages(logs, "worker-1.0001") == ["a", '"batch":"worker-1.0002","stream":"stdout"']
@@ -110,7 +114,7 @@ def test_what_is_missing_is_written_down(logs: Path) -> None:
     run.begin("worker-1", "worker-1.0001")
     run.begin("worker-2", "worker-2.0001")
     run.begin("worker-2", "worker-2.0002")
-    run.keep_rest("worker-1", b"")
+    run.keep_rest("worker-1", "worker-1.0001", b"")
     run.close()
     assert read_missing(logs) == {"worker-2": ["worker-2.0001", "worker-2.0002"]}
 
@@ -152,3 +156,35 @@ def test_a_worker_finds_the_lines_of_these_batches(tmp_path: Path) -> None:
     assert none.stdout == b""
     few = subprocess.run([*argv[:4], str(spool), "50", *argv[6:]], capture_output=True, check=True)
     assert few.stdout == wanted[0][:50]
+
+
+def test_no_log_is_refused_that_a_batch_can_have(tmp_path: Path, logs: Path) -> None:
+    """Lines that can't be compressed: as many as a batch keeps, in as many parts."""
+    target, limit = tmp_path / "target", 1024**2
+    target.mkdir()
+    log = BatchLog(str(target), limit)
+    for _ in range(80):
+        log.write(os.urandom(64 * 1024 - 1) + b"\n", 1)
+    log.end(lambda text: encoded(1, text))
+    size = (target / "log.jsonl.gz").stat().st_size
+    assert 2 * limit < size < packed_limit(limit)
+
+
+@pytest.mark.parametrize("name", ["log.jsonl.gz", "times"])
+def test_what_no_batch_writes_is_left_out(tmp_path: Path, logs: Path, name: str) -> None:
+    """A host may send what it likes."""
+    said = list[str]()
+    handler = logger.add(lambda message: said.append(message.record["message"]), level="WARNING")
+    run = RunLogs(logs, 1024**2)
+    run.begin("worker-1", "worker-1.0001")
+    staged = stage(tmp_path, "worker-1.0001", encoded(1, "a"), b"{}\n", "1 3\n")
+    os.truncate(staged / name, packed_limit(1024**2) + 1)
+    try:
+        run.keep("worker-1", "worker-1.0001", staged)
+    finally:
+        logger.remove(handler)
+    if name == "times":
+        assert (sorted(path.name for path in logs.iterdir()), said) == (["worker-1.0001.jsonl.gz"], [])
+    else:
+        assert (logs.exists(), run.missing("worker-1")) == (False, ["worker-1.0001"])
+        assert said == ["the log of batch worker-1.0001 is left out: no batch writes one of 19922945 bytes"]

@@ -11,7 +11,8 @@ import pytest
 
 from fanrun.fanout import history
 from fanrun.fanout.history import PastRun
-from fanrun.fanout.results.log_lines import FIELDS, LONGEST
+from fanrun.fanout.results.log_lines import FIELDS
+from fanrun.fanout.results.log_pieces import LONGEST
 from fanrun.fleet.errors import UsageError
 from fanrun.fleet.lock import exclusive
 from fanrun.fleet.store import Folder

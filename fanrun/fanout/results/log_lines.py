@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import bisect
 import gzip
 import heapq
 import json
 import re
 import zlib
-from array import array
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,12 +20,8 @@ OWN = "fanrun"
 TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(?:Z|\+00:00)")
 FIELDS = ("timestamp", "fleet", "run", "host", "batch", "stream", "level", "partial", "spool", "service", "message")
 """What a line's JSON object has, in this order."""
-LONGEST = 16
-"""Pieces of a line that are put together again; each has 64 KiB."""
 MAX_LINE = 1024 * 1024
 """Bytes of the longest line that a log can have; a longer one is none of ours."""
-MAX_OFFSET = 2**63
-"""No file is so long: a host that says so is wrong."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +53,14 @@ def parse(text: bytes) -> Line | None:
     level, is_partial = str(record.get("level", "")), record.get("partial") is True
     record["timestamp"] = normal_time(time)
     return Line(record["timestamp"], host, batch, stream, message, level, is_partial, record)
+
+
+def is_torn(text: bytes) -> bool:
+    """Return whether a line is no JSON object: where a disk was full for a moment it was not written to its end."""
+    try:
+        return not isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return bool(text.strip())
 
 
 def normal_time(text: str) -> str:
@@ -110,6 +111,7 @@ def merge(sources: Iterable[Source]) -> Iterator[Line]:
     A source is opened when its first line is due, so few are open at once.
     """
     waiting = sorted(enumerate(sources), key=lambda pair: pair[1].start, reverse=True)
+    del sources  # a source may hold lines, which would stay to the end
     heap: list[tuple[str, int, Line, Iterator[Line]]] = []
 
     def push(lines: Iterator[Line], number: int, least: str) -> None:
@@ -176,96 +178,6 @@ def reaches(level: str, least: str) -> bool:
     return level in LEVELS and LEVELS.index(level) >= LEVELS.index(least)
 
 
-class Pieces:
-    """Puts the pieces of long lines together."""
-
-    def __init__(self) -> None:
-        self._open: dict[tuple[str, str, str], list[Line]] = {}
-
-    def add(self, line: Line) -> list[list[Line]]:
-        """Take a line, or a piece of one; return the lines that are whole with it."""
-        if not line.is_partial and not self._open:
-            return [[line]]
-        whole = []
-        if line.stream == OWN:  # it may say that lines are left out: what follows is no more of those before
-            whole = [self._open.pop(key) for key in list(self._open) if key[:2] == (line.host, line.batch)]
-        key = (line.host, line.batch, line.stream)
-        pieces = self._open.setdefault(key, [])
-        pieces.append(line)
-        if not line.is_partial or len(pieces) >= LONGEST:
-            whole.append(self._open.pop(key))
-        return whole
-
-    def end(self) -> list[list[Line]]:
-        """Return the lines whose end is missing."""
-        rest = list(self._open.values())
-        self._open.clear()
-        return rest
-
-
 def joined(pieces: Sequence[Line]) -> str:
     """Return the message of a line in pieces."""
     return pieces[0].message if len(pieces) == 1 else "".join(piece.message for piece in pieces)
-
-
-class Chooser:
-    """Chooses lines: all pieces of a long line, or none."""
-
-    def __init__(self, choice: Choice) -> None:
-        self._choice, self._pieces = choice, Pieces()
-
-    def choose(self, lines: Iterable[Line]) -> Iterator[Line]:
-        """Yield what is wanted; the pieces of a line that goes on are kept until the next call."""
-        if not self._choice.is_of_whole_lines:
-            yield from filter(self._choice.takes, lines)
-            return
-        for line in lines:
-            for whole in self._pieces.add(line):
-                yield from whole if self._choice.takes(*whole) else ()
-
-    def end(self) -> Iterator[Line]:
-        """Yield what is wanted of the lines whose end is missing."""
-        for rest in self._pieces.end():
-            yield from rest if self._choice.takes(*rest) else ()
-
-
-class Fresh:
-    """Tells lines that were not there before, of batches that are not home; for the lines of one host.
-
-    `count` has how many lines of each batch were new.
-    """
-
-    def __init__(self, home: Collection[str]) -> None:
-        self._home = home
-        self._offsets: dict[str, array[int]] = {}
-        self._begun: set[tuple[str, str]] = set()
-        self.count: Counter[str] = Counter()
-
-    def takes(self, line: Line) -> bool:
-        """Return whether a line is new. One that was shipped twice has a file and an offset that came before."""
-        file, offset = line.record.get("file"), line.record.get("offset")
-        is_first = line.record.get("spool") == "begin"
-        if isinstance(file, str) and isinstance(offset, int) and 0 <= offset < MAX_OFFSET:
-            if is_first and (file, line.message) not in self._begun:  # another file in the place of the one before
-                self._begun.add((file, line.message))
-                self._offsets.pop(file, None)
-            if not _added(self._offsets.setdefault(file, array("q")), offset):
-                return False
-        if is_first or line.batch in self._home:
-            return False
-        if "spool" not in line.record:
-            self.count[line.batch] += 1
-        return True
-
-
-def _added(offsets: array[int], offset: int) -> bool:
-    """Add an offset to sorted ones; returns False if it is there already.
-
-    Most are higher than all before.  A lower one may be new: a hub whose disk was full for a moment has torn one line
-    and written the next ones, and gets all of them again.
-    """
-    place = len(offsets) if not offsets or offset > offsets[-1] else bisect.bisect_left(offsets, offset)
-    if place < len(offsets) and offsets[place] == offset:
-        return False
-    offsets.insert(place, offset)
-    return True

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import BinaryIO
 
 from fanrun.fanout.results.joblog import ESCAPES
 from fanrun.fanout.results.judge import parse_report
@@ -21,6 +22,8 @@ DELAY = timedelta(milliseconds=50)
 """How much later what a program prints may arrive than what it writes to its report: Docker passes it on."""
 MAX_LINE = 1024 * 1024
 """Bytes of a line of the report; a longer one is none."""
+MAX_TIME = 64
+"""Bytes of a line that tells when a report grew."""
 
 
 def find(run: Path, key: bytes) -> dict[str, list[Window] | None]:
@@ -51,19 +54,37 @@ def joblog_batches(joblog: Path, key: bytes) -> Iterator[str]:
 def _windows(report: Path, times: Path, key: bytes) -> Iterator[Window]:
     """Yield when an input was processed, by a batch's report and the times at which it grew."""
     try:
-        grew = [(int(size), int(time)) for time, size in map(str.split, times.read_text("ascii").splitlines())]
-        with gzip.open(report, "rb") as file:
-            end = 0
+        with gzip.open(report, "rb") as file, times.open("rb") as growth:
+            end, grew = 0, _Growth(growth)
             while line := file.readline(MAX_LINE):
                 end += len(line)
                 found = parse_report(line).get(key)
                 if found is None or found.seconds is None:
                     continue
-                if time := next((time for size, time in grew if size >= end), None):
+                if time := grew.time_of(end):
                     until = datetime.fromtimestamp(time / 1000, timezone.utc)
                     yield Window(stamp(until - timedelta(seconds=found.seconds) - SLACK), stamp(until + DELAY))
     except (OSError, ValueError, OverflowError, EOFError, zlib.error):
         return
+
+
+class _Growth:
+    """The file that tells when a report grew; it may have any size, and is read line by line."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._time, self._size = file, 0, 0
+
+    def time_of(self, size: int) -> int:
+        """Return when a report first had so many bytes, in ms since 1970, 0 if that is not told.
+
+        The sizes that are asked for must rise. ValueError for a file of another form.
+        """
+        while self._size < size:
+            if not (line := self._file.readline(MAX_TIME)):
+                return 0
+            time, grown = line.split()
+            self._time, self._size = int(time), int(grown)
+        return self._time
 
 
 def stamp(time: datetime) -> str:

@@ -3,7 +3,7 @@
 `logs/BATCH.jsonl.gz` has the lines of a batch. Where the batch's program wrote a report, `logs/BATCH.report.gz` is that
 report and `logs/BATCH.times` tells when it grew. Lines of batches that did not come home (copies that were not needed
 any more, batches that ended with the run) are fetched when the run ends. `logs/missing.json` names the batches whose
-lines stayed on hosts that could not be reached, or were too many: {host: [batch]}.
+lines stayed on hosts, as these could not be reached or the lines were too many: {host: [batch]}.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from pathlib import Path
 
 from loguru import logger
 
+from fanrun.fleet.config import Logs
+
 LINES, REPORT, TIMES = ".jsonl.gz", ".report.gz", ".times"
 MISSING = "missing.json"
 BATCH_LOG, BATCH_TEXT, BATCH_TIMES, BATCH_REPORT = "log.jsonl.gz", "log", "times", "report.jsonl"
@@ -29,8 +31,9 @@ BATCH_FIELD = re.compile(rb'"batch":"([A-Za-z0-9._-]+)","stream":')
 class RunLogs:
     """The folder `logs` of one run; safe to use from many threads. A log that can't be kept fails no run."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, batch: int = Logs.batch) -> None:
+        """`batch` is how many bytes of its first and of its last lines a batch keeps."""
+        self._folder, self._most = folder, packed_limit(batch)
         self._missing: dict[str, list[str]] = {}
         self._lock = threading.Lock()
 
@@ -56,37 +59,38 @@ class RunLogs:
         if not log.is_file() or not log.stat().st_size:
             plain = staging / BATCH_TEXT
             return not plain.is_file() or not plain.stat().st_size
+        if (size := log.stat().st_size) > self._most:
+            logger.warning("the log of batch {} is left out: no batch writes one of {} bytes", batch, size)
+            return False
         self._folder.mkdir(exist_ok=True)
         shutil.move(log, self._folder / f"{batch}{LINES}")
-        report = staging / BATCH_REPORT
-        if (staging / BATCH_TIMES).is_file() and report.is_file() and report.stat().st_size:
-            shutil.move(staging / BATCH_TIMES, self._folder / f"{batch}{TIMES}")
+        report, times = staging / BATCH_REPORT, staging / BATCH_TIMES
+        if self._is_usable(times) and report.is_file() and report.stat().st_size:
+            shutil.move(times, self._folder / f"{batch}{TIMES}")
             with report.open("rb") as whole, gzip.open(self._folder / f"{batch}{REPORT}", "wb", 1) as packed:
                 shutil.copyfileobj(whole, packed)
         return True
+
+    def _is_usable(self, times: Path) -> bool:
+        return times.is_file() and times.stat().st_size <= self._most
 
     def missing(self, host: str) -> list[str]:
         """Return the batches that began on a host and did not come home."""
         with self._lock:
             return list(self._missing.get(host, ()))
 
-    def keep_rest(self, host: str, lines: bytes) -> None:
-        """Keep the lines of the host's missing batches, which the host gave in the order of its log."""
-        of_batches: dict[str, list[bytes]] = {}
-        for line in lines.splitlines(keepends=True):
-            if found := BATCH_FIELD.search(line):
-                of_batches.setdefault(found[1].decode("ascii"), []).append(line)
-        missing = self.missing(host)
+    def keep_rest(self, host: str, batch: str, lines: bytes) -> None:
+        """Keep the lines of a missing batch, which the host gave in the order of its log."""
+        own = [line for line in lines.splitlines(keepends=True) if _batch_of(line) == batch]
         try:
-            for batch in missing:
-                if batch in of_batches:
-                    self._folder.mkdir(exist_ok=True)
-                    (self._folder / f"{batch}{LINES}").write_bytes(gzip.compress(b"".join(of_batches[batch]), 1))
+            if own:
+                self._folder.mkdir(exist_ok=True)
+                (self._folder / f"{batch}{LINES}").write_bytes(gzip.compress(b"".join(own), 1))
         except OSError as error:
-            logger.warning("the log of {} can't be kept ({})", host, error.strerror)
+            logger.warning("the log of batch {} can't be kept ({})", batch, error.strerror)
             return
-        with self._lock:
-            self._missing.pop(host, None)
+        with self._lock, contextlib.suppress(KeyError, ValueError):
+            self._missing[host].remove(batch)
 
     def close(self) -> None:
         """Write down which batches' lines stayed on hosts."""
@@ -96,6 +100,20 @@ class RunLogs:
             if missing:
                 self._folder.mkdir(exist_ok=True)
                 (self._folder / MISSING).write_text(json.dumps(missing))
+
+
+def packed_limit(batch: int) -> int:
+    """Return more bytes than the compressed log of a batch can have.
+
+    It keeps its first and its last lines, the last ones in parts, and each part may have more by what was read at once.
+    Lines that can't be compressed grow by less than a hundredth.
+    """
+    return 3 * batch + 16 * 1024**2
+
+
+def _batch_of(line: bytes) -> str:
+    found = BATCH_FIELD.search(line)
+    return found[1].decode("ascii") if found else ""
 
 
 def read_missing(folder: Path) -> Mapping[str, Sequence[str]]:

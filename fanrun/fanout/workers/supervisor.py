@@ -14,9 +14,10 @@ from fanrun.fanout import commands
 from fanrun.fanout.results.commit import Cargo, Tally, give_up
 from fanrun.fanout.results.faults import Cause
 from fanrun.fanout.results.report import shown
-from fanrun.fanout.workers.executor import Stopped
+from fanrun.fanout.workers.executor import SSH_FAILED, Stopped
 from fanrun.fanout.workers.heartbeat import EVERY, Watch
 from fanrun.fanout.workers.link import Link
+from fanrun.fanout.workers.log_rest import fetch_rest
 from fanrun.fanout.workers.pipeline import Job, Worker
 from fanrun.fanout.workers.termination import Ask, Fates
 from fanrun.fleet.errors import FanrunError, HostUnreachable
@@ -145,11 +146,13 @@ class Crew:
             known = absence is None or link.is_connected()
             if known or (absence is not None and not absence.looked):
                 done = link.last(commands.stop_argv(self._job.run), timeout=20 if known else SOON)
-                self._fetch_rest(name, link)
+                self._fetch_rest(name, is_there=done.exit_code != SSH_FAILED)
                 if done.exit_code == 0:
                     self.left.discard(name)
                 else:
                     logger.debug("{}: could not be cleaned ({})", name, done.reason)
+            else:
+                self._fetch_rest(name, is_there=False)
             link.disconnect()
 
         fan_out(self._links, end)
@@ -158,19 +161,17 @@ class Crew:
             if worker.crash is not None:
                 raise worker.crash
 
-    def _fetch_rest(self, name: str, link: Link) -> None:
-        """Bring home the lines of batches that did not come home themselves."""
-        logs = self._job.shore.logs
-        batches = logs.missing(name)
-        if not batches:
-            return
-        most = 2 * self._job.logs.batch
-        done = link.last(commands.rest_argv(self._job.run, batches, most), timeout=60)
-        if done.exit_code == 0 and len(done.output) < most:
-            logs.keep_rest(name, done.output)
-        else:  # they are known to be missing
-            why = done.reason if done.exit_code else "it is too long"
-            logger.debug("{}: the log of {} could not be read ({})", name, ", ".join(batches), why)
+    def _fetch_rest(self, name: str, *, is_there: bool) -> None:
+        """Bring home the lines of batches that did not come home themselves, and say where some stay on the host."""
+        logs, why = self._job.shore.logs, "it does not answer"
+        if is_there:
+            why = fetch_rest(self._links[name], self._job.run, logs, 2 * self._job.logs.batch)
+        if count := len(logs.missing(name)):
+            batches = "a batch" if count == 1 else f"{count} batches"
+            logger.warning(
+                "{}: what the containers of {} printed stays there ({}); `fab logs` can read it for a day",
+                name, batches, why,
+            )  # fmt: skip
 
     def abandon(self) -> None:
         """End everything here at once, and leave the hosts to the next run."""
