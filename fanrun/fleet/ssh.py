@@ -6,7 +6,6 @@ import logging
 import shlex
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from invoke.exceptions import CommandTimedOut, Failure, ThreadException
 from fanrun.fleet import shell
 from fanrun.fleet.errors import CommandFailed, FanrunError, HostError, HostUnreachable
 from fanrun.fleet.model import Host
+from fanrun.fleet.poll import RetryPolicy, retry
 from fanrun.fleet.store import Folder
 
 T = TypeVar("T")
@@ -263,23 +263,35 @@ def wait_for_ssh(folder: Folder, host: Host, *, timeout: float = 120) -> None:
     A refused or silent port is waited for; a wrong host key is not.  Raises
     HostUnreachable after `timeout` seconds.
     """
-    end = time.monotonic() + timeout
-    other = False
-    while True:
-        remote = Remote(folder, host)
+
+    def log_in() -> None:
         try:
-            if not host.proxy:
-                with socket.create_connection((host.address, host.port), timeout=5):
-                    pass
-            remote.run(["true"], timeout=20)
-            return
-        except (OSError, FanrunError) as error:
-            wrong_key = isinstance(error.__cause__, paramiko.BadHostKeyException)
-            if wrong_key and not other and folder.prefer_next(host.address, host.port):
-                other = True  # its key was being replaced when an earlier `up` was interrupted
-                continue
-            if wrong_key or time.monotonic() > end:
-                raise unreachable(host, error.__cause__ or error) from error
-            time.sleep(0.2)
-        finally:
-            remote.close()
+            _log_in(folder, host)
+        except HostUnreachable as error:
+            if not (_is_wrong_key(error) and folder.prefer_next(host.address, host.port)):
+                raise
+            _log_in(folder, host)  # its key was being replaced when an earlier `up` was interrupted
+
+    def is_temporary(error: Exception) -> bool:
+        return isinstance(error, (OSError, FanrunError)) and not _is_wrong_key(error)
+
+    try:
+        retry(log_in, is_temporary, RetryPolicy(timeout, pause=0.2))
+    except (OSError, FanrunError) as error:
+        raise unreachable(host, error.__cause__ or error) from error
+
+
+def _is_wrong_key(error: Exception) -> bool:
+    return isinstance(error.__cause__, paramiko.BadHostKeyException)
+
+
+def _log_in(folder: Folder, host: Host) -> None:
+    """Open a session on the host and end it; OSError or FanrunError if that fails."""
+    remote = Remote(folder, host)
+    try:
+        if not host.proxy:
+            with socket.create_connection((host.address, host.port), timeout=5):
+                pass
+        remote.run(["true"], timeout=20)
+    finally:
+        remote.close()

@@ -13,7 +13,6 @@ import hashlib
 import json
 import shlex
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import TypeVar
 
 from fanrun.fleet.errors import FleetError, HostError, HostsFailed, UsageError
 from fanrun.fleet.model import Fleet, Host, Image
+from fanrun.fleet.poll import RetryPolicy, poll
 from fanrun.fleet.ssh import Remote, on_hosts
 from fanrun.fleet.store import Folder, write_private
 from fanrun.serving.containers import FOLDER, OWNER, PROCESSORS, Container, Ground, Wish, api, processors
@@ -237,17 +237,20 @@ def _start(remote: Remote, containers: Sequence[Container], say: Say) -> None:
 
 def _wait_ready(remote: Remote, one: Container) -> None:
     """Wait for the line that says so; raises HostError with its last words."""
-    limit = time.monotonic() + READY
-    while True:
+
+    def read() -> tuple[str, list[str]]:
         said = remote.run(["docker", "logs", one.name], sudo=True, check=False).stderr.splitlines()
         state = remote.run(["docker", "inspect", "--format={{.State.Status}}", one.name], sudo=True).stdout.strip()
-        if state == "running" and any('"ready"' in line for line in said):
-            return
-        if state != "running" or time.monotonic() > limit:
-            remote.run(["docker", "rm", "--force", one.name], sudo=True)
-            last = said[-1] if said else "it said nothing"
-            raise HostError(f"{one.name} does not start: {last}", host=remote.host.name)
-        time.sleep(0.2)
+        return state, said
+
+    def is_ready(seen: tuple[str, list[str]]) -> bool:
+        return seen[0] == "running" and any('"ready"' in line for line in seen[1])
+
+    seen = poll(read, lambda seen: seen[0] != "running" or is_ready(seen), RetryPolicy(READY, pause=0.2))
+    if not is_ready(seen):
+        remote.run(["docker", "rm", "--force", one.name], sudo=True)
+        last = seen[1][-1] if seen[1] else "it said nothing"
+        raise HostError(f"{one.name} does not start: {last}", host=remote.host.name)
 
 
 def _end(remote: Remote, keep: set[tuple[str, str]], say: Say, role: str = "") -> None:

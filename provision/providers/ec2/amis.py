@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from fanrun.fleet.errors import ProviderError, UsageError
-from provision.providers.ec2.api import Api, ApiError, until
+from fanrun.fleet.poll import RetryPolicy, wait_until
+from provision.providers.ec2.api import Api, ApiError
 from provision.providers.ec2.cleanup import Removal
 from provision.providers.ec2.instance import tag
 
@@ -95,7 +96,7 @@ def bake(api: Api, instance: str, name: str, fleet: str, owner: str) -> str:
         return states == ["available"]
 
     try:
-        done = until(ready, BAKING, 5)
+        done = wait_until(ready, RetryPolicy(BAKING, pause=5))
     except ApiError as error:
         raise ProviderError(
             f"image {made} is being made, but {error}; `fab bake --delete` removes it", provider="ec2"

@@ -17,11 +17,12 @@ from typing import Any
 from fanrun.fleet.config import Wishes, me
 from fanrun.fleet.errors import ProviderError, UsageError
 from fanrun.fleet.model import HUB, Host, Role, number
+from fanrun.fleet.poll import RetryPolicy, poll, wait_until
 from fanrun.fleet.store import Folder
 from provision.hosts.ca import ssh_key
 from provision.providers.base import Bill, Found, OtherFleet, Provider, Say, Wanted
 from provision.providers.ec2 import amis, instance, launch, namesakes, network, prices
-from provision.providers.ec2.api import PAUSE, Api, ApiError, until
+from provision.providers.ec2.api import PAUSE, Api, ApiError
 from provision.providers.ec2.cleanup import Removal
 from provision.providers.ec2.launch_journal import Begun
 from provision.providers.ec2.userdata import user_data
@@ -236,7 +237,7 @@ class Ec2Provider(Provider):
         # What was launched a moment ago may not be known everywhere yet.
         removal.gone("terminate_instances", what=hosts, busy=["InvalidInstanceID.NotFound"], InstanceIds=sorted(ids))
         removal.end()
-        if not until(gone, ENDING, PAUSE):
+        if not wait_until(gone, RetryPolicy(ENDING, PAUSE)):
             raise ProviderError(
                 f"{', '.join(sorted(ids))} do not end; look at them with "
                 f"`aws ec2 describe-instances --region {self._api.region}`, then `fab down` again",
@@ -283,33 +284,36 @@ class Ec2Provider(Provider):
 
         tokens = self._begun.tokens()
         if tokens:
-            until(listed, self._begun.lag(), PAUSE)
+            wait_until(listed, RetryPolicy(self._begun.lag(), PAUSE))
 
     def _booted(self, launched: Mapping[str, _Launched], say: Say) -> list[Host]:
         """Wait until these run and have addresses; ProviderError naming those that end, or take too long."""
-        missing = {each.id: host for host, each in launched.items()}
-        found: dict[str, Mapping[str, Any]] = {}
-
-        def ready() -> bool:
-            mine = [item for item in self._instances(["pending", "running", *ENDED]) if item["InstanceId"] in missing]
-            ended = [
-                f"{instance.name(item)}: {instance.reason(item)}" for item in mine if instance.state(item) in ENDED
-            ]
-            if ended:
-                raise ProviderError(f"instances ended while they were booting ({'; '.join(ended)})", provider=self.name)
-            for item in mine:
-                if instance.state(item) == "running" and instance.address(item):
-                    found[missing.pop(item["InstanceId"])] = item
-            return not missing
-
+        names = {each.id: host for host, each in launched.items()}
         say(self.name, f"waiting for {len(launched)} instances")
-        if not until(ready, self.patience, PAUSE):
+        policy = RetryPolicy(self.patience, PAUSE)
+        running = poll(lambda: self._running(names), lambda found: len(found) == len(names), policy)
+        if missing := sorted(launched.keys() - running.keys()):
             raise ProviderError(
-                f"{', '.join(sorted(missing.values()))} did not start within {self.patience:.0f} s; "
+                f"{', '.join(missing)} did not start within {self.patience:.0f} s; "
                 "`fab up` tries again, FANRUN_BOOT_TIMEOUT waits longer",
                 provider=self.name,
             )
-        return [_found(name, found[name]).host for name in sorted(launched, key=number)]
+        return [_found(name, running[name]).host for name in sorted(launched, key=number)]
+
+    def _running(self, names: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
+        """Return those of the instances, {id: host's name}, that run and have addresses, by their hosts' names.
+
+        Raises ProviderError naming those that ended.
+        """
+        mine = [item for item in self._instances(["pending", "running", *ENDED]) if item["InstanceId"] in names]
+        ended = [f"{instance.name(item)}: {instance.reason(item)}" for item in mine if instance.state(item) in ENDED]
+        if ended:
+            raise ProviderError(f"instances ended while they were booting ({'; '.join(ended)})", provider=self.name)
+        return {
+            names[item["InstanceId"]]: item
+            for item in mine
+            if instance.state(item) == "running" and instance.address(item)
+        }
 
     def _instances(self, states: Sequence[str] = ALIVE) -> list[dict[str, Any]]:
         """Return the fleet's own instances that are in these states."""
