@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from fanrun.fleet import values
+
 # Fabric puts this folder first in sys.path. Libraries come before it, so that no file here takes the place of one. Our
 # own packages are imported before that, so that no library takes the place of one of them.
 ROOT = Path(__file__).resolve().parent
@@ -318,7 +320,7 @@ def serve(
     """
     if replicas is None:
         raise UsageError("fab serve needs --replicas; `fab --help serve` shows all it takes")
-    number = config.whole("replicas", replicas, 0, config.MOST_HOSTS)
+    number = values.whole("replicas", replicas, 0, config.MOST_HOSTS)
     folder = target.folder(console, fleet)
     board = console.board()
     with contextlib.closing(board):
@@ -474,7 +476,7 @@ def sample(console: Console, dst: str | None = None, count: str = "59") -> None:
     """Draw images to try Fanrun with: JPEG plates of plants, the same ones every time."""
     if not dst:
         raise UsageError("fab sample needs --dst; `fab --help sample` shows all it takes")
-    folder, number = Path(options.path("dst", dst)), config.whole("count", count, 1, samples.MOST)
+    folder, number = Path(options.path("dst", dst)), values.whole("count", count, 1, samples.MOST)
     size = samples.make(folder, number)
     console.say(f"{number} plates, {reports.amount(size)}, in {folder}")
 

@@ -24,8 +24,10 @@ from fanrun.fleet.errors import (
     UsageError,
 )
 from fanrun.fleet.model import HUB, Fleet, Host, Image, number
-from fanrun.fleet.ssh import Remote, Result, disconnect_argv, on_hosts, wait_for_ssh
-from fanrun.fleet.store import Folder, write_private
+from fanrun.fleet.parallel import on_hosts
+from fanrun.fleet.private_files import write_private
+from fanrun.fleet.ssh import Remote, Result, disconnect_argv, wait_for_ssh
+from fanrun.fleet.store import Folder
 from provision.hosts import ca, setup, shipping
 from provision.providers.base import Found, OtherFleet, Provider, Say, Wanted
 from provision.registry import build, local_images, transfer
@@ -98,7 +100,7 @@ def needed(provider: Provider, workers: int) -> Change:
 
 def _usable(provider: Provider) -> list[Found]:
     """Return the hosts that exist; one whose key is not pinned can't be trusted, so it is of no use."""
-    pinned = provider.folder.pinned
+    pinned = provider.folder.host_keys.has
     return [
         item if pinned(item.host.address, item.host.port) else dataclasses.replace(item, state="broken")
         for item in provider.find()
@@ -464,7 +466,7 @@ def _match(folder: Folder, fleet: Fleet, provider: Provider, say: Say) -> tuple[
         fleet = dataclasses.replace(fleet, images={}, previous={})
     fleet = dataclasses.replace(fleet, hosts=tuple(hosts))
     folder.save(fleet)
-    folder.unpin_all_but(hosts)
+    folder.host_keys.keep_only(hosts)
     return fleet, launched
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from fanrun.fleet.errors import UsageError
+from fanrun.fleet.values import duration, path, size, whole
 
 MOST_HOSTS = 1000
 
@@ -217,51 +218,3 @@ def _text(name: str, value: object) -> str:
     if bad := [item for item in items if not isinstance(item, (str, int, float))]:
         raise UsageError(f"fabric.yaml: {name} holds {bad[0]!r}; give a text, a number, or a list of them")
     return ",".join(map(str, items))
-
-
-def path(name: str, text: str) -> Path:
-    """Return the path in a setting, with ~ for a home; UsageError if there is none."""
-    try:
-        # Path drops the ./ that keeps a ~ from meaning a home.
-        return Path(text).expanduser() if text.startswith("~") else Path(text)
-    except RuntimeError as error:
-        raise UsageError(f"{name} {text!r}: {error}; give a path without ~") from error
-
-
-def _shown(name: str) -> str:
-    """Return a name as a person gives it: a flag, or a setting within another, as logs.days, which has no flag."""
-    return name if "." in name else f"--{name}"
-
-
-def whole(name: str, text: str, least: int, most: int) -> int:
-    """The whole number in `text`; UsageError unless it is one from `least` to `most`."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = least - 1
-    if not least <= value <= most:
-        given = text if text.isprintable() else repr(text)
-        raise UsageError(f"{_shown(name)}={given}: give a whole number from {least} to {most}")
-    return value
-
-
-def duration(name: str, text: str, least: int) -> int:
-    """The seconds that `text` names (a whole number, and s, m, h or d after it); UsageError below `least`."""
-    number, unit = (text[:-1], text[-1:].lower()) if text[-1:].isalpha() else (text, "s")
-    scale = {"s": 1, "m": 60, "h": 3600, "d": 86400}.get(unit, 0)
-    value = int(number) * scale if number.isascii() and number.isdigit() else 0
-    if value < least:
-        given = text if text.isprintable() else repr(text)
-        raise UsageError(f"--{name}={given}: give {least // 60}m or more, as 90m, 4h or 2d")
-    return value
-
-
-def size(name: str, text: str, least: int) -> int:
-    """The bytes that `text` names (a whole number, and k, m or g after it); UsageError unless it is `least` or more."""
-    number, unit = (text[:-1], text[-1:].lower()) if text[-1:].isalpha() else (text, "")
-    scale = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}.get(unit, 0)
-    value = int(number) * scale if number.isascii() and number.isdigit() else 0
-    if value < least:
-        given = text if text.isprintable() else repr(text)
-        raise UsageError(f"{_shown(name)}={given}: give a size of {least // 1024**2}m or more, as 512m or 4g")
-    return value

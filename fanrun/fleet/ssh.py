@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import shlex
 import socket
-import threading
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -26,8 +24,6 @@ T = TypeVar("T")
 # Paramiko's errors are raised here and told in one line; without a handler Python prints them once more, as tracebacks.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
-# Sixteen SSH starts at once stay clear of what one client's CPU and a NAT box take well.
-FAN_OUT = 16
 LIMIT = 120.0
 """Seconds a command of Fanrun's own may take on a host, unless it is known to take longer."""
 SSH_ERRORS = (paramiko.SSHException, OSError, EOFError, ThreadException)
@@ -209,54 +205,6 @@ def _ssh(folder: Folder, control: Path | None) -> list[str]:
     return ["ssh", "-F", str(folder.ssh_config), *own]
 
 
-def fan_out(
-    names: Iterable[str], work: Callable[[str], T], *, most: int = FAN_OUT
-) -> tuple[dict[str, T], dict[str, FanrunError]]:
-    """Call work(name) for every name, `most` at once, and wait for all of them.
-
-    Returns (results, errors) by name; an error of ours is kept, any other is raised after
-    the rest ended.  Threads are daemons, so that Ctrl-C need not wait for a stuck host.
-    """
-    results: dict[str, T] = {}
-    errors: dict[str, FanrunError] = {}
-    crashes: list[BaseException] = []
-    slots = threading.BoundedSemaphore(most)
-
-    def call(name: str) -> None:
-        with slots:
-            try:
-                results[name] = work(name)
-            except FanrunError as error:
-                errors[name] = error
-            except BaseException as error:  # raised below, in the caller's thread
-                crashes.append(error)
-
-    threads = [threading.Thread(target=call, args=(name,), daemon=True) for name in names]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if crashes:
-        raise crashes[0]
-    return results, errors
-
-
-def on_hosts(
-    folder: Folder, hosts: Iterable[Host], work: Callable[[Remote], T]
-) -> tuple[dict[str, T], dict[str, FanrunError]]:
-    """Call work(remote) for every host at the same time: (results, errors) by name."""
-    by_name = {host.name: host for host in hosts}
-
-    def one(name: str) -> T:
-        remote = Remote(folder, by_name[name])
-        try:
-            return work(remote)
-        finally:
-            remote.close()
-
-    return fan_out(by_name, one)
-
-
 def wait_for_ssh(folder: Folder, host: Host, *, timeout: float = 120) -> None:
     """Wait until the host answers on its SSH port and lets the fleet's key in.
 
@@ -268,7 +216,7 @@ def wait_for_ssh(folder: Folder, host: Host, *, timeout: float = 120) -> None:
         try:
             _log_in(folder, host)
         except HostUnreachable as error:
-            if not (_is_wrong_key(error) and folder.prefer_next(host.address, host.port)):
+            if not (_is_wrong_key(error) and folder.host_keys.prefer_next(host.address, host.port)):
                 raise
             _log_in(folder, host)  # its key was being replaced when an earlier `up` was interrupted
 

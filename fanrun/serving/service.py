@@ -20,9 +20,11 @@ from typing import TypeVar
 
 from fanrun.fleet.errors import FleetError, HostError, HostsFailed, UsageError
 from fanrun.fleet.model import Fleet, Host, Image
+from fanrun.fleet.parallel import on_hosts
 from fanrun.fleet.poll import RetryPolicy, poll
-from fanrun.fleet.ssh import Remote, on_hosts
-from fanrun.fleet.store import Folder, write_private
+from fanrun.fleet.private_files import write_private
+from fanrun.fleet.ssh import Remote
+from fanrun.fleet.store import Folder
 from fanrun.serving.containers import FOLDER, OWNER, PROCESSORS, Container, Ground, Wish, api, processors
 from provision import lifecycle
 from provision.hosts import ca, prometheus

@@ -153,7 +153,12 @@ class LocalProvider(Provider):
         for item in wanted:
             container = containers.get(item.name)
             old = _found(container) if container else None
-            if container and old and old.state != "broken" and self.folder.pinned(old.host.address, old.host.port):
+            if (
+                container
+                and old
+                and old.state != "broken"
+                and self.folder.host_keys.has(old.host.address, old.host.port)
+            ):
                 hosts.append(old.host)
                 if old.state == "stopped":
                     self._docker("start", container["Id"])
@@ -236,7 +241,7 @@ class LocalProvider(Provider):
             "etc/ssh/ssh_host_ed25519_key": (private, 0o600),
             AUTHORIZED_KEYS.lstrip("/"): (self.folder.key.with_suffix(".pub").read_text(), 0o644),
         }
-        self.folder.pin(host.address, host.port, public)
+        self.folder.host_keys.pin(host.address, host.port, public)
         labels = {
             "fleet": self.folder.name, "id": self.folder.id, "owner": self.wishes.owner or me(),
             "folder": str(self.folder.path),

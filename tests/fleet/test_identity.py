@@ -15,7 +15,8 @@ import pytest
 
 from fanrun.fleet.config import Wishes
 from fanrun.fleet.model import Fleet, Host
-from fanrun.fleet.store import Folder, write_private
+from fanrun.fleet.private_files import write_private
+from fanrun.fleet.store import Folder
 from provision.hosts import ca
 from provision.providers import local
 from provision.providers.base import Wanted
@@ -193,7 +194,7 @@ def create_as_before(folder: Folder, container: str, network: str, host: Host) -
     }
     LocalProvider(folder, Wishes())._docker("cp", "-", f"{container}:/", stdin=local._tar(files))
     docker("start", container)
-    folder.pin(host.address, host.port, public)
+    folder.host_keys.pin(host.address, host.port, public)
     return dataclasses.replace(host)
 
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fanrun.fleet.config import MOST_HOSTS, Logs, Settings, me, settings, size, whole
+from fanrun.fleet.config import MOST_HOSTS, Logs, Settings, me, settings
 from fanrun.fleet.errors import UsageError
+from fanrun.fleet.values import size, whole
 
 ROOT = Path("/checkout")
 

@@ -107,7 +107,7 @@ class World:
         lifecycle.begin(folder, "local", None)
         image = Image(lifecycle.OWN, "sha256:00", "127.0.0.1:5000/fanrun/image@sha256:00", build.source_hash(ROOT))
         folder.save(Fleet("default", "local", hosts, {lifecycle.OWN: image}))
-        folder.pin("127.0.0.1", 1, KEY)
+        folder.host_keys.pin("127.0.0.1", 1, KEY)
 
     def make_path(self, lacking: str) -> None:
         """A folder of programs without docker, and without the one named."""

@@ -237,7 +237,7 @@ def test_the_plan_names_hosts_that_are_ended_and_replaced(folder: Folder) -> Non
         for n, item in enumerate(found(name, state) for name, state in there)
     ]
     for n in (0, 1, 2, 4):
-        folder.pin(f"10.0.0.{n}", 22, "ssh-ed25519 AAAA")
+        folder.host_keys.pin(f"10.0.0.{n}", 22, "ssh-ed25519 AAAA")
     provider = OneName(folder, [], mine=hosts)
     assert plan(provider, 3) == [
         "keep hub",

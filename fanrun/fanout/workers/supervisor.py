@@ -20,9 +20,9 @@ from fanrun.fanout.workers.link import Link
 from fanrun.fanout.workers.pipeline import Job, Worker
 from fanrun.fanout.workers.termination import Ask, Fates
 from fanrun.fleet.errors import FanrunError, HostUnreachable
+from fanrun.fleet.parallel import FAN_OUT, fan_out
 from fanrun.fleet.probe import Probe, parse, probe_argv
 from fanrun.fleet.shell import complaint
-from fanrun.fleet.ssh import FAN_OUT, fan_out
 from fanrun.fleet.store import Folder
 
 PATIENCE = 0.2

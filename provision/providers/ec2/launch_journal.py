@@ -7,7 +7,7 @@ import secrets
 import time
 from pathlib import Path
 
-from fanrun.fleet.store import write_private
+from fanrun.fleet.private_files import write_private
 from provision.providers.ec2.api import LAG
 
 

@@ -135,7 +135,7 @@ class Ec2Provider(Provider):
             self._end({each.id: name for name, each in launched.items()}, say)
             raise
         for host in hosts:
-            self.folder.pin(host.address, host.port, launched[host.name].host_key, first=True)
+            self.folder.host_keys.pin(host.address, host.port, launched[host.name].host_key, first=True)
             say(host.name, f"launched at {host.address}")
         self._begun.done()
         return hosts
@@ -329,14 +329,14 @@ class Ec2Provider(Provider):
 
     def _is_known(self, item: Mapping[str, Any]) -> bool:
         """Whether the folder has the host key of an instance of this owner."""
-        return instance.tags(item).get("owner") == self._owner and self.folder.pinned(instance.address(item))
+        return instance.tags(item).get("owner") == self._owner and self.folder.host_keys.has(instance.address(item))
 
     def _hosts(self) -> dict[str, dict[str, Any]]:
         """The instances by their hosts' names.  Of several of one name, which an `up` left that was killed, the one
         whose key is pinned has it, and the others, of no use, go by their ids.
         """
         hosts: dict[str, dict[str, Any]] = {}
-        for item in sorted(self._instances(), key=lambda item: not self.folder.pinned(instance.address(item))):
+        for item in sorted(self._instances(), key=lambda item: not self.folder.host_keys.has(instance.address(item))):
             name = instance.name(item)
             hosts[item["InstanceId"] if name in hosts else name] = item
         return hosts

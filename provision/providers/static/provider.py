@@ -19,9 +19,10 @@ from typing import TypeVar
 from fanrun.fleet.config import Wishes, me
 from fanrun.fleet.errors import FanrunError, FleetDamaged, FleetError, HostError, HostsFailed, ToolMissing, UsageError
 from fanrun.fleet.model import HUB, KEY_TYPE, VERSION, Host, Role, known_as, old_id
+from fanrun.fleet.parallel import fan_out
+from fanrun.fleet.private_files import write_private
 from fanrun.fleet.shell import Heard, complaint
-from fanrun.fleet.ssh import fan_out
-from fanrun.fleet.store import Folder, write_private
+from fanrun.fleet.store import Folder
 from provision.hosts import footprint, startup
 from provision.hosts.footprint import Look
 from provision.providers.base import Found, OtherFleet, Provider, Say, State, Wanted
@@ -110,7 +111,7 @@ class StaticProvider(Provider):
         return f"the marks of {', '.join(sorted({member.login.given for member in self._members()}))}"
 
     def unseen(self) -> list[str]:
-        return sorted(self.folder.pinned_places() - {member.login.place for member in self._members()})
+        return sorted(self.folder.host_keys.places() - {member.login.place for member in self._members()})
 
     def find(self) -> list[Found]:
         members = [*self._members(), *self._former()]
@@ -145,7 +146,7 @@ class StaticProvider(Provider):
         def claim(member: _Member) -> None:
             args = [self.folder.name, self._owner, self._roles(member), key, " ".join(self.ids)]
             self._run(member, ["sh", "-c", footprint.CLAIM, "sh", *args], LOOKING)
-            self.folder.pin(member.host.address, member.host.port, self._keys[member.login.place])
+            self.folder.host_keys.pin(member.host.address, member.host.port, self._keys[member.login.place])
 
         _, errors = self._on_machines(members, claim)
         if errors:
@@ -230,7 +231,7 @@ class StaticProvider(Provider):
             return "unreachable"
         if look.id not in self.ids:
             return None
-        pinned = self.folder.pinned_key(member.host.address, member.host.port)
+        pinned = self.folder.host_keys.key(member.host.address, member.host.port)
         same = (look.user, pinned) == (member.host.user, self._keys[member.login.place])
         return "running" if same and member.host.role in look.roles else "broken"
 
@@ -302,7 +303,7 @@ class StaticProvider(Provider):
     def _known_key(self, way: Login) -> str:
         named = login.known_key(way, self.wishes.known_hosts) if self.wishes.known_hosts else ""
         left = self._left().get(way.place, (None, ""))[1]
-        return named or self.folder.pinned_key(way.address, way.port) or left or login.known_key(way)
+        return named or self.folder.host_keys.key(way.address, way.port) or left or login.known_key(way)
 
     def _ask_for(self, ways: Mapping[str, Login], known: dict[str, str]) -> dict[str, str]:
         """Show a person the keys that answer at these places, where they are other than known; returns all of them."""
