@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fanrun.fleet import values
+from provision import deployment, host_changes, keepalive
 
 # Fabric puts this folder first in sys.path. Libraries come before it, so that no file here takes the place of one. Our
 # own packages are imported before that, so that no library takes the place of one of them.
@@ -114,14 +115,14 @@ def up(
     if dry_run:
         if taken:
             ending.plan_take_over(console, taken)
-        console.show("\n".join(lifecycle.plan(chosen, _workers(aim)) or ["nothing to change"]))
+        console.show("\n".join(host_changes.plan(chosen, _workers(aim)) or ["nothing to change"]))
         return
     if taken:
         ending.take_over(console, taken, yes)
     done, changes = _up(console, aim, yes)
-    image = done.images[lifecycle.OWN].ref.rpartition("@")[2]
+    image = done.images[deployment.OWN].ref.rpartition("@")[2]
     console.say("nothing to change" if not changes else f"{len(changes)} changes")
-    console.say(f"{console.paint('ready:', GREEN)} {len(done.workers)} workers with {lifecycle.OWN} {image[:19]}")
+    console.say(f"{console.paint('ready:', GREEN)} {len(done.workers)} workers with {deployment.OWN} {image[:19]}")
 
 
 @task(help={"fleet": FLEET})
@@ -129,8 +130,8 @@ def deploy(console: Console, fleet: str | None = None) -> None:
     """Build the image of process.py and bring it to every worker; the hosts stay as they are."""
     folder = target.folder(console, fleet)
     board, chosen = console.board(), target.provider(console, fleet)
-    with contextlib.closing(board), lifecycle.keep(folder, chosen, folder.load().hosts):
-        image = lifecycle.deploy(folder, ROOT, board.say)
+    with contextlib.closing(board), keepalive.keep(folder, chosen, folder.load().hosts):
+        image = deployment.deploy(folder, ROOT, board.say)
     console.say(f"deployed {image.name} {image.ref.rpartition('@')[2]}")
 
 
@@ -190,7 +191,7 @@ def run(
         tuple(exclude or ()), options.limits(retries, timeout, memory, tmp, shm), force, None,
         expected(expect, ignore_results), by_content, keep_going, junk, target.log_limits(console, fleet),
     )  # fmt: skip
-    name = image or lifecycle.OWN
+    name = image or deployment.OWN
     if dry_run:
         known = folder.load()
         planned = runs.dry_run(request, known, known.images.get(name))
@@ -329,7 +330,7 @@ def serve(
             console.say("the service has ended")
             return
         asked = services.Asked(None if args is None else options.words(args), options.text("tokens", tokens))
-        with lifecycle.keep(folder, target.provider(console, fleet), folder.load().hosts):
+        with keepalive.keep(folder, target.provider(console, fleet), folder.load().hosts):
             running = services.serve(folder, ROOT, number, asked, board.say)
     hub, port = running[0].host, running[0].port
     console.say(f"{console.paint('serving:', GREEN)} {number} processors, the API at {hub.inner}:{port}")
@@ -370,7 +371,7 @@ def ssh(console: Console, host: str = "worker-1", fleet: str | None = None) -> N
     known = folder.load()
     name = known.host(host).name
     runs.check_tools("ssh")
-    with lifecycle.keep(folder, target.provider(console, fleet), known.hosts):
+    with keepalive.keep(folder, target.provider(console, fleet), known.hosts):
         raise SystemExit(subprocess.call(["ssh", "-F", str(folder.ssh_config), name]))
 
 
@@ -493,9 +494,11 @@ def _up(console: Console, aim: target.Target, yes: bool) -> tuple[Fleet, list[st
     try:
         if console.asks(yes):
             chosen.check()
-            if ends := lifecycle.needed(chosen, _workers(aim)).ends:
+            if ends := host_changes.needed(chosen, _workers(aim)).ends:
                 console.confirm(f"fleet {made.fleet}: this will {ends}", yes=yes)
-        return lifecycle.up(aim.folder, chosen, made.hosts, made.wishes, ROOT, board.say, board.step, made.logs)
+        request = lifecycle.UpRequest(made.hosts, made.wishes, ROOT, made.logs)
+        reporter = lifecycle.Reporter(board.say, board.step)
+        return lifecycle.up(aim.folder, chosen, request, reporter), reporter.changes
     except (FanrunError, KeyboardInterrupt) as error:
         board.close()
         chosen.ask = None
@@ -541,14 +544,14 @@ def _run(
     """Do what is asked for with the image of that name, and tell what came of it."""
     known = folder.load()
     # Inputs may take hours to be listed and hashed, before any worker is spoken to.
-    with lifecycle.keep(folder, chosen, known.hosts):
+    with keepalive.keep(folder, chosen, known.hosts):
         found = runs.check(request)
         board = console.board(total=len(found[0]), unit="images")
         with contextlib.closing(board), _unfinished():
             logger.remove()
             logger.add(board.write, level="WARNING", format="{level}: {message}")
-            if name != lifecycle.OWN and not request.args:
-                lifecycle.check_command(name)
+            if name != deployment.OWN and not request.args:
+                deployment.check_command(name)
             image = _deployed(folder, known, name, board)
             done = runs.run(request, found, known, folder, image, board, chosen.fates)
     print(reports.to_json(done) if as_json else reports.summary(done))
@@ -560,11 +563,11 @@ def _run(
 
 def _deployed(folder: Folder, known: Fleet, name: str, board: Board) -> Image:
     """The image as the workers have it: deployed now, if it changed since it last was."""
-    if lifecycle.current(known, name, ROOT):
+    if deployment.current(known, name, ROOT):
         return known.images[name]
     board.say("deploy", f"{name} is new or has changed")
     try:
-        return lifecycle.deploy(folder, ROOT, board.say, name)
+        return deployment.deploy(folder, ROOT, board.say, name)
     except HostsFailed as error:  # the hub has it; whoever can't pull it now is looked at by the run itself
         for host, why in error.errors.items():
             logger.warning("{}: {}", host, why)

@@ -26,7 +26,7 @@ from fanrun.fleet.private_files import write_private
 from fanrun.fleet.ssh import Remote
 from fanrun.fleet.store import Folder
 from fanrun.serving.containers import FOLDER, OWNER, PROCESSORS, Container, Ground, Wish, api, processors
-from provision import lifecycle
+from provision import deployment
 from provision.hosts import ca, prometheus
 from provision.hosts.common import bind_address
 from provision.registry import build, local_images
@@ -124,7 +124,7 @@ def _machines(fleet: Fleet) -> list[Host]:
 def _deploy(folder: Folder, root: Path, say: Say) -> Image:
     """Build the service's image on that of process.py, and bring it to the hub and the workers."""
     build.ensure_client_docker()
-    image = lifecycle.deploy(folder, root, say, local_images.build_service(root, folder))
+    image = deployment.deploy(folder, root, say, local_images.build_service(root, folder))
     _each(folder, [folder.load().hub], lambda remote: ensure_image_host(remote, image))
     return image
 

@@ -15,23 +15,14 @@ from fanrun.fleet.config import Wishes
 from fanrun.fleet.errors import FleetError, UsageError
 from fanrun.fleet.model import Fleet, Host, Image, Role, number
 from fanrun.fleet.store import Folder
-from provision.lifecycle import (
-    OWN,
-    Ended,
-    begin,
-    change,
-    check_up,
-    current,
-    describe,
-    disconnect,
-    down,
-    needed,
-    plan,
-    refuse_others,
-    take_over,
-)
+from provision.connections import disconnect
+from provision.deployment import OWN, current
+from provision.host_changes import change, needed, plan
+from provision.lifecycle import begin, check_up
+from provision.other_fleets import describe, refuse_others
 from provision.providers.base import Found, OtherFleet, Provider, State, Wanted
 from provision.registry import build
+from provision.teardown import Ended, down, take_over
 
 ROOT = Path(__file__).resolve().parents[2]
 
