@@ -36,7 +36,9 @@ from fanrun.fleet.config import Wishes
 from fanrun.fleet.store import Folder
 from provision.providers.ec2.amis import DEBIAN
 from provision.providers.ec2.instance import unpacked
-from provision.providers.local import CGROUP, IMAGE, NESTED, LocalProvider, resource
+from provision.providers.local.containers import CGROUP, NESTED, resource
+from provision.providers.local.host_image import IMAGE, ensure_host_image
+from provision.providers.local.provider import LocalProvider
 from tests.fleet.harness import ROOT, Fab, docker
 from tests.waiting import wait_until
 
@@ -109,7 +111,7 @@ class Cloud:
             for day in (1, 2):
                 self._image(f"ami-{number}{day:016x}", kind, day)
         if self.bodies:
-            self._local._ensure_image(lambda host, what: None)
+            ensure_host_image(lambda host, what: None)
             self._subnet = self._local._subnet(self._local._ensure_network())
         attach = Instance.attach_eni
 

@@ -13,7 +13,7 @@ import pytest
 
 from fanrun.fleet.store import Folder
 from provision.hosts.registry import PUSH_PORT
-from provision.providers.local import IMAGE as DEBIAN
+from provision.providers.local.host_image import IMAGE as DEBIAN
 from provision.registry.local_images import SERVICE, own_tag
 from provision.registry.transfer import tunnel
 from tests.fleet.harness import Fab, docker
