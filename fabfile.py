@@ -108,7 +108,7 @@ def up(
     shipping.check(aim.settings.logs)
     taken = None if take_over is None else target.with_id(aim, take_over)
     chosen = aim.provider
-    chosen.ask = console.ask_about_keys if scan else None
+    chosen.confirm = console.ask_about_keys if scan else None
     console.say(f"fleet {aim.settings.fleet}, by provider {chosen.name}")
     if dry_run or taken:
         lifecycle.check_up(chosen, take_over or "")
@@ -321,7 +321,7 @@ def serve(
     """
     if replicas is None:
         raise UsageError("fab serve needs --replicas; `fab --help serve` shows all it takes")
-    number = values.whole("replicas", replicas, 0, config.MOST_HOSTS)
+    number = values.whole_number("replicas", replicas, 0, config.MAX_HOSTS)
     folder = target.folder(console, fleet)
     board = console.board()
     with contextlib.closing(board):
@@ -477,7 +477,7 @@ def sample(console: Console, dst: str | None = None, count: str = "59") -> None:
     """Draw images to try Fanrun with: JPEG plates of plants, the same ones every time."""
     if not dst:
         raise UsageError("fab sample needs --dst; `fab --help sample` shows all it takes")
-    folder, number = Path(options.path("dst", dst)), values.whole("count", count, 1, samples.MOST)
+    folder, number = Path(options.path("dst", dst)), values.whole_number("count", count, 1, samples.MOST)
     size = samples.make(folder, number)
     console.say(f"{number} plates, {reports.amount(size)}, in {folder}")
 
@@ -496,12 +496,12 @@ def _up(console: Console, aim: target.Target, yes: bool) -> tuple[Fleet, list[st
             chosen.check()
             if ends := host_changes.needed(chosen, _workers(aim)).ends:
                 console.confirm(f"fleet {made.fleet}: this will {ends}", yes=yes)
-        request = lifecycle.UpRequest(made.hosts, made.wishes, ROOT, made.logs)
+        request = lifecycle.UpRequest(made.hosts, made.provider_options, ROOT, made.logs)
         reporter = lifecycle.Reporter(board.say, board.step)
         return lifecycle.up(aim.folder, chosen, request, reporter), reporter.changes
     except (FanrunError, KeyboardInterrupt) as error:
         board.close()
-        chosen.ask = None
+        chosen.confirm = None
         if told := _exists(chosen, error):
             console.say(told)
         raise

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from fanrun.fleet.model import HUB, number
-from provision.providers.base import Found, Provider, Wanted
+from provision.providers.base import FoundHost, HostSpec, Provider
 
 
 @dataclass(frozen=True)
 class Change:
     """What `up` has to do about the hosts: all by name, workers in the order of their numbers."""
 
-    launch: tuple[Wanted, ...]
+    launch: tuple[HostSpec, ...]
     keep: tuple[str, ...]
     terminate: tuple[str, ...]
     replace: tuple[str, ...] = ()
@@ -44,7 +44,7 @@ def needed(provider: Provider, workers: int) -> Change:
     return change(usable(provider), workers, provider.replaces)
 
 
-def usable(provider: Provider) -> list[Found]:
+def usable(provider: Provider) -> list[FoundHost]:
     """Return the hosts that exist; one whose key is not pinned can't be trusted, so it is of no use."""
     pinned = provider.folder.host_keys.has
     return [
@@ -53,13 +53,13 @@ def usable(provider: Provider) -> list[Found]:
     ]
 
 
-def change(found: Sequence[Found], workers: int, replaces: Callable[[Found], bool]) -> Change:
+def change(found: Sequence[FoundHost], workers: int, replaces: Callable[[FoundHost], bool]) -> Change:
     """Compare what exists with a hub and that many workers; `replaces` is Provider.replaces."""
     names = [HUB, *(f"worker-{n}" for n in range(1, workers + 1))]
     running = {item.host.name for item in found if item.state == "running"}
     replaced = {item.host.name for item in found if item.state != "running" and replaces(item)}
     return Change(
-        launch=tuple(Wanted(n, "hub" if n == HUB else "worker") for n in names if n not in running),
+        launch=tuple(HostSpec(n, "hub" if n == HUB else "worker") for n in names if n not in running),
         keep=tuple(n for n in names if n in running),
         terminate=tuple(sorted((f.host.name for f in found if f.host.name not in names), key=number)),
         replace=tuple(n for n in names if n in replaced),

@@ -41,10 +41,14 @@ def check_up(provider: Provider, taken: str = "") -> None:
     refuse_others(provider, taken)
 
 
-def begin(folder: Folder, provider: str, workers: int | None, wishes: Mapping[str, str] | None = None) -> Fleet:
+def begin(
+    folder: Folder, provider: str, workers: int | None, provider_options: Mapping[str, str] | None = None
+) -> Fleet:
     """The fleet in this folder, made with its id, key and CA if it isn't there yet, as it is now asked for."""
     fleet = folder.load() if folder.exists() else Fleet(folder.name, provider)
-    fleet = dataclasses.replace(fleet, size=workers or fleet.size, wishes={**fleet.wishes, **(wishes or {})})
+    fleet = dataclasses.replace(
+        fleet, size=workers or fleet.size, provider_options={**fleet.provider_options, **(provider_options or {})}
+    )
     # First, as a folder with an id or a key and without it is one that has lost it.
     folder.create()
     folder.save(fleet)
@@ -64,11 +68,12 @@ def begin(folder: Folder, provider: str, workers: int | None, wishes: Mapping[st
 class UpRequest:
     """What the fleet shall be: `workers` is None where it stays at the number last asked for.
 
-    `wishes` are kept for the next time.  `root` is where the image's sources are, `logs` says how logs are shipped.
+    `provider_options` are kept for the next time, `root` is where the image's sources are, `logs` says how logs are
+    shipped.
     """
 
     workers: int | None
-    wishes: Mapping[str, str]
+    provider_options: Mapping[str, str]
     root: Path
     logs: Logs
 
@@ -101,8 +106,8 @@ def up(folder: Folder, provider: Provider, request: UpRequest, reporter: Reporte
         if folder.outdated:
             folder.adopt(provider.adoptable())
         source = build.source_hash(request.root)
-        wishes = {**request.wishes, **provider.settled()}
-        fleet = begin(folder, provider.name, provider.workers(request.workers), wishes)
+        provider_options = {**request.provider_options, **provider.resolved_options()}
+        fleet = begin(folder, provider.name, provider.workers(request.workers), provider_options)
         built.start()
         fleet, launched = _match(folder, fleet, provider, reporter.note)
         # Each host's lease begins anew while it is set up; then it waits for the others, and for its image.
@@ -157,7 +162,7 @@ def _match(folder: Folder, fleet: Fleet, provider: Provider, say: Say) -> tuple[
     kept = {item.host.name: item.host for item in found if item.host.name in todo.keep}
     launched = provider.launch(todo.launch, say) if todo.launch else []
     if not launched:
-        provider.admit(say)
+        provider.ensure_access(say)
     hosts = sorted([*kept.values(), *launched], key=lambda host: number(host.name))
     # A hub that was made anew holds no image yet.
     if HUB in {item.name for item in todo.launch}:
@@ -168,7 +173,7 @@ def _match(folder: Folder, fleet: Fleet, provider: Provider, say: Say) -> tuple[
     return fleet, launched
 
 
-def _abandoned(
+def _end_unreachable(
     provider: Provider, errors: Mapping[str, FanrunError], launched: Sequence[Host], say: Say
 ) -> dict[str, FanrunError]:
     """The errors; hosts that were launched and never answered are ended, where that is how it is done."""
@@ -176,7 +181,7 @@ def _abandoned(
     fates: dict[str, str] = {}
     if silent:
         try:
-            fates = provider.abandon(silent, say)
+            fates = provider.end_unreachable(silent, say)
         except FanrunError as error:
             fates = dict.fromkeys(silent, str(error))
     return {
@@ -198,13 +203,13 @@ def _set_up_hosts(
 
     _, errors = on_hosts(folder, fleet.hosts, set_up_host)
     if errors:
-        raise HostsFailed(_abandoned(provider, errors, launched, reporter.note))
+        raise HostsFailed(_end_unreachable(provider, errors, launched, reporter.note))
 
 
 def _set_up_host(remote: Remote, folder: Folder, fleet: Fleet, provider: Provider, reporter: Reporter) -> None:
     reporter.step(remote.host.name, "waiting for SSH")
-    wait_for_ssh(folder, remote.host, timeout=provider.patience)
-    ttl = provider.wishes.ttl if provider.leases else 0
+    wait_for_ssh(folder, remote.host, timeout=provider.boot_timeout)
+    ttl = provider.options.ttl if provider.leases else 0
     for title, ensure in setup.steps(folder, fleet, remote.host, ttl):
         reporter.step(remote.host.name, title)
         changed = ensure(remote)

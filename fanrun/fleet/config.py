@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from fanrun.fleet.errors import UsageError
-from fanrun.fleet.values import duration, path, size, whole
+from fanrun.fleet.values import duration, path, size, whole_number
 
-MOST_HOSTS = 1000
+MAX_HOSTS = 1000
 
 
 @dataclass(frozen=True)
-class Wishes:
+class ProviderOptions:
     """What kind of hosts a provider shall launch, where it has a choice; "" and 0 leave it to the provider.
 
     `disk` is in GiB, `ttl` and `boot_timeout` in seconds, `allow` has networks with commas between them, `prices` is a
@@ -48,7 +48,7 @@ class Wishes:
     min_hosts: int = 0
 
 
-WISHES = tuple(wish.name for wish in fields(Wishes))
+PROVIDER_OPTIONS = tuple(option.name for option in fields(ProviderOptions))
 
 
 @dataclass(frozen=True)
@@ -80,14 +80,14 @@ LOGS_WORDS = {"required": {"required": "true", **ON}, "on": ON, "true": ON, "off
 class Settings:
     """What a task works with; `home` is the folder that holds one folder a fleet.
 
-    `hosts` is None where nobody named a number: a fleet keeps the one it has.  `wishes` are those that were named.
+    `hosts` is None where nobody named a number: a fleet keeps the one it has.  `provider_options` are the named ones.
     """
 
     home: Path
     provider: str = "local"
     fleet: str = "default"
     hosts: int | None = None
-    wishes: dict[str, str] = field(default_factory=dict)
+    provider_options: dict[str, str] = field(default_factory=dict)
     logs: Logs = Logs()
 
 
@@ -110,26 +110,26 @@ FORMS = {
     "ami": (r"ami-[0-9a-f]+", "ami-0123456789abcdef0"),
     "subnet": (r"subnet-[0-9a-f]+", "subnet-0123456789abcdef0"),
 }
-"""What some wishes look like: a pattern, and an example."""
+"""What some options look like: a pattern, and an example."""
 
 
-def wishes(given: Mapping[str, str]) -> Wishes:
-    """The wishes in these texts, by name; UsageError names the one that can't be meant."""
-    text = {name: value.strip() for name, value in given.items() if name in WISHES}
+def provider_options(given: Mapping[str, str]) -> ProviderOptions:
+    """Return the options in these texts, by name; UsageError names the one that can't be meant."""
+    text = {name: value.strip() for name, value in given.items() if name in PROVIDER_OPTIONS}
     for name, (pattern, example) in FORMS.items():
         if text.get(name) and not re.fullmatch(pattern, text[name]):
             raise UsageError(f"--{name.replace('_', '-')} {text[name]!r} is none; they look like {example}")
     if text.get("spot", "false").lower() not in ("true", "false", ""):
         raise UsageError(f"--spot={text['spot']}: give true or false")
-    return Wishes(
-        **{wish.name: text.get(wish.name, "") for wish in fields(Wishes) if wish.default == ""},
+    return ProviderOptions(
+        **{option.name: text.get(option.name, "") for option in fields(ProviderOptions) if option.default == ""},
         spot=text.get("spot", "").lower() == "true",
-        disk=whole("disk", text["disk"], 8, 16384) if "disk" in text else Wishes.disk,
-        ttl=duration("ttl", text["ttl"], 600) if "ttl" in text else Wishes.ttl,
-        boot_timeout=whole("boot-timeout", text["boot_timeout"], 10, 7200)
+        disk=whole_number("disk", text["disk"], 8, 16384) if "disk" in text else ProviderOptions.disk,
+        ttl=duration("ttl", text["ttl"], 600) if "ttl" in text else ProviderOptions.ttl,
+        boot_timeout=whole_number("boot-timeout", text["boot_timeout"], 10, 7200)
         if "boot_timeout" in text
-        else Wishes.boot_timeout,
-        min_hosts=whole("min-hosts", text["min_hosts"], 1, MOST_HOSTS) if "min_hosts" in text else 0,
+        else ProviderOptions.boot_timeout,
+        min_hosts=whole_number("min-hosts", text["min_hosts"], 1, MAX_HOSTS) if "min_hosts" in text else 0,
     )
 
 
@@ -141,7 +141,7 @@ def settings(
     `file` is the mapping under `fanrun:` in fabric.yaml, `environment` has FANRUN_PROVIDER and
     the like, a flag that was not given is None.  Files named in fabric.yaml are looked for beside it.
     """
-    known = ("home", "provider", "fleet", "hosts", *WISHES)
+    known = ("home", "provider", "fleet", "hosts", *PROVIDER_OPTIONS)
     unknown = sorted(str(name) for name in set(file) - {*known, "logs"})
     if unknown:
         raise UsageError(f"fabric.yaml: fanrun has no setting {unknown[0]!r}; it has {', '.join((*known, 'logs'))}")
@@ -155,8 +155,8 @@ def settings(
         home=home if home.is_absolute() else root / home,
         provider=merged.get("provider", "local"),
         fleet=merged.get("fleet", "default"),
-        hosts=whole("hosts", merged["hosts"], 1, MOST_HOSTS) if "hosts" in merged else None,
-        wishes={name: merged[name] for name in WISHES if name in merged},
+        hosts=whole_number("hosts", merged["hosts"], 1, MAX_HOSTS) if "hosts" in merged else None,
+        provider_options={name: merged[name] for name in PROVIDER_OPTIONS if name in merged},
         logs=logs(root, file.get("logs"), environment, flags.get("vector")),
     )
 
@@ -181,7 +181,7 @@ def logs(root: Path, file: object, environment: Mapping[str, str], package: str 
         **sizes,
         required=_flag("logs.required", merged.get("required", "false")),
         package=merged.get("package", ""),
-        days=whole("logs.days", merged["days"], 1, 3650) if "days" in merged else Logs.days,
+        days=whole_number("logs.days", merged["days"], 1, 3650) if "days" in merged else Logs.days,
         enabled=_flag("logs.enabled", merged.get("enabled", "true")),
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import re
@@ -16,7 +15,7 @@ from typing import Any
 from fanrun.fleet.errors import Busy, FleetDamaged, FleetError, UsageError
 from fanrun.fleet.known_hosts import KnownHosts
 from fanrun.fleet.lock import exclusive
-from fanrun.fleet.model import ID, NAME, VERSION, Fleet, from_json, with_paths
+from fanrun.fleet.model import ID, NAME, VERSION, Fleet, from_json, to_json, with_paths
 from fanrun.fleet.private_files import write_private
 from fanrun.fleet.ssh_config import quoted, ssh_config
 
@@ -184,7 +183,7 @@ class Folder:
     def save(self, fleet: Fleet) -> None:
         """Write fleet.json and the ssh_config that follows from it."""
         write_private(self.ssh_config, self._ssh_config(fleet).encode())
-        data = {"version": VERSION, "fleet": dataclasses.asdict(with_paths(fleet, self._root, ROOT))}
+        data = {"version": VERSION, "fleet": to_json(with_paths(fleet, self._root, ROOT))}
         write_private(self.fleet_json, json.dumps(data, indent=2).encode() + b"\n")
 
     def remove(self) -> None:

@@ -21,35 +21,35 @@ def _shown(name: str) -> str:
     return name if "." in name else f"--{name}"
 
 
-def whole(name: str, text: str, least: int, most: int) -> int:
-    """The whole number in `text`; UsageError unless it is one from `least` to `most`."""
+def whole_number(name: str, text: str, minimum: int, maximum: int) -> int:
+    """The whole number in `text`; UsageError unless it is one from `minimum` to `maximum`."""
     try:
         value = int(text)
     except ValueError:
-        value = least - 1
-    if not least <= value <= most:
+        value = minimum - 1
+    if not minimum <= value <= maximum:
         given = text if text.isprintable() else repr(text)
-        raise UsageError(f"{_shown(name)}={given}: give a whole number from {least} to {most}")
+        raise UsageError(f"{_shown(name)}={given}: give a whole number from {minimum} to {maximum}")
     return value
 
 
-def duration(name: str, text: str, least: int) -> int:
-    """The seconds that `text` names (a whole number, and s, m, h or d after it); UsageError below `least`."""
+def duration(name: str, text: str, minimum: int) -> int:
+    """The seconds that `text` names (a whole number, and s, m, h or d after it); UsageError below `minimum`."""
     number, unit = (text[:-1], text[-1:].lower()) if text[-1:].isalpha() else (text, "s")
     scale = {"s": 1, "m": 60, "h": 3600, "d": 86400}.get(unit, 0)
     value = int(number) * scale if number.isascii() and number.isdigit() else 0
-    if value < least:
+    if value < minimum:
         given = text if text.isprintable() else repr(text)
-        raise UsageError(f"--{name}={given}: give {least // 60}m or more, as 90m, 4h or 2d")
+        raise UsageError(f"--{name}={given}: give {minimum // 60}m or more, as 90m, 4h or 2d")
     return value
 
 
-def size(name: str, text: str, least: int) -> int:
-    """The bytes that `text` names (a whole number, and k, m or g after it); UsageError unless it is `least` or more."""
+def size(name: str, text: str, minimum: int) -> int:
+    """The bytes that `text` names (a whole number, and k, m or g after it); UsageError if it is below `minimum`."""
     number, unit = (text[:-1], text[-1:].lower()) if text[-1:].isalpha() else (text, "")
     scale = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}.get(unit, 0)
     value = int(number) * scale if number.isascii() and number.isdigit() else 0
-    if value < least:
+    if value < minimum:
         given = text if text.isprintable() else repr(text)
-        raise UsageError(f"{_shown(name)}={given}: give a size of {least // 1024**2}m or more, as 512m or 4g")
+        raise UsageError(f"{_shown(name)}={given}: give a size of {minimum // 1024**2}m or more, as 512m or 4g")
     return value

@@ -25,7 +25,7 @@ from fanrun.fleet.poll import RetryPolicy, poll
 from fanrun.fleet.private_files import write_private
 from fanrun.fleet.ssh import Remote
 from fanrun.fleet.store import Folder
-from fanrun.serving.containers import FOLDER, OWNER, PROCESSORS, Container, Ground, Wish, api, processors
+from fanrun.serving.containers import FOLDER, OWNER, PROCESSORS, ApiOptions, Container, HostSetup, api, processors
 from provision import deployment
 from provision.hosts import ca, prometheus
 from provision.hosts.common import bind_address
@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Asked:
-    """What somebody asks for of a Wish; None leaves it as it is."""
+    """What somebody asks for of the API's options; None leaves it as it is."""
 
     args: Sequence[str] | None = None
     tokens: str | None = None
@@ -66,10 +66,10 @@ def serve(folder: Folder, root: Path, replicas: int, asked: Asked, say: Say) -> 
     with folder.lock():
         fleet = folder.load()
         _ensure_client_pair(folder)
-        wish = _each(folder, [fleet.hub], lambda remote: _ensure_wish_host(remote, asked))[fleet.hub.name]
-        grounds = _each(folder, fleet.hosts, lambda remote: _ensure_files_host(remote, folder, fleet, wish))
-        wanted = processors(fleet, image, replicas, grounds)
-        front = api(fleet, image, wish, grounds[fleet.hub.name])
+        options = _each(folder, [fleet.hub], lambda remote: _ensure_options_host(remote, asked))[fleet.hub.name]
+        setups = _each(folder, fleet.hosts, lambda remote: _ensure_files_host(remote, folder, fleet, options))
+        wanted = processors(fleet, image, replicas, setups)
+        front = api(fleet, image, options, setups[fleet.hub.name])
         there = _found(folder, fleet)
         new = [one for one in wanted if one.key not in there]
         _each(folder, fleet.workers, lambda remote: _start(remote, new, say))
@@ -159,19 +159,19 @@ def _ensure_client_pair(folder: Folder) -> None:
     write_private(certificate, made[1].encode())
 
 
-def _ensure_wish_host(remote: Remote, asked: Asked) -> Wish:
+def _ensure_options_host(remote: Remote, asked: Asked) -> ApiOptions:
     """What the API shall be: what is asked for now, else what the hub was told the last time; it is told anew."""
     kept = remote.run(["cat", f"{FOLDER}/wish.json"], sudo=True, check=False)
-    old = Wish(**json.loads(kept.stdout)) if kept.exit_code == 0 else Wish()
-    wish = Wish(
+    old = ApiOptions(**json.loads(kept.stdout)) if kept.exit_code == 0 else ApiOptions()
+    options = ApiOptions(
         old.args if asked.args is None else list(asked.args), old.tokens if asked.tokens is None else asked.tokens
     )
-    if wish != old or kept.exit_code != 0:
-        remote.put(json.dumps(dataclasses.asdict(wish)), f"{FOLDER}/wish.json", mode="400")
-    return wish
+    if options != old or kept.exit_code != 0:
+        remote.put(json.dumps(dataclasses.asdict(options)), f"{FOLDER}/wish.json", mode="400")
+    return options
 
 
-def _ensure_files_host(remote: Remote, folder: Folder, fleet: Fleet, wish: Wish) -> Ground:
+def _ensure_files_host(remote: Remote, folder: Folder, fleet: Fleet, options: ApiOptions) -> HostSetup:
     """Give a host the files that its servers read, where it hasn't got them."""
     roles = (["api"] if remote.host == fleet.hub else []) + (["processor"] if remote.host in fleet.workers else [])
     authority, files = folder.ca_cert.read_text(), dict[str, str]()
@@ -185,12 +185,12 @@ def _ensure_files_host(remote: Remote, folder: Folder, fleet: Fleet, wish: Wish)
                 remote.put(text, f"{place}/{file}", mode="400", owner=OWNER)
         files[role] = hashlib.sha256(certificate.encode()).hexdigest()
     if "api" in roles:
-        if wish.tokens:
-            remote.put(wish.tokens, f"{FOLDER}/api/tokens", mode="400", owner=OWNER)
+        if options.tokens:
+            remote.put(options.tokens, f"{FOLDER}/api/tokens", mode="400", owner=OWNER)
         else:
             remote.run(["rm", "-f", f"{FOLDER}/api/tokens"], sudo=True)
-        files["api"] += hashlib.sha256(wish.tokens.encode()).hexdigest()
-    return Ground(bind_address(remote), files)
+        files["api"] += hashlib.sha256(options.tokens.encode()).hexdigest()
+    return HostSetup(bind_address(remote), files)
 
 
 def _scrape(remote: Remote, folder: Folder, places: dict[str, list[str]], say: Say) -> None:

@@ -304,7 +304,7 @@ main "$@"
 
 
 @dataclass(frozen=True)
-class Look:
+class HostFacts:
     """What a machine is and whose: `system` as "debian 13", `machine` as uname names it.
 
     `sudo` is whether the login may use it without a password, `snap` whether there is a Docker of that kind; `fleet`,
@@ -325,12 +325,12 @@ class Look:
     noise: str = ""
 
 
-def parse(text: str) -> Look:
+def parse(text: str) -> HostFacts:
     """Read what LOOK printed."""
     found = dict(line.partition(" ")[::2] for line in text.splitlines())
     key, version = found.get("key", "").strip(), found.get("version", "")
     fleet_id = found.get("id", "").strip() or (old_id(key) if key else "")
-    return Look(
+    return HostFacts(
         found.get("os", "").strip(), found.get("machine", ""), "sudo" in found, found.get("fleet", ""),
         found.get("owner", ""), tuple(found.get("roles", "").split()), found.get("user", ""), "snap" in found,
         fleet_id, int(version) if version.isascii() and version.isdigit() else 0,

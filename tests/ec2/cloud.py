@@ -32,7 +32,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
-from fanrun.fleet.config import Wishes
+from fanrun.fleet.config import ProviderOptions
 from fanrun.fleet.store import Folder
 from provision.providers.ec2.amis import DEBIAN
 from provision.providers.ec2.instance import unpacked
@@ -93,7 +93,7 @@ class Cloud:
         self._tokens: dict[str, Response] = {}
         self._lock = threading.RLock()
         self._app = DomainDispatcherApplication(create_backend_app)
-        self._local = LocalProvider(Folder(home, "cloud"), Wishes())
+        self._local = LocalProvider(Folder(home, "cloud"), ProviderOptions())
         self._network = resource("cloud", self._local.folder.ensure_id(), "net")
         self._subnet = ipaddress.IPv4Network("198.18.0.0/15")
         self._numbers = itertools.count(10)

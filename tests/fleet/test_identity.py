@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from fanrun.fleet.config import Wishes
+from fanrun.fleet.config import ProviderOptions
 from fanrun.fleet.model import Fleet, Host
 from fanrun.fleet.private_files import write_private
 from fanrun.fleet.store import Folder
 from provision.hosts import ca
-from provision.providers.base import Wanted
+from provision.providers.base import HostSpec
 from provision.providers.local import containers, host_image
 from provision.providers.local import docker as local_docker
 from provision.providers.local.provider import LocalProvider
@@ -153,7 +153,7 @@ def old_fleet(home: Path, name: str) -> Folder:
     write_private(folder.key.with_suffix(".pub"), f"{public} fanrun-{name}\n".encode())
     for path, text in zip((folder.ca_key, folder.ca_cert), ca.authority(name), strict=True):
         write_private(path, text.encode())
-    provider = LocalProvider(folder, Wishes())
+    provider = LocalProvider(folder, ProviderOptions())
     host_image.ensure_host_image(lambda host, what: None)
     old = f"fanrun-{name}-{hashlib.sha256(str(folder.path).encode()).hexdigest()[:8]}"
     docker("network", "create", f"{old}-draft")
@@ -165,7 +165,9 @@ def old_fleet(home: Path, name: str) -> Folder:
         for host in (
             Host(item.name, item.role, address, address, host_image.USER)
             for item, address in zip(
-                (Wanted("hub", "hub"), Wanted("worker-1", "worker")), (str(subnet[10]), str(subnet[11])), strict=True
+                (HostSpec("hub", "hub"), HostSpec("worker-1", "worker")),
+                (str(subnet[10]), str(subnet[11])),
+                strict=True,
             )
         )
     ]

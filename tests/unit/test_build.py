@@ -346,7 +346,7 @@ def test_a_build_that_is_cancelled_before_it_begins_starts_no_docker(
 
 
 def test_a_docker_that_does_not_listen_is_ended_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(background, "GRACE", 0.1)
+    monkeypatch.setattr(background, "KILL_AFTER", 0.1)
     cancellation = Cancellation()
     with (tmp_path / "empty").open("w+b") as empty:
         client = cancellation.start(["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"], empty)

@@ -80,7 +80,7 @@ def another(place: Path, fleet_id: str) -> base.OtherFleet:
 
 def test_a_fleet_of_another_checkout_that_is_still_there_is_no_hindrance(tmp_path: Path) -> None:
     here, there = Folder(tmp_path / "a", "blue"), Folder(tmp_path / "b", "blue")
-    provider = LocalProvider(here, base.NO_WISHES)
+    provider = LocalProvider(here, base.NO_OPTIONS)
     assert provider.excludes(another(there.path, there.ensure_id())) is False
     assert provider.excludes(another(there.path, "another")), "the folder there knows nothing of it"
     assert provider.excludes(another(here.path, "another")), "this very folder was made anew"
@@ -98,7 +98,7 @@ def test_a_host_is_read_back_from_its_labels(status: str, state: base.State) -> 
     argv = containers.create_argv(BLUE, "net", OUTSIDE, privileged=False)
     labels = dict(part.removeprefix("--label=").split("=", 1) for part in argv if part.startswith("--label="))
     found = containers.found_host({"Config": {"Labels": labels}, "State": {"Status": status}})
-    assert found == base.Found(OUTSIDE, state)
+    assert found == base.FoundHost(OUTSIDE, state)
 
 
 def test_planted_files_are_roots() -> None:

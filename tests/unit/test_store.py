@@ -46,6 +46,14 @@ def test_a_fleet_is_loaded_as_it_was_saved(tmp_path_factory: pytest.TempPathFact
     assert folder.load() == fleet
 
 
+def test_fleet_json_has_the_keys_that_it_always_had(folder: Folder) -> None:
+    folder.create()
+    folder.save(dataclasses.replace(FLEET, provider_options={"region": "eu-central-1"}))
+    saved = json.loads(folder.fleet_json.read_text())["fleet"]
+    assert list(saved) == ["name", "provider", "hosts", "images", "size", "wishes", "previous"]
+    assert saved["wishes"] == {"region": "eu-central-1"}
+
+
 def test_what_is_saved_is_the_owners_alone(tmp_path: Path) -> None:
     old = os.umask(0)
     try:
@@ -214,13 +222,17 @@ def test_a_moved_folder_works_as_before(tmp_path: Path, home: str) -> None:
     folder = Folder(old / home, "default")
     folder.create()
     hosts = tuple(dataclasses.replace(host, proxy=PROXY.format(root)) for host in FLEET.hosts)
-    wishes = {"known_hosts": f"{root}/known_hosts", "ssh_config": "/etc/ssh/ssh_config", "host": "admin@10.0.0.5"}
-    folder.save(dataclasses.replace(FLEET, hosts=hosts, wishes=wishes))
+    provider_options = {
+        "known_hosts": f"{root}/known_hosts",
+        "ssh_config": "/etc/ssh/ssh_config",
+        "host": "admin@10.0.0.5",
+    }
+    folder.save(dataclasses.replace(FLEET, hosts=hosts, provider_options=provider_options))
     assert str(old) not in folder.fleet_json.read_text()
     old.rename(new)
     moved, root = Folder(new / home, "default"), new if home == ".fanrun" else new / home
     fleet = moved.load()
-    assert fleet.wishes == {**wishes, "known_hosts": f"{root}/known_hosts"}
+    assert fleet.provider_options == {**provider_options, "known_hosts": f"{root}/known_hosts"}
     assert fleet.hosts == tuple(dataclasses.replace(host, proxy=PROXY.format(root)) for host in FLEET.hosts)
     assert moved.ssh_config.read_text() == ssh_config(fleet, moved.path, key=moved.key, known_hosts=moved.known_hosts)
     before = moved.ssh_config.stat()

@@ -14,7 +14,7 @@ BUSY = RetryPolicy(timeout=120, pause=3)
 """How what is still in use is tried again: its user may have ended a moment ago."""
 
 
-class Removal:
+class Cleanup:
     """Notes what was `removed`, and what is left; `end` tells of that."""
 
     def __init__(self, api: Api, again: str) -> None:

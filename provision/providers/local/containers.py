@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from fanrun.fleet.model import Host, number, old_id
-from provision.providers.base import Found, OtherFleet, State
+from provision.providers.base import FoundHost, OtherFleet, State
 from provision.providers.local.host_image import IMAGE, USER
 
 AUTHORIZED_KEYS = f"/home/{USER}/.ssh/authorized_keys"
@@ -77,13 +77,13 @@ def other_fleet(fleet_id: str, containers: Sequence[Mapping[str, Any]]) -> Other
     )  # fmt: skip
 
 
-def found_host(inspected: Mapping[str, Any]) -> Found:
+def found_host(inspected: Mapping[str, Any]) -> FoundHost:
     """Read one element of `docker inspect` as a host."""
     label = labels_of(inspected)
     host = Host(label["name"], label["role"], label["address"], label["inner"], USER, int(label["port"]))
     # "created" is a container whose keys may not be planted yet.
     states: dict[str, State] = {"running": "running", "created": "broken", "dead": "broken"}
-    return Found(host, states.get(inspected["State"]["Status"], "stopped"))
+    return FoundHost(host, states.get(inspected["State"]["Status"], "stopped"))
 
 
 def tar(files: dict[str, tuple[str, int]]) -> bytes:

@@ -20,7 +20,7 @@ from fanrun.fleet.errors import FleetError, ProviderError, UsageError
 from fanrun.fleet.model import Host, number
 from fanrun.fleet.store import Folder
 from provision.hosts.ca import ssh_key
-from provision.providers.base import Found, OtherFleet, Provider, Say, Wanted
+from provision.providers.base import FoundHost, HostSpec, OtherFleet, Provider, Say
 from provision.providers.local import docker
 from provision.providers.local.containers import (
     AUTHORIZED_KEYS,
@@ -45,7 +45,7 @@ class LocalProvider(Provider):
 
     def check(self) -> None:
         build.ensure_client_docker()
-        if self.wishes.daemon and self.wishes.daemon != self._daemon():
+        if self.options.daemon and self.options.daemon != self._daemon():
             found = daemon.endpoint()
             by = f", by {found}" if found.is_chosen else ""
             raise ProviderError(
@@ -66,16 +66,16 @@ class LocalProvider(Provider):
 
     @property
     def is_placed(self) -> bool:
-        return bool(self.wishes.daemon)
+        return bool(self.options.daemon)
 
-    def settled(self) -> dict[str, str]:
+    def resolved_options(self) -> dict[str, str]:
         return {"daemon": self._daemon()}
 
     def _daemon(self) -> str:
         """Return the id that a Docker daemon keeps for as long as it keeps its containers."""
         return docker.run("info", "--format={{.ID}}").strip()
 
-    def find(self) -> list[Found]:
+    def find(self) -> list[FoundHost]:
         return [found_host(item) for item in self._mine()]
 
     def adoptable(self) -> list[str]:
@@ -99,12 +99,12 @@ class LocalProvider(Provider):
     def looked(self) -> str:
         return "the Docker of this machine"
 
-    def launch(self, wanted: Sequence[Wanted], say: Say) -> list[Host]:
+    def launch(self, specs: Sequence[HostSpec], say: Say) -> list[Host]:
         ensure_host_image(say)
         containers = {found_host(item).host.name: item for item in self._mine()}
         network = self._ensure_network(containers.values())
         hosts = []
-        for item in wanted:
+        for item in specs:
             container = containers.get(item.name)
             old = found_host(container) if container else None
             if (
@@ -182,7 +182,7 @@ class LocalProvider(Provider):
             return False
         return bool(key) and key in copied
 
-    def _create(self, item: Wanted, network: str) -> Host:
+    def _create(self, item: HostSpec, network: str) -> Host:
         """Create one host, plant its key and ours in it, pin its key, and start it."""
         inner = str(self._subnet(network)[10 + number(item.name)])
         outside = not daemon.find().shares_network  # then its containers' addresses can't be reached from here
@@ -197,7 +197,7 @@ class LocalProvider(Provider):
         }
         self.folder.host_keys.pin(host.address, host.port, public)
         labels = {
-            "fleet": self.folder.name, "id": self.folder.id, "owner": self.wishes.owner or me(),
+            "fleet": self.folder.name, "id": self.folder.id, "owner": self.options.owner or me(),
             "folder": str(self.folder.path),
         }  # fmt: skip
         for privileged in (False, True):
