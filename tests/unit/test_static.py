@@ -14,6 +14,7 @@ from fanrun.fleet.model import VERSION, old_id
 from fanrun.fleet.store import Folder
 from provision.hosts.footprint import HostFacts, parse
 from provision.providers.base import HostSpec
+from provision.providers.static.eligibility import find_problem
 from provision.providers.static.provider import StaticProvider
 
 
@@ -76,25 +77,27 @@ def test_a_machine_of_another_architecture_is_refused(
 ) -> None:
     one = provider(folder, config, "a@10.0.0.1")
     monkeypatch.setattr("platform.machine", lambda: "arm64")
-    assert one._problem(HostFacts("debian 13", "aarch64", sudo=True)) == ""
-    assert "is x86_64, but images are built on this machine, for arm64" in one._problem(
-        HostFacts("debian 13", "x86_64", sudo=True)
+    assert find_problem(HostFacts("debian 13", "aarch64", sudo=True), one.ids) == ""
+    assert "is x86_64, but images are built on this machine, for arm64" in find_problem(
+        HostFacts("debian 13", "x86_64", sudo=True), one.ids
     )
 
 
 def test_a_machine_of_another_fleet_or_a_newer_version_is_refused(folder: Folder, config: str) -> None:
     one, mine = provider(folder, config, "a@10.0.0.1"), folder.ensure_id()
     look = HostFacts("debian 13", platform.machine(), sudo=True, fleet="default", owner="eve", id="0123")
-    assert "belongs to fleet default of eve" in one._problem(look)
-    assert "--take-over=0123`" in one._problem(look)
-    assert one._problem(dataclasses.replace(look, id=mine, version=VERSION)) == ""
-    assert "was set up by a newer Fanrun (version 3" in one._problem(dataclasses.replace(look, id=mine, version=3))
+    assert "belongs to fleet default of eve" in find_problem(look, one.ids)
+    assert "--take-over=0123`" in find_problem(look, one.ids)
+    assert find_problem(dataclasses.replace(look, id=mine, version=VERSION), one.ids) == ""
+    assert "was set up by a newer Fanrun (version 3" in find_problem(
+        dataclasses.replace(look, id=mine, version=3), one.ids
+    )
 
 
 def test_a_machine_whose_login_prints_is_refused(folder: Folder, config: str) -> None:
     one = provider(folder, config, "a@10.0.0.1")
     look = HostFacts("debian 13", platform.machine(), sudo=True, noise="its login prints 'Welcome'")
-    assert one._problem(look) == "its login prints 'Welcome'"
+    assert find_problem(look, one.ids) == "its login prints 'Welcome'"
 
 
 def test_a_look_is_read() -> None:
