@@ -253,12 +253,16 @@ class Ec2Provider(Provider):
         kind = self._type(role)
         private, public = ssh_key()
         least = len(names) if role == "hub" else self._minimum(len(names))
-        given = self._run_instances(launch.arguments(
-            self.options, self._image(kind), kind, (least, len(names)), key=self._name, group=group,
+        request = launch.Launch(
+            kind,
+            (least, len(names)),
+            key=self._name,
+            group=group,
             user_data=user_data(USER, self._public_key(), (private, public), self.options.ttl),
             tags=[*self._tags, *instance.name_tags(role, names, f"{self._name}-{role}")],
             spot=self.options.spot and role == "worker",
-        ))  # fmt: skip
+        )
+        given = self._run_instances(launch.arguments(self.options, self._image(kind), request))
         return {names[item["AmiLaunchIndex"]]: _Launched(item["InstanceId"], public) for item in given["Instances"]}
 
     def _image(self, kind: str) -> dict[str, Any]:
