@@ -35,8 +35,7 @@ State = Literal["running", "stopped", "broken", "unreachable"]
 
 @dataclass(frozen=True)
 class FoundHost:
-    """A host that the provider has; "broken" is one that was never made to its end, "unreachable" one that it must
-    ask the host itself about, and can't."""
+    """A host that the provider has; a "broken" one is incomplete, an "unreachable" one can't be asked what it is."""
 
     host: Host
     state: State
@@ -80,9 +79,8 @@ class SearchIncomplete(HostsFailed):
 class Provider(ABC):
     """Launches, finds and terminates the hosts of one fleet.
 
-    The module's name in provision/providers/ is the provider's name, and the module
-    calls its subclass `PROVIDER`.  What a fleet has is read from the provider itself,
-    by tag or label, never from memory alone.  Hosts are the fleet's when they carry one of its `ids`.
+    The name of its module or package in provision/providers/ is the provider's name; the class is called `PROVIDER`
+    there.  What a fleet has is read from the provider, by tag or label.  The fleet's hosts carry one of its `ids`.
     """
 
     name: str
@@ -95,8 +93,7 @@ class Provider(ABC):
 
     def __init__(self, folder: Folder, options: ProviderOptions, fleet_id: str = "") -> None:
         """`fleet_id` is the id of other hosts to work with, in place of the folder's own."""
-        self.folder, self.options = folder, options
-        self._fleet_id = fleet_id
+        self.folder, self.options, self._fleet_id = folder, options, fleet_id
         self.confirm: Confirm | None = None  # where a person is there to be asked
 
     def resolved_options(self) -> dict[str, str]:
@@ -226,7 +223,7 @@ def _modules() -> dict[str, str]:
     """Return the module of each provider by its name: one that is a package has it in `provider`."""
     found = {each.name: each.ispkg for each in pkgutil.iter_modules(provision.providers.__path__)}
     path = provision.providers.__name__
-    return {name: f"{path}.{name}{'.provider' * package}" for name, package in found.items() if name != "base"}
+    return {name: f"{path}.{name}{'.provider' if package else ''}" for name, package in found.items() if name != "base"}
 
 
 def load(name: str, folder: Folder, options: ProviderOptions = NO_OPTIONS, fleet_id: str = "") -> Provider:

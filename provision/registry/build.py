@@ -89,14 +89,13 @@ def build(
     tag: str,
     *,
     log: Callable[[str], None],
-    platform: str = "",
     process: str = "",
     cancellation: Cancellation | None = None,
 ) -> str:
     """Build process.py's image from the sources under `root`, tag it, and return its id (sha256:...).
 
     With `process`, the tag of that image, build the services' on top of it.
-    `log` gets each line of docker's output; without `platform` it is docker's own.  Nothing is sent to docker but
+    `log` gets each line of docker's output.  Nothing is sent to docker but
     the sources and the machine's settings; the latter stay in this docker's build cache and are not in the image.
     `cancellation` ends docker from another thread.
     Raises ToolMissing without a docker, ImageError if the image can't be built, UsageError without sources.
@@ -106,7 +105,7 @@ def build(
     settings = machine_settings(os.environ)
     files = {name: read_source(root, name) for name in (service_sources(root) if process else SOURCES)}
     files |= {f"build-settings/{name}": content for name, content in settings.files.items()}
-    argv = build_argv(tag, platform=platform, process=process, proxies=settings.proxies, loopback=settings.loopback)
+    argv = build_argv(tag, process=process, proxies=settings.proxies, loopback=settings.loopback)
     with open_context(files) as context:
         stream(argv, context, log, cancellation or Cancellation())
     return image_id(tag)
