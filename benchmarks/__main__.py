@@ -22,7 +22,7 @@ from fanrun.fanout.plan import deal, walk
 from fanrun.fleet import config
 from fanrun.fleet.ssh import ssh_argv
 from fanrun.fleet.store import Folder
-from provision import lifecycle
+from provision import deployment
 
 ROOT = Path(__file__).resolve().parents[1]
 HERE = ROOT / "benchmarks"
@@ -106,7 +106,7 @@ def lists(src: Path, folder: Path, names: Sequence[str]) -> Path:
     return folder
 
 
-def rivals(folder: Folder, src: Path, image_name: str = lifecycle.OWN) -> dict[str, Rival]:
+def rivals(folder: Folder, src: Path, image_name: str = deployment.OWN) -> dict[str, Rival]:
     """The ways to do the job of SRC on the fleet with an image; their lists of files are made beforehand."""
     names = [host.name for host in folder.load().workers]
     files = lists(src, src.parent / "lists", names)
@@ -121,7 +121,7 @@ def rivals(folder: Folder, src: Path, image_name: str = lifecycle.OWN) -> dict[s
             subprocess.run(ssh_argv(folder, name, argv), stdout=subprocess.DEVNULL, check=True)
 
     def run(dst: Path) -> list[str]:
-        chosen = [] if image_name == lifecycle.OWN else ["--image", image_name]
+        chosen = [] if image_name == deployment.OWN else ["--image", image_name]
         return [*FAB, "run", "--src", str(src), "--dst", str(dst), "--fleet", FLEET, *chosen]
 
     def shell(dst: Path) -> list[str]:
@@ -178,12 +178,12 @@ def jobs(folder: Folder, scratch: Path, src: Path, pairs: int | None) -> list[Jo
 
 def heavy(folder: Folder) -> str:
     """Build the image with the heavier operation, and bring it to the workers; returns its name."""
-    base = folder.load().images[lifecycle.OWN].id
+    base = folder.load().images[deployment.OWN].id
     argv = ["docker", "build", "--quiet", f"--build-arg=BASE={base}", f"--tag={HEAVY}", str(HERE / "heavy")]
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise BenchError(f"docker build ended with {done.returncode}: {done.stderr.strip()}")
-    lifecycle.deploy(folder, ROOT, lambda name, text: say(f"{name}: {text}"), HEAVY)
+    deployment.deploy(folder, ROOT, lambda name, text: say(f"{name}: {text}"), HEAVY)
     return HEAVY
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from fanrun.fleet.errors import FanrunError
 from fanrun.fleet.model import Fleet, Host
+from fanrun.fleet.parallel import on_hosts
 from fanrun.fleet.probe import Probe, parse, probe_argv
-from fanrun.fleet.ssh import on_hosts
 from fanrun.fleet.store import Folder
 from provision.providers.base import Bill
 from provision.providers.ec2 import prices

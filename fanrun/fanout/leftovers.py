@@ -14,7 +14,7 @@ from pathlib import Path
 
 from loguru import logger
 
-from fanrun.fleet.store import write_private
+from fanrun.fleet.private_files import write_private
 
 
 class Leftovers:

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from fanrun.fleet.errors import UsageError
+from fanrun.fleet.values import duration, path, size, whole_number
 
-MOST_HOSTS = 1000
+MAX_HOSTS = 1000
 
 
 @dataclass(frozen=True)
-class Wishes:
+class ProviderOptions:
     """What kind of hosts a provider shall launch, where it has a choice; "" and 0 leave it to the provider.
 
     `disk` is in GiB, `ttl` and `boot_timeout` in seconds, `allow` has networks with commas between them, `prices` is a
@@ -47,7 +48,7 @@ class Wishes:
     min_hosts: int = 0
 
 
-WISHES = tuple(wish.name for wish in fields(Wishes))
+PROVIDER_OPTIONS = tuple(option.name for option in fields(ProviderOptions))
 
 
 @dataclass(frozen=True)
@@ -79,14 +80,14 @@ LOGS_WORDS = {"required": {"required": "true", **ON}, "on": ON, "true": ON, "off
 class Settings:
     """What a task works with; `home` is the folder that holds one folder a fleet.
 
-    `hosts` is None where nobody named a number: a fleet keeps the one it has.  `wishes` are those that were named.
+    `hosts` is None where nobody named a number: a fleet keeps the one it has.  `provider_options` are the named ones.
     """
 
     home: Path
     provider: str = "local"
     fleet: str = "default"
     hosts: int | None = None
-    wishes: dict[str, str] = field(default_factory=dict)
+    provider_options: dict[str, str] = field(default_factory=dict)
     logs: Logs = Logs()
 
 
@@ -109,26 +110,26 @@ FORMS = {
     "ami": (r"ami-[0-9a-f]+", "ami-0123456789abcdef0"),
     "subnet": (r"subnet-[0-9a-f]+", "subnet-0123456789abcdef0"),
 }
-"""What some wishes look like: a pattern, and an example."""
+"""What some options look like: a pattern, and an example."""
 
 
-def wishes(given: Mapping[str, str]) -> Wishes:
-    """The wishes in these texts, by name; UsageError names the one that can't be meant."""
-    text = {name: value.strip() for name, value in given.items() if name in WISHES}
+def provider_options(given: Mapping[str, str]) -> ProviderOptions:
+    """Return the options in these texts, by name; UsageError names the one that can't be meant."""
+    text = {name: value.strip() for name, value in given.items() if name in PROVIDER_OPTIONS}
     for name, (pattern, example) in FORMS.items():
         if text.get(name) and not re.fullmatch(pattern, text[name]):
             raise UsageError(f"--{name.replace('_', '-')} {text[name]!r} is none; they look like {example}")
     if text.get("spot", "false").lower() not in ("true", "false", ""):
         raise UsageError(f"--spot={text['spot']}: give true or false")
-    return Wishes(
-        **{wish.name: text.get(wish.name, "") for wish in fields(Wishes) if wish.default == ""},
+    return ProviderOptions(
+        **{option.name: text.get(option.name, "") for option in fields(ProviderOptions) if option.default == ""},
         spot=text.get("spot", "").lower() == "true",
-        disk=whole("disk", text["disk"], 8, 16384) if "disk" in text else Wishes.disk,
-        ttl=duration("ttl", text["ttl"], 600) if "ttl" in text else Wishes.ttl,
-        boot_timeout=whole("boot-timeout", text["boot_timeout"], 10, 7200)
+        disk=whole_number("disk", text["disk"], 8, 16384) if "disk" in text else ProviderOptions.disk,
+        ttl=duration("ttl", text["ttl"], 600) if "ttl" in text else ProviderOptions.ttl,
+        boot_timeout=whole_number("boot-timeout", text["boot_timeout"], 10, 7200)
         if "boot_timeout" in text
-        else Wishes.boot_timeout,
-        min_hosts=whole("min-hosts", text["min_hosts"], 1, MOST_HOSTS) if "min_hosts" in text else 0,
+        else ProviderOptions.boot_timeout,
+        min_hosts=whole_number("min-hosts", text["min_hosts"], 1, MAX_HOSTS) if "min_hosts" in text else 0,
     )
 
 
@@ -140,7 +141,7 @@ def settings(
     `file` is the mapping under `fanrun:` in fabric.yaml, `environment` has FANRUN_PROVIDER and
     the like, a flag that was not given is None.  Files named in fabric.yaml are looked for beside it.
     """
-    known = ("home", "provider", "fleet", "hosts", *WISHES)
+    known = ("home", "provider", "fleet", "hosts", *PROVIDER_OPTIONS)
     unknown = sorted(str(name) for name in set(file) - {*known, "logs"})
     if unknown:
         raise UsageError(f"fabric.yaml: fanrun has no setting {unknown[0]!r}; it has {', '.join((*known, 'logs'))}")
@@ -154,8 +155,8 @@ def settings(
         home=home if home.is_absolute() else root / home,
         provider=merged.get("provider", "local"),
         fleet=merged.get("fleet", "default"),
-        hosts=whole("hosts", merged["hosts"], 1, MOST_HOSTS) if "hosts" in merged else None,
-        wishes={name: merged[name] for name in WISHES if name in merged},
+        hosts=whole_number("hosts", merged["hosts"], 1, MAX_HOSTS) if "hosts" in merged else None,
+        provider_options={name: merged[name] for name in PROVIDER_OPTIONS if name in merged},
         logs=logs(root, file.get("logs"), environment, flags.get("vector")),
     )
 
@@ -180,7 +181,7 @@ def logs(root: Path, file: object, environment: Mapping[str, str], package: str 
         **sizes,
         required=_flag("logs.required", merged.get("required", "false")),
         package=merged.get("package", ""),
-        days=whole("logs.days", merged["days"], 1, 3650) if "days" in merged else Logs.days,
+        days=whole_number("logs.days", merged["days"], 1, 3650) if "days" in merged else Logs.days,
         enabled=_flag("logs.enabled", merged.get("enabled", "true")),
     )
 
@@ -217,51 +218,3 @@ def _text(name: str, value: object) -> str:
     if bad := [item for item in items if not isinstance(item, (str, int, float))]:
         raise UsageError(f"fabric.yaml: {name} holds {bad[0]!r}; give a text, a number, or a list of them")
     return ",".join(map(str, items))
-
-
-def path(name: str, text: str) -> Path:
-    """Return the path in a setting, with ~ for a home; UsageError if there is none."""
-    try:
-        # Path drops the ./ that keeps a ~ from meaning a home.
-        return Path(text).expanduser() if text.startswith("~") else Path(text)
-    except RuntimeError as error:
-        raise UsageError(f"{name} {text!r}: {error}; give a path without ~") from error
-
-
-def _shown(name: str) -> str:
-    """Return a name as a person gives it: a flag, or a setting within another, as logs.days, which has no flag."""
-    return name if "." in name else f"--{name}"
-
-
-def whole(name: str, text: str, least: int, most: int) -> int:
-    """The whole number in `text`; UsageError unless it is one from `least` to `most`."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = least - 1
-    if not least <= value <= most:
-        given = text if text.isprintable() else repr(text)
-        raise UsageError(f"{_shown(name)}={given}: give a whole number from {least} to {most}")
-    return value
-
-
-def duration(name: str, text: str, least: int) -> int:
-    """The seconds that `text` names (a whole number, and s, m, h or d after it); UsageError below `least`."""
-    number, unit = (text[:-1], text[-1:].lower()) if text[-1:].isalpha() else (text, "s")
-    scale = {"s": 1, "m": 60, "h": 3600, "d": 86400}.get(unit, 0)
-    value = int(number) * scale if number.isascii() and number.isdigit() else 0
-    if value < least:
-        given = text if text.isprintable() else repr(text)
-        raise UsageError(f"--{name}={given}: give {least // 60}m or more, as 90m, 4h or 2d")
-    return value
-
-
-def size(name: str, text: str, least: int) -> int:
-    """The bytes that `text` names (a whole number, and k, m or g after it); UsageError unless it is `least` or more."""
-    number, unit = (text[:-1], text[-1:].lower()) if text[-1:].isalpha() else (text, "")
-    scale = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}.get(unit, 0)
-    value = int(number) * scale if number.isascii() and number.isdigit() else 0
-    if value < least:
-        given = text if text.isprintable() else repr(text)
-        raise UsageError(f"{_shown(name)}={given}: give a size of {least // 1024**2}m or more, as 512m or 4g")
-    return value

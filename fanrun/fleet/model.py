@@ -74,8 +74,8 @@ class Fleet:
     """One hub and N workers under a name, and the images that were deployed to them.
 
     `images` are by name, what was deployed last at the end; `previous`, by repository, what was deployed before that.
-    `size` is the number of workers last asked for, whether or not they exist yet, `wishes` what was asked for
-    besides, as config.Wishes reads it.
+    `size` is the number of workers last asked for, whether or not they exist yet, `provider_options` what was asked for
+    besides, as config.ProviderOptions reads it.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Fleet:
     hosts: tuple[Host, ...] = ()
     images: dict[str, Image] = field(default_factory=dict)
     size: int = 2
-    wishes: dict[str, str] = field(default_factory=dict)
+    provider_options: dict[str, str] = field(default_factory=dict)
     previous: dict[str, Image] = field(default_factory=dict)
 
     @property
@@ -141,8 +141,13 @@ def known_as(address: str, port: int) -> str:
     return address if port == 22 else f"[{address}]:{port}"
 
 
+def to_json(fleet: Fleet) -> dict[str, Any]:
+    """Return what fleet.json holds of a fleet; it calls the provider's options wishes."""
+    return {"wishes" if key == "provider_options" else key: value for key, value in dataclasses.asdict(fleet).items()}
+
+
 def from_json(data: dict[str, Any]) -> Fleet:
-    """The Fleet that json.dumps(asdict(fleet)) wrote; KeyError, TypeError or ValueError if it isn't one."""
+    """Return the fleet that `to_json` described; KeyError, TypeError or ValueError if it isn't one."""
     fleet = Fleet(
         name=data["name"],
         provider=data["provider"],
@@ -150,10 +155,10 @@ def from_json(data: dict[str, Any]) -> Fleet:
         images={name: Image(**image) for name, image in data["images"].items()},
         previous={name: Image(**image) for name, image in data.get("previous", {}).items()},
         size=data.get("size", Fleet.size),
-        wishes=dict(data.get("wishes", {})),
+        provider_options=dict(data.get("wishes", {})),
     )
     parts = [vars(part) for part in (*fleet.hosts, *fleet.known_images)]
-    texts: list[object] = [fleet.name, fleet.provider, *fleet.wishes, *fleet.wishes.values()]
+    texts: list[object] = [fleet.name, fleet.provider, *fleet.provider_options, *fleet.provider_options.values()]
     texts += [value for part in parts for name, value in part.items() if name != "port"]
     numbers: list[object] = [fleet.size, *(part["port"] for part in parts if "port" in part)]
     if not all(isinstance(text, str) for text in texts):
@@ -171,6 +176,6 @@ def with_paths(fleet: Fleet, old: str, new: str) -> Fleet:
 
     return dataclasses.replace(
         fleet,
-        wishes={name: moved(text) for name, text in fleet.wishes.items()},
+        provider_options={name: moved(text) for name, text in fleet.provider_options.items()},
         hosts=tuple(dataclasses.replace(host, proxy=moved(host.proxy)) for host in fleet.hosts),
     )

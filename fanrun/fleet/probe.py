@@ -54,7 +54,7 @@ def parse(text: str) -> Probe:
         else:
             values[key] = rest
 
-    def whole(key: str, place: int = 0) -> int:
+    def whole_number(key: str, place: int = 0) -> int:
         return int(number(key, place))
 
     def number(key: str, place: int = 0) -> float:
@@ -62,16 +62,16 @@ def parse(text: str) -> Probe:
         return float(rest[place]) if len(rest) > place and NUMBER.fullmatch(rest[place]) else 0.0
 
     return Probe(
-        uid=whole("uid"),
-        gid=whole("gid"),
+        uid=whole_number("uid"),
+        gid=whole_number("gid"),
         load=number("load"),
-        cpus=whole("cpus") or 1,
-        memory=whole("memory") * 1024,
-        disk_total=whole("disk") * whole("disk", 2),
-        disk_free=whole("disk", 1) * whole("disk", 2),
+        cpus=whole_number("cpus") or 1,
+        memory=whole_number("memory") * 1024,
+        disk_total=whole_number("disk") * whole_number("disk", 2),
+        disk_free=whole_number("disk", 1) * whole_number("disk", 2),
         docker=" ".join(values.get("docker", [])),
         images=tuple(images),
         python=" ".join(values.get("python", [])),
         services=tuple(sorted(services)),
-        lease=whole("lease") if values.get("lease") else None,
+        lease=whole_number("lease") if values.get("lease") else None,
     )

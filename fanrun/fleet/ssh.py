@@ -5,9 +5,6 @@ from __future__ import annotations
 import logging
 import shlex
 import socket
-import threading
-import time
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -20,6 +17,7 @@ from fanrun.fleet import shell
 from fanrun.fleet.channel import TooMuch, collect
 from fanrun.fleet.errors import CommandFailed, FanrunError, HostError, HostUnreachable
 from fanrun.fleet.model import Host
+from fanrun.fleet.poll import RetryPolicy, retry
 from fanrun.fleet.script import read_script, script_argv
 from fanrun.fleet.store import Folder
 
@@ -28,8 +26,6 @@ T = TypeVar("T")
 # Paramiko's errors are raised here and told in one line; without a handler Python prints them once more, as tracebacks.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
-# Sixteen SSH starts at once stay clear of what one client's CPU and a NAT box take well.
-FAN_OUT = 16
 LIMIT = 120.0
 """Seconds a command of Fanrun's own may take on a host, unless it is known to take longer."""
 NOISE = 64 * 1024
@@ -231,77 +227,41 @@ def _ssh(folder: Folder, control: Path | None) -> list[str]:
     return ["ssh", "-F", str(folder.ssh_config), *own]
 
 
-def fan_out(
-    names: Iterable[str], work: Callable[[str], T], *, most: int = FAN_OUT
-) -> tuple[dict[str, T], dict[str, FanrunError]]:
-    """Call work(name) for every name, `most` at once, and wait for all of them.
-
-    Returns (results, errors) by name; an error of ours is kept, any other is raised after
-    the rest ended.  Threads are daemons, so that Ctrl-C need not wait for a stuck host.
-    """
-    results: dict[str, T] = {}
-    errors: dict[str, FanrunError] = {}
-    crashes: list[BaseException] = []
-    slots = threading.BoundedSemaphore(most)
-
-    def call(name: str) -> None:
-        with slots:
-            try:
-                results[name] = work(name)
-            except FanrunError as error:
-                errors[name] = error
-            except BaseException as error:  # raised below, in the caller's thread
-                crashes.append(error)
-
-    threads = [threading.Thread(target=call, args=(name,), daemon=True) for name in names]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if crashes:
-        raise crashes[0]
-    return results, errors
-
-
-def on_hosts(
-    folder: Folder, hosts: Iterable[Host], work: Callable[[Remote], T]
-) -> tuple[dict[str, T], dict[str, FanrunError]]:
-    """Call work(remote) for every host at the same time: (results, errors) by name."""
-    by_name = {host.name: host for host in hosts}
-
-    def one(name: str) -> T:
-        remote = Remote(folder, by_name[name])
-        try:
-            return work(remote)
-        finally:
-            remote.close()
-
-    return fan_out(by_name, one)
-
-
 def wait_for_ssh(folder: Folder, host: Host, *, timeout: float = 120) -> None:
     """Wait until the host answers on its SSH port and lets the fleet's key in.
 
     A refused or silent port is waited for; a wrong host key is not.  Raises
     HostUnreachable after `timeout` seconds.
     """
-    end = time.monotonic() + timeout
-    other = False
-    while True:
-        remote = Remote(folder, host)
+
+    def log_in() -> None:
         try:
-            if not host.proxy:
-                with socket.create_connection((host.address, host.port), timeout=5):
-                    pass
-            remote.run(["true"], timeout=20)
-            return
-        except (OSError, FanrunError) as error:
-            wrong_key = isinstance(error.__cause__, paramiko.BadHostKeyException)
-            if wrong_key and not other and folder.prefer_next(host.address, host.port):
-                other = True  # its key was being replaced when an earlier `up` was interrupted
-                continue
-            if wrong_key or time.monotonic() > end:
-                raise unreachable(host, error.__cause__ or error) from error
-            time.sleep(0.2)
-        finally:
-            remote.close()
+            _log_in(folder, host)
+        except HostUnreachable as error:
+            if not (_is_wrong_key(error) and folder.host_keys.prefer_next(host.address, host.port)):
+                raise
+            _log_in(folder, host)  # its key was being replaced when an earlier `up` was interrupted
+
+    def is_temporary(error: Exception) -> bool:
+        return isinstance(error, (OSError, FanrunError)) and not _is_wrong_key(error)
+
+    try:
+        retry(log_in, is_temporary, RetryPolicy(timeout, pause=0.2))
+    except (OSError, FanrunError) as error:
+        raise unreachable(host, error.__cause__ or error) from error
+
+
+def _is_wrong_key(error: Exception) -> bool:
+    return isinstance(error.__cause__, paramiko.BadHostKeyException)
+
+
+def _log_in(folder: Folder, host: Host) -> None:
+    """Open a session on the host and end it; OSError or FanrunError if that fails."""
+    remote = Remote(folder, host)
+    try:
+        if not host.proxy:
+            with socket.create_connection((host.address, host.port), timeout=5):
+                pass
+        remote.run(["true"], timeout=20)
+    finally:
+        remote.close()

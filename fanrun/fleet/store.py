@@ -3,60 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import hashlib
 import json
 import os
 import re
 import secrets
 import shutil
-import stat
-import tempfile
-import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from fanrun.fleet.errors import Busy, FleetDamaged, FleetError, UsageError
+from fanrun.fleet.known_hosts import KnownHosts
 from fanrun.fleet.lock import exclusive
-from fanrun.fleet.model import ID, KEY_TYPE, NAME, VERSION, Fleet, Host, from_json, known_as, with_paths
+from fanrun.fleet.model import ID, NAME, VERSION, Fleet, from_json, to_json, with_paths
+from fanrun.fleet.private_files import write_private
+from fanrun.fleet.ssh_config import quoted, ssh_config
 
-FIRST = "first-login"
 ROOT = "${root}/"
 """Stands in fleet.json for the folder that the fleets' folders belong to: it may be moved."""
-_PINNING = threading.Lock()
-"""Held while known_hosts is changed: many hosts are set up at once."""
 LEFTOVER = re.compile(r"\.[a-z_.]+\.[a-z0-9_]{8}")
 """How write_private names a file until it is whole."""
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Write a file with mode 0600 so that a reader sees all of it or the file before it."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):  # Ctrl-C may come when the file has its name already
-            os.unlink(temporary)
-        raise
-
-
-def control_folder() -> Path:
-    """The folder of SSH control sockets, 0700 and the caller's own; FleetError otherwise.
-
-    Not inside the fleet's folder: a socket's path may have about 104 characters only.
-    """
-    path = Path(f"/tmp/fanrun-{os.getuid()}")  # noqa: S108 - checked below, and $TMPDIR is too long on macOS
-    with contextlib.suppress(FileExistsError):
-        path.mkdir(mode=0o700)
-    found = path.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise FleetError(f"{path} is not a private folder of yours; remove it and try again", fleet="")
-    return path
 
 
 class Folder:
@@ -74,6 +40,7 @@ class Folder:
         self.fleet_json = self.path / "fleet.json"
         self.ssh_config = self.path / "ssh_config"
         self.known_hosts = self.path / "known_hosts"
+        self.host_keys = KnownHosts(self.known_hosts)
         self.key = self.path / "key"
         self.ca_key = self.path / "ca.key"
         self.ca_cert = self.path / "ca.crt"
@@ -182,8 +149,11 @@ class Folder:
                 fleet=self.name,
             )
         if not self.ssh_config.exists() or quoted(self.key) not in self.ssh_config.read_text("utf-8", "replace"):
-            write_private(self.ssh_config, ssh_config(self, fleet).encode())
+            write_private(self.ssh_config, self._ssh_config(fleet).encode())
         return fleet
+
+    def _ssh_config(self, fleet: Fleet) -> str:
+        return ssh_config(fleet, self.path, key=self.key, known_hosts=self.known_hosts)
 
     def _read(self) -> dict[str, Any]:
         """Return what fleet.json holds; FleetError when there is none, FleetDamaged when it is not JSON."""
@@ -212,63 +182,9 @@ class Folder:
 
     def save(self, fleet: Fleet) -> None:
         """Write fleet.json and the ssh_config that follows from it."""
-        write_private(self.ssh_config, ssh_config(self, fleet).encode())
-        data = {"version": VERSION, "fleet": dataclasses.asdict(with_paths(fleet, self._root, ROOT))}
+        write_private(self.ssh_config, self._ssh_config(fleet).encode())
+        data = {"version": VERSION, "fleet": to_json(with_paths(fleet, self._root, ROOT))}
         write_private(self.fleet_json, json.dumps(data, indent=2).encode() + b"\n")
-
-    def pin(self, address: str, port: int, public_key: str, *, first: bool = False, keep: bool = False) -> None:
-        """Make `public_key` ("ssh-ed25519 AAAA…") the one key accepted at that address; `keep`: besides others.
-
-        `first` is one for the first login alone, that others than the host may have read.
-        """
-        place = known_as(address, port)
-        with _PINNING:
-            lines = [line for line in self._known() if keep or line.split(" ")[0] != place]
-            lines.append(f"{place} {public_key}{f' {FIRST}' if first else ''}")
-            write_private(self.known_hosts, "\n".join([*lines, ""]).encode())
-
-    def prefer_next(self, address: str, port: int = 22) -> bool:
-        """Put the key that stands first for that address behind its others; False if there are none.
-
-        Paramiko accepts the first one alone.
-        """
-        place = known_as(address, port)
-        with _PINNING:
-            lines = self._known()
-            mine = [line for line in lines if line.split(" ")[0] == place]
-            if len(mine) > 1:
-                lines.remove(mine[0])
-                write_private(self.known_hosts, "\n".join([*lines, mine[0], ""]).encode())
-            return len(mine) > 1
-
-    def pinned_first(self, address: str, port: int = 22) -> bool:
-        """Whether a key for the first login alone is accepted at that address."""
-        place = known_as(address, port)
-        return any(line.startswith(f"{place} ") and line.endswith(f" {FIRST}") for line in self._known())
-
-    def unpin_all_but(self, hosts: Iterable[Host]) -> None:
-        """Drop the keys of addresses where none of these hosts is: another machine may come to be there."""
-        if self.known_hosts.exists():
-            places = {known_as(host.address, host.port) for host in hosts}
-            lines = [line for line in self._known() if line.split(" ")[0] in places]
-            write_private(self.known_hosts, "".join(f"{line}\n" for line in lines).encode())
-
-    def pinned(self, address: str, port: int = 22) -> bool:
-        """Whether known_hosts has a key for that address."""
-        place = known_as(address, port)
-        return any(line.split(" ")[0] == place for line in self._known())
-
-    def pinned_key(self, address: str, port: int = 22) -> str:
-        """The key that known_hosts has first for that address, "ssh-ed25519 AAAA…"; "" if it has none."""
-        place = known_as(address, port)
-        return next((" ".join(line.split(" ")[1:3]) for line in self._known() if line.split(" ")[0] == place), "")
-
-    def pinned_places(self) -> set[str]:
-        """The addresses that known_hosts has keys for, as `known_as` writes them."""
-        return {line.split(" ")[0] for line in self._known()}
-
-    def _known(self) -> list[str]:
-        return self.known_hosts.read_text("utf-8", "replace").splitlines() if self.known_hosts.exists() else []
 
     def remove(self) -> None:
         """Delete the folder with the keys in it.
@@ -306,36 +222,3 @@ class Folder:
         for path in self.path.glob(".*"):
             if LEFTOVER.fullmatch(path.name):
                 path.unlink(missing_ok=True)
-
-
-def quoted(path: Path) -> str:
-    """Return a path as ssh_config takes it."""
-    return '"' + str(path).replace("%", "%%") + '"'
-
-
-def ssh_config(folder: Folder, fleet: Fleet) -> str:
-    """The text of the fleet's ssh_config: the same rules for ssh, rsync and Fabric."""
-    control = control_folder() / (hashlib.sha256(str(folder.path).encode()).hexdigest()[:8] + "-%n")
-    blocks = [
-        f"Host {host.name}\n  HostName {host.address}\n  Port {host.port}\n  User {host.user}\n"
-        + (f"  ProxyCommand {host.proxy.replace('%', '%%')}\n" if host.proxy else "")
-        for host in fleet.hosts
-    ]
-
-    common = f"""Host *
-  IdentityFile {quoted(folder.key)}
-  IdentitiesOnly yes
-  UserKnownHostsFile {quoted(folder.known_hosts)}
-  GlobalKnownHostsFile /dev/null
-  StrictHostKeyChecking yes
-  HostKeyAlgorithms {KEY_TYPE}
-  BatchMode yes
-  ConnectTimeout 10
-  ServerAliveInterval 5
-  ServerAliveCountMax 3
-  ControlMaster auto
-  ControlPath {control}
-  ControlPersist 60
-  LogLevel ERROR
-"""
-    return "\n".join([*blocks, common])

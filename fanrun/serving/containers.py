@@ -28,7 +28,7 @@ LOGGING = (
 
 
 @dataclass(frozen=True)
-class Wish:
+class ApiOptions:
     """What the API is told: flags of service.api, and the text of a file of bearer tokens, "" for none."""
 
     args: list[str] = field(default_factory=list)
@@ -36,8 +36,8 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Ground:
-    """What servers stand on at a host: `bind` is its address to listen at, `files` {role: a hash of them}."""
+class HostSetup:
+    """How a host is set up for servers: `bind` is its address to listen at, `files` {role: a hash of them}."""
 
     bind: str
     files: Mapping[str, str]
@@ -64,41 +64,41 @@ class Container:
         return hashlib.sha256(json.dumps([self.argv, self.files]).encode()).hexdigest()[:12]
 
 
-def processors(fleet: Fleet, image: Image, replicas: int, grounds: Mapping[str, Ground]) -> list[Container]:
+def processors(fleet: Fleet, image: Image, replicas: int, setups: Mapping[str, HostSetup]) -> list[Container]:
     """So many processors, dealt round robin to the workers; those of one worker at ports one after the other."""
     found = []
     for number in range(replicas):
         turn, place = divmod(number, len(fleet.workers))
         host = fleet.workers[place]
-        found.append(_processor(host, image, turn, grounds[host.name]))
+        found.append(_processor(host, image, turn, setups[host.name]))
     return found
 
 
-def _processor(host: Host, image: Image, turn: int, ground: Ground) -> Container:
+def _processor(host: Host, image: Image, turn: int, setup: HostSetup) -> Container:
     port, metrics_port, name = PROCESSOR_PORT + turn, METRICS_PORT + 1 + turn, f"fanrun-processor-{turn + 1}"
-    published = [f"{ground.bind}:{port}:{PROCESSOR_PORT}", f"{ground.bind}:{metrics_port}:{METRICS_PORT}"]
+    published = [f"{setup.bind}:{port}:{PROCESSOR_PORT}", f"{setup.bind}:{metrics_port}:{METRICS_PORT}"]
     argv = (
         *_run(name, "processor", published, image), "service.processor", *TLS, CLIENT_CA,
     )  # fmt: skip
-    return Container(host, name, port, f"{host.inner}:{metrics_port}", argv, ground.files["processor"])
+    return Container(host, name, port, f"{host.inner}:{metrics_port}", argv, setup.files["processor"])
 
 
-def api(fleet: Fleet, image: Image, wish: Wish, ground: Ground) -> Container:
+def api(fleet: Fleet, image: Image, options: ApiOptions, setup: HostSetup) -> Container:
     """The API, at the hub's address and its loopback, its metrics at loopback alone.
 
     Callers show a certificate, or a token where there are tokens.
     """
     metrics = f"127.0.0.1:{METRICS_PORT}"
-    name, ports = "fanrun-api", [f"{metrics}:{METRICS_PORT}", f"{ground.bind}:{API_PORT}:{API_PORT}"]
-    if ground.bind != ANY:
+    name, ports = "fanrun-api", [f"{metrics}:{METRICS_PORT}", f"{setup.bind}:{API_PORT}:{API_PORT}"]
+    if setup.bind != ANY:
         ports.append(f"127.0.0.1:{API_PORT}:{API_PORT}")
     argv = (
-        *_run(name, "api", ports, image), "service.api", *wish.args, *TLS,  # the later win: TLS can't be taken away
+        *_run(name, "api", ports, image), "service.api", *options.args, *TLS,  # the later win: TLS can't be taken away
         "--processor=file:/service/processors", f"--processor-name={PROCESSORS}", "--processor-ca=/service/ca.pem",
         "--processor-cert=/service/cert.pem", "--processor-key=/service/key.pem",
-        "--tokens=/service/tokens" if wish.tokens else CLIENT_CA,
+        "--tokens=/service/tokens" if options.tokens else CLIENT_CA,
     )  # fmt: skip
-    return Container(fleet.hub, name, API_PORT, metrics, argv, ground.files["api"])
+    return Container(fleet.hub, name, API_PORT, metrics, argv, setup.files["api"])
 
 
 def _run(name: str, role: str, published: Sequence[str], image: Image) -> tuple[str, ...]:

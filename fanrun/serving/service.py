@@ -13,7 +13,6 @@ import hashlib
 import json
 import shlex
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +20,13 @@ from typing import TypeVar
 
 from fanrun.fleet.errors import FleetError, HostError, HostsFailed, UsageError
 from fanrun.fleet.model import Fleet, Host, Image
-from fanrun.fleet.ssh import Remote, on_hosts
-from fanrun.fleet.store import Folder, write_private
-from fanrun.serving.containers import FOLDER, OWNER, PROCESSORS, Container, Ground, Wish, api, processors
-from provision import lifecycle
+from fanrun.fleet.parallel import on_hosts
+from fanrun.fleet.poll import RetryPolicy, poll
+from fanrun.fleet.private_files import write_private
+from fanrun.fleet.ssh import Remote
+from fanrun.fleet.store import Folder
+from fanrun.serving.containers import FOLDER, OWNER, PROCESSORS, ApiOptions, Container, HostSetup, api, processors
+from provision import deployment
 from provision.hosts import ca, prometheus
 from provision.hosts.common import bind_address
 from provision.registry import build, local_images
@@ -43,7 +45,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Asked:
-    """What somebody asks for of a Wish; None leaves it as it is."""
+    """What somebody asks for of the API's options; None leaves it as it is."""
 
     args: Sequence[str] | None = None
     tokens: str | None = None
@@ -64,10 +66,10 @@ def serve(folder: Folder, root: Path, replicas: int, asked: Asked, say: Say) -> 
     with folder.lock():
         fleet = folder.load()
         _ensure_client_pair(folder)
-        wish = _each(folder, [fleet.hub], lambda remote: _ensure_wish_host(remote, asked))[fleet.hub.name]
-        grounds = _each(folder, fleet.hosts, lambda remote: _ensure_files_host(remote, folder, fleet, wish))
-        wanted = processors(fleet, image, replicas, grounds)
-        front = api(fleet, image, wish, grounds[fleet.hub.name])
+        options = _each(folder, [fleet.hub], lambda remote: _ensure_options_host(remote, asked))[fleet.hub.name]
+        setups = _each(folder, fleet.hosts, lambda remote: _ensure_files_host(remote, folder, fleet, options))
+        wanted = processors(fleet, image, replicas, setups)
+        front = api(fleet, image, options, setups[fleet.hub.name])
         there = _found(folder, fleet)
         new = [one for one in wanted if one.key not in there]
         _each(folder, fleet.workers, lambda remote: _start(remote, new, say))
@@ -122,7 +124,7 @@ def _machines(fleet: Fleet) -> list[Host]:
 def _deploy(folder: Folder, root: Path, say: Say) -> Image:
     """Build the service's image on that of process.py, and bring it to the hub and the workers."""
     build.ensure_client_docker()
-    image = lifecycle.deploy(folder, root, say, local_images.build_service(root, folder))
+    image = deployment.deploy(folder, root, say, local_images.build_service(root, folder))
     _each(folder, [folder.load().hub], lambda remote: ensure_image_host(remote, image))
     return image
 
@@ -157,19 +159,19 @@ def _ensure_client_pair(folder: Folder) -> None:
     write_private(certificate, made[1].encode())
 
 
-def _ensure_wish_host(remote: Remote, asked: Asked) -> Wish:
+def _ensure_options_host(remote: Remote, asked: Asked) -> ApiOptions:
     """What the API shall be: what is asked for now, else what the hub was told the last time; it is told anew."""
     kept = remote.run(["cat", f"{FOLDER}/wish.json"], sudo=True, check=False)
-    old = Wish(**json.loads(kept.stdout)) if kept.exit_code == 0 else Wish()
-    wish = Wish(
+    old = ApiOptions(**json.loads(kept.stdout)) if kept.exit_code == 0 else ApiOptions()
+    options = ApiOptions(
         old.args if asked.args is None else list(asked.args), old.tokens if asked.tokens is None else asked.tokens
     )
-    if wish != old or kept.exit_code != 0:
-        remote.put(json.dumps(dataclasses.asdict(wish)), f"{FOLDER}/wish.json", mode="400")
-    return wish
+    if options != old or kept.exit_code != 0:
+        remote.put(json.dumps(dataclasses.asdict(options)), f"{FOLDER}/wish.json", mode="400")
+    return options
 
 
-def _ensure_files_host(remote: Remote, folder: Folder, fleet: Fleet, wish: Wish) -> Ground:
+def _ensure_files_host(remote: Remote, folder: Folder, fleet: Fleet, options: ApiOptions) -> HostSetup:
     """Give a host the files that its servers read, where it hasn't got them."""
     roles = (["api"] if remote.host == fleet.hub else []) + (["processor"] if remote.host in fleet.workers else [])
     authority, files = folder.ca_cert.read_text(), dict[str, str]()
@@ -183,12 +185,12 @@ def _ensure_files_host(remote: Remote, folder: Folder, fleet: Fleet, wish: Wish)
                 remote.put(text, f"{place}/{file}", mode="400", owner=OWNER)
         files[role] = hashlib.sha256(certificate.encode()).hexdigest()
     if "api" in roles:
-        if wish.tokens:
-            remote.put(wish.tokens, f"{FOLDER}/api/tokens", mode="400", owner=OWNER)
+        if options.tokens:
+            remote.put(options.tokens, f"{FOLDER}/api/tokens", mode="400", owner=OWNER)
         else:
             remote.run(["rm", "-f", f"{FOLDER}/api/tokens"], sudo=True)
-        files["api"] += hashlib.sha256(wish.tokens.encode()).hexdigest()
-    return Ground(bind_address(remote), files)
+        files["api"] += hashlib.sha256(options.tokens.encode()).hexdigest()
+    return HostSetup(bind_address(remote), files)
 
 
 def _scrape(remote: Remote, folder: Folder, places: dict[str, list[str]], say: Say) -> None:
@@ -237,17 +239,20 @@ def _start(remote: Remote, containers: Sequence[Container], say: Say) -> None:
 
 def _wait_ready(remote: Remote, one: Container) -> None:
     """Wait for the line that says so; raises HostError with its last words."""
-    limit = time.monotonic() + READY
-    while True:
+
+    def read() -> tuple[str, list[str]]:
         said = remote.run(["docker", "logs", one.name], sudo=True, check=False).stderr.splitlines()
         state = remote.run(["docker", "inspect", "--format={{.State.Status}}", one.name], sudo=True).stdout.strip()
-        if state == "running" and any('"ready"' in line for line in said):
-            return
-        if state != "running" or time.monotonic() > limit:
-            remote.run(["docker", "rm", "--force", one.name], sudo=True)
-            last = said[-1] if said else "it said nothing"
-            raise HostError(f"{one.name} does not start: {last}", host=remote.host.name)
-        time.sleep(0.2)
+        return state, said
+
+    def is_ready(seen: tuple[str, list[str]]) -> bool:
+        return seen[0] == "running" and any('"ready"' in line for line in seen[1])
+
+    seen = poll(read, lambda seen: seen[0] != "running" or is_ready(seen), RetryPolicy(READY, pause=0.2))
+    if not is_ready(seen):
+        remote.run(["docker", "rm", "--force", one.name], sudo=True)
+        last = seen[1][-1] if seen[1] else "it said nothing"
+        raise HostError(f"{one.name} does not start: {last}", host=remote.host.name)
 
 
 def _end(remote: Remote, keep: set[tuple[str, str]], say: Say, role: str = "") -> None:

@@ -10,7 +10,7 @@ from fanrun.fleet.errors import FanrunError
 from fanrun.fleet.model import number
 from fanrun.tasks.console import Console
 from fanrun.tasks.target import Target
-from provision import lifecycle
+from provision import other_fleets, teardown
 from provision.providers.base import OtherFleet, SearchIncomplete
 from provision.registry import local_images as own
 
@@ -21,7 +21,7 @@ def plan(console: Console, aim: Target) -> None:
     hosts = _hosts(aim)
     console.show(f"end {', '.join(hosts)}" if hosts else "there are no hosts to end")
     with _telling_found(console, aim):
-        others, kept = lifecycle.look_around(aim.folder, aim.provider, hosts)
+        others, kept = teardown.look_around(aim.folder, aim.provider, hosts)
     tell_others(console, aim, others)
     if kept:
         raise FanrunError(kept)
@@ -45,7 +45,7 @@ def down(console: Console, aim: Target, yes: bool, *, chosen: bool) -> None:
     _confirm(console, aim, f"fleet {aim.settings.fleet}, by provider {aim.provider.name}", yes)
     board = console.board()
     with _telling_found(console, aim), contextlib.closing(board):
-        ended = lifecycle.down(aim.folder, aim.provider, board.say)
+        ended = teardown.down(aim.folder, aim.provider, board.say)
     tell_others(console, aim, ended.others)
     hosts = ", ".join(ended.hosts)
     _tell_in_use(console, ended)
@@ -65,7 +65,7 @@ def take_over(console: Console, aim: Target, yes: bool) -> None:
     _confirm(console, aim, f"hosts with id {fleet_id}", yes)
     board = console.board()
     with contextlib.closing(board):
-        ended = lifecycle.take_over(aim.folder, aim.provider, board.say)
+        ended = teardown.take_over(aim.folder, aim.provider, board.say)
     _tell_in_use(console, ended)
     console.say(f"ended what has id {fleet_id}: {', '.join(ended.hosts) or 'there were no hosts'}")
 
@@ -75,10 +75,10 @@ def tell_others(console: Console, aim: Target, others: Sequence[OtherFleet]) -> 
     for other in others:
         own = [] if other.id in aim.folder.ids else [f"--take-over={other.id}"]
         command = shlex.join(["fab", "down", *other.options, f"--fleet={aim.folder.name}", *own])
-        console.say(f"left alone: {lifecycle.describe(other)}; `{command}` ends it")
+        console.say(f"left alone: {other_fleets.describe(other)}; `{command}` ends it")
 
 
-def _tell_in_use(console: Console, ended: lifecycle.Ended) -> None:
+def _tell_in_use(console: Console, ended: teardown.Ended) -> None:
     if ended.in_use:
         console.say(f"left in this machine's Docker, as containers use them: {', '.join(ended.in_use)}")
 

@@ -12,7 +12,7 @@ from fanrun.tasks.boundary import ROOT
 from fanrun.tasks.console import GREEN, Console
 from fanrun.tasks.options import FLEET, INSTANCES, MACHINES, TAKE_OVER, YES
 from fanrun.tasks.task import task
-from provision import lifecycle
+from provision import deployment, host_changes, keepalive, lifecycle
 from provision.hosts import shipping
 from provision.providers import base as providers
 
@@ -68,21 +68,21 @@ def up(
     shipping.check(aim.settings.logs)
     taken = None if take_over is None else target.with_id(aim, take_over)
     chosen = aim.provider
-    chosen.ask = console.ask_about_keys if scan else None
+    chosen.confirm = console.ask_about_keys if scan else None
     console.say(f"fleet {aim.settings.fleet}, by provider {chosen.name}")
     if dry_run or taken:
         lifecycle.check_up(chosen, take_over or "")
     if dry_run:
         if taken:
             ending.plan_take_over(console, taken)
-        console.show("\n".join(lifecycle.plan(chosen, _workers(aim)) or ["nothing to change"]))
+        console.show("\n".join(host_changes.plan(chosen, _workers(aim)) or ["nothing to change"]))
         return
     if taken:
         ending.take_over(console, taken, yes)
     done, changes = _up(console, aim, yes)
-    image = done.images[lifecycle.OWN].ref.rpartition("@")[2]
+    image = done.images[deployment.OWN].ref.rpartition("@")[2]
     console.say("nothing to change" if not changes else f"{len(changes)} changes")
-    console.say(f"{console.paint('ready:', GREEN)} {len(done.workers)} workers with {lifecycle.OWN} {image[:19]}")
+    console.say(f"{console.paint('ready:', GREEN)} {len(done.workers)} workers with {deployment.OWN} {image[:19]}")
 
 
 @task(help={"fleet": FLEET})
@@ -90,8 +90,8 @@ def deploy(console: Console, fleet: str | None = None) -> None:
     """Build the image of process.py and bring it to every worker; the hosts stay as they are."""
     folder = target.folder(console, fleet)
     board, chosen = console.board(), target.provider(console, fleet)
-    with contextlib.closing(board), lifecycle.keep(folder, chosen, folder.load().hosts):
-        image = lifecycle.deploy(folder, ROOT, board.say)
+    with contextlib.closing(board), keepalive.keep(folder, chosen, folder.load().hosts):
+        image = deployment.deploy(folder, ROOT, board.say)
     console.say(f"deployed {image.name} {image.ref.rpartition('@')[2]}")
 
 
@@ -181,12 +181,14 @@ def _up(console: Console, aim: target.Target, yes: bool) -> tuple[Fleet, list[st
     try:
         if console.asks(yes):
             chosen.check()
-            if ends := lifecycle.needed(chosen, _workers(aim)).ends:
+            if ends := host_changes.needed(chosen, _workers(aim)).ends:
                 console.confirm(f"fleet {made.fleet}: this will {ends}", yes=yes)
-        return lifecycle.up(aim.folder, chosen, made.hosts, made.wishes, ROOT, board.say, board.step, made.logs)
+        request = lifecycle.UpRequest(made.hosts, made.provider_options, ROOT, made.logs)
+        reporter = lifecycle.Reporter(board.say, board.step)
+        return lifecycle.up(aim.folder, chosen, request, reporter), reporter.changes
     except (FanrunError, KeyboardInterrupt) as error:
         board.close()
-        chosen.ask = None
+        chosen.confirm = None
         if told := _exists(chosen, error):
             console.say(told)
         raise

@@ -12,7 +12,7 @@ from fanrun.tasks import target
 from fanrun.tasks.console import RED, Console
 from fanrun.tasks.options import FLEET
 from fanrun.tasks.task import task
-from provision import lifecycle
+from provision import keepalive, lifecycle
 from provision import status as statuses
 from provision.providers import base as providers
 
@@ -51,7 +51,7 @@ def ssh(console: Console, host: str = "worker-1", fleet: str | None = None) -> N
     known = folder.load()
     name = known.host(host).name
     runs.check_tools("ssh")
-    with lifecycle.keep(folder, target.provider(console, fleet), known.hosts):
+    with keepalive.keep(folder, target.provider(console, fleet), known.hosts):
         raise SystemExit(subprocess.call(["ssh", "-F", str(folder.ssh_config), name]))
 
 

@@ -20,7 +20,8 @@ from fanrun.fanout.results.log_worker import REST, WorkerLog
 from fanrun.fanout.results.logs import read_missing
 from fanrun.fleet.errors import FanrunError
 from fanrun.fleet.model import Host
-from fanrun.fleet.ssh import Remote, fan_out
+from fanrun.fleet.parallel import fan_out
+from fanrun.fleet.ssh import Remote
 from fanrun.fleet.store import Folder
 
 POLL = 1.0

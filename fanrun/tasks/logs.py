@@ -14,7 +14,7 @@ from fanrun.fanout import history
 from fanrun.fanout.history import PastRun
 from fanrun.fanout.results import log_windows
 from fanrun.fanout.results.log_lines import LEVELS, Choice
-from fanrun.fleet import config
+from fanrun.fleet import values
 from fanrun.fleet.errors import UsageError
 from fanrun.fleet.store import Folder
 from fanrun.tasks import options, target
@@ -66,7 +66,7 @@ def since(text: str | None, now: datetime) -> str:
         return ""
     with contextlib.suppress(ValueError, OverflowError):
         if SINCE.fullmatch(text):
-            return log_windows.stamp(now - timedelta(seconds=config.duration("since", text, 0)))
+            return log_windows.stamp(now - timedelta(seconds=values.duration("since", text, 0)))
         found = datetime.fromisoformat(f"{text[:-1]}+00:00" if text.endswith(("Z", "z")) else text)
         return log_windows.stamp(found)  # one without a zone is local
     raise UsageError(f"--since {text!r}: give a time ago, as 10m or 2h, or a time, as 2026-01-31T12:00:00Z")

@@ -10,12 +10,12 @@ from pathlib import Path
 from fanrun.fanout.commands import MIB, USUAL, Scratch
 from fanrun.fanout.expect import UNFINISHED
 from fanrun.fanout.run import Limits
-from fanrun.fleet import config
+from fanrun.fleet import values
 from fanrun.fleet.errors import UsageError
 from fanrun.tasks.core import flag
 from provision.providers import base as providers
 
-LEAST_MEMORY = 6 * MIB  # Docker's own
+MIN_MEMORY = 6 * MIB  # Docker's own
 
 FLEET = "the fleet's name (default: default)"
 YES = "do not ask at a terminal"
@@ -63,7 +63,7 @@ def check(names: Sequence[str], provider: str, fleet: str = "") -> None:
     `fleet` is the name of the fleet where it exists already, and so has its provider.
     """
     for name in names:
-        if name in providers.kind(provider).options:
+        if name in providers.kind(provider).option_names:
             continue
         if fleet:
             raise UsageError(f"fleet {fleet} is of provider {provider}, which has no --{flag(name)}; leave it out")
@@ -96,7 +96,7 @@ def words(args: str) -> tuple[str, ...]:
 
 def path(name: str, given: str) -> str:
     """Return the absolute path in the option of that name; `~` is a home, which shells leave alone in `--dst=~/x`."""
-    return os.path.abspath(config.path(f"--{name}", given))
+    return os.path.abspath(values.path(f"--{name}", given))
 
 
 def text(name: str, given: str | None) -> str | None:
@@ -113,12 +113,12 @@ def limits(retries: str | None, timeout: str | None, memory: str | None, tmp: st
     """Return the limits of a run; UsageError for one that can't be meant."""
     usual = Limits()
     found = Limits(
-        retries=usual.retries if retries is None else config.whole("retries", retries, 0, 100),
-        timeout=usual.timeout if timeout is None else config.whole("timeout", timeout, 0, 10**7),
-        memory=usual.memory if memory is None else config.size("memory", memory, LEAST_MEMORY),
+        retries=usual.retries if retries is None else values.whole_number("retries", retries, 0, 100),
+        timeout=usual.timeout if timeout is None else values.whole_number("timeout", timeout, 0, 10**7),
+        memory=usual.memory if memory is None else values.size("memory", memory, MIN_MEMORY),
         scratch=Scratch(
-            usual.scratch.tmp if tmp is None else config.size("tmp", tmp, MIB),
-            usual.scratch.shm if shm is None else config.size("shm", shm, MIB),
+            usual.scratch.tmp if tmp is None else values.size("tmp", tmp, MIB),
+            usual.scratch.shm if shm is None else values.size("shm", shm, MIB),
         ),
     )
     for name, text, size in (("tmp", tmp, found.scratch.tmp), ("shm", shm, found.scratch.shm)):

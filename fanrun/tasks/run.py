@@ -14,7 +14,7 @@ from fanrun.fanout import run as runs
 from fanrun.fanout import verify as verdicts
 from fanrun.fanout.expect import expected
 from fanrun.fanout.results import report as reports
-from fanrun.fleet import config
+from fanrun.fleet import values
 from fanrun.fleet.errors import HostsFailed, RunUnfinished, UsageError
 from fanrun.fleet.model import Fleet, Image
 from fanrun.fleet.progress import Board
@@ -24,7 +24,7 @@ from fanrun.tasks.boundary import ROOT
 from fanrun.tasks.console import Console
 from fanrun.tasks.options import FLEET, LIMITS, RESULTS
 from fanrun.tasks.task import task
-from provision import lifecycle
+from provision import deployment, keepalive
 from provision.providers import base as providers
 
 
@@ -84,7 +84,7 @@ def run(
         tuple(exclude or ()), options.limits(retries, timeout, memory, tmp, shm), force, None,
         expected(expect, ignore_results), by_content, keep_going, junk, target.log_limits(console, fleet),
     )  # fmt: skip
-    name = image or lifecycle.OWN
+    name = image or deployment.OWN
     if dry_run:
         known = folder.load()
         planned = runs.dry_run(request, known, known.images.get(name))
@@ -143,7 +143,7 @@ def sample(console: Console, dst: str | None = None, count: str = "59") -> None:
     """Draw images to try Fanrun with: JPEG plates of plants, the same ones every time."""
     if not dst:
         raise UsageError("fab sample needs --dst; `fab --help sample` shows all it takes")
-    folder, number = Path(options.path("dst", dst)), config.whole("count", count, 1, samples.MOST)
+    folder, number = Path(options.path("dst", dst)), values.whole_number("count", count, 1, samples.MOST)
     size = samples.make(folder, number)
     console.say(f"{number} plates, {reports.amount(size)}, in {folder}")
 
@@ -168,14 +168,14 @@ def _run(
     """Do what is asked for with the image of that name, and tell what came of it."""
     known = folder.load()
     # Inputs may take hours to be listed and hashed, before any worker is spoken to.
-    with lifecycle.keep(folder, chosen, known.hosts):
+    with keepalive.keep(folder, chosen, known.hosts):
         found = runs.check(request)
         board = console.board(total=len(found[0]), unit="images")
         with contextlib.closing(board), _unfinished():
             logger.remove()
             logger.add(board.write, level="WARNING", format="{level}: {message}")
-            if name != lifecycle.OWN and not request.args:
-                lifecycle.check_command(name)
+            if name != deployment.OWN and not request.args:
+                deployment.check_command(name)
             image = _deployed(folder, known, name, board)
             done = runs.run(request, found, known, folder, image, board, chosen.fates)
     print(reports.to_json(done) if as_json else reports.summary(done))
@@ -187,11 +187,11 @@ def _run(
 
 def _deployed(folder: Folder, known: Fleet, name: str, board: Board) -> Image:
     """The image as the workers have it: deployed now, if it changed since it last was."""
-    if lifecycle.current(known, name, ROOT):
+    if deployment.current(known, name, ROOT):
         return known.images[name]
     board.say("deploy", f"{name} is new or has changed")
     try:
-        return lifecycle.deploy(folder, ROOT, board.say, name)
+        return deployment.deploy(folder, ROOT, board.say, name)
     except HostsFailed as error:  # the hub has it; whoever can't pull it now is looked at by the run itself
         for host, why in error.errors.items():
             logger.warning("{}: {}", host, why)

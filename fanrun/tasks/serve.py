@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from fanrun.fleet import config
+from fanrun.fleet import config, values
 from fanrun.fleet.errors import UsageError
 from fanrun.serving import service as services
 from fanrun.tasks import options, target
@@ -13,7 +13,7 @@ from fanrun.tasks.boundary import ROOT
 from fanrun.tasks.console import GREEN, Console
 from fanrun.tasks.options import FLEET
 from fanrun.tasks.task import task
-from provision import lifecycle
+from provision import keepalive
 
 
 @task(
@@ -37,7 +37,7 @@ def serve(
     """
     if replicas is None:
         raise UsageError("fab serve needs --replicas; `fab --help serve` shows all it takes")
-    number = config.whole("replicas", replicas, 0, config.MOST_HOSTS)
+    number = values.whole_number("replicas", replicas, 0, config.MAX_HOSTS)
     folder = target.folder(console, fleet)
     board = console.board()
     with contextlib.closing(board):
@@ -46,7 +46,7 @@ def serve(
             console.say("the service has ended")
             return
         asked = services.Asked(None if args is None else options.words(args), options.text("tokens", tokens))
-        with lifecycle.keep(folder, target.provider(console, fleet), folder.load().hosts):
+        with keepalive.keep(folder, target.provider(console, fleet), folder.load().hosts):
             running = services.serve(folder, ROOT, number, asked, board.say)
     hub, port = running[0].host, running[0].port
     console.say(f"{console.paint('serving:', GREEN)} {number} processors, the API at {hub.inner}:{port}")

@@ -14,7 +14,8 @@ from loguru import logger
 from fanrun.fanout.results.log_lines import LEVELS, Choice, Line, normal_time
 from fanrun.fleet.errors import CommandFailed, UsageError
 from fanrun.fleet.model import Host
-from fanrun.fleet.ssh import Remote, fan_out
+from fanrun.fleet.parallel import fan_out
+from fanrun.fleet.ssh import Remote
 from fanrun.fleet.store import Folder
 
 POLL = 1.0

@@ -78,37 +78,39 @@ def target(
     """
     made = settings(console, provider=name, fleet=fleet, hosts=hosts, vector=vector, **flags)
     place = Folder(made.home, made.fleet)
-    known, wishes = _known(place, made, name)
+    known, provider_options = _known(place, made, name)
     chosen = known or name or made.provider
     if chosen in providers.names():
         options.check(options.given(flags), chosen, made.fleet if known else "")
-    return Target(made, place, providers.load(chosen, place, config.wishes(wishes)))
+    return Target(made, place, providers.load(chosen, place, config.provider_options(provider_options)))
 
 
 def other(console: Console, name: str | None, fleet: str | None, flags: Mapping[str, object], fleet_id: str) -> Target:
     """Return what a task works with to end the hosts with that id, wherever the fleet of the folder is."""
     made = settings(console, provider=name, fleet=fleet, **flags)
     place = Folder(made.home, made.fleet)
-    chosen, wishes = name or made.provider, made.wishes
+    chosen, provider_options = name or made.provider, made.provider_options
     known = _load(place, name)
     if known and name in (None, known.provider):
-        chosen, wishes = known.provider, {**known.wishes, **wishes}
+        chosen, provider_options = known.provider, {**known.provider_options, **provider_options}
     if chosen in providers.names():
         options.check(options.given(flags), chosen)
-    return with_id(Target(made, place, providers.load(chosen, place, config.wishes(wishes))), fleet_id)
+    return with_id(
+        Target(made, place, providers.load(chosen, place, config.provider_options(provider_options))), fleet_id
+    )
 
 
 def named(console: Console, name: str, fleet: str | None, flags: Mapping[str, object]) -> Target:
     """Return what a task works with that is about a provider, and not about the fleet of the folder."""
     made = settings(console, provider=name, fleet=fleet, **flags)
     place = Folder(made.home, made.fleet)
-    return Target(made, place, providers.load(name, place, config.wishes(made.wishes)))
+    return Target(made, place, providers.load(name, place, config.provider_options(made.provider_options)))
 
 
 def with_id(aim: Target, fleet_id: str) -> Target:
     """Return the same target, whose provider works with the hosts that have that id."""
     _check_id(aim, fleet_id)
-    chosen = providers.load(aim.provider.name, aim.folder, aim.provider.wishes, fleet_id)
+    chosen = providers.load(aim.provider.name, aim.folder, aim.provider.options, fleet_id)
     return dataclasses.replace(aim, provider=chosen)
 
 
@@ -126,20 +128,20 @@ def _known(place: Folder, made: config.Settings, name: str | None) -> tuple[str,
     """The provider of the fleet if it was begun, else "", and what hosts shall be like."""
     fleet = _load(place, name)
     if fleet is None:
-        return "", made.wishes
-    wishes = {**fleet.wishes, **made.wishes}
-    for wish in PLACE:
-        if fleet.wishes.get(wish, wishes.get(wish)) != wishes.get(wish):
+        return "", made.provider_options
+    provider_options = {**fleet.provider_options, **made.provider_options}
+    for option in PLACE:
+        if fleet.provider_options.get(option, provider_options.get(option)) != provider_options.get(option):
             raise UsageError(
-                f"fleet {made.fleet} was begun with {wish} {fleet.wishes[wish]!r}, not {wishes[wish]!r}; "
-                "`fab down` ends it, --fleet names another"
+                f"fleet {made.fleet} was begun with {option} {fleet.provider_options[option]!r}, not "
+                f"{provider_options[option]!r}; `fab down` ends it, --fleet names another"
             )
     if name not in (None, fleet.provider):
         raise UsageError(
             f"fleet {made.fleet} was begun with provider {fleet.provider}, not {name}; "
             "`fab down` ends it, --fleet names another"
         )
-    return fleet.provider, wishes
+    return fleet.provider, provider_options
 
 
 def _load(place: Folder, name: str | None) -> Fleet | None:

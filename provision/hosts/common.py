@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import string
-import time
 from collections.abc import Callable, Mapping
 from importlib import resources
 
 from fanrun.fleet.errors import HostError
+from fanrun.fleet.poll import RetryPolicy, wait_until
 from fanrun.fleet.ssh import Remote
 from fanrun.fleet.store import Folder
 from provision.hosts import ca, footprint
 from provision.hosts.scripts import host_argv
 
 ANY = "0.0.0.0"  # noqa: S104 - where the address that others use is none of the host's own, as behind NAT
+STARTING = RetryPolicy(timeout=30, pause=0.3)
+"""How long a service may take to start."""
 
 
 def read_file(name: str, **values: str) -> str:
@@ -38,11 +40,8 @@ def ensure_service(remote: Remote, service: str, is_up: Callable[[], bool]) -> s
     if is_up():
         return None
     started = remote.run(["service", service, "start"], sudo=True, check=False)
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        if is_up():
-            return f"{service} started"
-        time.sleep(0.3)
+    if wait_until(is_up, STARTING):
+        return f"{service} started"
     last = (started.stderr or started.stdout).strip().splitlines()
     raise HostError(
         f"{service} does not start ({last[-1] if last else 'it said nothing'}); "

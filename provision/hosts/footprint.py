@@ -22,7 +22,7 @@ REMOVE = host_script("fleet-id.sh", "remove-footprint.sh")
 
 
 @dataclass(frozen=True)
-class Look:
+class HostFacts:
     """What a machine is and whose: `system` as "debian 13", `machine` as uname names it.
 
     `sudo` is whether the login may use it without a password, `snap` whether there is a Docker of that kind; `fleet`,
@@ -43,12 +43,12 @@ class Look:
     noise: str = ""
 
 
-def parse(text: str) -> Look:
+def parse(text: str) -> HostFacts:
     """Read what look_argv's command printed."""
     found = dict(line.partition(" ")[::2] for line in text.splitlines())
     key, version = found.get("key", "").strip(), found.get("version", "")
     fleet_id = found.get("id", "").strip() or (old_id(key) if key else "")
-    return Look(
+    return HostFacts(
         system=found.get("os", "").strip(),
         machine=found.get("machine", ""),
         sudo="sudo" in found,

@@ -71,14 +71,14 @@ def ensure_key_host(remote: Remote, folder: Folder) -> str | None:
     Either is accepted while it is being replaced, so that it can be done again after any interruption.
     """
     host = remote.host
-    if not folder.pinned_first(host.address, host.port):
+    if not folder.host_keys.is_first(host.address, host.port):
         return None
     private, public = ca.ssh_key()
-    folder.pin(host.address, host.port, public, keep=True)
+    folder.host_keys.pin(host.address, host.port, public, keep=True)
     remote.put(private, HOST_KEY, mode="600")
     remote.put(f"{public}\n", f"{HOST_KEY}.pub")
     remote.run(["service", "ssh", "reload"], sudo=True)
-    folder.pin(host.address, host.port, public)
+    folder.host_keys.pin(host.address, host.port, public)
     wait_for_ssh(folder, host)
     return "has a host key of its own"
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from fanrun.fleet.config import Logs
 from fanrun.fleet.errors import FanrunError, HostError, HostsFailed, UsageError
 from fanrun.fleet.model import Fleet, Host
-from fanrun.fleet.ssh import Remote, on_hosts
+from fanrun.fleet.parallel import on_hosts
+from fanrun.fleet.ssh import Remote
 from fanrun.fleet.store import Folder
 from provision.hosts import vector, vector_install
 from provision.hosts.deb import Deb

@@ -10,33 +10,32 @@ from dataclasses import dataclass
 from typing import Literal
 
 import provision.providers
-from fanrun.fleet.config import Wishes
+from fanrun.fleet.config import ProviderOptions
 from fanrun.fleet.errors import FanrunError, HostsFailed, ToolMissing, UsageError
 from fanrun.fleet.model import Host, Role
 from fanrun.fleet.store import Folder
 
 Say = Callable[[str, str], None]
 """Tells a person of progress: say(host, what)."""
-Ask = Callable[[str], bool]
+Confirm = Callable[[str], bool]
 """Asks a person something that is answered by yes or no."""
 
 
 @dataclass(frozen=True)
-class Wanted:
+class HostSpec:
     """A host that shall exist."""
 
     name: str
     role: Role
 
 
-NO_WISHES = Wishes()
+NO_OPTIONS = ProviderOptions()
 State = Literal["running", "stopped", "broken", "unreachable"]
 
 
 @dataclass(frozen=True)
-class Found:
-    """A host that the provider has; "broken" is one that was never made to its end, "unreachable" one that it must
-    ask the host itself about, and can't."""
+class FoundHost:
+    """A host that the provider has; a "broken" one is incomplete, an "unreachable" one can't be asked what it is."""
 
     host: Host
     state: State
@@ -80,32 +79,30 @@ class SearchIncomplete(HostsFailed):
 class Provider(ABC):
     """Launches, finds and terminates the hosts of one fleet.
 
-    The module's name in provision/providers/ is the provider's name, and the module
-    calls its subclass `PROVIDER`.  What a fleet has is read from the provider itself,
-    by tag or label, never from memory alone.  Hosts are the fleet's when they carry one of its `ids`.
+    The name of its module or package in provision/providers/ is the provider's name; the class is called `PROVIDER`
+    there.  What a fleet has is read from the provider, by tag or label.  The fleet's hosts carry one of its `ids`.
     """
 
     name: str
     leases = False
     """Whether hosts end themselves when nobody works with them."""
-    options: frozenset[str] = frozenset()
+    option_names: frozenset[str] = frozenset()
     """The options of `fab up` that this provider takes and not every other does, as names of parameters."""
-    patience = 120.0
+    boot_timeout = 120.0
     """Seconds that a host may take until it answers by SSH."""
 
-    def __init__(self, folder: Folder, wishes: Wishes, fleet_id: str = "") -> None:
+    def __init__(self, folder: Folder, options: ProviderOptions, fleet_id: str = "") -> None:
         """`fleet_id` is the id of other hosts to work with, in place of the folder's own."""
-        self.folder, self.wishes = folder, wishes
-        self._fleet_id = fleet_id
-        self.ask: Ask | None = None  # where a person is there to be asked
+        self.folder, self.options, self._fleet_id = folder, options, fleet_id
+        self.confirm: Confirm | None = None  # where a person is there to be asked
 
-    def settled(self) -> dict[str, str]:
-        """Wishes that nobody named and this machine's settings gave, to be kept: `down` must look in the same place."""
+    def resolved_options(self) -> dict[str, str]:
+        """Return options that the machine's settings gave; they are kept, so that `down` looks in the same place."""
         return {}
 
-    def workers(self, asked: int | None) -> int | None:
+    def workers(self, requested: int | None) -> int | None:
         """How many workers there shall be where so many were asked for; None leaves it as it is."""
-        return asked
+        return requested
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -154,21 +151,21 @@ class Provider(ABC):
         return
 
     @abstractmethod
-    def find(self) -> list[Found]:
+    def find(self) -> list[FoundHost]:
         """Every host of the fleet that exists, in no particular order."""
 
-    def replaces(self, found: Found) -> bool:
+    def replaces(self, found: FoundHost) -> bool:
         """Whether `launch` ends this host and makes another in its place."""
         return found.state == "broken"
 
     @abstractmethod
-    def launch(self, wanted: Sequence[Wanted], say: Say) -> list[Host]:
+    def launch(self, specs: Sequence[HostSpec], say: Say) -> list[Host]:
         """Make these hosts exist and run, their host keys pinned and the fleet's key let in.
 
         A host that exists but stands still is started.  Safe to repeat after any interruption.
         """
 
-    def admit(self, say: Say) -> None:
+    def ensure_access(self, say: Say) -> None:
         """Let this machine, wherever it is now, reach the hosts that there are; where something is between."""
         return
 
@@ -176,7 +173,7 @@ class Provider(ABC):
     def terminate(self, names: Sequence[str], say: Say) -> None:
         """End these hosts and all that came with them; those already gone are no error."""
 
-    def abandon(self, names: Sequence[str], say: Say) -> dict[str, str]:
+    def end_unreachable(self, names: Sequence[str], say: Say) -> dict[str, str]:
         """End hosts that were launched and never answered, where others are to be had; tells what became of them."""
         return {}
 
@@ -212,7 +209,7 @@ class Provider(ABC):
         """What the fleet costs; None where hosts cost nothing."""
         return None
 
-    def plan(self, wanted: Sequence[Wanted]) -> list[str]:
+    def plan(self, specs: Sequence[HostSpec]) -> list[str]:
         """More about what would be launched, in lines for a person, where there is more to say; changes nothing."""
         return []
 
@@ -226,14 +223,14 @@ def _modules() -> dict[str, str]:
     """Return the module of each provider by its name: one that is a package has it in `provider`."""
     found = {each.name: each.ispkg for each in pkgutil.iter_modules(provision.providers.__path__)}
     path = provision.providers.__name__
-    return {name: f"{path}.{name}{'.provider' * package}" for name, package in found.items() if name != "base"}
+    return {name: f"{path}.{name}{'.provider' if package else ''}" for name, package in found.items() if name != "base"}
 
 
-def load(name: str, folder: Folder, wishes: Wishes = NO_WISHES, fleet_id: str = "") -> Provider:
+def load(name: str, folder: Folder, options: ProviderOptions = NO_OPTIONS, fleet_id: str = "") -> Provider:
     """Return the provider of that name for a fleet, or for other hosts with `fleet_id`; UsageError names the known."""
     if name not in names():
         raise UsageError(f"there is no provider {name!r}; choose one of: {', '.join(names())}")
-    return kind(name)(folder, wishes, fleet_id)
+    return kind(name)(folder, options, fleet_id)
 
 
 def kind(name: str) -> type[Provider]:
@@ -250,4 +247,4 @@ def kind(name: str) -> type[Provider]:
 
 def owners(option: str) -> list[str]:
     """Return the names of the providers that take an option, as `min_hosts`."""
-    return [name for name in names() if option in kind(name).options]
+    return [name for name in names() if option in kind(name).option_names]

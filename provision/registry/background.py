@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import IO
 
-GRACE = 5.0
+KILL_AFTER = 5.0
 """Seconds that a docker client may take to end when it is asked to."""
 
 
@@ -38,7 +38,7 @@ class Cancellation:
             return self._client
 
     def cancel(self) -> None:
-        """Ask the client to end, make it after GRACE seconds, and let no other be started."""
+        """Ask the client to end, kill it after KILL_AFTER seconds, and let no other be started."""
         with self._lock:
             self._cancelled = True
             client = self._client
@@ -46,7 +46,7 @@ class Cancellation:
             return
         client.terminate()
         try:
-            client.wait(GRACE)
+            client.wait(KILL_AFTER)
         except subprocess.TimeoutExpired:
             client.kill()
             client.wait()

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import configparser
 import hashlib
 import os
 import re
 import shutil
-import ssl
 import subprocess
-import sys
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
-from urllib.parse import urlsplit
 
 from fanrun.fleet import environment
 from fanrun.fleet.errors import ImageError, ToolMissing, UsageError
 from provision.registry import daemon
 from provision.registry.background import Cancellation
+from provision.registry.build_settings import machine_settings
 from provision.registry.context import open_context
 
 IMAGING = tuple(f"imaging/{name}.py" for name in (
@@ -34,12 +29,6 @@ LOADTEST = "service/loadtest/"  # not in the image
 BASE = "debian:trixie-slim"
 INSTALL_DOCKER = "install it (script/setup does it on Debian and Ubuntu; on macOS install Docker Desktop)"
 
-CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
-CA_FILES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
-PIP_FOLDERS = ("/etc/xdg/pip", "/etc", "/Library/Application Support/pip")
-PIP_INDEX = ("index-url", "extra-index-url", "trusted-host")
-# docker knows these by itself, and keeps them out of the image
-PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 STEP = re.compile(r"^#\d+ (\d+\.\d+ )?")  # how BuildKit begins its lines
@@ -47,19 +36,6 @@ STEP = re.compile(r"^#\d+ (\d+\.\d+ )?")  # how BuildKit begins its lines
 EPITAPH = re.compile(r"returned a non-zero code|did not complete successfully|executor failed running")
 UNTRUSTED = re.compile(r"(?i)certificate.verify.failed")  # pip goes on to say that it found no such package
 TROUBLE = re.compile(r"(?i)\berror\b|^E: |\b(cannot|can't|could not|denied|failed|no such|not found)\b")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What this machine's network asks of a build: `files` by name, for build-settings/, and docker's options.
-
-    `proxies` are names of environment variables, whose values docker takes from the environment itself, so that a
-    password in them is in no command line.  `loopback` says that a proxy or an index listens on this machine.
-    """
-
-    files: Mapping[str, bytes] = field(default_factory=dict)
-    proxies: tuple[str, ...] = ()
-    loopback: bool = False
 
 
 def service_sources(root: Path) -> tuple[str, ...]:
@@ -113,14 +89,13 @@ def build(
     tag: str,
     *,
     log: Callable[[str], None],
-    platform: str = "",
     process: str = "",
     cancellation: Cancellation | None = None,
 ) -> str:
     """Build process.py's image from the sources under `root`, tag it, and return its id (sha256:...).
 
     With `process`, the tag of that image, build the services' on top of it.
-    `log` gets each line of docker's output; without `platform` it is docker's own.  Nothing is sent to docker but
+    `log` gets each line of docker's output.  Nothing is sent to docker but
     the sources and the machine's settings; the latter stay in this docker's build cache and are not in the image.
     `cancellation` ends docker from another thread.
     Raises ToolMissing without a docker, ImageError if the image can't be built, UsageError without sources.
@@ -130,7 +105,7 @@ def build(
     settings = machine_settings(os.environ)
     files = {name: read_source(root, name) for name in (service_sources(root) if process else SOURCES)}
     files |= {f"build-settings/{name}": content for name, content in settings.files.items()}
-    argv = build_argv(tag, platform=platform, process=process, proxies=settings.proxies, loopback=settings.loopback)
+    argv = build_argv(tag, process=process, proxies=settings.proxies, loopback=settings.loopback)
     with open_context(files) as context:
         stream(argv, context, log, cancellation or Cancellation())
     return image_id(tag)
@@ -204,64 +179,3 @@ def ensure_base() -> None:
             " makes it from Debian's packages",
             image=BASE,
         )
-
-
-def machine_settings(environ: Mapping[str, str]) -> Settings:
-    """Gather what this machine's network asks of a build from the environment, pip's settings and apt's."""
-    pip = pip_settings(environ)
-    index = {key: pip[key] for key in PIP_INDEX if pip.get(key)}
-    files = {
-        "ca.pem": ca_bundle(environ, pip.get("cert")),
-        "pip.conf": "".join(["[global]\n", *(f"{key} = {index[key]}\n" for key in index)]).encode() if index else b"",
-        "apt.conf": apt_proxies(),
-    }
-    proxies = tuple(name for name in PROXIES if environ.get(name))
-    urls = [environ[name] for name in proxies] + " ".join(index.values()).split()
-    urls += re.findall(r'"(.*)"', files["apt.conf"].decode())
-    return Settings({name: text for name, text in files.items() if text}, proxies, any(map(is_loopback, urls)))
-
-
-def is_loopback(url: str) -> bool:
-    """Tell whether a URL leads to this machine itself, where a container's own network would not."""
-    with suppress(ValueError):
-        host = urlsplit(url).hostname or ""
-        return host in ("localhost", "::1") or host.startswith("127.")
-    return False
-
-
-def ca_bundle(environ: Mapping[str, str], cert: str | None = None) -> bytes:
-    """Read the CAs that this machine trusts, as PEM: pip's own `cert` before all others; none if no file has them."""
-    paths = [environ.get("PIP_CERT"), cert, *map(environ.get, CA_VARIABLES)]
-    for path in filter(None, (*paths, ssl.get_default_verify_paths().cafile, *CA_FILES)):
-        with suppress(OSError):
-            return Path(path).read_bytes()
-    return b""
-
-
-def pip_settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """Read pip's settings as pip does, without the URLs that lead nowhere from inside a build, as file:// does.
-
-    https://pip.pypa.io/en/stable/topics/configuration/; read here because asking pip takes most of a second.
-    """
-    home, named = Path(environ.get("HOME", "/")), environ.get("PIP_CONFIG_FILE", "")
-    config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
-    user = [home / ".pip", home / "Library/Application Support/pip", config / "pip"]
-    folders = [*map(Path, PIP_FOLDERS), *user, Path(sys.prefix)]
-    parser = configparser.RawConfigParser(strict=False)
-    with suppress(configparser.Error, UnicodeDecodeError):  # then pip says so, better than we can
-        if named != os.devnull:
-            parser.read([*(folder / "pip.conf" for folder in folders), *filter(None, [named])])
-    found = {key: value for scope in ("global", "install") if scope in parser for key, value in parser[scope].items()}
-    found |= {key: environ[name] for key in PIP_INDEX if (name := f"PIP_{key.upper().replace('-', '_')}") in environ}
-    return {
-        key: " ".join(word for word in value.split() if "://" not in word or word.startswith("http"))
-        for key, value in found.items()
-    }
-
-
-def apt_proxies() -> bytes:
-    """Return apt's settings of proxies, as apt.conf has them; none where there is no apt."""
-    if shutil.which("apt-config") is None:
-        return b""
-    told = subprocess.run(["apt-config", "dump"], capture_output=True, check=False).stdout
-    return b"".join(re.findall(rb"(?im)^Acquire::https?::Proxy(?:::\S+)? .*;\n", told))

@@ -8,12 +8,12 @@ import re
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Collection, Iterator, Mapping
 
 from fanrun.fleet import environment, shell
 from fanrun.fleet.errors import CommandFailed, FanrunError, HostUnreachable, ImageError, ToolMissing, UsageError
 from fanrun.fleet.model import Host, Image
+from fanrun.fleet.poll import RetryPolicy, poll
 from fanrun.fleet.ssh import Remote, shorten, ssh_argv
 from fanrun.fleet.store import Folder
 from provision.hosts.registry import PORT, PUSH_PORT, REPOSITORY
@@ -25,6 +25,8 @@ CONFIG = "{{json .Config.Entrypoint}}\n{{json .Config.Cmd}}"
 SMALLER = {"linux/amd64": "linux/386", "linux/arm64": "linux/arm"}
 """The 32 bit programs that 64 bit processors run as well."""
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+OPENING = RetryPolicy(timeout=20, pause=0.02)
+"""How long a tunnel may take to open."""
 
 
 def inspect(name: str) -> str:
@@ -175,13 +177,17 @@ def tunnel(folder: Folder, host: Host, remote_port: int) -> Iterator[int]:
             process.wait()
 
 
-def _wait_for_port(process: subprocess.Popen[bytes], port: int, host: Host, timeout: float = 20) -> None:
-    end = time.monotonic() + timeout
-    while process.poll() is None and time.monotonic() < end:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        time.sleep(0.02)
-    raise HostUnreachable(f"no SSH tunnel to {host.address}:{host.port}", host=host.name)
+def _wait_for_port(process: subprocess.Popen[bytes], port: int, host: Host) -> None:
+    is_open = poll(lambda: _is_open(port), lambda is_open: is_open or process.poll() is not None, OPENING)
+    if not is_open or process.poll() is not None:
+        raise HostUnreachable(f"no SSH tunnel to {host.address}:{host.port}", host=host.name)
+
+
+def _is_open(port: int) -> bool:
+    """Whether something on this machine listens on the port."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
 
 
 def _docker(*argv: str, image: str) -> str:

@@ -7,7 +7,7 @@ import re
 import sys
 from pathlib import Path
 
-from provision.providers.local import IMAGE as DEBIAN
+from provision.providers.local.host_image import IMAGE as DEBIAN
 from tests.fleet.harness import Fab, docker
 from tests.fleet.mounts import root
 

@@ -110,7 +110,7 @@ def light_fleet(top: Path, workers: int) -> Iterator[Light]:
             list(pool.map(lambda host: start(name, host, keys[host][0]), names))
         hosts = find(name)
         for host in hosts:
-            folder.pin(host.address, host.port, keys[host.name][1])
+            folder.host_keys.pin(host.address, host.port, keys[host.name][1])
         image_id = docker("image", "inspect", "--format={{.Id}}", name).strip()
         fleet = Fleet(folder.name, "local", hosts, {name: Image(name, image_id, REF)}, workers)
         folder.save(fleet)

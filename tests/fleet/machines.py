@@ -11,11 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fanrun.fleet.config import Wishes
-from fanrun.fleet.store import Folder
 from provision.hosts.ca import ssh_key
-from provision.providers.local import CGROUP, NESTED, USER, LocalProvider
-from provision.providers.local import IMAGE as DEBIAN
+from provision.providers.local.containers import CGROUP, NESTED
+from provision.providers.local.host_image import IMAGE as DEBIAN
+from provision.providers.local.host_image import USER, ensure_host_image
 from tests.fleet.harness import docker
 
 SYSTEMD = "fanrun-machine-systemd"
@@ -114,7 +113,7 @@ class Machines:
 @contextlib.contextmanager
 def machines(home: Path, network: str, *names: str, systemd: Sequence[str] = ()) -> Iterator[Machines]:
     """So many machines, and their end; those in `systemd` are run by it."""
-    LocalProvider(Folder(home, "none"), Wishes())._ensure_image(lambda host, what: None)
+    ensure_host_image(lambda host, what: None)
     home.mkdir(parents=True, exist_ok=True)
     private, public = ssh_key()
     (home / "key").write_text(private)

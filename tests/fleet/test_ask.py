@@ -14,7 +14,7 @@ import pytest
 from fanrun.fleet.store import Folder
 from provision import lifecycle
 from provision.providers import base as providers
-from provision.providers.base import Wanted
+from provision.providers.base import HostSpec
 from tests.fleet.harness import FAB, ROOT, Fab, docker
 from tests.terminal import Talk, talk
 
@@ -30,7 +30,9 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fab]:
     fleet = lifecycle.begin(folder, "local", 2)
     provider = providers.load("local", folder)
     try:
-        hosts = provider.launch([Wanted(n, "hub" if n == "hub" else "worker") for n in sorted(HOSTS)], lambda *_: None)
+        hosts = provider.launch(
+            [HostSpec(n, "hub" if n == "hub" else "worker") for n in sorted(HOSTS)], lambda *_: None
+        )
         folder.save(dataclasses.replace(fleet, hosts=tuple(hosts)))
         yield fab
     finally:
@@ -182,7 +184,7 @@ def test_a_fleet_without_hosts_is_not_well(bare: Fab) -> None:
 def test_a_dry_run_of_up_notices_another_docker(bare: Fab) -> None:
     folder = Folder(bare.home, bare.fleet)
     known = folder.load()
-    folder.save(dataclasses.replace(known, wishes={**known.wishes, "daemon": "another"}))
+    folder.save(dataclasses.replace(known, provider_options={**known.provider_options, "daemon": "another"}))
     try:
         assert "fleet ask is in another Docker than the one that answers" in bare("up", "--dry-run", code=1).stderr
     finally:

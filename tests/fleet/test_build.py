@@ -20,7 +20,7 @@ import PIL
 import pytest
 from PIL import Image
 
-from provision.registry import build
+from provision.registry import build, build_settings
 
 pytestmark = pytest.mark.fleet
 
@@ -248,7 +248,7 @@ def test_every_builder_makes_the_same_files(
     """
     root = copy_sources(sources, tmp_path)
     shutil.copy(ROOT / ".dockerignore", root)
-    for name, content in build.machine_settings(os.environ).files.items():
+    for name, content in build_settings.machine_settings(os.environ).files.items():
         (root / "build-settings").mkdir(exist_ok=True)
         (root / "build-settings" / name).write_bytes(content)
     tag = f"{TAG}-{buildkit}"

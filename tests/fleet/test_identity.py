@@ -13,13 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from fanrun.fleet.config import Wishes
+from fanrun.fleet.config import ProviderOptions
 from fanrun.fleet.model import Fleet, Host
-from fanrun.fleet.store import Folder, write_private
+from fanrun.fleet.private_files import write_private
+from fanrun.fleet.store import Folder
 from provision.hosts import ca
-from provision.providers import local
-from provision.providers.base import Wanted
-from provision.providers.local import LocalProvider
+from provision.providers.base import HostSpec
+from provision.providers.local import containers, host_image
+from provision.providers.local import docker as local_docker
+from provision.providers.local.provider import LocalProvider
 from tests.fleet.harness import Fab, docker, tree
 from tests.waiting import wait_until
 
@@ -151,8 +153,8 @@ def old_fleet(home: Path, name: str) -> Folder:
     write_private(folder.key.with_suffix(".pub"), f"{public} fanrun-{name}\n".encode())
     for path, text in zip((folder.ca_key, folder.ca_cert), ca.authority(name), strict=True):
         write_private(path, text.encode())
-    provider = LocalProvider(folder, Wishes())
-    provider._ensure_image(lambda host, what: None)
+    provider = LocalProvider(folder, ProviderOptions())
+    host_image.ensure_host_image(lambda host, what: None)
     old = f"fanrun-{name}-{hashlib.sha256(str(folder.path).encode()).hexdigest()[:8]}"
     docker("network", "create", f"{old}-draft")
     subnet = provider._subnet(f"{old}-draft")
@@ -161,9 +163,11 @@ def old_fleet(home: Path, name: str) -> Folder:
     made = [
         create_as_before(folder, f"{old}-{host.name}", f"{old}-net", host)
         for host in (
-            Host(item.name, item.role, address, address, local.USER)
+            Host(item.name, item.role, address, address, host_image.USER)
             for item, address in zip(
-                (Wanted("hub", "hub"), Wanted("worker-1", "worker")), (str(subnet[10]), str(subnet[11])), strict=True
+                (HostSpec("hub", "hub"), HostSpec("worker-1", "worker")),
+                (str(subnet[10]), str(subnet[11])),
+                strict=True,
             )
         )
     ]
@@ -184,16 +188,16 @@ def create_as_before(folder: Folder, container: str, network: str, host: Host) -
         "create", f"--name={container}", f"--hostname={host.name}",
         *(f"--label=fanrun.{key}={value}" for key, value in labels.items()),
         f"--network={network}", f"--ip={host.inner}", "--tmpfs=/run:exec", "--volume=/var/lib/docker",
-        *local.NESTED, *local.CGROUP, local.IMAGE,
+        *containers.NESTED, *containers.CGROUP, host_image.IMAGE,
     )  # fmt: skip
     private, public = ca.ssh_key()
     files = {
         "etc/ssh/ssh_host_ed25519_key": (private, 0o600),
-        local.AUTHORIZED_KEYS.lstrip("/"): (folder.key.with_suffix(".pub").read_text(), 0o644),
+        containers.AUTHORIZED_KEYS.lstrip("/"): (folder.key.with_suffix(".pub").read_text(), 0o644),
     }
-    LocalProvider(folder, Wishes())._docker("cp", "-", f"{container}:/", stdin=local._tar(files))
+    local_docker.run("cp", "-", f"{container}:/", stdin=containers.tar(files))
     docker("start", container)
-    folder.pin(host.address, host.port, public)
+    folder.host_keys.pin(host.address, host.port, public)
     return dataclasses.replace(host)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fanrun.fleet.store import Folder
-from provision.providers.local import IMAGE as DEBIAN
+from provision.providers.local.host_image import IMAGE as DEBIAN
 from provision.registry import local_images
 from tests.fleet.harness import Fab, docker, report, tree
 from tests.unit.test_house import FILES, ROOT

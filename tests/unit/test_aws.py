@@ -122,11 +122,11 @@ def test_without_a_region_or_with_a_profile_that_is_none(monkeypatch: pytest.Mon
 
 
 def test_wishes() -> None:
-    assert config.wishes({}) == config.Wishes()
+    assert config.provider_options({}) == config.ProviderOptions()
     texts = {"profile": "work", "owner": "ann", "subnet": "subnet-0a", "allow": "1.2.3.4/32", "prices": "file"}
-    assert all(getattr(config.wishes(texts), name) == text for name, text in texts.items())
+    assert all(getattr(config.provider_options(texts), name) == text for name, text in texts.items())
     given = {"region": "eu-central-1", "spot": "True", "disk": "100", "ttl": "2d", "min_hosts": "3", "ami": "ami-0a"}
-    found = config.wishes(given)
+    found = config.provider_options(given)
     assert (found.region, found.spot, found.disk, found.ttl, found.min_hosts) == ("eu-central-1", True, 100, 172800, 3)
     assert found.ami == "ami-0a"
 
@@ -147,13 +147,13 @@ def test_wishes() -> None:
 )
 def test_a_wish_that_can_not_be_meant(name: str, value: str, expected: str) -> None:
     with pytest.raises(UsageError, match=expected):
-        config.wishes({name: value})
+        config.provider_options({name: value})
 
 
-@given(st.dictionaries(st.sampled_from(config.WISHES), st.text()))
+@given(st.dictionaries(st.sampled_from(config.PROVIDER_OPTIONS), st.text()))
 def test_whatever_is_wished_for_is_understood_or_refused(given_: dict[str, str]) -> None:
     with contextlib.suppress(UsageError):
-        config.wishes(given_)
+        config.provider_options(given_)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanrun.fleet.errors import ImageError, ToolMissing, UsageError
-from provision.registry import background, build
+from provision.registry import background, build, build_settings
 from provision.registry.background import BackgroundBuild, Cancellation, Cancelled
 from provision.registry.context import open_context, pack_context
 from tests.waiting import wait_until
@@ -37,9 +37,9 @@ def root(tmp_path: Path) -> Path:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home without settings, on a machine without apt and pip settings of its own."""
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
-    monkeypatch.setattr(build, "apt_proxies", lambda: b"")
-    monkeypatch.setattr(build, "CA_FILES", ())
-    monkeypatch.setattr(build, "PIP_FOLDERS", ())
+    monkeypatch.setattr(build_settings, "apt_proxies", lambda: b"")
+    monkeypatch.setattr(build_settings, "CA_FILES", ())
+    monkeypatch.setattr(build_settings, "PIP_FOLDERS", ())
     monkeypatch.setattr("ssl.get_default_verify_paths", lambda: SimpleNamespace(cafile=None))
     return tmp_path
 
@@ -154,7 +154,7 @@ def test_the_command_for_the_services_names_what_they_stand_on() -> None:
 
 
 def test_a_plain_machine_has_no_settings(home: Path) -> None:
-    assert build.machine_settings({"HOME": str(home)}) == build.Settings()
+    assert build_settings.machine_settings({"HOME": str(home)}) == build_settings.BuildSettings()
 
 
 def test_the_ca_bundle_is_found_by_the_first_name_that_has_it(home: Path) -> None:
@@ -164,8 +164,8 @@ def test_the_ca_bundle_is_found_by_the_first_name_that_has_it(home: Path) -> Non
         "SSL_CERT_FILE": str(home / "ca"),
         "PIP_CONFIG_FILE": "/dev/null",
     }
-    assert build.machine_settings(environ).files == {"ca.pem": b"PEM"}
-    assert build.machine_settings({**environ, "REQUESTS_CA_BUNDLE": "/dev/null"}).files == {}
+    assert build_settings.machine_settings(environ).files == {"ca.pem": b"PEM"}
+    assert build_settings.machine_settings({**environ, "REQUESTS_CA_BUNDLE": "/dev/null"}).files == {}
 
 
 def test_pips_settings_come_from_its_files_and_the_environment(home: Path) -> None:
@@ -176,42 +176,44 @@ def test_pips_settings_come_from_its_files_and_the_environment(home: Path) -> No
         f"[global]\nindex-url = https://one/100%\ncert = {home / 'ca'}\n[install]\ntrusted-host = one two\n"
     )
     environ = {"HOME": str(home), "PIP_EXTRA_INDEX_URL": "file:///srv/wheels https://three"}
-    assert build.machine_settings(environ).files == {
+    assert build_settings.machine_settings(environ).files == {
         "ca.pem": b"PEM",
         "pip.conf": (
             b"[global]\nindex-url = https://one/100%\nextra-index-url = https://three\ntrusted-host = one two\n"
         ),
     }
-    found = build.pip_settings({**environ, "PIP_INDEX_URL": "http://four"})
+    found = build_settings.pip_settings({**environ, "PIP_INDEX_URL": "http://four"})
     assert found["index-url"] == "http://four"
 
 
 def test_pips_settings_lead_out_of_a_container_only(home: Path) -> None:
     environ = {"HOME": str(home), "PIP_INDEX_URL": "file:///srv/simple", "PIP_FIND_LINKS": "/srv/wheels"}
-    assert build.machine_settings(environ) == build.Settings()
+    assert build_settings.machine_settings(environ) == build_settings.BuildSettings()
 
 
 def test_pip_may_be_told_to_read_no_files(home: Path) -> None:
     (home / "pip.conf").write_text("[global]\nindex-url = https://one\n")
-    assert build.pip_settings({"HOME": str(home)}) == {"index-url": "https://one"}
-    assert build.pip_settings({"HOME": str(home), "PIP_CONFIG_FILE": "/dev/null"}) == {}
+    assert build_settings.pip_settings({"HOME": str(home)}) == {"index-url": "https://one"}
+    assert build_settings.pip_settings({"HOME": str(home), "PIP_CONFIG_FILE": "/dev/null"}) == {}
 
 
 def test_a_broken_pip_conf_is_left_to_pip_to_tell(home: Path) -> None:
     (home / "pip.conf").write_bytes(b"no section = 1\n\xff\xfe")
-    assert build.machine_settings({"HOME": str(home)}) == build.Settings()
+    assert build_settings.machine_settings({"HOME": str(home)}) == build_settings.BuildSettings()
 
 
 @pytest.mark.parametrize("proxy", ["http://127.0.0.1:3128", "http://user:secret@localhost:1/", "http://[::1]:80"])
 def test_a_proxy_on_this_machine_asks_for_its_network(home: Path, proxy: str) -> None:
-    found = build.machine_settings({"HOME": str(home), "https_proxy": proxy, "NO_PROXY": "10.0.0.1"})
-    assert found == build.Settings(proxies=("https_proxy", "NO_PROXY"), loopback=True)
+    found = build_settings.machine_settings({"HOME": str(home), "https_proxy": proxy, "NO_PROXY": "10.0.0.1"})
+    assert found == build_settings.BuildSettings(proxies=("https_proxy", "NO_PROXY"), loopback=True)
 
 
 def test_apts_proxy_counts_as_well(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     line = b'Acquire::http::Proxy "http://127.0.0.1:3142";\n'
-    monkeypatch.setattr(build, "apt_proxies", lambda: line)
-    assert build.machine_settings({"HOME": str(home)}) == build.Settings({"apt.conf": line}, loopback=True)
+    monkeypatch.setattr(build_settings, "apt_proxies", lambda: line)
+    assert build_settings.machine_settings({"HOME": str(home)}) == build_settings.BuildSettings(
+        {"apt.conf": line}, loopback=True
+    )
 
 
 @pytest.mark.skipif(not Path("/usr/bin/apt-config").exists(), reason="a machine without apt")
@@ -219,14 +221,14 @@ def test_apts_proxies_are_read_from_apt(tmp_path: Path, monkeypatch: pytest.Monk
     config = tmp_path / "apt.conf"
     config.write_text('Acquire::http::Proxy "http://p:1"; Acquire::http::Proxy::h "DIRECT"; Acquire::Retries "3";')
     monkeypatch.setenv("APT_CONFIG", str(config))
-    assert build.apt_proxies() == b'Acquire::http::Proxy "http://p:1";\nAcquire::http::Proxy::h "DIRECT";\n'
+    assert build_settings.apt_proxies() == b'Acquire::http::Proxy "http://p:1";\nAcquire::http::Proxy::h "DIRECT";\n'
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert build.apt_proxies() == b""
+    assert build_settings.apt_proxies() == b""
 
 
 @given(st.text())
 def test_any_text_may_stand_where_a_url_is_expected(text: str) -> None:
-    assert isinstance(build.is_loopback(text), bool)
+    assert isinstance(build_settings.is_loopback(text), bool)
 
 
 # ---- how failures are told
@@ -286,7 +288,7 @@ def test_a_base_that_can_be_pulled(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_build_is_logged_and_its_id_returned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
     script = 'case "$1" in build) tar -t;; image) echo sha256:1;; esac'
     fake_docker(tmp_path, monkeypatch, script)
-    monkeypatch.setattr(build, "machine_settings", lambda _: build.Settings({"ca.pem": b"PEM"}))
+    monkeypatch.setattr(build, "machine_settings", lambda _: build_settings.BuildSettings({"ca.pem": b"PEM"}))
     lines: list[str] = []
     assert build.build(root, "t", log=lines.append) == "sha256:1"
     assert lines == [
@@ -344,7 +346,7 @@ def test_a_build_that_is_cancelled_before_it_begins_starts_no_docker(
 
 
 def test_a_docker_that_does_not_listen_is_ended_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(background, "GRACE", 0.1)
+    monkeypatch.setattr(background, "KILL_AFTER", 0.1)
     cancellation = Cancellation()
     with (tmp_path / "empty").open("w+b") as empty:
         client = cancellation.start(["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"], empty)

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fanrun.fleet.config import MOST_HOSTS, Logs, Settings, me, settings, size, whole
+from fanrun.fleet.config import MAX_HOSTS, Logs, Settings, me, settings
 from fanrun.fleet.errors import UsageError
+from fanrun.fleet.values import size, whole_number
 
 ROOT = Path("/checkout")
 
@@ -80,13 +81,15 @@ def test_an_unknown_setting_is_named() -> None:
 
 
 def test_a_list_of_machines_and_files_beside_fabric_yaml() -> None:
-    found = settings(ROOT, {"host": ["a@b", "c@d:22"], "known_hosts": "keys"}, {}, {"ssh_config": "my"}).wishes
+    found = settings(
+        ROOT, {"host": ["a@b", "c@d:22"], "known_hosts": "keys"}, {}, {"ssh_config": "my"}
+    ).provider_options
     assert found == {"host": "a@b,c@d:22", "known_hosts": "/checkout/keys", "ssh_config": str(Path.cwd() / "my")}
 
 
 @pytest.mark.parametrize("text", ["0", "-3", "abc", "", "1.5", "1e3", "1001", "0x10", "9" * 5000])
 def test_a_number_of_hosts_that_can_not_be_meant(text: str) -> None:
-    with pytest.raises(UsageError, match=f"--hosts='?{text}'?: give a whole number from 1 to {MOST_HOSTS}"):
+    with pytest.raises(UsageError, match=f"--hosts='?{text}'?: give a whole number from 1 to {MAX_HOSTS}"):
         settings(ROOT, {}, {}, {"hosts": text})
 
 
@@ -95,7 +98,7 @@ def test_a_number_of_hosts_that_can_not_be_meant(text: str) -> None:
 def test_any_text_is_a_whole_number_or_an_error_of_one_line(text: str) -> None:
     told = ""
     try:
-        value = whole("hosts", text, 1, 9)
+        value = whole_number("hosts", text, 1, 9)
     except UsageError as error:
         value, told = 1, str(error)
     assert 1 <= value <= 9

@@ -29,7 +29,7 @@ from fanrun.fanout.results import ledger as ledgers
 from fanrun.fanout.results.ledger import Fact, Ledger
 from fanrun.fleet.model import Fleet, Host, Image
 from fanrun.fleet.store import Folder
-from provision import lifecycle
+from provision import deployment, lifecycle
 from provision.registry import build
 from tests.unit.samples import write_tree
 
@@ -84,7 +84,7 @@ class World:
         for name, src in (("failed", "src"), ("srcless", "nowhere"), ("proven", "src"), ("tampered", "src")):
             ledger = self.make_dst(name)
             request = runs.Request(str(top / src), str(top / name), exclude=("d/*",))
-            ledger.begin("r1", PROGRAM, request.remembered(lifecycle.OWN))
+            ledger.begin("r1", PROGRAM, request.remembered(deployment.OWN))
             ledger.fail([] if name == "proven" else [(b"a.jpg", "too dark")])
             ledger.close()
 
@@ -105,9 +105,9 @@ class World:
     def make_fleet(self, home: str, hosts: tuple[Host, ...] = DEAD) -> None:
         folder = self.folder(home)
         lifecycle.begin(folder, "local", None)
-        image = Image(lifecycle.OWN, "sha256:00", "127.0.0.1:5000/fanrun/image@sha256:00", build.source_hash(ROOT))
-        folder.save(Fleet("default", "local", hosts, {lifecycle.OWN: image}))
-        folder.pin("127.0.0.1", 1, KEY)
+        image = Image(deployment.OWN, "sha256:00", "127.0.0.1:5000/fanrun/image@sha256:00", build.source_hash(ROOT))
+        folder.save(Fleet("default", "local", hosts, {deployment.OWN: image}))
+        folder.host_keys.pin("127.0.0.1", 1, KEY)
 
     def make_path(self, lacking: str) -> None:
         """A folder of programs without docker, and without the one named."""

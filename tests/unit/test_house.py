@@ -65,7 +65,7 @@ def test_the_walk_sees_the_house() -> None:
         "process",
         "fanrun.fanout.run",
         "fanrun.fleet.store",
-        "provision.providers.local",
+        "provision.providers.local.provider",
         "service.api",
     } <= set(MODULES)
     assert "provision.lifecycle" in imports("fanrun.tasks.fleet")

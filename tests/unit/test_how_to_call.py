@@ -11,13 +11,13 @@ import pytest
 
 from fanrun.fleet.model import Image
 from fanrun.fleet.store import Folder
-from fanrun.serving.containers import Ground, Wish, api
+from fanrun.serving.containers import ApiOptions, HostSetup, api
 from fanrun.serving.service import how_to_call
 from tests.unit.samples import FLEET
 
 ROOT = Path("/there")
 IMAGE = Image("service", "sha256:1", "10.0.0.10:5000/fanrun/image@sha256:2")
-FRONT = api(FLEET, IMAGE, Wish(), Ground("10.0.0.10", {"api": "a"}))
+FRONT = api(FLEET, IMAGE, ApiOptions(), HostSetup("10.0.0.10", {"api": "a"}))
 INNER = FRONT.host.inner
 
 
@@ -58,6 +58,6 @@ def test_a_tunnel_comes_first_where_the_address_can_not_be_reached() -> None:
 
 
 def test_a_token_is_asked_for_where_there_are_some() -> None:
-    front = api(FLEET, IMAGE, Wish(tokens="ada secret"), Ground("10.0.0.10", {"api": "a"}))
+    front = api(FLEET, IMAGE, ApiOptions(tokens="ada secret"), HostSetup("10.0.0.10", {"api": "a"}))
     (line,) = how_to_call(Folder(ROOT / ".fanrun", "default"), ROOT, front, {})
     assert line.endswith(" --token-file FILE IMAGE")

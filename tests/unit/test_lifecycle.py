@@ -11,37 +11,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanrun.fleet.config import Wishes
+from fanrun.fleet.config import ProviderOptions
 from fanrun.fleet.errors import FleetError, UsageError
 from fanrun.fleet.model import Fleet, Host, Image, Role, number
 from fanrun.fleet.store import Folder
-from provision.lifecycle import (
-    OWN,
-    Ended,
-    begin,
-    change,
-    check_up,
-    current,
-    describe,
-    disconnect,
-    down,
-    needed,
-    plan,
-    refuse_others,
-    take_over,
-)
-from provision.providers.base import Found, OtherFleet, Provider, State, Wanted
+from provision.connections import disconnect
+from provision.deployment import OWN, current
+from provision.host_changes import change, needed, plan
+from provision.lifecycle import begin, check_up
+from provision.other_fleets import describe, refuse_others
+from provision.providers.base import FoundHost, HostSpec, OtherFleet, Provider, State
 from provision.registry import build
+from provision.teardown import Ended, down, take_over
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def found(name: str, state: State) -> Found:
+def found(name: str, state: State) -> FoundHost:
     role: Role = "hub" if name == "hub" else "worker"
-    return Found(Host(name, role, "10.0.0.1", "10.0.0.1", "admin"), state)
+    return FoundHost(Host(name, role, "10.0.0.1", "10.0.0.1", "admin"), state)
 
 
-def never(item: Found) -> bool:
+def never(item: FoundHost) -> bool:
     return False
 
 
@@ -51,7 +42,7 @@ existing = st.dictionaries(names, states).map(lambda have: [found(name, state) f
 
 
 @given(existing, st.integers(1, 13))
-def test_a_change_makes_the_fleet_that_was_asked_for(have: list[Found], workers: int) -> None:
+def test_a_change_makes_the_fleet_that_was_asked_for(have: list[FoundHost], workers: int) -> None:
     wanted = ["hub", *(f"worker-{n}" for n in range(1, workers + 1))]
     todo = change(have, workers, never)
     launched = [item.name for item in todo.launch]
@@ -65,7 +56,7 @@ def test_a_change_makes_the_fleet_that_was_asked_for(have: list[Found], workers:
 
 
 @given(existing, st.integers(1, 13))
-def test_a_second_change_has_nothing_to_do(have: list[Found], workers: int) -> None:
+def test_a_second_change_has_nothing_to_do(have: list[FoundHost], workers: int) -> None:
     todo = change(have, workers, never)
     after = [found(name, "running") for name in (*todo.keep, *(item.name for item in todo.launch))]
     again = change(after, workers, never)
@@ -73,7 +64,7 @@ def test_a_second_change_has_nothing_to_do(have: list[Found], workers: int) -> N
 
 
 def test_a_fleet_of_two() -> None:
-    launched = (Wanted("hub", "hub"), Wanted("worker-1", "worker"), Wanted("worker-2", "worker"))
+    launched = (HostSpec("hub", "hub"), HostSpec("worker-1", "worker"), HostSpec("worker-2", "worker"))
     assert change([], 2, never).launch == launched
 
 
@@ -91,8 +82,10 @@ class OneName(Provider):
 
     name = "one-name"
 
-    def __init__(self, folder: Folder, there: list[OtherFleet], barring: str = "", mine: Sequence[Found] = ()) -> None:
-        super().__init__(folder, Wishes())
+    def __init__(
+        self, folder: Folder, there: list[OtherFleet], barring: str = "", mine: Sequence[FoundHost] = ()
+    ) -> None:
+        super().__init__(folder, ProviderOptions())
         self.there, self.barring, self.mine = there, barring, mine
         self.not_seen, self.placed = list[str](), True
         self.everywhere = list[bool]()
@@ -114,7 +107,7 @@ class OneName(Provider):
     def check(self) -> None:
         """All is well."""
 
-    def find(self) -> list[Found]:
+    def find(self) -> list[FoundHost]:
         return list(self.mine)
 
     def launch(self, wanted: object, say: object) -> list[Host]:
@@ -237,7 +230,7 @@ def test_the_plan_names_hosts_that_are_ended_and_replaced(folder: Folder) -> Non
         for n, item in enumerate(found(name, state) for name, state in there)
     ]
     for n in (0, 1, 2, 4):
-        folder.pin(f"10.0.0.{n}", 22, "ssh-ed25519 AAAA")
+        folder.host_keys.pin(f"10.0.0.{n}", 22, "ssh-ed25519 AAAA")
     provider = OneName(folder, [], mine=hosts)
     assert plan(provider, 3) == [
         "keep hub",

@@ -14,7 +14,7 @@ from provision.providers import base as providers
 
 COMMON = {"hosts", "provider", "fleet", "dry_run", "yes", "delete", "take_over", "vector"}
 """Options that every provider takes."""
-OWN = {name: providers.kind(name).options for name in providers.names()}
+OWN = {name: providers.kind(name).option_names for name in providers.names()}
 ALL = sorted({option for found in OWN.values() for option in found})
 
 

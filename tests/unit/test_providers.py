@@ -11,8 +11,10 @@ import pytest
 from fanrun.fleet.errors import UsageError
 from fanrun.fleet.model import Host
 from fanrun.fleet.store import Folder
-from provision.providers import base, local
+from provision.providers import base
 from provision.providers.base import Provider
+from provision.providers.local import containers, host_image
+from provision.providers.local.provider import LocalProvider
 
 PROVIDERS = Path(base.__file__).parent
 
@@ -21,8 +23,7 @@ def test_every_file_is_a_provider() -> None:
     files = {path.stem for path in PROVIDERS.glob("*.py")} - {"__init__", "base"}
     packages = {path.parent.name for path in PROVIDERS.glob("*/provider.py")}
     assert base.names() == sorted(files | packages)
-    assert "local" in files
-    assert "ec2" in packages
+    assert {"ec2", "local", "static"} <= packages
 
 
 @pytest.mark.parametrize("name", base.names())
@@ -48,19 +49,19 @@ NESTED = [
 
 
 def test_create_argv_of_a_host_with_an_address_of_its_own() -> None:
-    assert local.create_argv(BLUE, "net", HUB, privileged=False) == [
+    assert containers.create_argv(BLUE, "net", HUB, privileged=False) == [
         "docker", "create", "--name=fanrun-blue-01234567-hub", "--hostname=hub",
         "--label=fanrun.fleet=blue", "--label=fanrun.id=0123456789abcdef", "--label=fanrun.owner=ada@lab",
         "--label=fanrun.folder=/home/a b/.fanrun/blue", "--label=fanrun.name=hub",
         "--label=fanrun.role=hub", "--label=fanrun.address=10.0.0.10", "--label=fanrun.port=22",
         "--label=fanrun.inner=10.0.0.10", "--network=net", "--ip=10.0.0.10",
         "--tmpfs=/run:exec", "--volume=/var/lib/docker", *NESTED,
-        "--cgroupns=host", "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw", local.IMAGE,
+        "--cgroupns=host", "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw", host_image.IMAGE,
     ]  # fmt: skip
 
 
 def test_create_argv_of_a_host_behind_a_port() -> None:
-    argv = local.create_argv(BLUE, "net", OUTSIDE, privileged=True)
+    argv = containers.create_argv(BLUE, "net", OUTSIDE, privileged=True)
     assert "--publish=127.0.0.1:2201:22" in argv, "the client alone reaches it"
     assert "--ip=10.0.0.11" in argv
     assert "--label=fanrun.port=2201" in argv
@@ -69,8 +70,8 @@ def test_create_argv_of_a_host_behind_a_port() -> None:
 
 
 def test_two_fleets_of_a_name_have_containers_of_their_own() -> None:
-    assert local.resource("default", "0123456789abcdef", "hub") == "fanrun-default-01234567-hub"
-    assert local.resource("default", "1123456789abcdef", "hub") == "fanrun-default-11234567-hub"
+    assert containers.resource("default", "0123456789abcdef", "hub") == "fanrun-default-01234567-hub"
+    assert containers.resource("default", "1123456789abcdef", "hub") == "fanrun-default-11234567-hub"
 
 
 def another(place: Path, fleet_id: str) -> base.OtherFleet:
@@ -79,7 +80,7 @@ def another(place: Path, fleet_id: str) -> base.OtherFleet:
 
 def test_a_fleet_of_another_checkout_that_is_still_there_is_no_hindrance(tmp_path: Path) -> None:
     here, there = Folder(tmp_path / "a", "blue"), Folder(tmp_path / "b", "blue")
-    provider = local.LocalProvider(here, base.NO_WISHES)
+    provider = LocalProvider(here, base.NO_OPTIONS)
     assert provider.excludes(another(there.path, there.ensure_id())) is False
     assert provider.excludes(another(there.path, "another")), "the folder there knows nothing of it"
     assert provider.excludes(another(here.path, "another")), "this very folder was made anew"
@@ -94,14 +95,14 @@ def test_a_fleet_of_another_checkout_that_is_still_there_is_no_hindrance(tmp_pat
     [("running", "running"), ("created", "broken"), ("dead", "broken"), ("exited", "stopped"), ("paused", "stopped")],
 )
 def test_a_host_is_read_back_from_its_labels(status: str, state: base.State) -> None:
-    argv = local.create_argv(BLUE, "net", OUTSIDE, privileged=False)
+    argv = containers.create_argv(BLUE, "net", OUTSIDE, privileged=False)
     labels = dict(part.removeprefix("--label=").split("=", 1) for part in argv if part.startswith("--label="))
-    found = local._found({"Config": {"Labels": labels}, "State": {"Status": status}})
-    assert found == base.Found(OUTSIDE, state)
+    found = containers.found_host({"Config": {"Labels": labels}, "State": {"Status": status}})
+    assert found == base.FoundHost(OUTSIDE, state)
 
 
 def test_planted_files_are_roots() -> None:
-    planted = local._tar({"etc/ssh/key": ("private", 0o600), "home/a/keys": ("ü", 0o644)})
+    planted = containers.tar({"etc/ssh/key": ("private", 0o600), "home/a/keys": ("ü", 0o644)})
     with tarfile.open(fileobj=io.BytesIO(planted)) as archive:
         found = {item.name: (item.mode, item.uid, item.gid) for item in archive}
         assert found == {"etc/ssh/key": (0o600, 0, 0), "home/a/keys": (0o644, 0, 0)}

@@ -14,18 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanrun.fleet.errors import FanrunError, HostError, HostsFailed, HostUnreachable
+from fanrun.fleet.parallel import FAN_OUT, fan_out
 from fanrun.fleet.shell import line
-from fanrun.fleet.ssh import (
-    FAN_OUT,
-    Remote,
-    disconnect_argv,
-    fan_out,
-    put_argv,
-    rsync_shell,
-    shorten,
-    ssh_argv,
-    unreachable,
-)
+from fanrun.fleet.ssh import Remote, disconnect_argv, put_argv, rsync_shell, shorten, ssh_argv, unreachable
 from fanrun.fleet.store import Folder
 from provision import lifecycle
 from tests.unit.samples import FLEET
@@ -119,7 +110,9 @@ def test_fabric_finds_the_host_and_the_fleets_key(tmp_path: Path, name: str) -> 
     folder = Folder(tmp_path / name, "default")
     folder.create()
     folder.save(FLEET)
-    folder.pin("127.0.0.1", 2201, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f")
+    folder.host_keys.pin(
+        "127.0.0.1", 2201, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
+    )
     connection = Remote(folder, FLEET.host("worker-1"))._connection
     assert (connection.host, connection.port, connection.user) == ("127.0.0.1", 2201, "admin")
     keys = connection.connect_kwargs["key_filename"]

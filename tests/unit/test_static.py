@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from fanrun.fleet.config import Wishes
+from fanrun.fleet.config import ProviderOptions
 from fanrun.fleet.errors import UsageError
 from fanrun.fleet.model import VERSION, old_id
 from fanrun.fleet.store import Folder
-from provision.hosts.footprint import Look, parse
-from provision.providers.base import Wanted
+from provision.hosts.footprint import HostFacts, parse
+from provision.providers.base import HostSpec
+from provision.providers.static.eligibility import find_problem
 from provision.providers.static.provider import StaticProvider
 
 
@@ -25,7 +26,7 @@ def config(tmp_path: Path) -> str:
 
 
 def provider(folder: Folder, config: str, host: str, hub: str = "") -> StaticProvider:
-    return StaticProvider(folder, Wishes(host=host, hub=hub, ssh_config=config))
+    return StaticProvider(folder, ProviderOptions(host=host, hub=hub, ssh_config=config))
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ def provider(folder: Folder, config: str, host: str, hub: str = "") -> StaticPro
 def test_the_hub_is_the_first_or_the_one_named(
     folder: Folder, config: str, host: str, hub: str, expected: list[str]
 ) -> None:
-    wanted = [Wanted("hub", "hub"), Wanted("worker-1", "worker"), Wanted("worker-2", "worker")]
+    wanted = [HostSpec("hub", "hub"), HostSpec("worker-1", "worker"), HostSpec("worker-2", "worker")]
     assert provider(folder, config, host, hub).plan(wanted) == expected
 
 
@@ -66,9 +67,9 @@ def test_lists_that_can_not_be_meant(folder: Folder, config: str, host: str, mes
 
 
 def test_a_file_that_is_not_there_is_named(folder: Folder, config: str) -> None:
-    wishes = Wishes(host="a@10.0.0.1", ssh_config=config, known_hosts="/nowhere/keys")
+    provider_options = ProviderOptions(host="a@10.0.0.1", ssh_config=config, known_hosts="/nowhere/keys")
     with pytest.raises(UsageError, match="there is no file /nowhere/keys"):
-        StaticProvider(folder, wishes).check()
+        StaticProvider(folder, provider_options).check()
 
 
 def test_a_machine_of_another_architecture_is_refused(
@@ -76,33 +77,37 @@ def test_a_machine_of_another_architecture_is_refused(
 ) -> None:
     one = provider(folder, config, "a@10.0.0.1")
     monkeypatch.setattr("platform.machine", lambda: "arm64")
-    assert one._problem(Look("debian 13", "aarch64", sudo=True)) == ""
-    assert "is x86_64, but images are built on this machine, for arm64" in one._problem(
-        Look("debian 13", "x86_64", sudo=True)
+    assert find_problem(HostFacts("debian 13", "aarch64", sudo=True), one.ids) == ""
+    assert "is x86_64, but images are built on this machine, for arm64" in find_problem(
+        HostFacts("debian 13", "x86_64", sudo=True), one.ids
     )
 
 
 def test_a_machine_of_another_fleet_or_a_newer_version_is_refused(folder: Folder, config: str) -> None:
     one, mine = provider(folder, config, "a@10.0.0.1"), folder.ensure_id()
-    look = Look("debian 13", platform.machine(), sudo=True, fleet="default", owner="eve", id="0123")
-    assert "belongs to fleet default of eve" in one._problem(look)
-    assert "--take-over=0123`" in one._problem(look)
-    assert one._problem(dataclasses.replace(look, id=mine, version=VERSION)) == ""
-    assert "was set up by a newer Fanrun (version 3" in one._problem(dataclasses.replace(look, id=mine, version=3))
+    look = HostFacts("debian 13", platform.machine(), sudo=True, fleet="default", owner="eve", id="0123")
+    assert "belongs to fleet default of eve" in find_problem(look, one.ids)
+    assert "--take-over=0123`" in find_problem(look, one.ids)
+    assert find_problem(dataclasses.replace(look, id=mine, version=VERSION), one.ids) == ""
+    assert "was set up by a newer Fanrun (version 3" in find_problem(
+        dataclasses.replace(look, id=mine, version=3), one.ids
+    )
 
 
 def test_a_machine_whose_login_prints_is_refused(folder: Folder, config: str) -> None:
     one = provider(folder, config, "a@10.0.0.1")
-    look = Look("debian 13", platform.machine(), sudo=True, noise="its login prints 'Welcome'")
-    assert one._problem(look) == "its login prints 'Welcome'"
+    look = HostFacts("debian 13", platform.machine(), sudo=True, noise="its login prints 'Welcome'")
+    assert find_problem(look, one.ids) == "its login prints 'Welcome'"
 
 
 def test_a_look_is_read() -> None:
     said = "os debian 13\nmachine x86_64\nsudo yes\n"
-    assert parse(said) == Look("debian 13", "x86_64", sudo=True)
+    assert parse(said) == HostFacts("debian 13", "x86_64", sudo=True)
     mark = "fleet sea\nowner eve@laptop\nroles hub worker\nkey ssh-ed25519 AAAA x\n"
-    known = Look("debian 13", "x86_64", True, "sea", "eve@laptop", ("hub", "worker"), id=old_id("ssh-ed25519 AAAA x"))
+    known = HostFacts(
+        "debian 13", "x86_64", True, "sea", "eve@laptop", ("hub", "worker"), id=old_id("ssh-ed25519 AAAA x")
+    )
     assert parse(said + mark) == known
     newer = "id 0123\nversion 7\n"
     assert parse(said + mark + newer) == dataclasses.replace(known, id="0123", version=7)
-    assert parse("") == Look("", "", sudo=False)
+    assert parse("") == HostFacts("", "", sudo=False)

@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 
 from fanrun.fleet.errors import FleetDamaged, FleetError, UsageError
 from fanrun.fleet.model import Fleet, Host, Image, number
-from fanrun.fleet.store import Folder, control_folder, ssh_config, write_private
+from fanrun.fleet.private_files import control_folder, write_private
+from fanrun.fleet.ssh_config import ssh_config
+from fanrun.fleet.store import Folder
 from provision.lifecycle import begin
 from tests.unit.samples import FLEET
 
@@ -44,6 +46,14 @@ def test_a_fleet_is_loaded_as_it_was_saved(tmp_path_factory: pytest.TempPathFact
     assert folder.load() == fleet
 
 
+def test_fleet_json_has_the_keys_that_it_always_had(folder: Folder) -> None:
+    folder.create()
+    folder.save(dataclasses.replace(FLEET, provider_options={"region": "eu-central-1"}))
+    saved = json.loads(folder.fleet_json.read_text())["fleet"]
+    assert list(saved) == ["name", "provider", "hosts", "images", "size", "wishes", "previous"]
+    assert saved["wishes"] == {"region": "eu-central-1"}
+
+
 def test_what_is_saved_is_the_owners_alone(tmp_path: Path) -> None:
     old = os.umask(0)
     try:
@@ -51,7 +61,7 @@ def test_what_is_saved_is_the_owners_alone(tmp_path: Path) -> None:
         assert not folder.exists()
         folder.create()
         folder.save(FLEET)
-        folder.pin("10.0.0.10", 22, "ssh-ed25519 AAAA")
+        folder.host_keys.pin("10.0.0.10", 22, "ssh-ed25519 AAAA")
     finally:
         os.umask(old)
     assert folder.exists()
@@ -212,15 +222,19 @@ def test_a_moved_folder_works_as_before(tmp_path: Path, home: str) -> None:
     folder = Folder(old / home, "default")
     folder.create()
     hosts = tuple(dataclasses.replace(host, proxy=PROXY.format(root)) for host in FLEET.hosts)
-    wishes = {"known_hosts": f"{root}/known_hosts", "ssh_config": "/etc/ssh/ssh_config", "host": "admin@10.0.0.5"}
-    folder.save(dataclasses.replace(FLEET, hosts=hosts, wishes=wishes))
+    provider_options = {
+        "known_hosts": f"{root}/known_hosts",
+        "ssh_config": "/etc/ssh/ssh_config",
+        "host": "admin@10.0.0.5",
+    }
+    folder.save(dataclasses.replace(FLEET, hosts=hosts, provider_options=provider_options))
     assert str(old) not in folder.fleet_json.read_text()
     old.rename(new)
     moved, root = Folder(new / home, "default"), new if home == ".fanrun" else new / home
     fleet = moved.load()
-    assert fleet.wishes == {**wishes, "known_hosts": f"{root}/known_hosts"}
+    assert fleet.provider_options == {**provider_options, "known_hosts": f"{root}/known_hosts"}
     assert fleet.hosts == tuple(dataclasses.replace(host, proxy=PROXY.format(root)) for host in FLEET.hosts)
-    assert moved.ssh_config.read_text() == ssh_config(moved, fleet)
+    assert moved.ssh_config.read_text() == ssh_config(fleet, moved.path, key=moved.key, known_hosts=moved.known_hosts)
     before = moved.ssh_config.stat()
     moved.load()
     assert moved.ssh_config.stat() == before, "it is written once"
@@ -320,32 +334,32 @@ def test_bad_names(tmp_path: Path, name: str) -> None:
 
 
 def test_one_key_is_pinned_for_each_address(folder: Folder) -> None:
-    assert not folder.pinned("10.0.0.1")
-    folder.pin("10.0.0.1", 22, "ssh-ed25519 OLD")
-    folder.pin("10.0.0.1", 2201, "ssh-ed25519 OTHER")
-    folder.pin("10.0.0.11", 22, "ssh-ed25519 NEAR")
-    folder.pin("10.0.0.1", 22, "ssh-ed25519 NEW")
+    assert not folder.host_keys.has("10.0.0.1")
+    folder.host_keys.pin("10.0.0.1", 22, "ssh-ed25519 OLD")
+    folder.host_keys.pin("10.0.0.1", 2201, "ssh-ed25519 OTHER")
+    folder.host_keys.pin("10.0.0.11", 22, "ssh-ed25519 NEAR")
+    folder.host_keys.pin("10.0.0.1", 22, "ssh-ed25519 NEW")
     assert sorted(folder.known_hosts.read_text().splitlines()) == [
         "10.0.0.1 ssh-ed25519 NEW", "10.0.0.11 ssh-ed25519 NEAR", "[10.0.0.1]:2201 ssh-ed25519 OTHER",
     ]  # fmt: skip
-    assert folder.pinned("10.0.0.1")
-    assert folder.pinned("10.0.0.1", 2201)
-    assert not folder.pinned("10.0.0.1", 2202)
-    assert not folder.pinned("10.0.0")
+    assert folder.host_keys.has("10.0.0.1")
+    assert folder.host_keys.has("10.0.0.1", 2201)
+    assert not folder.host_keys.has("10.0.0.1", 2202)
+    assert not folder.host_keys.has("10.0.0")
 
 
 def test_the_keys_of_hosts_that_are_gone_are_dropped(folder: Folder) -> None:
-    folder.unpin_all_but([])
+    folder.host_keys.keep_only([])
     for address, port in (("10.0.0.1", 22), ("10.0.0.1", 2201), ("10.0.0.2", 22)):
-        folder.pin(address, port, "ssh-ed25519 AAAA")
-    folder.unpin_all_but([Host("worker-1", "worker", "10.0.0.1", "10.0.0.1", "fanrun", 2201)])
+        folder.host_keys.pin(address, port, "ssh-ed25519 AAAA")
+    folder.host_keys.keep_only([Host("worker-1", "worker", "10.0.0.1", "10.0.0.1", "fanrun", 2201)])
     assert folder.known_hosts.read_text() == "[10.0.0.1]:2201 ssh-ed25519 AAAA\n"
 
 
 @pytest.mark.parametrize(("port", "place"), [(22, "10.0.0.1"), (2201, "[10.0.0.1]:2201")])
 def test_ssh_keygen_finds_the_pinned_key(folder: Folder, port: int, place: str) -> None:
     key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
-    folder.pin("10.0.0.1", port, key)
+    folder.host_keys.pin("10.0.0.1", port, key)
     argv = ["ssh-keygen", "-F", place, "-f", str(folder.known_hosts)]
     assert key in subprocess.run(argv, capture_output=True, text=True, check=True).stdout
 
@@ -464,17 +478,17 @@ def test_a_lock_is_given_back_after_an_error(folder: Folder) -> None:
 def test_of_two_keys_the_other_is_preferred(tmp_path: Path) -> None:
     folder = Folder(tmp_path, "default")
     folder.create()
-    assert not folder.prefer_next("10.0.0.1")
-    folder.pin("10.0.0.1", 22, "ssh-ed25519 AAAA", first=True)
-    assert not folder.prefer_next("10.0.0.1")
-    assert folder.pinned_first("10.0.0.1")
-    folder.pin("10.0.0.2", 22, "ssh-ed25519 CCCC")
-    folder.pin("10.0.0.1", 22, "ssh-ed25519 BBBB", keep=True)
-    assert folder.prefer_next("10.0.0.1")
+    assert not folder.host_keys.prefer_next("10.0.0.1")
+    folder.host_keys.pin("10.0.0.1", 22, "ssh-ed25519 AAAA", first=True)
+    assert not folder.host_keys.prefer_next("10.0.0.1")
+    assert folder.host_keys.is_first("10.0.0.1")
+    folder.host_keys.pin("10.0.0.2", 22, "ssh-ed25519 CCCC")
+    folder.host_keys.pin("10.0.0.1", 22, "ssh-ed25519 BBBB", keep=True)
+    assert folder.host_keys.prefer_next("10.0.0.1")
     mine = [line for line in folder.known_hosts.read_text().splitlines() if line.startswith("10.0.0.1 ")]
     assert mine == ["10.0.0.1 ssh-ed25519 BBBB", "10.0.0.1 ssh-ed25519 AAAA first-login"]
-    folder.pin("10.0.0.1", 22, "ssh-ed25519 DDDD")
-    assert not folder.pinned_first("10.0.0.1")
+    folder.host_keys.pin("10.0.0.1", 22, "ssh-ed25519 DDDD")
+    assert not folder.host_keys.is_first("10.0.0.1")
     assert len(folder.known_hosts.read_text().splitlines()) == 2
 
 
@@ -482,11 +496,11 @@ def test_keys_that_are_pinned_at_once_are_all_there(tmp_path: Path) -> None:
     folder = Folder(tmp_path, "default")
     folder.create()
     threads = [
-        threading.Thread(target=folder.pin, args=(f"10.0.0.{number}", 22, f"ssh-ed25519 {number}"))
+        threading.Thread(target=folder.host_keys.pin, args=(f"10.0.0.{number}", 22, f"ssh-ed25519 {number}"))
         for number in range(50)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert all(folder.pinned(f"10.0.0.{number}") for number in range(50))
+    assert all(folder.host_keys.has(f"10.0.0.{number}") for number in range(50))

@@ -9,7 +9,7 @@ import pytest
 
 from fanrun.fleet.errors import UsageError
 from provision.hosts.ca import ssh_key
-from provision.providers.static.user_ssh import Login, fingerprint, known_key, parse, resolve
+from provision.providers.static.user_ssh import SshTarget, fingerprint, known_key, parse, resolve
 
 SETTINGS = """user ada
 hostname 10.0.0.5
@@ -24,7 +24,7 @@ identityfile /my keys/one
 def test_what_ssh_says() -> None:
     files = ("~/.ssh/known_hosts", "/my keys", "/etc/ssh/ssh_known_hosts")
     keys = ("~/.ssh/id_ed25519", "/my keys/one")
-    assert parse("plate", SETTINGS) == Login("plate", "10.0.0.5", 2222, "ada", "", "", files, keys)
+    assert parse("plate", SETTINGS) == SshTarget("plate", "10.0.0.5", 2222, "ada", "", "", files, keys)
 
 
 @pytest.mark.parametrize(
@@ -75,10 +75,10 @@ def test_a_key_is_found_in_known_hosts(tmp_path: Path, hashed: bool) -> None:
     )
     if hashed:
         subprocess.run(["ssh-keygen", "-q", "-H", "-f", str(file)], check=True, capture_output=True)
-    login = Login("plate", "10.0.0.5", 2222, "ada", known_hosts=(str(tmp_path / "none"), str(file)))
+    login = SshTarget("plate", "10.0.0.5", 2222, "ada", known_hosts=(str(tmp_path / "none"), str(file)))
     assert known_key(login) == key == known_key(login, str(file))
-    assert known_key(Login("x", "10.0.0.6", 22, "ada", known_hosts=(str(file),))) == ""
-    alias = Login("x", "10.9.9.9", 22, "ada", alias="10.0.0.5", known_hosts=(str(file),))
+    assert known_key(SshTarget("x", "10.0.0.6", 22, "ada", known_hosts=(str(file),))) == ""
+    alias = SshTarget("x", "10.9.9.9", 22, "ada", alias="10.0.0.5", known_hosts=(str(file),))
     assert known_key(alias) == other
 
 

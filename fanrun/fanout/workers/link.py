@@ -11,8 +11,9 @@ from fanrun.fanout import commands
 from fanrun.fanout.commands import Place
 from fanrun.fanout.workers.executor import SSH_FAILED, Done, Executor
 from fanrun.fleet import shell
+from fanrun.fleet.private_files import control_folder
 from fanrun.fleet.ssh import TIMED_OUT, connected_argv, disconnect_argv, rsync_shell, ssh_argv
-from fanrun.fleet.store import Folder, control_folder
+from fanrun.fleet.store import Folder
 
 PUSH = "push"
 

@@ -21,9 +21,9 @@ from fanrun.fanout.workers.log_rest import fetch_rest
 from fanrun.fanout.workers.pipeline import Job, Worker
 from fanrun.fanout.workers.termination import Ask, Fates
 from fanrun.fleet.errors import FanrunError, HostUnreachable
+from fanrun.fleet.parallel import FAN_OUT, fan_out
 from fanrun.fleet.probe import Probe, parse
 from fanrun.fleet.shell import complaint
-from fanrun.fleet.ssh import FAN_OUT, fan_out
 from fanrun.fleet.store import Folder
 
 PATIENCE = 0.2

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from fanrun.fleet.errors import ProviderError, UsageError
-from provision.providers.ec2.api import Api, ApiError, until
-from provision.providers.ec2.cleanup import Removal
+from fanrun.fleet.poll import RetryPolicy, wait_until
+from provision.providers.ec2.api import Api, ApiError
+from provision.providers.ec2.cleanup import Cleanup
 from provision.providers.ec2.instance import tag
 
 DEBIAN = "136693071363"
@@ -55,7 +56,7 @@ def image(api: Api, ami: str) -> dict[str, Any]:
     return found[0]
 
 
-def least_disk(image: dict[str, Any]) -> int:
+def min_disk(image: dict[str, Any]) -> int:
     """The GiB that an image needs for its root."""
     root = [each for each in image.get("BlockDeviceMappings", []) if each["DeviceName"] == image["RootDeviceName"]]
     return int(root[0].get("Ebs", {}).get("VolumeSize", 0)) if root else 0
@@ -95,7 +96,7 @@ def bake(api: Api, instance: str, name: str, fleet: str, owner: str) -> str:
         return states == ["available"]
 
     try:
-        done = until(ready, BAKING, 5)
+        done = wait_until(ready, RetryPolicy(BAKING, pause=5))
     except ApiError as error:
         raise ProviderError(
             f"image {made} is being made, but {error}; `fab bake --delete` removes it", provider="ec2"
@@ -107,13 +108,13 @@ def bake(api: Api, instance: str, name: str, fleet: str, owner: str) -> str:
 
 def unbake(api: Api, owner: str) -> list[str]:
     """Remove every image that its owner's `fab bake` made in this region, with its snapshots; returns their names."""
-    removal = Removal(api, "`fab bake --delete`")
+    cleanup = Cleanup(api, "`fab bake --delete`")
     for image in baked(api, owner):
         name = image["ImageId"]
-        removal.gone("deregister_image", *GONE, what=f"image {name}", ImageId=name)
-    for snapshot in removal.all("describe_snapshots", "Snapshots", OwnerIds=["self"], Filters=_filters(owner)):
+        cleanup.gone("deregister_image", *GONE, what=f"image {name}", ImageId=name)
+    for snapshot in cleanup.all("describe_snapshots", "Snapshots", OwnerIds=["self"], Filters=_filters(owner)):
         name = snapshot["SnapshotId"]
-        busy = ["InvalidSnapshot.InUse"] if removal.complete else []
-        removal.gone("delete_snapshot", "InvalidSnapshot.NotFound", what=f"snapshot {name}", busy=busy, SnapshotId=name)
-    removal.end()
-    return removal.removed
+        busy = ["InvalidSnapshot.InUse"] if cleanup.complete else []
+        cleanup.gone("delete_snapshot", "InvalidSnapshot.NotFound", what=f"snapshot {name}", busy=busy, SnapshotId=name)
+    cleanup.end()
+    return cleanup.removed

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import functools
 import os
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeVar
 
@@ -25,11 +24,13 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 
 from fanrun.fleet.errors import FanrunError, ProviderError, UsageError
+from fanrun.fleet.poll import RetryPolicy, retry
 
 T = TypeVar("T")
 LAG = 60.0
 """Seconds for which Amazon may not yet know everywhere what was just made, or list it."""
 PAUSE = 2.0
+"""Seconds between two questions about something that Amazon is doing."""
 SHOWN = 120
 """So many characters are shown of an answer that nobody understands."""
 FINAL = ("InsufficientInstanceCapacity", "InsufficientCapacity", "InsufficientHostCapacity")
@@ -151,14 +152,11 @@ class Api:
 
     def soon(self, action: str, **arguments: object) -> dict[str, Any]:
         """Call an action that needs what was just made; for LAG seconds it may not be known there yet."""
-        end = time.monotonic() + LAG
-        while True:
-            try:
-                return self.call(action, **arguments)
-            except ApiError as error:
-                if error.code not in FRESH or time.monotonic() > end:
-                    raise
-            time.sleep(PAUSE)
+
+        def is_fresh(error: Exception) -> bool:
+            return isinstance(error, ApiError) and error.code in FRESH
+
+        return retry(lambda: self.call(action, **arguments), is_fresh, RetryPolicy(LAG, PAUSE))
 
     def gone(self, action: str, *codes: str, **arguments: object) -> bool:
         """Call an action that removes something; False if it was not there, which `codes` say."""
@@ -169,16 +167,6 @@ class Api:
                 return False
             raise
         return True
-
-
-def until(done: Callable[[], bool], timeout: float, pause: float) -> bool:
-    """Ask again and again, at least once, for `timeout` seconds; whether it came true."""
-    end = time.monotonic() + timeout
-    while not done():
-        if time.monotonic() > end:
-            return False
-        time.sleep(pause)
-    return True
 
 
 def _final(response: tuple[Any, dict[str, Any]] | None, **_: object) -> None:

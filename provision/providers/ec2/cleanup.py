@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from fanrun.fleet.errors import ProviderError
-from provision.providers.ec2.api import Api, ApiError, until
+from fanrun.fleet.poll import RetryPolicy, poll
+from provision.providers.ec2.api import Api, ApiError
 
-BUSY = 120.0
-"""Seconds for which what is still in use is tried again: its user may have ended a moment ago."""
-PAUSE = 3.0
+BUSY = RetryPolicy(timeout=120, pause=3)
+"""How what is still in use is tried again: its user may have ended a moment ago."""
 
 
-class Removal:
+class Cleanup:
     """Notes what was `removed`, and what is left; `end` tells of that."""
 
     def __init__(self, api: Api, again: str) -> None:
@@ -42,21 +42,18 @@ class Removal:
 
         While `busy` says so it is in use, and tried again.
         """
-        failed: list[ApiError] = []
 
-        def done() -> bool:
-            failed.clear()
+        def remove() -> ApiError | None:
             try:
                 self._api.gone(action, *codes, **arguments)
             except ApiError as error:
-                failed.append(error)
-                return error.code not in busy
-            return True
+                return error
+            return None
 
-        until(done, BUSY, PAUSE)
-        for error in failed:
-            self.leave(f"{what} ({command(self._api.region, action, arguments)})", str(error))
-        if not failed:
+        failed = poll(remove, lambda error: error is None or error.code not in busy, BUSY)
+        if failed:
+            self.leave(f"{what} ({command(self._api.region, action, arguments)})", str(failed))
+        else:
             self.removed.append(what)
         return not failed
 

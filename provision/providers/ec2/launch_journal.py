@@ -7,11 +7,11 @@ import secrets
 import time
 from pathlib import Path
 
-from fanrun.fleet.store import write_private
+from fanrun.fleet.private_files import write_private
 from provision.providers.ec2.api import LAG
 
 
-class Begun:
+class LaunchJournal:
     """The client tokens of launches: noted before the call, so that whatever happens then it is known of."""
 
     def __init__(self, path: Path) -> None:
@@ -21,21 +21,21 @@ class Begun:
         """Those of launches of which something may have come."""
         return self._read()[0]
 
-    def note(self) -> str:
+    def add(self) -> str:
         """A new token for a launch that begins now."""
         token = secrets.token_hex(16)
         self._write({*self.tokens(), token})
         return token
 
-    def refused(self, token: str) -> None:
+    def remove(self, token: str) -> None:
         """Nothing has come of that launch."""
         self._write(self.tokens() - {token})
 
-    def done(self) -> None:
+    def clear(self) -> None:
         """All launches were seen through."""
         self._path.unlink(missing_ok=True)
 
-    def lag(self) -> float:
+    def listing_delay(self) -> float:
         """The seconds, 0 or less if none, for which what was begun may not be listed yet."""
         return self._read()[1] + LAG - time.time()
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fanrun.fleet.model import number
-from fanrun.fleet.ssh import fan_out
+from fanrun.fleet.parallel import fan_out
 from provision.providers.base import OtherFleet, SearchIncomplete
 from provision.providers.ec2 import instance
 from provision.providers.ec2.api import Api

@@ -10,7 +10,7 @@ from typing import Any
 
 from fanrun.fleet.errors import UsageError
 from provision.providers.ec2.api import Api
-from provision.providers.ec2.cleanup import Removal
+from provision.providers.ec2.cleanup import Cleanup
 from provision.providers.ec2.instance import Tags, fleet_id
 
 ASKED = "https://checkip.amazonaws.com"
@@ -104,24 +104,24 @@ def _ssh(ranges: list[dict[str, str]]) -> list[dict[str, Any]]:
     return [{"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": ranges}] if ranges else []
 
 
-def remove(removal: Removal, filters: list[dict[str, Any]], ids: Sequence[str], *, in_use: bool) -> None:
+def remove(cleanup: Cleanup, filters: list[dict[str, Any]], ids: Sequence[str], *, in_use: bool) -> None:
     """Remove the groups and key pairs with these ids that the filters find; groups that hosts use are left."""
-    for group in removal.all("describe_security_groups", "SecurityGroups", Filters=filters):
+    for group in cleanup.all("describe_security_groups", "SecurityGroups", Filters=filters):
         if fleet_id(group) not in ids:
             continue
         what = f"security group {group['GroupName']} {group['GroupId']}"
         if in_use:
-            removal.leave(what, "the group goes when its hosts have gone")
+            cleanup.leave(what, "the group goes when its hosts have gone")
             continue
         # An interface may hold on to it for a while after its instance is gone.
-        removal.gone(
+        cleanup.gone(
             "delete_security_group", GONE_GROUP, what=what, busy=["DependencyViolation"], GroupId=group["GroupId"]
         )
-    for pair in removal.all("describe_key_pairs", "KeyPairs", Filters=filters):
+    for pair in cleanup.all("describe_key_pairs", "KeyPairs", Filters=filters):
         name = pair["KeyName"]
         if fleet_id(pair) not in ids:
             continue
-        removal.gone("delete_key_pair", GONE_KEY, what=f"key pair {name}", KeyName=name)
+        cleanup.gone("delete_key_pair", GONE_KEY, what=f"key pair {name}", KeyName=name)
 
 
 def _vpc(api: Api, subnet: str) -> str:

@@ -14,16 +14,17 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from fanrun.fleet.config import Wishes, me
+from fanrun.fleet.config import ProviderOptions, me
 from fanrun.fleet.errors import ProviderError, UsageError
 from fanrun.fleet.model import HUB, Host, Role, number
+from fanrun.fleet.poll import RetryPolicy, poll, wait_until
 from fanrun.fleet.store import Folder
 from provision.hosts.ca import ssh_key
-from provision.providers.base import Bill, Found, OtherFleet, Provider, Say, Wanted
+from provision.providers.base import Bill, FoundHost, HostSpec, OtherFleet, Provider, Say
 from provision.providers.ec2 import amis, instance, launch, namesakes, network, prices
-from provision.providers.ec2.api import PAUSE, Api, ApiError, until
-from provision.providers.ec2.cleanup import Removal
-from provision.providers.ec2.launch_journal import Begun
+from provision.providers.ec2.api import PAUSE, Api, ApiError
+from provision.providers.ec2.cleanup import Cleanup
+from provision.providers.ec2.launch_journal import LaunchJournal
 from provision.providers.ec2.userdata import user_data
 
 USER = "fanrun"
@@ -48,25 +49,25 @@ class Ec2Provider(Provider):
 
     name = "ec2"
     leases = True
-    options = frozenset({
+    option_names = frozenset({
         "region", "instance_type", "hub_type", "ami", "spot", "disk", "subnet", "allow", "ttl", "min_hosts", "prices",
     })  # fmt: skip
 
-    def __init__(self, folder: Folder, wishes: Wishes, fleet_id: str = "") -> None:
-        super().__init__(folder, wishes, fleet_id)
-        self.patience = float(wishes.boot_timeout)
-        self._owner = wishes.owner or me()
+    def __init__(self, folder: Folder, options: ProviderOptions, fleet_id: str = "") -> None:
+        super().__init__(folder, options, fleet_id)
+        self.boot_timeout = float(options.boot_timeout)
+        self._owner = options.owner or me()
         self._filters = instance.of_name(folder.name)
-        self._begun = Begun(folder.path / "launching.json")
+        self._journal = LaunchJournal(folder.path / "launching.json")
         self._made: Api | None = None
 
     @property
     def _api(self) -> Api:
         if self._made is None:
-            made = Api(self.wishes.region, self._profile)
-            if self.wishes.account not in ("", made.account):
+            made = Api(self.options.region, self._profile)
+            if self.options.account not in ("", made.account):
                 raise UsageError(
-                    f"fleet {self.folder.name} is of AWS account {self.wishes.account}, these credentials are of "
+                    f"fleet {self.folder.name} is of AWS account {self.options.account}, these credentials are of "
                     f"{made.account}; AWS_PROFILE or AWS_ACCESS_KEY_ID choose others"
                 )
             self._made = made
@@ -74,13 +75,13 @@ class Ec2Provider(Provider):
 
     @property
     def _profile(self) -> str:
-        return self.wishes.profile or os.environ.get("AWS_PROFILE", "")
+        return self.options.profile or os.environ.get("AWS_PROFILE", "")
 
     @property
     def is_placed(self) -> bool:
-        return bool(self.wishes.account)
+        return bool(self.options.account)
 
-    def settled(self) -> dict[str, str]:
+    def resolved_options(self) -> dict[str, str]:
         api = self._api
         return {"account": api.account, "region": api.region, "profile": self._profile, "owner": self._owner}
 
@@ -90,7 +91,7 @@ class Ec2Provider(Provider):
 
     @property
     def _tags(self) -> instance.Tags:
-        return instance.fleet_tags(self.folder.name, self.ids[0], self._owner, str(self.folder.path), self.wishes.ttl)
+        return instance.fleet_tags(self.folder.name, self.ids[0], self._owner, str(self.folder.path), self.options.ttl)
 
     def check(self) -> None:
         """Whatever a call needs is checked by the first call."""
@@ -113,11 +114,11 @@ class Ec2Provider(Provider):
         regions = ", ".join(api.region for api in namesakes.regions(self._api))
         return f"AWS account {self._api.account}, in its enabled regions ({regions})"
 
-    def find(self) -> list[Found]:
+    def find(self) -> list[FoundHost]:
         return [_found(name, item) for name, item in self._hosts().items()]
 
-    def launch(self, wanted: Sequence[Wanted], say: Say) -> list[Host]:
-        names = [item.name for item in wanted]
+    def launch(self, specs: Sequence[HostSpec], say: Say) -> list[Host]:
+        names = [item.name for item in specs]
         self._await_listing()
         self.terminate([name for name, item in self._hosts().items() if name in (*names, item["InstanceId"])], say)
         network.ensure_key(self._api, self._name, self._public_key(), self._tags)
@@ -125,7 +126,7 @@ class Ec2Provider(Provider):
         launched: dict[str, _Launched] = {}
         try:
             for role in ("hub", "worker"):
-                mine = [item.name for item in wanted if item.role == role]
+                mine = [item.name for item in specs if item.role == role]
                 if mine:
                     launched |= self._launch_role(role, mine, group)
             hosts = self._booted(launched, say)
@@ -134,17 +135,17 @@ class Ec2Provider(Provider):
             self._end({each.id: name for name, each in launched.items()}, say)
             raise
         for host in hosts:
-            self.folder.pin(host.address, host.port, launched[host.name].host_key, first=True)
+            self.folder.host_keys.pin(host.address, host.port, launched[host.name].host_key, first=True)
             say(host.name, f"launched at {host.address}")
-        self._begun.done()
+        self._journal.clear()
         return hosts
 
-    def admit(self, say: Say) -> None:
+    def ensure_access(self, say: Say) -> None:
         self._ensure_group(say)
 
     def _ensure_group(self, say: Say) -> str:
-        allowed = network.allowed(self.wishes.allow)
-        wanted = network.Group(self.ids, self._name, self.wishes.subnet, self._filters, self._tags)
+        allowed = network.allowed(self.options.allow)
+        wanted = network.Group(self.ids, self._name, self.options.subnet, self._filters, self._tags)
         group, changes = network.ensure_group(self._api, wanted, allowed)
         for what in changes:
             say("network", what)
@@ -154,7 +155,7 @@ class Ec2Provider(Provider):
         if names:
             self._end({item["InstanceId"]: name for name, item in self._hosts().items() if name in names}, say)
 
-    def abandon(self, names: Sequence[str], say: Say) -> dict[str, str]:
+    def end_unreachable(self, names: Sequence[str], say: Say) -> dict[str, str]:
         ids = {item["InstanceId"]: name for name, item in self._hosts().items() if name in names}
         said: dict[str, str] = {}
         if ids:
@@ -166,21 +167,21 @@ class Ec2Provider(Provider):
 
     def clean(self, say: Say) -> None:
         """Also what an `up` launched that was killed before it saw it: listings may lag behind."""
-        removal = Removal(self._api, "`fab down`")
+        cleanup = Cleanup(self._api, "`fab down`")
         self._await_listing()
         try:
             self.terminate([item.host.name for item in self.find()], say)
         except ProviderError as error:
-            removal.leave("hosts", str(error))
+            cleanup.leave("hosts", str(error))
         in_use = bool(self._instances())
-        for volume in removal.all("describe_volumes", "Volumes", Filters=self._filters):
+        for volume in cleanup.all("describe_volumes", "Volumes", Filters=self._filters):
             if volume["State"] != "deleting" and not in_use and instance.fleet_id(volume) in self.ids:
-                removal.gone("delete_volume", "InvalidVolume.NotFound", what=f"volume {volume['VolumeId']}",
+                cleanup.gone("delete_volume", "InvalidVolume.NotFound", what=f"volume {volume['VolumeId']}",
                              busy=["VolumeInUse"], VolumeId=volume["VolumeId"])  # fmt: skip
-        network.remove(removal, self._filters, self.ids, in_use=in_use)
-        for what in removal.removed:
+        network.remove(cleanup, self._filters, self.ids, in_use=in_use)
+        for what in cleanup.removed:
             say(self.name, f"{what} removed")
-        removal.end()
+        cleanup.end()
 
     def fates(self) -> dict[str, str]:
         listed = sorted(self._instances([*ALIVE, *ENDED]), key=lambda item: item["LaunchTime"])
@@ -206,21 +207,23 @@ class Ec2Provider(Provider):
         return amis.unbake(self._api, self._owner)
 
     def bill(self) -> Bill:
-        table, now = prices.load(self.wishes.prices), datetime.now(timezone.utc)
+        table, now = prices.load(self.options.prices), datetime.now(timezone.utc)
         hours, costs = list[float | None](), list[float | None]()
         for item in self._instances():
-            price = table.hour(self._api.region, item["InstanceType"], self.wishes.disk)
+            price = table.hour(self._api.region, item["InstanceType"], self.options.disk)
             hours.append(price)
             costs.append(None if price is None else price * (now - item["LaunchTime"]).total_seconds() / 3600)
         return Bill(prices.total(hours), prices.total(costs), table.date)
 
-    def plan(self, wanted: Sequence[Wanted]) -> list[str]:
-        counts = {role: sum(item.role == role for item in wanted) for role in ("hub", "worker")}
+    def plan(self, specs: Sequence[HostSpec]) -> list[str]:
+        counts = {role: sum(item.role == role for item in specs) for role in ("hub", "worker")}
         kinds = {role: (count, self._type(role)) for role, count in counts.items() if count}
         return [
             f"region {self._api.region}",
-            *prices.lines(prices.load(self.wishes.prices), self._api.region, kinds, self.wishes.disk, self.wishes.spot),
-            f"they end themselves {self.wishes.ttl // 60} min after the last fab command that worked on them",
+            *prices.lines(
+                prices.load(self.options.prices), self._api.region, kinds, self.options.disk, self.options.spot
+            ),
+            f"they end themselves {self.options.ttl // 60} min after the last fab command that worked on them",
         ]
 
     def _end(self, ids: Mapping[str, str], say: Say) -> None:
@@ -231,12 +234,12 @@ class Ec2Provider(Provider):
         def gone() -> bool:
             return ids.keys().isdisjoint(item["InstanceId"] for item in self._instances([*ALIVE, "shutting-down"]))
 
-        removal = Removal(self._api, "`fab down`")
+        cleanup = Cleanup(self._api, "`fab down`")
         hosts = ", ".join(f"{name} {identity}" for identity, name in sorted(ids.items()))
         # What was launched a moment ago may not be known everywhere yet.
-        removal.gone("terminate_instances", what=hosts, busy=["InvalidInstanceID.NotFound"], InstanceIds=sorted(ids))
-        removal.end()
-        if not until(gone, ENDING, PAUSE):
+        cleanup.gone("terminate_instances", what=hosts, busy=["InvalidInstanceID.NotFound"], InstanceIds=sorted(ids))
+        cleanup.end()
+        if not wait_until(gone, RetryPolicy(ENDING, PAUSE)):
             raise ProviderError(
                 f"{', '.join(sorted(ids))} do not end; look at them with "
                 f"`aws ec2 describe-instances --region {self._api.region}`, then `fab down` again",
@@ -249,30 +252,34 @@ class Ec2Provider(Provider):
         """Launch the hosts of a role in one call: {name: instance} of those that Amazon gave."""
         kind = self._type(role)
         private, public = ssh_key()
-        least = len(names) if role == "hub" else self._least(len(names))
-        given = self._run_instances(launch.arguments(
-            self.wishes, self._image(kind), kind, (least, len(names)), key=self._name, group=group,
-            user_data=user_data(USER, self._public_key(), (private, public), self.wishes.ttl),
+        least = len(names) if role == "hub" else self._minimum(len(names))
+        request = launch.Launch(
+            kind,
+            (least, len(names)),
+            key=self._name,
+            group=group,
+            user_data=user_data(USER, self._public_key(), (private, public), self.options.ttl),
             tags=[*self._tags, *instance.name_tags(role, names, f"{self._name}-{role}")],
-            spot=self.wishes.spot and role == "worker",
-        ))  # fmt: skip
+            spot=self.options.spot and role == "worker",
+        )
+        given = self._run_instances(launch.arguments(self.options, self._image(kind), request))
         return {names[item["AmiLaunchIndex"]]: _Launched(item["InstanceId"], public) for item in given["Instances"]}
 
     def _image(self, kind: str) -> dict[str, Any]:
         """What an instance of that type starts from: what was asked for, else its owner's newest, else Debian's."""
-        if self.wishes.ami:
-            return amis.image(self._api, self.wishes.ami)
+        if self.options.ami:
+            return amis.image(self._api, self.options.ami)
         architecture = amis.architecture(self._api, kind)
         return amis.newest_own(self._api, architecture, self._owner) or amis.newest_debian(self._api, architecture)
 
     def _run_instances(self, arguments: Mapping[str, object]) -> dict[str, Any]:
         """Launch instances."""
-        token = self._begun.note()
+        token = self._journal.add()
         try:
             return self._api.soon("run_instances", ClientToken=token, **arguments)
         except ApiError as error:
             if error.refused:
-                self._begun.refused(token)
+                self._journal.remove(token)
             raise
 
     def _await_listing(self) -> None:
@@ -281,35 +288,38 @@ class Ec2Provider(Provider):
         def listed() -> bool:
             return tokens <= {item.get("ClientToken") for item in self._instances([*ALIVE, *ENDED])}
 
-        tokens = self._begun.tokens()
+        tokens = self._journal.tokens()
         if tokens:
-            until(listed, self._begun.lag(), PAUSE)
+            wait_until(listed, RetryPolicy(self._journal.listing_delay(), PAUSE))
 
     def _booted(self, launched: Mapping[str, _Launched], say: Say) -> list[Host]:
         """Wait until these run and have addresses; ProviderError naming those that end, or take too long."""
-        missing = {each.id: host for host, each in launched.items()}
-        found: dict[str, Mapping[str, Any]] = {}
-
-        def ready() -> bool:
-            mine = [item for item in self._instances(["pending", "running", *ENDED]) if item["InstanceId"] in missing]
-            ended = [
-                f"{instance.name(item)}: {instance.reason(item)}" for item in mine if instance.state(item) in ENDED
-            ]
-            if ended:
-                raise ProviderError(f"instances ended while they were booting ({'; '.join(ended)})", provider=self.name)
-            for item in mine:
-                if instance.state(item) == "running" and instance.address(item):
-                    found[missing.pop(item["InstanceId"])] = item
-            return not missing
-
+        names = {each.id: host for host, each in launched.items()}
         say(self.name, f"waiting for {len(launched)} instances")
-        if not until(ready, self.patience, PAUSE):
+        policy = RetryPolicy(self.boot_timeout, PAUSE)
+        running = poll(lambda: self._running(names), lambda found: len(found) == len(names), policy)
+        if missing := sorted(launched.keys() - running.keys()):
             raise ProviderError(
-                f"{', '.join(sorted(missing.values()))} did not start within {self.patience:.0f} s; "
+                f"{', '.join(missing)} did not start within {self.boot_timeout:.0f} s; "
                 "`fab up` tries again, FANRUN_BOOT_TIMEOUT waits longer",
                 provider=self.name,
             )
-        return [_found(name, found[name]).host for name in sorted(launched, key=number)]
+        return [_found(name, running[name]).host for name in sorted(launched, key=number)]
+
+    def _running(self, names: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
+        """Return those of the instances, {id: host's name}, that run and have addresses, by their hosts' names.
+
+        Raises ProviderError naming those that ended.
+        """
+        mine = [item for item in self._instances(["pending", "running", *ENDED]) if item["InstanceId"] in names]
+        ended = [f"{instance.name(item)}: {instance.reason(item)}" for item in mine if instance.state(item) in ENDED]
+        if ended:
+            raise ProviderError(f"instances ended while they were booting ({'; '.join(ended)})", provider=self.name)
+        return {
+            names[item["InstanceId"]]: item
+            for item in mine
+            if instance.state(item) == "running" and instance.address(item)
+        }
 
     def _instances(self, states: Sequence[str] = ALIVE) -> list[dict[str, Any]]:
         """Return the fleet's own instances that are in these states."""
@@ -325,36 +335,36 @@ class Ec2Provider(Provider):
 
     def _is_known(self, item: Mapping[str, Any]) -> bool:
         """Whether the folder has the host key of an instance of this owner."""
-        return instance.tags(item).get("owner") == self._owner and self.folder.pinned(instance.address(item))
+        return instance.tags(item).get("owner") == self._owner and self.folder.host_keys.has(instance.address(item))
 
     def _hosts(self) -> dict[str, dict[str, Any]]:
         """The instances by their hosts' names.  Of several of one name, which an `up` left that was killed, the one
         whose key is pinned has it, and the others, of no use, go by their ids.
         """
         hosts: dict[str, dict[str, Any]] = {}
-        for item in sorted(self._instances(), key=lambda item: not self.folder.pinned(instance.address(item))):
+        for item in sorted(self._instances(), key=lambda item: not self.folder.host_keys.has(instance.address(item))):
             name = instance.name(item)
             hosts[item["InstanceId"] if name in hosts else name] = item
         return hosts
 
-    def _least(self, count: int) -> int:
+    def _minimum(self, count: int) -> int:
         """How few workers will do of so many: as --min-hosts says, else all."""
-        return min(self.wishes.min_hosts or count, count)
+        return min(self.options.min_hosts or count, count)
 
     def _type(self, role: str) -> str:
         arm = platform.machine().lower() in ("arm64", "aarch64")
         worker, hub = TYPES["arm64" if arm else "x86_64"]
-        return (self.wishes.instance_type or worker) if role == "worker" else (self.wishes.hub_type or hub)
+        return (self.options.instance_type or worker) if role == "worker" else (self.options.hub_type or hub)
 
     def _public_key(self) -> str:
         return self.folder.key.with_suffix(".pub").read_text().strip()
 
 
-def _found(name: str, item: Mapping[str, Any]) -> Found:
+def _found(name: str, item: Mapping[str, Any]) -> FoundHost:
     """An instance as a host.  One that stands still has lost its address: it is as good as none."""
     role: Role = "hub" if name == HUB else "worker"
     host = Host(name, role, instance.address(item), str(item.get("PrivateIpAddress", "")), USER)
-    return Found(host, "running" if instance.state(item) == "running" else "broken")
+    return FoundHost(host, "running" if instance.state(item) == "running" else "broken")
 
 
 PROVIDER = Ec2Provider

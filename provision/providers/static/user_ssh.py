@@ -30,7 +30,7 @@ TIMEOUT = 20
 
 
 @dataclass(frozen=True)
-class Login:
+class SshTarget:
     """How to get into a machine: what ssh made of `given`; `proxy` is the command that leads there, "" for none.
 
     `known_hosts` are the files that may know its key, under the name `alias`; `identities` the person's keys for it.
@@ -51,7 +51,7 @@ class Login:
         return known_as(self.address, self.port)
 
 
-def resolve(given: str, ssh_config: str = "") -> Login:
+def resolve(given: str, ssh_config: str = "") -> SshTarget:
     """What the person's ssh makes of "[user@]host[:port]"; UsageError if that can't be meant.
 
     `ssh_config` is another file than ~/.ssh/config.
@@ -68,8 +68,8 @@ def resolve(given: str, ssh_config: str = "") -> Login:
     return parse(given, done.stdout, ssh_config)
 
 
-def parse(given: str, settings: str, ssh_config: str = "") -> Login:
-    """The Login that `ssh -G` describes in these lines of "name value"."""
+def parse(given: str, settings: str, ssh_config: str = "") -> SshTarget:
+    """The SshTarget that `ssh -G` describes in these lines of "name value"."""
     found = dict(line.partition(" ")[::2] for line in settings.splitlines())
     address, port = found["hostname"], int(found["port"])
     files = shlex.split(f"{found.get('userknownhostsfile', '')} {found.get('globalknownhostsfile', '')}")
@@ -84,23 +84,25 @@ def parse(given: str, settings: str, ssh_config: str = "") -> Login:
     elif found.get("proxycommand", "none") != "none":
         values = {"%h": address, "%p": str(port), "%r": found["user"], "%n": _name(given), "%%": "%"}
         proxy = re.sub("%[hprn%]", lambda match: values[match[0]], found["proxycommand"])
-    return Login(given, address, port, found["user"], proxy, found.get("hostkeyalias", ""), tuple(files), identities)
+    return SshTarget(
+        given, address, port, found["user"], proxy, found.get("hostkeyalias", ""), tuple(files), identities
+    )
 
 
-def known_key(login: Login, file: str = "") -> str:
+def known_key(target: SshTarget, file: str = "") -> str:
     """The machine's host key, "ssh-ed25519 AAAA…", by `file` or else the files that ssh reads; "" if they have none."""
-    names = [login.alias] if login.alias and not file else [login.place]
-    for each in [file] if file else login.known_hosts:
+    names = [target.alias] if target.alias and not file else [target.place]
+    for each in [file] if file else target.known_hosts:
         for name in names:
             if key := _find_key(name, os.path.expanduser(each)):
                 return key
     return ""
 
 
-def offered_key(login: Login) -> str:
+def offered_key(target: SshTarget) -> str:
     """The host key that answers there, for a person to look at; HostUnreachable if nothing does."""
     try:
-        sock = _connect(login)
+        sock = _connect(target)
         transport = paramiko.Transport(sock)
         try:
             transport.get_security_options().key_types = (KEY_TYPE,)
@@ -110,8 +112,8 @@ def offered_key(login: Login) -> str:
             transport.close()
     except (paramiko.SSHException, OSError, EOFError) as error:
         raise HostUnreachable(
-            f"no {KEY_TYPE} host key from {login.place} ({shorten(str(error) or type(error).__name__)})",
-            host=login.given,
+            f"no {KEY_TYPE} host key from {target.place} ({shorten(str(error) or type(error).__name__)})",
+            host=target.given,
         ) from error
     return f"{key.get_name()} {key.get_base64()}"
 
@@ -122,7 +124,7 @@ def fingerprint(key: str) -> str:
     return shown.stdout.split()[1]
 
 
-def run(login: Login, key: str, argv: Sequence[str], *, identity: Path, ssh_config: str, seconds: int) -> Heard:
+def run(target: SshTarget, key: str, argv: Sequence[str], *, identity: Path, ssh_config: str, seconds: int) -> Heard:
     """Run a command on the machine; returns what it wrote to standard output.
 
     `key` is its host key, `identity` a private key to try before the person's own.  Raises HostUnreachable if there is
@@ -137,29 +139,29 @@ def run(login: Login, key: str, argv: Sequence[str], *, identity: Path, ssh_conf
             "StrictHostKeyChecking": "yes", "HostKeyAlgorithms": KEY_TYPE, "BatchMode": "yes", "ConnectTimeout": "10",
             "ServerAliveInterval": "5", "ControlPath": "none", "RemoteCommand": "none", "ClearAllForwardings": "yes",
             "PermitLocalCommand": "no", "LogLevel": "ERROR",
-            **({"ProxyCommand": login.proxy.replace("%", "%%")} if login.proxy else {}),
+            **({"ProxyCommand": target.proxy.replace("%", "%%")} if target.proxy else {}),
         }  # fmt: skip
         # One that is named here takes the place of all that ssh would try by itself.
         first = [str(identity).replace("%", "%%")] if identity.exists() else []
-        keys = [f'-oIdentityFile="{each}"' for each in (*first, *login.identities)]
+        keys = [f'-oIdentityFile="{each}"' for each in (*first, *target.identities)]
         ssh = ["ssh", *_file(ssh_config), "-T", *keys, *(f"-o{name}={value}" for name, value in options.items())]
         try:
             done = subprocess.run(
-                [*ssh, *_destination(login.given), shell.line(argv)], stdin=subprocess.DEVNULL, capture_output=True,
+                [*ssh, *_destination(target.given), shell.line(argv)], stdin=subprocess.DEVNULL, capture_output=True,
                 text=True, errors="replace", timeout=seconds, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
             raise CommandFailed(
-                f"took more than {seconds} s", host=login.given, command=argv[0], exit_code=124, stderr=""
+                f"took more than {seconds} s", host=target.given, command=argv[0], exit_code=124, stderr=""
             ) from error
     out, err = shell.read(done.stdout), shell.read(done.stderr)
     if done.returncode == 255:
-        raise HostUnreachable(f"no SSH to {login.given} ({_last(err.text or err.noise)})", host=login.given)
+        raise HostUnreachable(f"no SSH to {target.given} ({_last(err.text or err.noise)})", host=target.given)
     if not out.began:
-        raise HostError(shell.refusal(out.noise, err.noise), host=login.given)
+        raise HostError(shell.refusal(out.noise, err.noise), host=target.given)
     if done.returncode != 0:
         raise CommandFailed(
-            _last(err.text), host=login.given, command=argv[0], exit_code=done.returncode, stderr=err.text
+            _last(err.text), host=target.given, command=argv[0], exit_code=done.returncode, stderr=err.text
         )
     return out
 
@@ -180,10 +182,10 @@ def _name(given: str) -> str:
     return match["host"].strip("[]") if match else given
 
 
-def _connect(login: Login) -> socket.socket | paramiko.ProxyCommand:
-    if login.proxy:
-        return paramiko.ProxyCommand(login.proxy)
-    return socket.create_connection((login.address, login.port), timeout=TIMEOUT)
+def _connect(target: SshTarget) -> socket.socket | paramiko.ProxyCommand:
+    if target.proxy:
+        return paramiko.ProxyCommand(target.proxy)
+    return socket.create_connection((target.address, target.port), timeout=TIMEOUT)
 
 
 def _find_key(name: str, file: str) -> str:

@@ -1,0 +1,55 @@
+"""Numbers, sizes, time spans and paths in the texts of settings, and what is wrong with others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fanrun.fleet.errors import UsageError
+
+
+def path(name: str, text: str) -> Path:
+    """Return the path in a setting, with ~ for a home; UsageError if there is none."""
+    try:
+        # Path drops the ./ that keeps a ~ from meaning a home.
+        return Path(text).expanduser() if text.startswith("~") else Path(text)
+    except RuntimeError as error:
+        raise UsageError(f"{name} {text!r}: {error}; give a path without ~") from error
+
+
+def _shown(name: str) -> str:
+    """Return a name as a person gives it: a flag, or a setting within another, as logs.days, which has no flag."""
+    return name if "." in name else f"--{name}"
+
+
+def whole_number(name: str, text: str, minimum: int, maximum: int) -> int:
+    """The whole number in `text`; UsageError unless it is one from `minimum` to `maximum`."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = minimum - 1
+    if not minimum <= value <= maximum:
+        given = text if text.isprintable() else repr(text)
+        raise UsageError(f"{_shown(name)}={given}: give a whole number from {minimum} to {maximum}")
+    return value
+
+
+def duration(name: str, text: str, minimum: int) -> int:
+    """The seconds that `text` names (a whole number, and s, m, h or d after it); UsageError below `minimum`."""
+    number, unit = (text[:-1], text[-1:].lower()) if text[-1:].isalpha() else (text, "s")
+    scale = {"s": 1, "m": 60, "h": 3600, "d": 86400}.get(unit, 0)
+    value = int(number) * scale if number.isascii() and number.isdigit() else 0
+    if value < minimum:
+        given = text if text.isprintable() else repr(text)
+        raise UsageError(f"--{name}={given}: give {minimum // 60}m or more, as 90m, 4h or 2d")
+    return value
+
+
+def size(name: str, text: str, minimum: int) -> int:
+    """The bytes that `text` names (a whole number, and k, m or g after it); UsageError if it is below `minimum`."""
+    number, unit = (text[:-1], text[-1:].lower()) if text[-1:].isalpha() else (text, "")
+    scale = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}.get(unit, 0)
+    value = int(number) * scale if number.isascii() and number.isdigit() else 0
+    if value < minimum:
+        given = text if text.isprintable() else repr(text)
+        raise UsageError(f"{_shown(name)}={given}: give a size of {minimum // 1024**2}m or more, as 512m or 4g")
+    return value

@@ -1,0 +1,90 @@
+"""Container images on their way to a fleet: built or found here, pushed to the hub, pulled by the workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fanrun.fleet.errors import (
+    HostsFailed,
+)
+from fanrun.fleet.model import HUB, Fleet, Image
+from fanrun.fleet.parallel import on_hosts
+from fanrun.fleet.ssh import Remote
+from fanrun.fleet.store import Folder
+from provision.hosts import setup
+from provision.providers.base import Say
+from provision.registry import build, local_images, transfer
+
+OWN = "process.py"
+
+
+@dataclass(frozen=True)
+class LocalImage:
+    """A container image in the client's docker; `source` is the hash of its sources, "" if it was built elsewhere."""
+
+    name: str
+    id: str
+    source: str = ""
+
+
+def deploy(folder: Folder, root: Path, say: Say, name: str = OWN) -> Image:
+    """Bring an image to every worker: process.py's, built anew if needed, or any by its name."""
+    with folder.lock():
+        fleet = folder.load()
+        build.ensure_client_docker()
+        if name == OWN:
+            image = LocalImage(name, local_images.build_process(root, folder), build.source_hash(root))
+        else:
+            image = LocalImage(name, transfer.inspect(name))
+            # Hosts that are away are named below.
+            platforms, _ = on_hosts(folder, fleet.workers, transfer.platform_host)
+            transfer.check_platform(name, transfer.platform_of(image.id), platforms)
+        return deploy_image(folder, fleet, image, say).images[name]
+
+
+def check_command(name: str) -> None:
+    """Raise UsageError for an image that starts no program when it is run with /in /out alone."""
+    build.ensure_client_docker()
+    transfer.check_command(name, transfer.inspect(name))
+
+
+def current(fleet: Fleet, name: str, root: Path) -> bool:
+    """Whether the image of that name is deployed as it stands here now."""
+    known = fleet.images.get(name)
+    if known is None:
+        return False
+    if name == OWN:
+        return known.source == build.source_hash(root)
+    build.ensure_client_docker()
+    return known.id == transfer.inspect(name)
+
+
+def deploy_image(folder: Folder, fleet: Fleet, image: LocalImage, note: Say) -> Fleet:
+    """Push the image, of which only missing layers travel, and pull it where it is missing.
+
+    What it and the one before it have replaced is removed, on the hosts before they pull, as disks may be full.
+    Raises HostsFailed naming the workers that could not pull it.
+    """
+    on_hosts(folder, [fleet.hub], setup.extend_host)
+    digest = transfer.push(folder, fleet.hub, image.id)
+    deployed = Image(image.name, image.id, transfer.ref(fleet.hub, digest), image.source)
+    if fleet.images.get(image.name) != deployed:
+        note(HUB, f"holds {image.name} {digest[:19]}")
+    fleet = fleet.with_image(deployed)
+    folder.save(fleet)
+    local_images.remove_old(folder, [each.id for each in fleet.known_images])
+    refs = [each.ref for each in fleet.known_images]
+    on_hosts(folder, [fleet.hub], lambda remote: transfer.remove_old_images_host(remote, refs))
+
+    def pull(remote: Remote) -> None:
+        setup.extend_host(remote)
+        transfer.remove_old_images_host(remote, refs)
+        changed = transfer.ensure_image_host(remote, deployed)
+        if changed:
+            note(remote.host.name, changed)
+
+    _, errors = on_hosts(folder, fleet.workers, pull)
+    if errors:
+        raise HostsFailed(errors)
+    return fleet

@@ -1,0 +1,1 @@
+"""Hosts that are containers on this machine."""

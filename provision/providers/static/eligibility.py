@@ -1,0 +1,37 @@
+"""Which machines can be taken into a fleet."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Collection
+
+from fanrun.fleet.model import VERSION
+from provision.hosts.footprint import HostFacts
+
+SAME = {"arm64": "aarch64", "amd64": "x86_64"}
+"""Architectures by another name."""
+NO_SUDO = "sudo without a password is not allowed there, or not installed; see /etc/sudoers.d"
+SYSTEMS = ("debian", "ubuntu")
+
+
+def find_problem(facts: HostFacts, ids: Collection[str]) -> str:
+    """Return why a machine can't be taken into the fleet with these ids; "" if it can."""
+    if facts.system.split(" ")[0] not in SYSTEMS:
+        return f"runs {facts.system or 'an unknown system'}; Fanrun sets up Debian and Ubuntu"
+    ours = platform.machine().lower()
+    if SAME.get(facts.machine, facts.machine) != SAME.get(ours, ours):
+        return f"is {facts.machine}, but images are built on this machine, for {ours}; leave it out"
+    if not facts.sudo:
+        return NO_SUDO
+    if facts.noise:
+        return facts.noise
+    if facts.snap:
+        return "has a Docker from snap, which can't read Fanrun's folders; `snap remove docker`, or leave it out"
+    if facts.fleet and facts.id not in ids:
+        return (
+            f"belongs to fleet {facts.fleet} of {facts.owner}, whose `fab down` frees it; where they are gone, "
+            f"`fab down --provider=static --fleet={facts.fleet} --host=… --take-over={facts.id}` does"
+        )
+    if facts.version > VERSION:
+        return f"was set up by a newer Fanrun (version {facts.version}, this one knows {VERSION}); update this Fanrun"
+    return ""
