@@ -69,8 +69,9 @@ class DeckMachine(RuleBasedStateMachine):
         return own or (self.fresh if dry else set())
 
     def for_worker(self, worker: str) -> set[bytes]:
-        """Those of them that it may try."""
-        return {key for key in self.idle() if worker not in self.avoid[key] or self.live <= self.avoid[key]}
+        """Those of them that it may try; what has failed everywhere comes after all that is fresh."""
+        everywhere = {key for key in self.idle() if self.live <= self.avoid[key]}
+        return {key for key in self.idle() if worker not in self.avoid[key]} | (set() if self.fresh else everywhere)
 
     def try_again(self, together: list[bytes], avoid: set[str], at_most: int) -> None:
         """They go to another one, and not to where any of them has failed."""
