@@ -68,7 +68,7 @@ class LogSource:
 
 
 @dataclass(frozen=True)
-class Place:
+class BatchFolder:
     """Where a batch lies on a worker: `source` holds its inputs, `target` all that comes of them."""
 
     run: str
@@ -169,7 +169,7 @@ echo "$(stat -f -c '%a %S %c %d' .) $late" >>"$target/code" && mv "$target/code"
 # answered), the number of free blocks and their size in bytes, the load, and the number of processors.
 # A Docker that is late is asked again at once; at the start it has just answered.  A host that ends itself when nobody
 # works with it is told that somebody does, and the run's folder says that the run is alive.
-BEAT = r"""
+HEARTBEAT = r"""
 code=0
 while :; do
   [ $code -eq 124 ] || sleep "$2"
@@ -331,12 +331,12 @@ def halt_argv(run: str, grace: int) -> list[str]:
     return ["sh", "-c", HALT, "sh", run, str(grace), RUNS]
 
 
-def beat_argv(run: str, seconds: int) -> list[str]:
+def heartbeat_argv(run: str, seconds: int) -> list[str]:
     """Write a line every so many seconds: the exit code of a question to Docker, and the room left."""
-    return ["sudo", "-n", "sh", "-c", BEAT, "sh", WORK, str(seconds), LEASE, run_folder(run)]
+    return ["sudo", "-n", "sh", "-c", HEARTBEAT, "sh", WORK, str(seconds), LEASE, run_folder(run)]
 
 
-def push_argv(shell: str, src: str, host: str, place: Place) -> list[str]:
+def push_argv(shell: str, src: str, host: str, place: BatchFolder) -> list[str]:
     """Send the files whose names stand on standard input (`names`) under their keys, readable for every user."""
     return [
         "rsync", "--files-from=-", "--from0", "--relative", "--times", "--copy-links", "--perms",
@@ -350,7 +350,7 @@ def names(keys: Sequence[bytes]) -> bytes:
     return b"".join(b"./" + key + b"\0" for key in keys)
 
 
-def pull_argv(shell: str, host: str, place: Place, staging: str) -> list[str]:
+def pull_argv(shell: str, host: str, place: BatchFolder, staging: str) -> list[str]:
     """Bring home what the batch left: regular files alone, no links, no devices."""
     return [
         "rsync", "--recursive", "--times", f"--timeout={SILENCE}", f"--rsh={shell}",
@@ -359,7 +359,7 @@ def pull_argv(shell: str, host: str, place: Place, staging: str) -> list[str]:
 
 
 def batch_argv(
-    place: Place, program: Program, probe: Probe, source: LogSource, spent: Sequence[Place] = ()
+    place: BatchFolder, program: Program, probe: Probe, source: LogSource, spent: Sequence[BatchFolder] = ()
 ) -> list[str]:
     """Run the program over a batch, keep what it prints, and hash every result where it was made.
 
@@ -372,13 +372,13 @@ def batch_argv(
     return [*head, *limits, *log, str(len(old)), *old, *docker_argv(place, program, probe)]
 
 
-def log_fields(place: Place, source: LogSource) -> str:
+def log_fields(place: BatchFolder, source: LogSource) -> str:
     """Return the part of a line's JSON that is the same for a whole batch."""
     fields = {"fleet": source.fleet, "run": place.run, "host": source.host, "batch": place.batch}
     return json.dumps(fields, separators=(",", ":"))[1:-1]
 
 
-def discard_argv(place: Place) -> list[str]:
+def discard_argv(place: BatchFolder) -> list[str]:
     """Delete what a batch left, inputs and results."""
     return ["rm", "-rf", "--", place.source, place.target]
 
@@ -396,7 +396,7 @@ def memory_limit(program: Program, probe: Probe) -> int:
     return program.memory or probe.memory * 9 // 10
 
 
-def docker_argv(place: Place, program: Program, probe: Probe) -> list[str]:
+def docker_argv(place: BatchFolder, program: Program, probe: Probe) -> list[str]:
     """The container of the contract: no network, nothing writable but /out, no more than its share."""
     memory, scratch = str(memory_limit(program, probe)), program.scratch
     return [

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from fanrun.fanout.plan import Input
-from fanrun.fanout.results.judge import land, unfit
-from fanrun.fanout.results.ledger import Fact, Ledger, look
+from fanrun.fanout.results.judge import move_into_place, unfit
+from fanrun.fanout.results.ledger import Fact, Ledger, file_stat
 
 
 @dataclass
-class Sorted:
+class ResumePlan:
     """Inputs by what there is of them: `todo`, `kept` whose results stand, `copied` whose results stood elsewhere."""
 
     todo: list[Input] = field(default_factory=list)
@@ -37,24 +37,30 @@ class _Known(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Places:
+class Roots:
     """Where inputs come from and results go, as absolute paths in bytes."""
 
     src: bytes
     dst: bytes
 
 
-def sort_out(
-    ledger: Ledger, places: Places, program: str, inputs: Sequence[Input], step: Callable[[int], None],
-    staging: str | None = None, *, by_content: bool = False,
-) -> Sorted:  # fmt: skip
+def plan_resume(
+    ledger: Ledger,
+    roots: Roots,
+    program: str,
+    inputs: Sequence[Input],
+    step: Callable[[int], None],
+    staging: str | None = None,
+    *,
+    by_content: bool = False,
+) -> ResumePlan:
     """Part the inputs into those to do and those whose results are there; `step` is told how many are looked at.
 
     With `by_content` an input takes the results of another one that is equal, as after it was renamed, unless their
     paths belong to others.  They are copied by way of `staging`, a folder on DST's file system (None: nothing is
     changed, such inputs only count as copied).
     """
-    found = Sorted()
+    found = ResumePlan()
     if not ledger.knows(program):
         found.todo = list(inputs)
         return found
@@ -63,9 +69,9 @@ def sort_out(
     kept, copied, others = list[tuple[bytes, str]](), list[Fact](), list[_Known]()
     for count, item in enumerate(inputs):
         step(count)
-        digest = _digest(ledger, os.path.join(places.src, item.key))
+        digest = _digest(ledger, os.path.join(roots.src, item.key))
         own = ledger.outputs(item.key, digest, program) if digest else {}
-        missing = _missing(ledger, places, own)
+        missing = _missing(ledger, roots, own)
         if own and not missing:
             found.kept.append(item)
             kept.append((item.key, digest))
@@ -77,23 +83,23 @@ def sort_out(
         wanted = own
         if by_content and digest and not own:
             wanted = ledger.outputs_of_equal(item.key, digest, program)
-            missing = _missing(ledger, places, wanted)
+            missing = _missing(ledger, roots, wanted)
         is_free = all(owners.get(path, item.key) == item.key for path in wanted)
-        if not wanted or not is_free or any(not _restore(ledger, places, *each, staging) for each in missing.items()):
+        if not wanted or not is_free or any(not _restore(ledger, roots, *each, staging) for each in missing.items()):
             found.todo.append(item)
             continue
         (found.copied if missing else found.kept).append(item)
         owners.update(dict.fromkeys(wanted, item.key))
         copied.append(Fact(item.key, digest, wanted))
     if staging is not None:
-        ledger.took(program, kept)
+        ledger.record_inputs(program, kept)
         ledger.record(program, copied)
     return found
 
 
-def _missing(ledger: Ledger, places: Places, wanted: Mapping[bytes, str]) -> dict[bytes, str]:
+def _missing(ledger: Ledger, roots: Roots, wanted: Mapping[bytes, str]) -> dict[bytes, str]:
     """Return those of {path: hash} that are not so in DST."""
-    return {path: each for path, each in wanted.items() if _digest(ledger, os.path.join(places.dst, path)) != each}
+    return {path: each for path, each in wanted.items() if _digest(ledger, os.path.join(roots.dst, path)) != each}
 
 
 def _digest(ledger: Ledger, path: bytes) -> str:
@@ -104,9 +110,9 @@ def _digest(ledger: Ledger, path: bytes) -> str:
         return ""
 
 
-def _restore(ledger: Ledger, places: Places, path: bytes, digest: str, staging: str | None) -> bool:
+def _restore(ledger: Ledger, roots: Roots, path: bytes, digest: str, staging: str | None) -> bool:
     """Bring a result under its path from another place in DST that holds the same bytes; False if none does."""
-    top = os.path.join(places.dst, b"")
+    top = os.path.join(roots.dst, b"")
     for source in ledger.places_of(digest):
         if not source.startswith(top) or _digest(ledger, source) != digest:
             continue
@@ -117,8 +123,8 @@ def _restore(ledger: Ledger, places: Places, path: bytes, digest: str, staging: 
             os.makedirs(os.path.dirname(copy), exist_ok=True)
             shutil.copy2(source, copy)
             if unfit(os.fsencode(folder), path, digest) is None:
-                land(os.fsencode(folder), places.dst, path)
-                target = os.path.join(places.dst, path)
-                ledger.saw(target, look(target), digest)
+                move_into_place(os.fsencode(folder), roots.dst, path)
+                target = os.path.join(roots.dst, path)
+                ledger.remember_hash(target, file_stat(target), digest)
                 return True
     return False

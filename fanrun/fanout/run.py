@@ -28,20 +28,20 @@ from fanrun.fanout.history import PastRun
 from fanrun.fanout.leftovers import Leftovers
 from fanrun.fanout.plan import Input, Skipped
 from fanrun.fanout.results import ledger as ledgers
-from fanrun.fanout.results.commit import Shore, unwritable
+from fanrun.fanout.results.commit import Destination, unwritable
 from fanrun.fanout.results.faults import Reasons
 from fanrun.fanout.results.joblog import Joblog
 from fanrun.fanout.results.ledger import Ledger
 from fanrun.fanout.results.logs import RunLogs
 from fanrun.fanout.results.ownership import Ownership, fold_of
 from fanrun.fanout.results.report import Failure, Plan, Report, WorkerReport, write
-from fanrun.fanout.resume import Places, Sorted, sort_out
+from fanrun.fanout.resume import ResumePlan, Roots, plan_resume
 from fanrun.fanout.runlog import RunLog
-from fanrun.fanout.schedule.scheduler import Deck
+from fanrun.fanout.schedule.scheduler import Scheduler
 from fanrun.fanout.verify import ledger_path, open_ledger
 from fanrun.fanout.workers.pipeline import Job
-from fanrun.fanout.workers.supervisor import Crew
-from fanrun.fanout.workers.termination import Ask
+from fanrun.fanout.workers.supervisor import Supervisor
+from fanrun.fanout.workers.termination import ReasonSource
 from fanrun.fleet.errors import Busy, RunUnfinished, ToolMissing, UsageError
 from fanrun.fleet.lock import exclusive
 from fanrun.fleet.model import Fleet, Image, number
@@ -49,7 +49,7 @@ from fanrun.fleet.probe import Probe
 from fanrun.fleet.progress import Board
 from fanrun.fleet.store import Folder
 
-SPARE = 64 * 1024 * 1024
+SPARE_BYTES = 64 * 1024 * 1024
 RSYNC = 3
 """The version that rsync must have here; older ones, and those that only resemble it, lack options that are used."""
 
@@ -220,24 +220,24 @@ class Run:
                 with contextlib.suppress(OSError):
                     os.rmdir(staging)
 
-    def sort_out(self, ledger: Ledger, inputs: Sequence[Input]) -> Sorted:
+    def plan_resume(self, ledger: Ledger, inputs: Sequence[Input]) -> ResumePlan:
         """Find out what is done, and bring results of renamed inputs under their new names."""
         if self.request.force:
-            return Sorted(list(inputs))
-        places = Places(os.fsencode(self.request.src), os.fsencode(self.request.dst))
+            return ResumePlan(list(inputs))
+        roots = Roots(os.fsencode(self.request.src), os.fsencode(self.request.dst))
 
         def step(count: int) -> None:
             if count % 1000 == 999:
                 self.board.step("ledger", f"{count + 1} of {len(inputs)} inputs compared")
 
-        found = sort_out(ledger, places, self._program, inputs, step, self._staging, by_content=self._by_content)
+        found = plan_resume(ledger, roots, self._program, inputs, step, self._staging, by_content=self._by_content)
         if found.kept or found.copied:
             copied = f", {len(found.copied)} under another name" if found.copied else ""
             self.board.say("ledger", f"{len(found.kept) + len(found.copied)} of {len(inputs)} done before{copied}")
             self.board.advance(len(found.kept) + len(found.copied))
         return found
 
-    def execute(self, ledger: Ledger, found: Sorted, fates: Ask) -> Report:
+    def execute(self, ledger: Ledger, found: ResumePlan, termination_reasons: ReasonSource) -> Report:
         """Do what is to do; always leaves a report, and nothing on the workers that can be reached.
 
         Raises UsageError when no worker can take part, RunUnfinished, after the report is written, when
@@ -246,35 +246,47 @@ class Run:
         request = self.request
         joblog = Joblog(Path(self.home) / "joblog.tsv")
         largest = max((item.size for item in found.todo), default=0)
-        deck = Deck(retries=request.limits.retries)
-        shore = self._shore(ledger, joblog, found, deck)
+        scheduler = Scheduler(retries=request.limits.retries)
+        destination = self._destination(ledger, joblog, found, scheduler)
         limits = request.limits
         program = Program(self.image.ref, request.args, limits.timeout, limits.memory, limits.scratch)
         job = Job(
-            self.name, request.src, program, deck, shore, self.board, {}, fleet=self.fleet.name, logs=request.logs
-        )  # fmt: skip
+            self.name,
+            request.src,
+            program,
+            scheduler,
+            destination,
+            self.board,
+            {},
+            fleet=self.fleet.name,
+            logs=request.logs,
+        )
         dead = self._leftovers.dead()
-        crew = Crew(job, self.folder, lambda probe: unfit(probe, largest, program), fates, dead)
+        supervisor = Supervisor(
+            job, self.folder, lambda probe: unfit(probe, largest, program), termination_reasons, dead
+        )
         stopped = ""
         workers = [host.name for host in self.fleet.workers]
         with self._leftovers.hold(self.name, workers) if found.todo else contextlib.nullcontext():
             try:
                 if found.todo:
-                    probes = self._open(crew)
-                    deck.deal(plan.deal(found.todo, list(probes)))
-                    stopped = self._work(crew, probes)
+                    probes = self._open(supervisor)
+                    scheduler.deal(plan.deal(found.todo, list(probes)))
+                    stopped = self._work(supervisor, probes)
             finally:
-                stopped = self._close(crew) or stopped
+                stopped = self._close(supervisor) or stopped
                 for run in dead:
-                    self._leftovers.cleaned(run, crew.swept)
-                self._leftovers.cleaned(self.name, {*workers} - crew.left)
-                shore.logs.close()
+                    self._leftovers.cleaned(run, supervisor.swept)
+                self._leftovers.cleaned(self.name, {*workers} - supervisor.left)
+                destination.logs.close()
                 unwritten = self._end(joblog)
-        vanished = shore.vanished()
-        report = self._report(found, crew, shore, vanished)
+        vanished = destination.vanished()
+        report = self._report(found, supervisor, destination, vanished)
         unwritten = self._write(report) or unwritten
         if report.left:
-            lost = "; ".join(f"{name}: {tally.lost[-1]}" for name, tally in crew.tallies.items() if tally.lost)
+            lost = "; ".join(
+                f"{name}: {stats.lost[-1]}" for name, stats in supervisor.worker_stats.items() if stats.lost
+            )
             why = f"the workers were lost ({lost}); `fab up` repairs the fleet"
             left = f"{report.left} of {report.inputs} inputs are left"
             inputs = "1 input" if len(vanished) == 1 else f"{len(vanished)} inputs"
@@ -284,7 +296,7 @@ class Run:
             raise RunUnfinished(f"{unwritten}; all inputs are settled, and `fab verify` shows what is done")
         return report
 
-    def _shore(self, ledger: Ledger, joblog: Joblog, found: Sorted, deck: Deck) -> Shore:
+    def _destination(self, ledger: Ledger, joblog: Joblog, found: ResumePlan, scheduler: Scheduler) -> Destination:
         """Return where results go, and to which inputs the paths there belong."""
         src = os.fsencode(self.request.src)
         try:
@@ -304,22 +316,32 @@ class Run:
             todo,
             kept,
             [*others, *owners],
-            deck.is_settled,
+            scheduler.is_settled,
             lambda key: os.path.lexists(os.path.join(src, key)),
             fold,
             self.request.expected.paths if self.request.expected.patterns else None,
         )
         extra = os.path.join(self.home, "extra")
         reasons = Reasons(logger.warning, self.request.keep_going)
-        return Shore(
-            self.request.dst, self._staging, extra, self._program, ledger, joblog, ownership, reasons,
-            RunLogs(Path(self.home) / "logs"), self.request.expected, scratch=self.request.limits.scratch, done=done,
-        )  # fmt: skip
+        return Destination(
+            self.request.dst,
+            self._staging,
+            extra,
+            self._program,
+            ledger,
+            joblog,
+            ownership,
+            reasons,
+            RunLogs(Path(self.home) / "logs"),
+            self.request.expected,
+            scratch=self.request.limits.scratch,
+            done=done,
+        )
 
-    def _open(self, crew: Crew) -> Mapping[str, Probe]:
+    def _open(self, supervisor: Supervisor) -> Mapping[str, Probe]:
         """The workers that can take part.  One that can't is named in a warning; UsageError if none can."""
         names = [host.name for host in self.fleet.workers]
-        probes, errors = crew.open(names)
+        probes, errors = supervisor.open(names)
         for name, error in sorted(errors.items()):
             logger.warning("{} can't take part: {}", name, error)
         if not probes:
@@ -330,65 +352,82 @@ class Run:
             )
         return {name: probes[name] for name in names if name in probes}
 
-    def _work(self, crew: Crew, probes: Mapping[str, Probe]) -> str:
+    def _work(self, supervisor: Supervisor, probes: Mapping[str, Probe]) -> str:
         """Work until all is done or nobody is left; returns why it ended early, "" if it didn't."""
         try:
-            crew.work(probes)
+            supervisor.work(probes)
         except RunUnfinished as error:
             return str(error)
         except KeyboardInterrupt:
             logger.warning("interrupted: what is done is brought home; Ctrl-C again stops at once")
             try:
-                crew.wind_down()
+                supervisor.wind_down()
             except KeyboardInterrupt:
                 logger.warning("stopped at once")
             return "interrupted"
         return ""
 
-    def _close(self, crew: Crew) -> str:
+    def _close(self, supervisor: Supervisor) -> str:
         """End everything; returns why that was not the end one would wish for, "" if it was."""
         try:
-            crew.close()
+            supervisor.close()
         except RunUnfinished as error:
             return str(error)
         except KeyboardInterrupt:
             logger.warning("stopped at once; the next run on the fleet ends what still runs on the workers")
             with contextlib.suppress(KeyboardInterrupt):
-                crew.abandon()
+                supervisor.abandon()
             return "interrupted"
         return ""
 
-    def _report(self, found: Sorted, crew: Crew, shore: Shore, vanished: Collection[bytes]) -> Report:
+    def _report(
+        self, found: ResumePlan, supervisor: Supervisor, destination: Destination, vanished: Collection[bytes]
+    ) -> Report:
         """Return what the run came to; inputs whose results `vanished` are left."""
-        tallies = crew.tallies
-        failed = [failure for tally in tallies.values() for failure in tally.failed.values()]
-        reasons = shore.reasons
-        for item in shore.abandoned:
+        worker_stats = supervisor.worker_stats
+        failed = [failure for stats in worker_stats.values() for failure in stats.failed.values()]
+        reasons = destination.reasons
+        for item in destination.given_up:
             tries = 1 if item.key in reasons.failed else 0
             failed.append(Failure(os.fsdecode(item.key), reasons.of(item.key), "", tries))
         before = {item.key for item in (*found.kept, *found.copied)}
         kept = len(before.difference(vanished))
-        done = sum(tally.done for tally in tallies.values()) - len(set(vanished) - before)
+        done = sum(stats.done for stats in worker_stats.values()) - len(set(vanished) - before)
         inputs = len(found.todo) + len(before)
         return Report(
-            run=self.name, fleet=self.fleet.name, src=self.request.src, dst=self.request.dst,
-            image=self.image.ref, args=list(self.request.args), started=self._started.isoformat(timespec="seconds"),
-            seconds=round(time.monotonic() - self._begun, 3), inputs=inputs, done=done, kept=kept,
+            run=self.name,
+            fleet=self.fleet.name,
+            src=self.request.src,
+            dst=self.request.dst,
+            image=self.image.ref,
+            args=list(self.request.args),
+            started=self._started.isoformat(timespec="seconds"),
+            seconds=round(time.monotonic() - self._begun, 3),
+            inputs=inputs,
+            done=done,
+            kept=kept,
             left=inputs - kept - done - len(failed),
-            results=sum(tally.results for tally in tallies.values()),
-            extra=sum(tally.extra for tally in tallies.values()),
-            bytes_in=sum(tally.bytes_in for tally in tallies.values()),
-            bytes_out=sum(tally.bytes_out for tally in tallies.values()),
-            failed=sorted(failed, key=lambda item: item.path), stopped=reasons.stop, junk=self._junk,
+            results=sum(stats.results for stats in worker_stats.values()),
+            extra=sum(stats.extra for stats in worker_stats.values()),
+            bytes_in=sum(stats.bytes_in for stats in worker_stats.values()),
+            bytes_out=sum(stats.bytes_out for stats in worker_stats.values()),
+            failed=sorted(failed, key=lambda item: item.path),
+            stopped=reasons.stop,
+            junk=self._junk,
             workers=[
                 WorkerReport(
-                    name, tally.done, len(tally.failed), tally.bytes_in, tally.bytes_out,
-                    {stage: round(seconds, 3) for stage, seconds in tally.seconds.items()}, tally.lost,
-                    name in crew.away,
+                    name,
+                    stats.done,
+                    len(stats.failed),
+                    stats.bytes_in,
+                    stats.bytes_out,
+                    {stage: round(seconds, 3) for stage, seconds in stats.seconds.items()},
+                    stats.lost,
+                    name in supervisor.away,
                 )
-                for name, tally in sorted(tallies.items(), key=lambda item: number(item[0]))
+                for name, stats in sorted(worker_stats.items(), key=lambda item: number(item[0]))
             ],
-        )  # fmt: skip
+        )
 
     def _end(self, joblog: Joblog) -> str:
         """Close the joblog; returns why what is left of it can't be written, "" if it is there."""
@@ -413,7 +452,7 @@ def unfit(probe: Probe, largest: int, program: Program) -> str:
         return "its Docker does not answer; `fab up` repairs it"
     if not probe.python:
         return "it has no python3; `fab up` installs it"
-    needed = 4 * largest + SPARE
+    needed = 4 * largest + SPARE_BYTES
     if probe.disk_free < needed:
         return f"{probe.disk_free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB needed; free some with `fab ssh`"
     memory = memory_limit(program, probe)
@@ -449,26 +488,35 @@ def dry_run(request: Request, fleet: Fleet, image: Image | None) -> Plan:
     """The plan that `run` would start with if every worker takes part; changes nothing."""
     check_paths(request.src, request.dst)
     inputs, skipped = find_inputs(request)
-    found = Sorted(inputs)
+    found = ResumePlan(inputs)
     if image is not None and not request.force:
-        places = Places(os.fsencode(request.src), os.fsencode(request.dst))
+        roots = Roots(os.fsencode(request.src), os.fsencode(request.dst))
         ledger = Ledger(ledger_path(request.dst), write=False)
-        found = sort_out(
-            ledger, places, ledgers.program(image.program_id, request.args), inputs, lambda count: None,
+        found = plan_resume(
+            ledger,
+            roots,
+            ledgers.program(image.program_id, request.args),
+            inputs,
+            lambda count: None,
             by_content=request.by_content or bool(image.source),
-        )  # fmt: skip
+        )
     kept = len(found.kept) + len(found.copied)
     shares = plan.deal(found.todo, [host.name for host in fleet.workers])
     return Plan(len(inputs), kept, shares, skipped.junk)
 
 
 def run(
-    request: Request, found: tuple[list[Input], Skipped], fleet: Fleet, folder: Folder, image: Image, board: Board,
-    fates: Ask = dict,
-) -> Report:  # fmt: skip
+    request: Request,
+    found: tuple[list[Input], Skipped],
+    fleet: Fleet,
+    folder: Folder,
+    image: Image,
+    board: Board,
+    termination_reasons: ReasonSource = dict,
+) -> Report:
     """Bring the inputs that `check` found from SRC to DST; the report says what became of every one.
 
-    `fates` is asked for workers that are lost.
+    `termination_reasons` is asked for workers that are lost.
     Raises UsageError before anything has begun, RunUnfinished when inputs are left.
     """
     inputs, skipped = found
@@ -482,7 +530,7 @@ def run(
             if skipped.links:
                 logger.warning("{} links to folders in SRC were not followed", skipped.links)
             ledger.begin(current.name, ledgers.program(image.program_id, request.args), request.remembered(image.name))
-            report = current.execute(ledger, current.sort_out(ledger, inputs), fates)
+            report = current.execute(ledger, current.plan_resume(ledger, inputs), termination_reasons)
         except BaseException:
             with contextlib.suppress(RunUnfinished):  # the first reason is the one to tell
                 ledger.close()
@@ -508,9 +556,16 @@ def again(dst: str, limits: Limits) -> tuple[Request, str]:
             raise UsageError(f"--dst {dst!r}: no run has begun there yet; start one with `fab run`")
         kept = last[2]
         request = Request(
-            kept["src"], dst, tuple(kept["args"]), tuple(kept["include"]), tuple(kept["exclude"]),
-            limits, only=frozenset(ledger.failures()),
+            kept["src"],
+            dst,
+            tuple(kept["args"]),
+            tuple(kept["include"]),
+            tuple(kept["exclude"]),
+            limits,
+            only=frozenset(ledger.failures()),
             expected=Expected(tuple(kept.get("expect", ())), tuple(kept.get("ignore_results", UNFINISHED_NAMES))),
-            by_content=bool(kept.get("by_content")), keep_going=True, junk=bool(kept.get("junk", True)),
-        )  # fmt: skip
+            by_content=bool(kept.get("by_content")),
+            keep_going=True,
+            junk=bool(kept.get("junk", True)),
+        )
         return request, kept["image"]

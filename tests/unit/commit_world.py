@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fanrun.fanout.plan import Input
-from fanrun.fanout.results.commit import Cargo, Shore, Tally, unload
+from fanrun.fanout.results.commit import Attempt, Destination, WorkerStats, commit_batch
 from fanrun.fanout.results.faults import Reasons
 from fanrun.fanout.results.joblog import Joblog
 from fanrun.fanout.results.ledger import Ledger
 from fanrun.fanout.results.logs import RunLogs
 from fanrun.fanout.results.ownership import Ownership
-from fanrun.fanout.schedule.scheduler import Deck, Flight
+from fanrun.fanout.schedule.scheduler import Assignment, Scheduler
 from tests.unit.samples import read_tree
 
 
@@ -30,13 +30,13 @@ class World:
     def __init__(self, top: Path, keys: tuple[bytes, ...], *, retries: int = 0) -> None:
         self.dst, self.staging = top / "dst", top / "staging" / "batch"
         self.dst.mkdir(exist_ok=True)
-        self.deck, self.tally = Deck(retries=retries), Tally()
-        self.deck.deal({"worker-1": [Input(key, len(key)) for key in keys], "worker-2": []})
+        self.scheduler, self.stats = Scheduler(retries=retries), WorkerStats()
+        self.scheduler.deal({"worker-1": [Input(key, len(key)) for key in keys], "worker-2": []})
         self.ledger, self.joblog = Ledger(top / "ledger.db"), Joblog(top / "joblog.tsv")
         self.extra = top / "extra"
-        self.ownership = Ownership(keys, (), [], self.deck.is_settled, lambda key: False)
+        self.ownership = Ownership(keys, (), [], self.scheduler.is_settled, lambda key: False)
         self.told: list[str] = []
-        self.shore = Shore(
+        self.destination = Destination(
             str(self.dst), str(top / "staging"), str(self.extra), "program", self.ledger, self.joblog, self.ownership,
             Reasons(self.told.append), RunLogs(top / "logs"),
         )  # fmt: skip
@@ -44,16 +44,16 @@ class World:
 
     def own(self, ownership: Ownership) -> None:
         """Let paths in DST belong to these inputs."""
-        self.shore = dataclasses.replace(self.shore, ownership=ownership)
+        self.destination = dataclasses.replace(self.destination, ownership=ownership)
 
-    def take(self, worker: str = "worker-1", *, copy: bool = False) -> Cargo:
-        def worth(flight: Flight, flights: list[Flight]) -> bool:
+    def take(self, worker: str = "worker-1", *, copy: bool = False) -> Attempt:
+        def worth(assignment: Assignment, assignments: list[Assignment]) -> bool:
             return copy
 
-        batch = self.deck.take(worker, lambda waiting: 10**12, worth)
+        batch = self.scheduler.next_batch(worker, lambda waiting: 10**12, worth)
         assert batch is not None
         hashes = {item.key: digest(b"in " + item.key) for item in batch.inputs}
-        return Cargo(batch, worker, hashes, {}, 1002.5)
+        return Attempt(batch, worker, hashes, {}, 1002.5)
 
     def stage(
         self, made: dict[bytes, bytes], *, code: int = 0, log: str = "", report: Sequence[Mapping[str, object]] = (),
@@ -73,8 +73,8 @@ class World:
         (self.staging / "log").write_text(log)
         (self.staging / "report.jsonl").write_text("".join(json.dumps(line) + "\n" for line in report))
 
-    def unload(self, cargo: Cargo) -> int:
-        settled, seconds = unload(cargo, str(self.staging), self.deck, self.shore, self.tally)
+    def commit_batch(self, attempt: Attempt) -> int:
+        settled, seconds = commit_batch(attempt, str(self.staging), self.scheduler, self.destination, self.stats)
         assert seconds == 2.5
         return settled
 
@@ -83,8 +83,8 @@ class World:
 
     def untouched(self) -> bool:
         """Whether nothing came of it."""
-        books = [*self.ledger.inputs("program"), *self.ledger.failures(), *self.lines(), *self.tally.failed]
-        return not books and not self.tally.done and read_tree(self.dst) == {}
+        books = [*self.ledger.inputs("program"), *self.ledger.failures(), *self.lines(), *self.stats.failed]
+        return not books and not self.stats.done and read_tree(self.dst) == {}
 
     def stage_as(self, name: str, made: dict[bytes, bytes]) -> None:
         """Stage the results of another batch."""

@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 
 from fanrun.fanout import commands
-from fanrun.fanout.commands import LogSource, Place, Program
+from fanrun.fanout.commands import BatchFolder, LogSource, Program
 from fanrun.fanout.results.judge import parse_ending
 from fanrun.fanout.workers.heartbeat import verdict
 from tests.unit.samples import PROBE, write_filter, write_tree
 from tests.waiting import wait_until
 
-PLACE, SOURCE = Place("20260101-000000-abcd", "worker-1.0001"), LogSource("default", "worker-1")
+PLACE, SOURCE = BatchFolder("20260101-000000-abcd", "worker-1.0001"), LogSource("default", "worker-1")
 FILTER = commands.log_filter()
 NO_LOG = ["/nowhere/spool", '"run":"r"', "0", "0"]
 
@@ -664,7 +664,7 @@ def test_a_beat_tells_of_docker_and_the_disk_until_nobody_listens(
         os.utime(mark, (1, 1))
     stand_in(tools, "sudo", '[ "$1" = -n ] && shift && exec "$@"')
     stand_in(tools, "docker", f'[ "$*" = version ] || exit 99; {answers}')
-    argv = [shell, *commands.beat_argv("r1", 1)[3:6], str(tmp_path), "0.05", *map(str, marks)]
+    argv = [shell, *commands.heartbeat_argv("r1", 1)[3:6], str(tmp_path), "0.05", *map(str, marks)]
     environment = os.environ | {"PATH": f"{tools}:{os.environ['PATH']}"}
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
         assert process.stdout is not None

@@ -13,7 +13,7 @@ from fanrun.fanout import run as runs
 from fanrun.fanout.commands import MIB, USUAL, Program, Scratch
 from fanrun.fanout.plan import Skipped
 from fanrun.fanout.results import ledger as ledgers
-from fanrun.fanout.results.ledger import Fact, Ledger, look
+from fanrun.fanout.results.ledger import Fact, Ledger, file_stat
 from fanrun.fanout.run import (
     Limits,
     Request,
@@ -180,7 +180,7 @@ def test_what_a_killed_run_left_is_cleared(top: Path, folder: Folder) -> None:
 
 
 def test_workers_without_room_or_docker_take_no_part() -> None:
-    needed = 4 * 1000 + runs.SPARE
+    needed = 4 * 1000 + runs.SPARE_BYTES
     assert unfit(dataclasses.replace(PROBE, disk_free=needed), 1000, PROGRAM) == ""
     assert unfit(dataclasses.replace(PROBE, disk_free=needed - 1), 1000, PROGRAM).startswith(
         "67 MB free, 67 MB needed; "
@@ -219,7 +219,7 @@ def record(dst: Path, args: tuple[str, ...], *keys: bytes, image: Image = IMAGE)
     program = ledgers.program(image.program_id, args)
     ledger.record(program, [Fact(key, digest, {key: digest}) for key, digest in hashes.items()])
     for key, digest in hashes.items():
-        ledger.saw(bytes(dst) + b"/" + key, look(bytes(dst) + b"/" + key), digest)
+        ledger.remember_hash(bytes(dst) + b"/" + key, file_stat(bytes(dst) + b"/" + key), digest)
     return ledger
 
 
@@ -256,9 +256,9 @@ def test_a_run_sorts_out_unless_it_is_forced(top: Path, folder: Folder, source: 
     others = Run(request, FLEET, folder, IMAGE, Board())
     rebuilt = dataclasses.replace(image, id="sha256:22")
     with current.hold():
-        assert others.sort_out(ledger, inputs).todo == inputs, "what others built may depend on names"
-        assert forced.sort_out(ledger, inputs).todo == inputs
-        found = current.sort_out(ledger, inputs)
+        assert others.plan_resume(ledger, inputs).todo == inputs, "what others built may depend on names"
+        assert forced.plan_resume(ledger, inputs).todo == inputs
+        found = current.plan_resume(ledger, inputs)
     assert dry_run(asked, FLEET, rebuilt).kept == (1 if source else 0), "a build of the same sources has another id"
     assert [item.key for item in found.todo] == [b"b"]
     assert [item.key for item in found.copied] == [b"renamed"]

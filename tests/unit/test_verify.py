@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fanrun.fanout.results.judge import hash_file
-from fanrun.fanout.results.ledger import Fact, Ledger, look
+from fanrun.fanout.results.ledger import Fact, Ledger, file_stat
 from fanrun.fanout.results.report import SHOWN
 from fanrun.fanout.run import Request
 from fanrun.fanout.verify import NOTHING, Verdict, ledger_path, lines, open_ledger, to_json, verify
@@ -106,8 +106,8 @@ def test_an_input_whose_bytes_are_remembered_is_read_all_the_same(world: World) 
     path = os.fsencode(world.dst / "plain.jpg")
     found = hash_file(os.fsencode(in_dst(world)))
     in_dst(world).write_bytes(b"tampered")
-    world.ledger.saw(path, look(path), found)
-    world.ledger.took("program", [])
+    world.ledger.remember_hash(path, file_stat(path), found)
+    world.ledger.record_inputs("program", [])
     assert world.verify().faults == {"plain.jpg": "its result plain.jpg is not what was made"}
 
 

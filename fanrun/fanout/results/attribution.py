@@ -27,11 +27,11 @@ class Fit(enum.IntEnum):
     SUBFOLDER = 6  # it is in a folder that has no inputs, and its name continues the input's
 
 
-LONGEST = (Fit.NAME, Fit.NAME_PREFIX)
+LONGEST_WINS = (Fit.NAME, Fit.NAME_PREFIX)
 """Where several whole names begin a result's name, it belongs to the longest."""
 
 
-MANY = 8
+MAX_LOOSE_FITS = 8
 """A file that fits more inputs than this, and none of them closely, belongs to no input.
 
 Example: frame.log beside frame.0001.exr, frame.0002.exr and so on.
@@ -63,7 +63,7 @@ class Names:
         `folders` have inputs besides those of the keys.
         """
         self._fold, self._others = fold, folders
-        self._whole: dict[bytes, list[bytes]] = {}
+        self._full_names: dict[bytes, list[bytes]] = {}
         self._stems: dict[bytes, list[bytes]] = {}
         self._shorter: dict[bytes, list[bytes]] = {}
         self._folders: set[bytes] = set()
@@ -71,7 +71,7 @@ class Names:
             path = fold(key)
             folder, name = os.path.split(path)
             self._folders.add(folder)
-            self._whole.setdefault(path, []).append(key)
+            self._full_names.setdefault(path, []).append(key)
             for count, stem in enumerate(stems(name)):
                 index = self._shorter if count else self._stems
                 index.setdefault(os.path.join(folder, stem), []).append(key)
@@ -84,17 +84,20 @@ class Names:
         path = self._fold(path)
         folder, name = os.path.split(path)
         seen = set[bytes]()
-        for fit, keys in [*self._by_name(folder, name), (Fit.FOLDER, self._by_folder(path)),
-                          (Fit.SUBFOLDER, self._by_subfolder(folder, name))]:  # fmt: skip
+        for fit, keys in [
+            *self._by_name(folder, name),
+            (Fit.FOLDER, self._by_folder(path)),
+            (Fit.SUBFOLDER, self._by_subfolder(folder, name)),
+        ]:
             new = [key for key in dict.fromkeys(keys) if key not in seen]
             seen.update(new)
             if new:
-                yield fit, new if fit in LONGEST else sorted(new)
+                yield fit, new if fit in LONGEST_WINS else sorted(new)
 
     def first(self, path: bytes) -> bytes | None:
         """Return the one key that the path fits best; None if there are several, or none."""
         fit, keys = next(self.fits(path), (Fit.NAME, []))
-        return keys[0] if keys and (fit in LONGEST or len(keys) == 1) else None
+        return keys[0] if keys and (fit in LONGEST_WINS or len(keys) == 1) else None
 
     def only(self, path: bytes) -> bytes | None:
         """Return the one key whose name the path continues, with or without extensions; None if several are."""
@@ -120,7 +123,7 @@ class Names:
             start = os.path.join(folder, name[:length])
             continues = _continues(name, length)
             for index, fit, loose in (
-                (self._whole, Fit.NAME, Fit.NAME_PREFIX),
+                (self._full_names, Fit.NAME, Fit.NAME_PREFIX),
                 (self._stems, Fit.STEM, Fit.STEM_PREFIX),
                 (self._shorter, Fit.STEMS, Fit.STEM_PREFIX),
             ):
@@ -131,7 +134,7 @@ class Names:
         parts = path.split(b"/")
         for count in range(len(parts) - 1, 0, -1):
             start = b"/".join(parts[:count])
-            for index in (self._whole, self._stems, self._shorter):
+            for index in (self._full_names, self._stems, self._shorter):
                 if start in index:
                     return index[start]
         return []
@@ -171,9 +174,12 @@ class Attribution:
 
 
 def attribute(
-    keys: Collection[bytes], paths: Collection[bytes], named: Mapping[bytes, Sequence[bytes]] | None = None,
-    failed: Collection[bytes] = (), folders: Collection[bytes] = (),
-) -> Attribution:  # fmt: skip
+    keys: Collection[bytes],
+    paths: Collection[bytes],
+    named: Mapping[bytes, Sequence[bytes]] | None = None,
+    failed: Collection[bytes] = (),
+    folders: Collection[bytes] = (),
+) -> Attribution:
     """Give each result of a batch to an input; `named` are the results that inputs are known to have.
 
     An input with named results has no others.  Those of `keys` that `failed` need not have any.
@@ -184,7 +190,7 @@ def attribute(
     names = Names((key for key in keys if key not in named), folders=folders)
     fits = {path: list(names.fits(path)) for path in paths if path not in taken}
     for path, by_fit in fits.items():
-        if not by_fit or (by_fit[0][0] >= Fit.STEMS and len(by_fit[0][1]) > MANY):
+        if not by_fit or (by_fit[0][0] >= Fit.STEMS and len(by_fit[0][1]) > MAX_LOOSE_FITS):
             found.nobody.append(path)
             continue
         owner = names.first(path)

@@ -19,7 +19,7 @@ BLOCK = 64 * 1024
 """Bytes read at once: larger pieces of memory are got from the system anew each time."""
 DOCKERS = re.compile(r"^docker: |error waiting for container", re.MULTILINE)
 """What `docker run` itself writes when it fails."""
-WORDS, LONG = 5, 500
+KEPT_LINES, MAX_LINE_CHARS = 5, 500
 """How many lines of a program's output are kept for a failed input, and how many characters of each."""
 NO_SPACE = re.compile(r"no space left on device|\bENOSPC\b", re.IGNORECASE)
 """How programs name the error of a full file system; inotify has the same for too many watches."""
@@ -30,7 +30,7 @@ BUS_ERROR = re.compile(r"\bbus error\b|\bSIGBUS\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Line:
+class ReportLine:
     """One line of a program's report: whether an input went well, its error if not, how many seconds it took.
 
     `permanent` is whether another try would fail as well, `results` are its results' paths, None if it names none.
@@ -116,7 +116,7 @@ def parse_links(data: bytes) -> list[bytes]:
     return [path.removeprefix(b"./") for path in data.split(b"\0") if path]
 
 
-def parse_report(data: bytes) -> dict[bytes, Line]:
+def parse_report(data: bytes) -> dict[bytes, ReportLine]:
     """Read the program's JSON lines, the last one for a path winning; lines of another form are passed over."""
     return dict(filter(None, map(_parse_line, data.splitlines())))
 
@@ -126,7 +126,7 @@ def unusable_lines(data: bytes, keys: Collection[bytes]) -> list[bytes]:
     return [line for line in data.splitlines() if line.strip() and ((_parse_line(line) or (b"",))[0] not in keys)]
 
 
-def _parse_line(text: bytes) -> tuple[bytes, Line] | None:
+def _parse_line(text: bytes) -> tuple[bytes, ReportLine] | None:
     try:
         line = json.loads(text)
         seconds, results = line.get("seconds"), line.get("results")
@@ -134,7 +134,7 @@ def _parse_line(text: bytes) -> tuple[bytes, Line] | None:
         if results is not None and not (isinstance(results, list) and all(isinstance(path, str) for path in results)):
             return None
         named = None if results is None else tuple(_relative(path, b"/out/") for path in results)
-        return _relative(line["path"], b"/in/"), Line(
+        return _relative(line["path"], b"/in/"), ReportLine(
             line["ok"] is True, str(line.get("error") or ""), took, line.get("permanent") is True, named
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -148,9 +148,14 @@ def _relative(path: str, top: bytes) -> bytes:
 
 
 def judge(
-    inputs: Sequence[Input], end: Ending, report: Mapping[bytes, Line], paths: Collection[bytes],
-    links: Sequence[bytes] = (), expected: Expected = BY_NAME, folders: Collection[bytes] = (),
-) -> Outcome:  # fmt: skip
+    inputs: Sequence[Input],
+    end: Ending,
+    report: Mapping[bytes, ReportLine],
+    paths: Collection[bytes],
+    links: Sequence[bytes] = (),
+    expected: Expected = BY_NAME,
+    folders: Collection[bytes] = (),
+) -> Outcome:
     """Decide the fate of every input from how the program ended, its report and the files that it left.
 
     `links` are what it left that is no regular file, `folders` have inputs of this run.
@@ -191,7 +196,7 @@ def judge(
     return outcome
 
 
-def _named(keys: Sequence[bytes], report: Mapping[bytes, Line], expected: Expected) -> dict[bytes, list[bytes]]:
+def _named(keys: Sequence[bytes], report: Mapping[bytes, ReportLine], expected: Expected) -> dict[bytes, list[bytes]]:
     """Return the results that inputs have by the program's report, else by what is expected of them."""
     found = {}
     for key in keys:
@@ -231,9 +236,9 @@ class _Clues:
 
 def words_about(key: bytes, log: str) -> list[str]:
     """The last lines that tell of an input, or the last of all if none names it."""
-    lines = [line.rstrip()[:LONG] for line in log.splitlines() if line.strip()]
+    lines = [line.rstrip()[:MAX_LINE_CHARS] for line in log.splitlines() if line.strip()]
     name = os.fsdecode(os.path.basename(key)).encode(errors="replace").decode()
-    return ([line for line in lines if name in line] or lines)[-WORDS:]
+    return ([line for line in lines if name in line] or lines)[-KEPT_LINES:]
 
 
 def tell_full(failed: dict[bytes, str], log: str, scratch: Scratch, *, alone: bool) -> None:
@@ -316,7 +321,7 @@ def _why_not(staging: bytes, path: bytes) -> str:
     return ""
 
 
-def land(staging: bytes, dst: bytes, path: bytes) -> None:
+def move_into_place(staging: bytes, dst: bytes, path: bytes) -> None:
     """Rename a result into DST; OSError if it can't be."""
     source, target = os.path.join(staging, path), os.path.join(dst, path)
     try:

@@ -21,7 +21,7 @@ from fanrun.fanout.results.attribution import Names
 from fanrun.fanout.results.judge import hash_file
 from fanrun.fleet.errors import RunUnfinished, UsageError
 
-VERSION = 2
+SCHEMA_VERSION = 2
 OUTPUTS = """
 -- What a program made of an input: the paths of its results in DST, and their hashes.
 CREATE TABLE outputs (
@@ -38,16 +38,16 @@ CREATE TABLE seen (path BLOB PRIMARY KEY, look TEXT, hash TEXT) WITHOUT ROWID;
 CREATE INDEX seen_by_hash ON seen (hash);
 CREATE TABLE failures (key BLOB PRIMARY KEY, reason TEXT) WITHOUT ROWID;
 CREATE TABLE runs (name TEXT PRIMARY KEY, program TEXT, request TEXT);
-PRAGMA user_version = {VERSION};
+PRAGMA user_version = {SCHEMA_VERSION};
 """
-RACY = 50_000_000
+RACY_NANOSECONDS = 50_000_000
 """Nanoseconds: a file that was changed so shortly before may change again and look the same."""
-AT_ONCE = 1000
+MAX_UNWRITTEN = 1000
 """So many files' hashes are written together: one by one they take three times as long."""
 Value = bytes | str
 
 
-class Look(NamedTuple):
+class FileStat(NamedTuple):
     """What tells a file from the one that stood there before without reading it."""
 
     size: int
@@ -74,10 +74,10 @@ def program(image: str, args: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps([image, *args]).encode()).hexdigest()
 
 
-def look(path: bytes) -> Look:
+def file_stat(path: bytes) -> FileStat:
     """How a file looks now; OSError if it isn't there."""
     found = os.stat(path)
-    return Look(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+    return FileStat(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
 
 def renamed(path: bytes, key: bytes, new: bytes) -> bytes | None:
@@ -105,7 +105,7 @@ class Ledger:
         try:
             if not write and path.exists():
                 self._db, version = _connect(f"{path.absolute().as_uri()}?mode=ro")
-                if version < VERSION:  # 0: there was no room to begin it
+                if version < SCHEMA_VERSION:  # 0: there was no room to begin it
                     self._db = _copied(self._db)
             else:
                 self._db, version = _connect(path.absolute().as_uri() if write else ":memory:")
@@ -117,7 +117,7 @@ class Ledger:
             if "full" in str(error) or (write and _is_full(path.parent)):
                 raise RunUnfinished(f"{path} can't be written ({error}); make room there") from error
             raise UsageError(f"{path} can't be read ({error}); move it away, and results are made anew") from error
-        if version > VERSION:
+        if version > SCHEMA_VERSION:
             raise UsageError(f"{path} was written by a newer Fanrun; use that one, or move it away")
 
     def close(self) -> None:
@@ -131,22 +131,22 @@ class Ledger:
 
         Raises OSError if it can't be read.
         """
-        now = look(path)
+        now = file_stat(path)
         if not read:
             row = self._seen.get(path) or self._one("SELECT look, hash FROM seen WHERE path = ?", path)
             if row is not None and row[0] == str(now):
                 return str(row[1])
         digest = hash_file(path)
-        if time.time_ns() - now.ctime > RACY:
-            self.saw(path, now, digest)
+        if time.time_ns() - now.ctime > RACY_NANOSECONDS:
+            self.remember_hash(path, now, digest)
         return digest
 
-    def saw(self, path: bytes, then: Look, digest: str) -> None:
+    def remember_hash(self, path: bytes, then: FileStat, digest: str) -> None:
         """Remember the hash of a file that looked so when it was read; kept with the next change."""
         if self._write:
             with self._writing() as db:
                 self._seen[path] = str(then), digest
-                if len(self._seen) >= AT_ONCE:
+                if len(self._seen) >= MAX_UNWRITTEN:
                     self._keep_seen(db)
 
     def outputs(self, key: bytes, digest: str, of_program: str) -> dict[bytes, str]:
@@ -194,12 +194,12 @@ class Ledger:
                 [(fact.key, fact.hash, of_program) for fact in found],
             )
             db.executemany("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?)", rows)
-            _took(db, [(fact.key, fact.hash, of_program) for fact in found])
+            _write_inputs(db, [(fact.key, fact.hash, of_program) for fact in found])
 
-    def took(self, of_program: str, inputs: Iterable[tuple[bytes, str]]) -> None:
+    def record_inputs(self, of_program: str, inputs: Iterable[tuple[bytes, str]]) -> None:
         """Write down what stands under each key in SRC: (key, hash), all done."""
         with self._change() as db:
-            _took(db, [(key, digest, of_program) for key, digest in inputs])
+            _write_inputs(db, [(key, digest, of_program) for key, digest in inputs])
 
     def fail(self, failures: Iterable[tuple[bytes, str]]) -> None:
         """Write down that inputs failed: (key, reason)."""
@@ -335,7 +335,7 @@ def _migrate(db: sqlite3.Connection) -> None:
     db.executescript(f"BEGIN; DROP TABLE outputs; {OUTPUTS}")
     with db:
         db.executemany("INSERT INTO outputs VALUES (?, ?, ?, ?, ?)", rows)
-        db.execute(f"PRAGMA user_version = {VERSION}")
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def _path_in_version_1(key: bytes, place: bytes) -> bytes:
@@ -343,6 +343,6 @@ def _path_in_version_1(key: bytes, place: bytes) -> bytes:
     return key if place == b"=" else os.path.splitext(key)[0] + place[1:]
 
 
-def _took(db: sqlite3.Connection, rows: list[tuple[bytes, str, str]]) -> None:
+def _write_inputs(db: sqlite3.Connection, rows: list[tuple[bytes, str, str]]) -> None:
     db.executemany("INSERT OR REPLACE INTO inputs VALUES (?, ?, ?)", rows)
     db.executemany("DELETE FROM failures WHERE key = ?", [(key,) for key, _, _ in rows])

@@ -1,4 +1,4 @@
-"""The deck: every input of a run that is not settled yet, where it is, and who gets it next."""
+"""The scheduler: every input of a run that is not settled yet, where it is, and who gets it next."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from fanrun.fanout.plan import MOST_BYTES, MOST_INPUTS, Batch, Input, weight, within_bounds
+from fanrun.fanout.plan import MAX_BYTES, MAX_INPUTS, Batch, Input, weight, within_bounds
 
-LOOK_AGAIN = 0.5
+IDLE_SECONDS = 0.5
 """Seconds after which an idle worker asks anew whether a copy would be worth it."""
 
 
 @dataclass
-class Flight:
+class Assignment:
     """A batch that is with a worker since a time of the monotonic clock, `processing` since another (0: not yet).
 
     `share` is whose share it came from, "" if it is a copy (`is_copy`) or what was tried before.
@@ -38,7 +38,7 @@ class _Group:
     alone: bool
 
 
-class Deck:
+class Scheduler:
     """Hands out inputs in batches until every one is settled; safe to use from many threads.
 
     A worker gets what others failed at first, then its own share; when that is out, and all it has is on the way
@@ -50,8 +50,8 @@ class Deck:
         self._shares: dict[str, deque[Input]] = {}
         self._weights: dict[str, int] = {}
         self._groups: list[_Group] = []
-        self._flights: dict[str, Flight] = {}
-        self._aloft: Counter[bytes] = Counter()
+        self._assignments: dict[str, Assignment] = {}
+        self._in_flight: Counter[bytes] = Counter()
         self._copied: Counter[bytes] = Counter()
         self._tries: Counter[bytes] = Counter()
         self._failed_at: dict[bytes, set[str]] = {}
@@ -93,13 +93,13 @@ class Deck:
         with self._change:
             return self._change.wait_for(lambda: not self._left, timeout)
 
-    def take(
-        self, worker: str, most: Callable[[int], int], worth: Callable[[Flight, list[Flight]], bool]
+    def next_batch(
+        self, worker: str, most: Callable[[int], int], worth: Callable[[Assignment, list[Assignment]], bool]
     ) -> Batch | None:
         """The worker's next batch; waits while there might yet be one.
 
-        most(waiting) is the weight it can take of what waits in all; worth(flight, the flights of its worker) tells
-        whether a copy of it would be home sooner.  None when nothing is left, or the worker is out.
+        most(waiting) is the weight it can take of what waits in all; worth(assignment, the assignments of its worker)
+        tells whether a copy of it would be home sooner.  None when nothing is left, or the worker is out.
         """
         with self._change:
             while not self._stopped and self._left and worker in self._live:
@@ -114,33 +114,33 @@ class Deck:
                     return self._start(worker, inputs)
                 if inputs := self._copy(worker, worth):
                     return self._start(worker, inputs, is_copy=True)
-                self._change.wait(LOOK_AGAIN)
+                self._change.wait(IDLE_SECONDS)
             return None
 
-    def recall(self, batch: Batch, most: Callable[[int], int]) -> bool:
+    def requeue(self, batch: Batch, most: Callable[[int], int]) -> bool:
         """Put a batch back into the share that it came from, if it is more than twice what its worker can take.
 
         Returns whether it was.  What was tried before is not: it was cut so for a reason.
         """
         with self._change:
-            flight, load = self._flights.get(batch.name), sum(map(weight, batch.inputs))
-            if flight is None or not flight.share or load <= 2 * most(self.waiting() + load):
+            assignment, load = self._assignments.get(batch.name), sum(map(weight, batch.inputs))
+            if assignment is None or not assignment.share or load <= 2 * most(self.waiting() + load):
                 return False
             self._end(batch)
             inputs = self._idle(batch.inputs)
-            self._shares[flight.share].extendleft(reversed(inputs))
-            self._weights[flight.share] += sum(map(weight, inputs))
+            self._shares[assignment.share].extendleft(reversed(inputs))
+            self._weights[assignment.share] += sum(map(weight, inputs))
             self._change.notify_all()
             return True
 
-    def processing(self, batch: Batch) -> None:
+    def start_processing(self, batch: Batch) -> None:
         """The worker begins to process the batch; to say so again changes nothing."""
         with self._change:
-            if batch.name in self._flights and not self._flights[batch.name].processing:
-                self._flights[batch.name].processing = time.monotonic()
+            if batch.name in self._assignments and not self._assignments[batch.name].processing:
+                self._assignments[batch.name].processing = time.monotonic()
                 self._change.notify_all()
 
-    def wanted(self, batch: Batch) -> bool:
+    def is_needed(self, batch: Batch) -> bool:
         """Whether any of its inputs is still without a fate; False for one that a copy overtook."""
         with self._change:
             return not all(self._is_over(item.key) for item in batch.inputs)
@@ -172,10 +172,15 @@ class Deck:
         """Whether nothing more is to be done about an input."""
         return key in self._settled or key in self._held
 
-    def settle(
-        self, batch: Batch, failed: Collection[bytes] = (), *, final: Collection[bytes] = (),
-        apart: Sequence[Sequence[bytes]] = (), suspects: Collection[bytes] = (),
-    ) -> dict[bytes, int]:  # fmt: skip
+    def complete(
+        self,
+        batch: Batch,
+        failed: Collection[bytes] = (),
+        *,
+        final: Collection[bytes] = (),
+        apart: Sequence[Sequence[bytes]] = (),
+        suspects: Collection[bytes] = (),
+    ) -> dict[bytes, int]:
         """The batch is over: inputs `failed` for themselves; what was not claimed either is of unknown fate.
 
         Both are tried again: failed ones elsewhere, unknown ones fewer at a time, and those of each group of `apart`
@@ -183,8 +188,8 @@ class Deck:
         that are given up: after their last try, or those for which this try is `final`.
         """
         with self._change:
-            flight = self._end(batch)
-            if flight is None:  # its worker was lost, and all it had has gone to the others
+            assignment = self._end(batch)
+            if assignment is None:  # its worker was lost, and all it had has gone to the others
                 return {}
             open_ = [item for item in batch.inputs if not self._is_over(item.key)]
             bad = [item for item in open_ if item.key in failed]
@@ -193,7 +198,7 @@ class Deck:
                     self._tries[item.key] += 1
                     # One of many suspects is as likely to be done there as elsewhere.
                     where = self._failed_at if item.key in failed else self._suspected_at
-                    where.setdefault(item.key, set()).add(flight.worker)
+                    where.setdefault(item.key, set()).add(assignment.worker)
             tries = {item.key: self._tries[item.key] for item in bad}
             gone = {key: count for key, count in tries.items() if key in final or count > self._retries}
             self._settle(gone)
@@ -219,7 +224,7 @@ class Deck:
         where = self._failed_at.get(key, set()) | self._suspected_at.get(key, set())
         return bool(where - {worker} if self._live - {worker} else where)
 
-    def lose(self, worker: str, parts: Mapping[str, int] | None = None) -> int:
+    def remove_worker(self, worker: str, parts: Mapping[str, int] | None = None) -> int:
         """Take a worker out; what it had in hand goes to others.  Returns how many batches that were.
 
         `parts` has the names of batches that may be the reason: their inputs are processed with no others, in so many
@@ -227,18 +232,18 @@ class Deck:
         """
         with self._change:
             self._live.discard(worker)
-            flights = [flight for flight in self._flights.values() if flight.worker == worker]
-            for flight in flights:
-                self._end(flight.batch)
-                inputs = self._idle(flight.batch.inputs)
-                count = (parts or {}).get(flight.batch.name, 0)
+            assignments = [assignment for assignment in self._assignments.values() if assignment.worker == worker]
+            for assignment in assignments:
+                self._end(assignment.batch)
+                inputs = self._idle(assignment.batch.inputs)
+                count = (parts or {}).get(assignment.batch.name, 0)
                 for group in halves(inputs) if count > 1 else [inputs]:
                     if group:
                         self._groups.append(_Group(group, self._avoid(group) | {worker}, alone=bool(count)))
             self._change.notify_all()
-            return len(flights)
+            return len(assignments)
 
-    def join(self, worker: str) -> None:
+    def add_worker(self, worker: str) -> None:
         """Take a worker in that was lost before, or is new."""
         with self._change:
             self._shares.setdefault(worker, deque())
@@ -246,11 +251,11 @@ class Deck:
             self._live.add(worker)
             self._change.notify_all()
 
-    def abandon(self) -> list[Input]:
+    def give_up_rest(self) -> list[Input]:
         """Give up all inputs that are not settled; returns them."""
         with self._change:
-            flights = [flight.batch.inputs for flight in self._flights.values()]
-            everywhere = [*self._shares.values(), *(group.inputs for group in self._groups), *flights]
+            assignments = [assignment.batch.inputs for assignment in self._assignments.values()]
+            everywhere = [*self._shares.values(), *(group.inputs for group in self._groups), *assignments]
             left = {item.key: item for inputs in everywhere for item in inputs if not self._is_over(item.key)}
             self._settle(left)
             self._change.notify_all()
@@ -272,25 +277,25 @@ class Deck:
     def _start(self, worker: str, inputs: Sequence[Input], share: str = "", *, is_copy: bool = False) -> Batch:
         self._numbers[worker] += 1
         batch = Batch(f"{worker}.{self._numbers[worker]:04}", tuple(inputs))
-        self._flights[batch.name] = Flight(worker, batch, time.monotonic(), share=share, is_copy=is_copy)
-        self._aloft.update(item.key for item in inputs)
+        self._assignments[batch.name] = Assignment(worker, batch, time.monotonic(), share=share, is_copy=is_copy)
+        self._in_flight.update(item.key for item in inputs)
         if is_copy:
             self._copied.update(item.key for item in inputs)
         return batch
 
-    def _end(self, batch: Batch) -> Flight | None:
-        flight = self._flights.pop(batch.name, None)
-        if flight is not None:
-            self._aloft.subtract(item.key for item in batch.inputs)
-            if flight.is_copy:
+    def _end(self, batch: Batch) -> Assignment | None:
+        assignment = self._assignments.pop(batch.name, None)
+        if assignment is not None:
+            self._in_flight.subtract(item.key for item in batch.inputs)
+            if assignment.is_copy:
                 self._copied.subtract(item.key for item in batch.inputs)
-        return flight
+        return assignment
 
     def _idle(self, inputs: Iterable[Input], *, besides_copies: bool = False) -> list[Input]:
         """Return those that are neither settled nor with a worker, or with none but in a copy."""
 
         def is_with_worker(key: bytes) -> bool:
-            return self._aloft[key] > (self._copied[key] if besides_copies else 0)
+            return self._in_flight[key] > (self._copied[key] if besides_copies else 0)
 
         return [item for item in inputs if not self._is_over(item.key) and not is_with_worker(item.key)]
 
@@ -338,7 +343,7 @@ class Deck:
         """Whose share it takes from: its own, else the one with most left; "" while it has not run dry."""
         if self._shares[worker]:
             return worker
-        if any(flight.worker == worker and not flight.processing for flight in self._flights.values()):
+        if any(assignment.worker == worker and not assignment.processing for assignment in self._assignments.values()):
             return ""  # others may be quicker
         return max(self._weights, key=lambda name: self._weights[name])
 
@@ -353,9 +358,9 @@ class Deck:
             most = self._weights[owner]
         taken: list[Input] = []
         total = size = 0
-        while share and len(taken) < MOST_INPUTS and total < most:
+        while share and len(taken) < MAX_INPUTS and total < most:
             item = share[0] if owner == worker else share[-1]
-            if taken and size + item.size > MOST_BYTES:
+            if taken and size + item.size > MAX_BYTES:
                 break
             share.popleft() if owner == worker else share.pop()
             taken.append(item)
@@ -363,19 +368,19 @@ class Deck:
         self._weights[owner] -= total
         return taken
 
-    def _copy(self, worker: str, worth: Callable[[Flight, list[Flight]], bool]) -> list[Input]:
+    def _copy(self, worker: str, worth: Callable[[Assignment, list[Assignment]], bool]) -> list[Input]:
         """What is unsettled of another's batch, if nobody runs a copy of it yet and one is worth it.
 
         Only for a worker with nothing else in hand: a copy must not keep it from what is its own.
         """
-        if any(flight.worker == worker for flight in self._flights.values()):
+        if any(assignment.worker == worker for assignment in self._assignments.values()):
             return []
-        for flight in sorted(self._flights.values(), key=lambda each: -each.since):
-            inputs = [item for item in flight.batch.inputs if not self._is_over(item.key)]
-            if not inputs or any(self._aloft[item.key] > 1 for item in inputs):
+        for assignment in sorted(self._assignments.values(), key=lambda each: -each.since):
+            inputs = [item for item in assignment.batch.inputs if not self._is_over(item.key)]
+            if not inputs or any(self._in_flight[item.key] > 1 for item in inputs):
                 continue
             if not any(worker in self._failed_at.get(item.key, ()) for item in inputs) and worth(
-                flight, [each for each in self._flights.values() if each.worker == flight.worker]
+                assignment, [each for each in self._assignments.values() if each.worker == assignment.worker]
             ):
                 return inputs
         return []

@@ -1,11 +1,11 @@
-"""Taking batches from a deck at once, for its tests."""
+"""Taking batches from a scheduler at once, for its tests."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from fanrun.fanout.plan import Batch, Input
-from fanrun.fanout.schedule.scheduler import Deck, Flight
+from fanrun.fanout.schedule.scheduler import Assignment, Scheduler
 
 WORKERS = ["worker-1", "worker-2", "worker-3"]
 ALL = 10**15
@@ -21,17 +21,23 @@ def make(worker: str, count: int, size: int = 1) -> list[Input]:
     return [Input(f"{worker}.{n}".encode(), size) for n in range(count)]
 
 
-def take(deck: Deck, worker: str, most: int = ALL, worth: Callable[[Flight], bool] = lambda flight: False) -> Batch:
+def take(
+    scheduler: Scheduler, worker: str, most: int = ALL, worth: Callable[[Assignment], bool] = lambda assignment: False
+) -> Batch:
     """Take what must be there, at once; raises Waits, and AssertionError when it gets None."""
-    batch = ask(deck, worker, most, worth)
+    batch = ask(scheduler, worker, most, worth)
     assert batch is not None
     return batch
 
 
 def ask(
-    deck: Deck, worker: str, most: int = ALL, worth: Callable[[Flight], bool] = lambda flight: False, tries: int = 1
+    scheduler: Scheduler,
+    worker: str,
+    most: int = ALL,
+    worth: Callable[[Assignment], bool] = lambda assignment: False,
+    tries: int = 1,
 ) -> Batch | None:
-    """Take, but raise Waits after so many looks at the deck instead of waiting."""
+    """Take, but raise Waits after so many looks at the scheduler instead of waiting."""
     looks = 0
 
     def heaviest(waiting: int) -> int:
@@ -41,7 +47,7 @@ def ask(
             raise Waits
         return most
 
-    return deck.take(worker, heaviest, lambda flight, flights: worth(flight))
+    return scheduler.next_batch(worker, heaviest, lambda assignment, assignments: worth(assignment))
 
 
 def keys(batch: Batch | None) -> list[str]:
@@ -49,7 +55,7 @@ def keys(batch: Batch | None) -> list[str]:
     return [item.key.decode() for item in batch.inputs]
 
 
-def dealt(counts: dict[str, int], *, retries: int = 0) -> Deck:
-    deck = Deck(retries=retries)
-    deck.deal({worker: make(worker, count) for worker, count in counts.items()})
-    return deck
+def dealt(counts: dict[str, int], *, retries: int = 0) -> Scheduler:
+    scheduler = Scheduler(retries=retries)
+    scheduler.deal({worker: make(worker, count) for worker, count in counts.items()})
+    return scheduler
