@@ -39,7 +39,7 @@ from fanrun.fanout.resume import ResumePlan, Roots, plan_resume
 from fanrun.fanout.runlog import RunLog
 from fanrun.fanout.schedule.scheduler import Scheduler
 from fanrun.fanout.verify import ledger_path, open_ledger
-from fanrun.fanout.workers.pipeline import Job
+from fanrun.fanout.workers.job import Job
 from fanrun.fanout.workers.supervisor import Supervisor
 from fanrun.fanout.workers.termination import ReasonSource
 from fanrun.fleet.errors import Busy, RunUnfinished, ToolMissing, UsageError
@@ -257,7 +257,6 @@ class Run:
             scheduler,
             destination,
             self.board,
-            {},
             fleet=self.fleet.name,
             logs=request.logs,
         )

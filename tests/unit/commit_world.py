@@ -16,8 +16,9 @@ from fanrun.fanout.results.joblog import Joblog
 from fanrun.fanout.results.ledger import Ledger
 from fanrun.fanout.results.logs import RunLogs
 from fanrun.fanout.results.ownership import Ownership
-from fanrun.fanout.schedule.scheduler import Assignment, Scheduler
+from fanrun.fanout.schedule.scheduler import Scheduler
 from tests.unit.samples import read_tree
+from tests.unit.schedulers import ALL, ScriptedPolicy, scripted
 
 
 def digest(content: bytes) -> str:
@@ -30,7 +31,7 @@ class World:
     def __init__(self, top: Path, keys: tuple[bytes, ...], *, retries: int = 0) -> None:
         self.dst, self.staging = top / "dst", top / "staging" / "batch"
         self.dst.mkdir(exist_ok=True)
-        self.scheduler, self.stats = Scheduler(retries=retries), WorkerStats()
+        self.scheduler, self.stats = Scheduler(retries=retries, policy=ScriptedPolicy()), WorkerStats()
         self.scheduler.deal({"worker-1": [Input(key, len(key)) for key in keys], "worker-2": []})
         self.ledger, self.joblog = Ledger(top / "ledger.db"), Joblog(top / "joblog.tsv")
         self.extra = top / "extra"
@@ -47,10 +48,7 @@ class World:
         self.destination = dataclasses.replace(self.destination, ownership=ownership)
 
     def take(self, worker: str = "worker-1", *, copy: bool = False) -> Attempt:
-        def worth(assignment: Assignment, assignments: list[Assignment]) -> bool:
-            return copy
-
-        batch = self.scheduler.next_batch(worker, lambda waiting: 10**12, worth)
+        batch = scripted(self.scheduler, lambda waiting: ALL, lambda *_: copy).next_batch(worker)
         assert batch is not None
         hashes = {item.key: digest(b"in " + item.key) for item in batch.inputs}
         return Attempt(batch, worker, hashes, {}, 1002.5)

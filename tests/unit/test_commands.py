@@ -12,7 +12,7 @@ import pytest
 
 from fanrun.fanout import commands
 from fanrun.fanout.commands import BatchFolder, LogSource, Program, Scratch
-from fanrun.fanout.workers.pipeline import VANISHED
+from fanrun.fanout.workers.transfer import VANISHED
 from tests.unit.samples import HOSTILE, PROBE, read_tree, write_tree
 
 PLACE, SOURCE = BatchFolder("20260101-000000-abcd", "worker-1.0001"), LogSource("sea", "worker-1")

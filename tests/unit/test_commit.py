@@ -19,6 +19,7 @@ from fanrun.fanout.workers.heartbeat import MIN_FREE_BYTES
 from fanrun.fleet.errors import HostError, RunUnfinished
 from tests.unit.commit_world import World, digest
 from tests.unit.samples import HOSTILE, read_tree
+from tests.unit.schedulers import scripted
 
 DARK = "it is too dark"
 DAMAGED = "its result is not what the worker computed (damaged on the way)"
@@ -382,7 +383,7 @@ def test_a_program_that_was_ended_with_the_run_is_no_inputs_failure(tmp_path: Pa
 def test_batches_that_fail_alike_end_the_run(tmp_path: Path) -> None:
     world = World(tmp_path, (b"a", b"b", b"c"))
     for _ in range(2):
-        batch = world.scheduler.next_batch("worker-1", lambda waiting: 1, lambda assignment, assignments: False)
+        batch = scripted(world.scheduler, lambda waiting: 1).next_batch("worker-1")
         assert batch is not None
         world.stage({}, code=2)
         settled = world.commit_batch(Attempt(batch, "worker-1", {}, {}, 1002.5))

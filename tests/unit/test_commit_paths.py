@@ -14,7 +14,7 @@ from fanrun.fanout.expect import Expected
 from fanrun.fanout.plan import Batch, Input
 from fanrun.fanout.results.commit import Attempt
 from fanrun.fanout.results.ownership import Ownership
-from fanrun.fanout.schedule.scheduler import Assignment
+from fanrun.fanout.schedule.assignment import Assignment
 from tests.unit.commit_world import World, digest
 from tests.unit.samples import read_tree
 
@@ -32,8 +32,7 @@ def one(world: World, key: bytes) -> Attempt:
     """A batch of that input alone."""
     batch = Batch(f"worker-1.{key.decode()}", (Input(key, 1),))
     with world.scheduler._change:
-        world.scheduler._assignments[batch.name] = Assignment("worker-1", batch, 0.0)
-        world.scheduler._in_flight[key] += 1
+        world.scheduler._backlog.in_flight.start(Assignment("worker-1", batch, 0.0))
     return Attempt(batch, "worker-1", {key: digest(b"in " + key)}, {}, 1002.5)
 
 
@@ -46,7 +45,7 @@ def commit_batch_one(world: World, key: bytes, made: dict[bytes, bytes]) -> int:
 @pytest.mark.parametrize("order", list(itertools.permutations((b"scan.bmp", b"scan.jpg", b"scan.tif"))))
 def test_a_path_belongs_to_the_first_input_in_whatever_order_they_come(scans: World, order: tuple[bytes, ...]) -> None:
     """The others fail at once, with a reason that names both."""
-    scans.scheduler.next_batch("worker-1", lambda waiting: 10**12, lambda assignment, assignments: False)
+    scans.scheduler.next_batch("worker-1")
     settled = [commit_batch_one(scans, key, {b"scan.png": key}) for key in order]
     assert sum(settled) == 3
     assert read_tree(scans.dst) == {b"scan.png": b"scan.bmp"}
@@ -62,7 +61,7 @@ def test_a_path_that_reports_alone_name_belongs_to_the_first_input_as_well(
 ) -> None:
     """In whatever order they come; who has a path of its own by its name waits for nobody."""
     world = World(tmp_path, (b"a.jpg", b"b.jpg", b"c.jpg"))
-    world.scheduler.next_batch("worker-1", lambda waiting: 10**12, lambda assignment, assignments: False)
+    world.scheduler.next_batch("worker-1")
     settled = []
     for key in order:
         attempt, path = one(world, key), b"c.png" if key == b"c.jpg" else b"index.html"
@@ -80,7 +79,7 @@ def test_a_path_that_reports_alone_name_belongs_to_the_first_input_as_well(
 def test_a_path_that_reports_alone_name_waits_for_one_input_after_the_other(tmp_path: Path) -> None:
     keys = (b"a.jpg", b"b.jpg", b"c.jpg", b"d.jpg")
     world = World(tmp_path, keys)
-    world.scheduler.next_batch("worker-1", lambda waiting: 10**12, lambda assignment, assignments: False)
+    world.scheduler.next_batch("worker-1")
     for key, expected in ((b"d.jpg", 0), (b"a.jpg", 1), (b"c.jpg", 0), (b"b.jpg", 3)):
         attempt = one(world, key)
         world.staging = world.staging.with_name(key.decode())
@@ -93,7 +92,7 @@ def test_a_path_that_reports_alone_name_waits_for_one_input_after_the_other(tmp_
 
 @pytest.mark.parametrize("order", list(itertools.permutations((b"scan.bmp", b"scan.jpg", b"scan.tif"))))
 def test_an_input_that_fails_leaves_its_path_to_the_next(scans: World, order: tuple[bytes, ...]) -> None:
-    scans.scheduler.next_batch("worker-1", lambda waiting: 10**12, lambda assignment, assignments: False)
+    scans.scheduler.next_batch("worker-1")
     for key in order:
         commit_batch_one(scans, key, {} if key == b"scan.bmp" else {b"scan.png": key, key + b".txt": key})
     for _ in range(2):
@@ -132,7 +131,7 @@ def test_an_owner_that_the_ledger_knows_keeps_its_path(tmp_path: Path) -> None:
 def test_names_that_dst_can_not_tell_apart_are_one_path(tmp_path: Path) -> None:
     world = World(tmp_path, (b"A.jpg", b"a.jpg"))
     world.own(Ownership((b"A.jpg", b"a.jpg"), (), [], world.scheduler.is_settled, lambda key: False, bytes.lower))
-    world.scheduler.next_batch("worker-1", lambda waiting: 10**12, lambda assignment, assignments: False)
+    world.scheduler.next_batch("worker-1")
     assert commit_batch_one(world, b"a.jpg", {b"a.jpg": b"a"}) == 0
     assert commit_batch_one(world, b"A.jpg", {b"A.jpg": b"A"}) == 2
     assert read_tree(world.dst) == {b"A.jpg": b"A"}
@@ -144,7 +143,7 @@ def test_names_that_dst_can_not_tell_apart_are_one_path(tmp_path: Path) -> None:
 def test_inputs_that_wait_for_each_other_come_to_an_end(tmp_path: Path) -> None:
     """The first one fits one path better, the second one the other."""
     world = World(tmp_path, (b"s.jpg", b"s.png"))
-    world.scheduler.next_batch("worker-1", lambda waiting: 10**12, lambda assignment, assignments: False)
+    world.scheduler.next_batch("worker-1")
     assert commit_batch_one(world, b"s.jpg", {b"s.png": b"1", b"s.txt": b"1"}) == 0
     assert commit_batch_one(world, b"s.png", {b"s.png": b"2", b"s.txt": b"2"}) == 2
     assert set(read_tree(world.dst).values()) == {b"1"}
@@ -182,7 +181,7 @@ def test_expected_results_of_one_path_belong_to_the_first_whatever_the_order(tmp
             keys, (), [], world.scheduler.is_settled, lambda key: False, expected=world.destination.expected.paths
         )
     )
-    world.scheduler.next_batch("worker-1", lambda waiting: 10**12, lambda assignment, assignments: False)
+    world.scheduler.next_batch("worker-1")
     assert commit_batch_one(world, b"y/a.tif", {b"all/a.png": b"y"}) == 0
     assert commit_batch_one(world, b"x/a.tif", {b"all/a.png": b"x"}) == 2
     assert read_tree(world.dst) == {b"all/a.png": b"x"}
@@ -193,10 +192,9 @@ def test_expected_results_of_one_path_belong_to_the_first_whatever_the_order(tmp
 def test_many_that_wait_for_one_are_released_together(tmp_path: Path) -> None:
     keys = (b"scan.tif", *(b"scan_%04d.tif" % n for n in range(300)))
     world = World(tmp_path, keys)
-    world.scheduler.next_batch("worker-1", lambda waiting: 10**12, lambda assignment, assignments: False)
+    world.scheduler.next_batch("worker-1")
     batch = Batch("worker-1.all", tuple(Input(key, 1) for key in keys[1:]))
-    world.scheduler._assignments[batch.name] = Assignment("worker-1", batch, 0.0)
-    world.scheduler._in_flight.update(keys[1:])
+    world.scheduler._backlog.in_flight.start(Assignment("worker-1", batch, 0.0))
     world.stage({key.replace(b".tif", b".png"): key for key in keys[1:]})
     assert world.commit_batch(Attempt(batch, "worker-1", dict.fromkeys(keys, "h"), {}, 1002.5)) == 0
     assert commit_batch_one(world, b"scan.tif", {b"scan.png": b"scan.tif"}) == 301

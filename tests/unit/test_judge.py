@@ -40,6 +40,7 @@ from fanrun.fanout.results.judge import (
 )
 from fanrun.fanout.schedule.scheduler import Scheduler
 from tests.unit.samples import HOSTILE, PROBE, read_tree, write_filter, write_tree
+from tests.unit.schedulers import ScriptedPolicy, complete
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGEST = "0123456789abcdef" * 4
@@ -311,9 +312,9 @@ RunOf = tuple[int, dict[bytes, ReportLine], list[bytes]]
 
 def hunt(inputs: Sequence[Input], program: Callable[[Batch], RunOf]) -> tuple[Outcome, int]:
     """Run a program over inputs and what becomes of them, as workers do; returns all fates and the number of starts."""
-    whole, scheduler, starts = Outcome(), Scheduler(), 0
+    whole, scheduler, starts = Outcome(), Scheduler(policy=ScriptedPolicy()), 0
     scheduler.deal({"worker-1": inputs})
-    while part := scheduler.next_batch("worker-1", lambda waiting: 10**12, lambda assignment, assignments: False):
+    while part := scheduler.next_batch("worker-1"):
         assert len(part.name) < 200, "its name is that of a folder on the worker"
         starts += 1
         assert starts < 100_000, "it never ends"
@@ -322,7 +323,7 @@ def hunt(inputs: Sequence[Input], program: Callable[[Batch], RunOf]) -> tuple[Ou
         assert scheduler.claim(outcome.results) == list(outcome.results), "processed and counted once"
         whole.results |= outcome.results
         whole.failed |= outcome.failed
-        assert scheduler.complete(part, outcome.failed).keys() == outcome.failed.keys()
+        assert complete(scheduler, part, outcome.failed).keys() == outcome.failed.keys()
     assert scheduler.left == 0
     return whole, starts
 

@@ -20,8 +20,8 @@ from fanrun.fanout.results.logs import RunLogs
 from fanrun.fanout.results.ownership import Ownership
 from fanrun.fanout.schedule.scheduler import Scheduler
 from fanrun.fanout.workers.executor import CommandResult, Stopped
+from fanrun.fanout.workers.job import Job
 from fanrun.fanout.workers.link import Link
-from fanrun.fanout.workers.pipeline import Job
 from fanrun.fanout.workers.supervisor import Supervisor
 from fanrun.fleet.progress import Board
 from fanrun.fleet.store import Folder
@@ -93,7 +93,7 @@ def supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Supervisor:
         Reasons(print),
         RunLogs(tmp_path / "logs"),
     )
-    job = Job("r", str(tmp_path), Program("image"), scheduler, destination, Board(), {})
+    job = Job("r", str(tmp_path), Program("image"), scheduler, destination, Board())
     return Supervisor(job, Folder(tmp_path / "home", "default"), lambda probe: "", dict, {})
 
 

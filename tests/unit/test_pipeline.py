@@ -18,8 +18,10 @@ from fanrun.fanout.results.logs import RunLogs
 from fanrun.fanout.results.ownership import Ownership
 from fanrun.fanout.schedule.scheduler import Scheduler
 from fanrun.fanout.schedule.throughput import FIRST_WEIGHT, USUAL_START
+from fanrun.fanout.workers.job import Job
 from fanrun.fanout.workers.link import Link
-from fanrun.fanout.workers.pipeline import SECOND_BATCH_DELAY, WARM_UP_PERMITS, Job, Worker
+from fanrun.fanout.workers.pipeline import Worker
+from fanrun.fanout.workers.warm_up import PERMITS, SECOND_BATCH_DELAY
 from fanrun.fleet.probe import Probe
 from fanrun.fleet.progress import Board
 from fanrun.fleet.store import Folder
@@ -48,7 +50,7 @@ def worker(tmp_path: Path) -> Worker:
         Reasons(print),
         RunLogs(tmp_path / "logs"),
     )
-    job = Job("r", str(tmp_path), Program("image"), scheduler, destination, Board(), {})
+    job = Job("r", str(tmp_path), Program("image"), scheduler, destination, Board())
     link = Link(Folder(tmp_path / "home", "default"), "worker-1", "test", threading.Semaphore())
     return Worker(job, link, PROBE, WorkerStats())
 
@@ -63,40 +65,40 @@ def test_a_provisional_batch_is_taken_back_if_the_program_turns_out_heavy(
 ) -> None:
     """`push` and `process` in seconds for a MB."""
     scheduler = worker.job.scheduler
-    first = scheduler.next_batch("worker-1", worker._most, worker._worth)
+    first = scheduler.next_batch("worker-1")
     assert first is not None
-    worker._note("push", first, USUAL_START["push"] + push * FIRST_WEIGHT / MB)
-    provisional = scheduler.next_batch("worker-1", worker._most, worker._worth)
+    worker._observe("push", first, USUAL_START["push"] + push * FIRST_WEIGHT / MB)
+    provisional = scheduler.next_batch("worker-1")
     assert provisional is not None
-    worker._note("process", first, USUAL_START["process"] + process * FIRST_WEIGHT / MB)
+    worker._observe("process", first, USUAL_START["process"] + process * FIRST_WEIGHT / MB)
     waiting = scheduler.waiting()
-    worker._proven.set()
-    assert worker._taken_back(provisional) == expected
+    worker.warm_up.first_processed.set()
+    assert worker._requeued(provisional) == expected
     assert scheduler.waiting() - waiting == (len(provisional.inputs) * MB if expected else 0)
 
 
 def test_nothing_is_taken_back_before_it_is_known_what_a_container_takes(worker: Worker) -> None:
-    batch = worker.job.scheduler.next_batch("worker-1", lambda waiting: waiting, worker._worth)
+    batch = worker.job.scheduler.next_batch("worker-1")
     assert batch is not None
-    worker._note("push", batch, 1.0)
+    worker._observe("push", batch, 1.0)
     taken_back: list[bool] = []
-    thread = threading.Thread(target=lambda: taken_back.append(worker._taken_back(batch)), daemon=True)
+    thread = threading.Thread(target=lambda: taken_back.append(worker._requeued(batch)), daemon=True)
     thread.start()
     thread.join(0.1)
     assert thread.is_alive()
-    worker._proven.set()
+    worker.warm_up.first_processed.set()
     thread.join(20)
     assert taken_back == [False], "nor when the first container came to grief"
 
 
 def test_a_first_batch_waits_for_no_other(worker: Worker) -> None:
     """Though the line's speed is known, as of a worker that was lost before its first container ended."""
-    batch = worker.job.scheduler.next_batch("worker-1", lambda waiting: FIRST_WEIGHT, worker._worth)
+    batch = worker.job.scheduler.next_batch("worker-1")
     assert batch is not None
-    worker._note("push", batch, 1.0)
-    assert [worker._is_provisional() for _ in range(3)] == [False, True, True]
-    worker._note("process", batch, 1.0)
-    assert not worker._is_provisional()
+    worker._observe("push", batch, 1.0)
+    assert [worker.warm_up.is_provisional() for _ in range(3)] == [False, True, True]
+    worker._observe("process", batch, 1.0)
+    assert not worker.warm_up.is_provisional()
 
 
 def admitted(worker: Worker, seconds: float) -> list[float]:
@@ -105,7 +107,7 @@ def admitted(worker: Worker, seconds: float) -> list[float]:
     begun = time.monotonic()
 
     def wait() -> None:
-        worker._wait_for_room()
+        worker.warm_up.acquire()
         found.append(time.monotonic() - begun)
 
     threads = [threading.Thread(target=wait, daemon=True) for _ in range(STAGE_CONCURRENCY)]
@@ -120,20 +122,18 @@ def test_on_a_slow_line_a_second_batch_follows_before_the_first_has_arrived(work
     first, second = admitted(worker, 10)
     assert first < SECOND_BATCH_DELAY / 2
     assert second >= SECOND_BATCH_DELAY
-    batch = worker.job.scheduler.next_batch("worker-1", lambda waiting: FIRST_WEIGHT, worker._worth)
+    batch = worker.job.scheduler.next_batch("worker-1")
     assert batch is not None
-    worker._note("push", batch, 1.0)
-    worker._note("process", batch, 1.0)
-    assert len(admitted(worker, 10)) == sum(WARM_UP_PERMITS.values()) - 1, (
-        "as many are on their way in all as on other lines"
-    )
+    worker._observe("push", batch, 1.0)
+    worker._observe("process", batch, 1.0)
+    assert len(admitted(worker, 10)) == sum(PERMITS.values()) - 1, "as many are on their way in all as on other lines"
     assert not admitted(worker, 3 * SECOND_BATCH_DELAY)
 
 
 def test_on_a_quick_line_a_second_batch_waits_for_what_the_first_one_tells(worker: Worker) -> None:
-    batch = worker.job.scheduler.next_batch("worker-1", lambda waiting: FIRST_WEIGHT, worker._worth)
+    batch = worker.job.scheduler.next_batch("worker-1")
     assert batch is not None
-    worker._ahead.acquire()
-    threading.Timer(SECOND_BATCH_DELAY / 4, worker._note, ("push", batch, 0.1)).start()
+    worker.warm_up.acquire()
+    threading.Timer(SECOND_BATCH_DELAY / 4, worker._observe, ("push", batch, 0.1)).start()
     assert len(admitted(worker, SECOND_BATCH_DELAY / 2)) == 1
     assert not admitted(worker, 3 * SECOND_BATCH_DELAY)

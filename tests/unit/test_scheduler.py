@@ -5,14 +5,29 @@ from __future__ import annotations
 import os
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
 from fanrun.fanout.plan import HANDLING, MAX_BYTES, MAX_INPUTS, Batch, weight
 from fanrun.fanout.schedule import scheduler as schedulers
-from fanrun.fanout.schedule.scheduler import Assignment, Scheduler
-from tests.unit.schedulers import ALL, ONE, WORKERS, Waits, ask, dealt, keys, make, take
+from fanrun.fanout.schedule.assignment import Assignment
+from fanrun.fanout.schedule.scheduler import Scheduler
+from tests.unit.schedulers import (
+    ALL,
+    ONE,
+    WORKERS,
+    ScriptedPolicy,
+    Waits,
+    ask,
+    complete,
+    dealt,
+    keys,
+    make,
+    requeue,
+    scripted,
+    take,
+)
 
 PATIENCE = 20
 
@@ -29,9 +44,7 @@ def in_thread(scheduler: Scheduler, worker: str, most: int = ALL) -> tuple[threa
     """Take in a thread of its own; the list gets what it took."""
     taken: list[Batch | None] = []
     thread = threading.Thread(
-        target=lambda: taken.append(
-            scheduler.next_batch(worker, lambda waiting: most, lambda assignment, assignments: False)
-        ),
+        target=lambda: taken.append(scripted(scheduler, lambda waiting: most).next_batch(worker)),
         daemon=True,
     )
     thread.start()
@@ -80,13 +93,13 @@ def test_what_is_far_too_much_is_put_back_in_its_order() -> None:
         return len(told) * weight(batch.inputs[0])
 
     waiting = scheduler.waiting()
-    assert not scheduler.requeue(batch, lambda waiting: 2 * weight(batch.inputs[0])), "no more than twice too much"
-    assert scheduler.requeue(batch, most)
+    assert not requeue(scheduler, batch, lambda waiting: 2 * weight(batch.inputs[0])), "no more than twice too much"
+    assert requeue(scheduler, batch, most)
     assert told == [waiting + sum(map(weight, batch.inputs))], "as if it had never been taken"
     assert scheduler.waiting() == told[0]
-    assert not scheduler.requeue(batch, most), "it is nobody's any more"
+    assert not requeue(scheduler, batch, most), "it is nobody's any more"
     assert keys(take(scheduler, "worker-1", ONE)) == ["worker-1.1"]
-    scheduler.complete(first, [item.key for item in first.inputs])
+    complete(scheduler, first, [item.key for item in first.inputs])
 
 
 @pytest.mark.parametrize("how", ["lost", "copied", "stolen"])
@@ -95,20 +108,20 @@ def test_what_is_put_back(how: str) -> None:
     scheduler = dealt({"worker-1": 3, "worker-2": 0, "worker-3": 0})
     if how == "stolen":
         batch = take(scheduler, "worker-2", 2 * (HANDLING + 1))
-        assert scheduler.requeue(batch, lambda waiting: 0)
+        assert requeue(scheduler, batch, lambda waiting: 0)
         assert sorted(keys(take(scheduler, "worker-1"))) == ["worker-1.0", "worker-1.1", "worker-1.2"]
         return
     batch = take(scheduler, "worker-1")
     if how == "lost":
         scheduler.remove_worker("worker-1")
-        assert not scheduler.requeue(batch, lambda waiting: 0)
-        assert not scheduler.requeue(take(scheduler, "worker-2"), lambda waiting: 0), "it was another's before"
+        assert not requeue(scheduler, batch, lambda waiting: 0)
+        assert not requeue(scheduler, take(scheduler, "worker-2"), lambda waiting: 0), "it was another's before"
         return
     copy = take(scheduler, "worker-2", worth=lambda assignment: True)
-    assert not scheduler.requeue(copy, lambda waiting: 0)
-    assert scheduler.requeue(batch, lambda waiting: 0)
+    assert not requeue(scheduler, copy, lambda waiting: 0)
+    assert requeue(scheduler, batch, lambda waiting: 0)
     assert scheduler.waiting() == 0
-    scheduler.complete(copy)
+    complete(scheduler, copy)
     assert {*keys(take(scheduler, "worker-1")), *keys(take(scheduler, "worker-3"))} == {
         "worker-1.0",
         "worker-1.1",
@@ -126,7 +139,7 @@ def test_one_that_helps_out_takes_no_more_than_it_can() -> None:
 
 
 def test_a_batch_keeps_its_bounds() -> None:
-    scheduler = Scheduler()
+    scheduler = Scheduler(policy=ScriptedPolicy())
     scheduler.deal({"many": make("many", MAX_INPUTS + 1, 0), "large": make("large", 3, MAX_BYTES // 2 + 1)})
     scheduler.deal({"huge": make("huge", 2, 3 * MAX_BYTES)})
     assert [len(take(scheduler, worker).inputs) for worker in ("many", "large", "huge")] == [MAX_INPUTS, 1, 1]
@@ -136,13 +149,13 @@ def test_what_others_failed_at_comes_before_what_is_fresh_and_takes_fresh_ones_a
     scheduler = dealt({"worker-1": 2, "worker-2": 3}, retries=1)
     first = take(scheduler, "worker-1")
     assert scheduler.claim([b"worker-1.0"]) == [b"worker-1.0"]
-    assert scheduler.complete(first, {b"worker-1.1"}) == {}
+    assert complete(scheduler, first, {b"worker-1.1"}) == {}
     assert keys(take(scheduler, "worker-2", 2 * (HANDLING + 1))) == ["worker-1.1", "worker-2.0"]
 
 
 def test_inputs_of_unknown_fate_are_halved_and_stand_alone() -> None:
     scheduler = dealt({"worker-1": 5, "worker-2": 5})
-    assert scheduler.complete(take(scheduler, "worker-1", 5 * (HANDLING + 1))) == {}
+    assert complete(scheduler, take(scheduler, "worker-1", 5 * (HANDLING + 1))) == {}
     assert [keys(take(scheduler, "worker-1")) for _ in range(2)] == [
         ["worker-1.0", "worker-1.1"], ["worker-1.2", "worker-1.3", "worker-1.4"],
     ]  # fmt: skip
@@ -159,7 +172,7 @@ def test_a_failed_input_is_given_up_after_its_last_try_and_goes_round() -> None:
                 continue
             assert batch is not None
             took.append(worker)
-            gone = scheduler.complete(batch, {b"worker-1.0"})
+            gone = complete(scheduler, batch, {b"worker-1.0"})
             break
     assert took == ["worker-1", "worker-2", "worker-3", "worker-1"], "each once before one has it twice"
     assert gone == {b"worker-1.0": 4}
@@ -169,7 +182,7 @@ def test_a_failed_input_is_given_up_after_its_last_try_and_goes_round() -> None:
 def test_a_final_failure_is_not_tried_again() -> None:
     scheduler = dealt({"worker-1": 2}, retries=9)
     batch = take(scheduler, "worker-1")
-    assert scheduler.complete(batch, {b"worker-1.0", b"worker-1.1"}, final={b"worker-1.1"}) == {b"worker-1.1": 1}
+    assert complete(scheduler, batch, {b"worker-1.0", b"worker-1.1"}, final={b"worker-1.1"}) == {b"worker-1.1": 1}
     assert scheduler.left == 1
 
 
@@ -180,11 +193,11 @@ def test_a_copy_is_run_by_one_that_has_nothing_else_and_only_once() -> None:
     scheduler.claim([second.inputs[0].key])
     asked: list[tuple[Assignment, list[Assignment]]] = []
 
-    def worth(assignment: Assignment, assignments: list[Assignment]) -> bool:
-        asked.append((assignment, assignments))
+    def worth(assignment: Assignment, assignments: Sequence[Assignment]) -> bool:
+        asked.append((assignment, list(assignments)))
         return True
 
-    copy = scheduler.next_batch("worker-2", lambda waiting: ALL, worth)
+    copy = scripted(scheduler, lambda waiting: ALL, worth).next_batch("worker-2")
     assert keys(copy) == ["worker-1.2"], "what is not done of the latest one"
     ((assignment, assignments),) = asked
     assert (assignment.worker, assignment.batch, [each.batch for each in assignments]) == (
@@ -203,13 +216,13 @@ def test_a_copy_that_fails_leaves_the_first_its_chance() -> None:
     scheduler = dealt({"worker-1": 1, "worker-2": 0, "worker-3": 0}, retries=1)
     batch = take(scheduler, "worker-1")
     copy = take(scheduler, "worker-2", worth=lambda assignment: True)
-    assert scheduler.complete(copy, {b"worker-1.0"}) == {}
+    assert complete(scheduler, copy, {b"worker-1.0"}) == {}
     with pytest.raises(Waits):
         ask(scheduler, "worker-2", worth=lambda assignment: True)
     with pytest.raises(Waits):
         ask(scheduler, "worker-3", tries=3)
     assert scheduler.claim([b"worker-1.0"])
-    assert scheduler.complete(batch) == {}
+    assert complete(scheduler, batch) == {}
     assert ask(scheduler, "worker-2") is None
 
 
@@ -268,8 +281,8 @@ def test_a_waiting_worker_goes_on(how: str, monkeypatch: pytest.MonkeyPatch) -> 
     both = [item.key for item in batch.inputs]
     actions: dict[str, Callable[[], object]] = {
         "claim": lambda: scheduler.claim(both),
-        "fail": lambda: scheduler.complete(batch, both),
-        "unknown": lambda: scheduler.complete(batch),
+        "fail": lambda: complete(scheduler, batch, both),
+        "unknown": lambda: complete(scheduler, batch),
         "lose": lambda: scheduler.remove_worker("worker-1"),
         "stop": scheduler.stop,
         "lose the waiting one": lambda: scheduler.remove_worker("worker-2"),
@@ -283,7 +296,7 @@ def test_a_waiting_worker_goes_on(how: str, monkeypatch: pytest.MonkeyPatch) -> 
 def test_what_waits_for_another_is_its_own_again_when_that_one_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schedulers, "IDLE_SECONDS", 3600)
     scheduler = dealt({"worker-1": 1, "worker-2": 0}, retries=1)
-    scheduler.complete(take(scheduler, "worker-1"), {b"worker-1.0"})
+    complete(scheduler, take(scheduler, "worker-1"), {b"worker-1.0"})
     thread, taken = in_thread(scheduler, "worker-1")
     thread.join(0.05)
     assert thread.is_alive(), "it failed here, and worker-2 is there"
@@ -307,16 +320,16 @@ def test_many_workers_count_every_input_once() -> None:
     def work(name: str, seed: int) -> None:
         chance = random.Random(seed)
         while scheduler.left:
-            while batch := scheduler.next_batch(
-                name, lambda waiting: chance.randint(1, 20) * (HANDLING + 1), lambda *_: chance.random() < 0.1
-            ):
+            while batch := scripted(
+                scheduler, lambda waiting: chance.randint(1, 20) * (HANDLING + 1), lambda *_: chance.random() < 0.1
+            ).next_batch(name):
                 if name in names[:3] and chance.random() < 0.05:
                     scheduler.remove_worker(name)
                 fate = {item.key: chance.random() for item in batch.inputs}
                 won = scheduler.claim(
                     key for key, each in fate.items() if each < 0.8 or (len(fate) == 1 and each < 0.9)
                 )
-                gone = scheduler.complete(batch, {key for key, each in fate.items() if each > 0.9})
+                gone = complete(scheduler, batch, {key for key, each in fate.items() if each > 0.9})
                 with lock:
                     fates.extend([*won, *gone])
             scheduler.add_worker(name)
@@ -337,17 +350,17 @@ def test_what_failed_at_a_worker_does_not_go_back_there_by_way_of_another() -> N
     scheduler = dealt({"worker-1": 2, "worker-2": 1}, retries=3)
     first = take(scheduler, "worker-1")
     scheduler.claim([b"worker-1.1"])
-    scheduler.complete(first, {b"worker-1.0"})
+    complete(scheduler, first, {b"worker-1.0"})
     second = take(scheduler, "worker-2")
     assert keys(second) == ["worker-1.0", "worker-2.0"]
-    scheduler.complete(second)
+    complete(scheduler, second)
     assert keys(ask(scheduler, "worker-1")) == ["worker-2.0"]
     with pytest.raises(Waits):
         ask(scheduler, "worker-1")
 
 
 def test_what_lost_workers_had_is_no_larger_together_than_a_batch_may_be() -> None:
-    scheduler = Scheduler()
+    scheduler = Scheduler(policy=ScriptedPolicy())
     scheduler.deal({"a": make("a", 4, MAX_BYTES), "b": []})
     for _ in range(4):
         take(scheduler, "a")
@@ -357,7 +370,7 @@ def test_what_lost_workers_had_is_no_larger_together_than_a_batch_may_be() -> No
 
 def test_a_lot_that_was_settled_late_hides_no_other() -> None:
     scheduler = dealt({"worker-1": 2, "worker-2": 0}, retries=1)
-    scheduler.complete(take(scheduler, "worker-1"))
+    complete(scheduler, take(scheduler, "worker-1"))
     scheduler.claim([b"worker-1.0"])
     assert keys(take(scheduler, "worker-2")) == ["worker-1.1"]
 
@@ -369,14 +382,14 @@ def test_what_a_batch_may_have_failed_for_does_not_wait_for_its_copy(first: str)
     batch = take(scheduler, "worker-1")
     copy = take(scheduler, "worker-2", worth=lambda assignment: True)
     names = [item.key for item in batch.inputs]
-    scheduler.complete(batch, apart=[names[:1], names[1:]], suspects=names)
+    complete(scheduler, batch, apart=[names[:1], names[1:]], suspects=names)
     alone = take(scheduler, "worker-1", worth=lambda assignment: True)
     if first == "its copy":
-        scheduler.complete(copy, apart=[[key] for key in names], suspects=names)
+        complete(scheduler, copy, apart=[[key] for key in names], suspects=names)
     rest = take(scheduler, "worker-1")
     assert (keys(alone), keys(rest)) == ([os.fsdecode(names[0])], [os.fsdecode(key) for key in names[1:]])
     if first == "the batch":
-        scheduler.complete(copy, apart=[[key] for key in names], suspects=names)
+        complete(scheduler, copy, apart=[[key] for key in names], suspects=names)
     with pytest.raises(Waits):
         ask(scheduler, "worker-2")
     assert [scheduler.tries(key) for key in names] == [2, 2, 2]
@@ -387,7 +400,7 @@ def test_where_an_input_has_failed() -> None:
     scheduler = dealt({"worker-1": 2, "worker-2": 0}, retries=5)
     batch = take(scheduler, "worker-1")
     one, two = (item.key for item in batch.inputs)
-    scheduler.complete(batch, [one], apart=[[two]], suspects=[two])
+    complete(scheduler, batch, [one], apart=[[two]], suspects=[two])
     assert [scheduler.has_failed_elsewhere(key, "worker-2") for key in (one, two, b"three")] == [True, True, False]
     assert [scheduler.has_failed_elsewhere(key, "worker-1") for key in (one, two, b"three")] == [False, False, False]
     scheduler.remove_worker("worker-2")

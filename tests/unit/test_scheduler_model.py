@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from fanrun.fanout.plan import HANDLING, Batch, weight
 from fanrun.fanout.schedule import scheduler as schedulers
 from fanrun.fanout.schedule.scheduler import Scheduler
-from tests.unit.schedulers import ALL, ONE, WORKERS, Waits, ask, make
+from tests.unit.schedulers import ALL, ONE, WORKERS, ScriptedPolicy, Waits, ask, complete, make, requeue
 
 workers = st.sampled_from([*WORKERS, "worker-4"])
 
@@ -32,7 +32,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     @initialize(counts=st.lists(st.integers(0, 4), min_size=3, max_size=3), retries=st.integers(0, 2))
     def deal(self, counts: list[int], retries: int) -> None:
         dealt = {worker: make(worker, count) for worker, count in zip(WORKERS, counts, strict=True)}
-        self.scheduler, self.retries = Scheduler(retries=retries), retries
+        self.scheduler, self.retries = Scheduler(retries=retries, policy=ScriptedPolicy()), retries
         self.scheduler.deal(dealt)
         self.all = {item.key: item for share in dealt.values() for item in share}
         self.fresh = set(self.all)
@@ -141,7 +141,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         worker, batch = data.draw(st.sampled_from(self.in_hand))
         if batch.name in self.begun:
             return
-        taken_back = self.scheduler.requeue(batch, lambda waiting: most)
+        taken_back = requeue(self.scheduler, batch, lambda waiting: most)
         assert taken_back == (batch.name in self.untried and most == ONE)
         if taken_back:
             self.in_hand.remove((worker, batch))
@@ -170,7 +170,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         failed = {key for key, fate in fates.items() if fate in ("failed", "final")}
         final = {key for key, fate in fates.items() if fate == "final"}
         open_ = [key for key in fates if not self.settled(key)]
-        gone = self.scheduler.complete(batch, failed, final=final)
+        gone = complete(self.scheduler, batch, failed, final=final)
         self.in_hand.remove((worker, batch))
         for key in open_:
             if key in failed:
@@ -189,7 +189,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         for part in (idle[:middle], idle[middle:]):
             self.try_again(part, set(), halved)
         assert not self.scheduler.claim(fates.keys() & self.counted.keys())
-        assert self.scheduler.complete(batch, failed) == {}, "it was settled already"
+        assert complete(self.scheduler, batch, failed) == {}, "it was settled already"
 
     @precondition(lambda self: self.taken_away)
     @rule(data=st.data())
@@ -199,7 +199,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         fates = self.draw_fates(data, batch)
         self.claim(batch, {key for key, fate in fates.items() if fate == "done"})
         failed = {key for key, fate in fates.items() if fate in ("failed", "final")}
-        assert self.scheduler.complete(batch, failed, final=failed) == {}
+        assert complete(self.scheduler, batch, failed, final=failed) == {}
 
     @rule(worker=workers)
     def lose(self, worker: str) -> None:
@@ -253,7 +253,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.scheduler.add_worker(WORKERS[0])
         for _, batch in self.in_hand:
             self.counted.update(self.scheduler.claim(item.key for item in batch.inputs))
-            assert self.scheduler.complete(batch) == {}
+            assert complete(self.scheduler, batch) == {}
         for _ in range(self.scheduler.left):
             taken = None
             for worker in sorted(self.live | {WORKERS[0]}):
@@ -265,7 +265,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             if taken is None:
                 break
             self.counted.update(self.scheduler.claim(item.key for item in taken.inputs))
-            assert self.scheduler.complete(taken) == {}
+            assert complete(self.scheduler, taken) == {}
         assert self.scheduler.left == 0, "everybody waits for ever"
         assert {key: self.counted[key] + self.given_up[key] for key in self.all} == dict.fromkeys(self.all, 1)
         assert [ask(self.scheduler, worker) for worker in WORKERS] == [None] * 3

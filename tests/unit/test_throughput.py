@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanrun.fanout.plan import HANDLING, Batch, Input, weight
-from fanrun.fanout.schedule.scheduler import Assignment
+from fanrun.fanout.schedule.assignment import Assignment
+from fanrun.fanout.schedule.speculation import eta, is_worth_copying
 from fanrun.fanout.schedule.throughput import (
     FIRST_WEIGHT,
     LANES,
@@ -21,8 +22,6 @@ from fanrun.fanout.schedule.throughput import (
     USUAL_OVERHEAD,
     USUAL_START,
     ThroughputModel,
-    eta,
-    is_worth_copying,
 )
 
 MB = 1024**2
@@ -37,7 +36,7 @@ def measured(
     model = ThroughputModel()
     for stage, (start, each) in lines.items():
         for load in loads:
-            model.note(stage, load, start + each * load / MB)
+            model.observe(stage, load, start + each * load / MB)
     return model
 
 
@@ -59,10 +58,10 @@ def test_of_a_new_worker_nothing_is_known() -> None:
     model = ThroughputModel()
     assert not model.knows(*USUAL_START)
     assert (model.rate(), model.seconds("push", MB), model.total(MB)) == (0, 0, 0)
-    assert model.most(ENDLESS, 1) == FIRST_WEIGHT
+    assert model.next_weight(ENDLESS, 1) == FIRST_WEIGHT
     for stage in USUAL_START:
         assert not model.knows(*USUAL_START)
-        model.note(stage, MB, 1)
+        model.observe(stage, MB, 1)
     assert model.knows(*USUAL_START)
 
 
@@ -77,7 +76,9 @@ def test_a_speed_is_found_in_what_was_measured(each: float, seed: int) -> None:
     """Within a few percent, though every measurement is off by one percent."""
     chance, model = random.Random(seed), ThroughputModel()
     for megabytes in (8, 30, 12, 50):
-        model.note("process", megabytes * MB, (USUAL_START["process"] + each * megabytes) * chance.uniform(0.99, 1.01))
+        model.observe(
+            "process", megabytes * MB, (USUAL_START["process"] + each * megabytes) * chance.uniform(0.99, 1.01)
+        )
     assert model.seconds("process", 40 * MB) == pytest.approx(USUAL_START["process"] + each * 40, rel=0.03)
 
 
@@ -92,7 +93,7 @@ def test_a_worker_that_changes_is_followed() -> None:
     model = even(1)
     assert model.seconds("process", 10 * MB) == pytest.approx(10.6)
     for load in (2, 8, 4, 6) * 2:
-        model.note("process", load * MB, 0.6 + 5 * load)
+        model.observe("process", load * MB, 0.6 + 5 * load)
     assert model.seconds("process", 10 * MB) == pytest.approx(50.6, rel=0.02)
 
 
@@ -105,30 +106,30 @@ def test_batches_of_one_size_are_taken_for_a_start_for_the_most_part() -> None:
 def test_a_start_is_not_thought_to_be_endless() -> None:
     model = measured({"process": (600, 0.001)}, loads=(MB,))
     assert model.seconds("process", 0) == pytest.approx(MAX_START_FACTOR * USUAL_START["process"])
-    model.note("process", 100 * MB, 600)
+    model.observe("process", 100 * MB, 600)
     assert model.seconds("process", 0) == pytest.approx(MAX_START_FACTOR * USUAL_START["process"])
 
 
 def test_a_worker_of_which_a_push_alone_is_known_has_no_speed_yet() -> None:
     model = measured({"push": (0.15, 1)})
     assert not model.rate()
-    model.note("process", MB, 1)
+    model.observe("process", MB, 1)
     assert model.rate()
 
 
 @pytest.mark.parametrize("line", ["push", "pull"])
 def test_it_is_told_whether_the_line_is_what_takes_long(line: str) -> None:
     quick = dict.fromkeys(USUAL_START, (0.1, 0.01))
-    assert not ThroughputModel().waits_for_line()
+    assert not ThroughputModel().waits_for_uplink()
     each = 0.3 / LANES[line]
-    assert measured({**quick, line: (0.1, 0.3), "process": (0.1, 0.7 * each)}).waits_for_line()
-    assert not measured({**quick, line: (0.1, 0.3), "process": (0.1, 1.4 * each)}).waits_for_line()
+    assert measured({**quick, line: (0.1, 0.3), "process": (0.1, 0.7 * each)}).waits_for_uplink()
+    assert not measured({**quick, line: (0.1, 0.3), "process": (0.1, 1.4 * each)}).waits_for_uplink()
 
 
 def test_a_first_batch_has_its_stage_to_itself() -> None:
     stages = {"pull": (0.15, 0.1), "process": (0.6, 0.2)}
-    assert measured(stages, loads=(8 * MB,)).waits_for_line()
-    assert not measured(stages, loads=(8 * MB, 8 * MB)).waits_for_line()
+    assert measured(stages, loads=(8 * MB,)).waits_for_uplink()
+    assert not measured(stages, loads=(8 * MB, 8 * MB)).waits_for_uplink()
 
 
 @given(
@@ -137,7 +138,7 @@ def test_a_first_batch_has_its_stage_to_itself() -> None:
 def test_whatever_was_measured_more_takes_longer_and_nothing_is_below_zero(seen: list[tuple[str, int, float]]) -> None:
     model = ThroughputModel()
     for stage, load, seconds in seen:
-        model.note(stage, load, seconds)
+        model.observe(stage, load, seconds)
     assert model.rate() >= 0
     for stage in USUAL_START:
         assert 0 <= model.seconds(stage, 0) <= model.seconds(stage, MB) <= model.seconds(stage, 10**9)
@@ -151,9 +152,9 @@ def test_batches_grow_from_the_first_and_not_too_fast() -> None:
     """A machine so quick that its start is all that counts."""
     model, sizes = ThroughputModel(), list[int]()
     for _ in range(8):
-        sizes.append(model.most(ENDLESS, 0.5))
+        sizes.append(model.next_weight(ENDLESS, 0.5))
         for stage, start in USUAL_START.items():
-            model.note(stage, sizes[-1], start + sizes[-1] / ((200 if stage == "process" else 900) * MB))
+            model.observe(stage, sizes[-1], start + sizes[-1] / ((200 if stage == "process" else 900) * MB))
     assert sizes[0] == FIRST_WEIGHT
     assert all(0.99 * a < b <= MAX_GROWTH * a for a, b in itertools.pairwise(sizes))
     assert sizes[1] == MAX_GROWTH * FIRST_WEIGHT
@@ -163,20 +164,20 @@ def test_batches_grow_from_the_first_and_not_too_fast() -> None:
 def test_while_the_line_alone_is_known_a_batch_is_as_much_as_that_takes() -> None:
     """However fast: what is too much is taken back, when the container's speed is known."""
     model = ThroughputModel()
-    model.most(ENDLESS, 1)
-    model.note("push", FIRST_WEIGHT, USUAL_START["push"] + FIRST_WEIGHT / (50 * MB))
-    provisional = model.most(ENDLESS, 0.01)
+    model.next_weight(ENDLESS, 1)
+    model.observe("push", FIRST_WEIGHT, USUAL_START["push"] + FIRST_WEIGHT / (50 * MB))
+    provisional = model.next_weight(ENDLESS, 0.01)
     assert provisional == pytest.approx(MAX_UPLINK_SECONDS * 50 * MB, rel=0.01)
-    model.note("process", FIRST_WEIGHT, 5.0)
-    assert model.most(ENDLESS, 1) <= MAX_GROWTH * FIRST_WEIGHT, "it is not yet known to be right"
-    model.note("process", provisional, 50.0)
-    assert model.most(ENDLESS, 1) > MAX_GROWTH * FIRST_WEIGHT
+    model.observe("process", FIRST_WEIGHT, 5.0)
+    assert model.next_weight(ENDLESS, 1) <= MAX_GROWTH * FIRST_WEIGHT, "it is not yet known to be right"
+    model.observe("process", provisional, 50.0)
+    assert model.next_weight(ENDLESS, 1) > MAX_GROWTH * FIRST_WEIGHT
 
 
 def grown(model: ThroughputModel) -> int:
     """The size of its batches in the midst of a long run, once it has grown."""
     model._heaviest = FIRST_WEIGHT
-    return [model.most(ENDLESS, 1) for _ in range(20)][-1]
+    return [model.next_weight(ENDLESS, 1) for _ in range(20)][-1]
 
 
 def test_a_slow_worker_has_small_batches() -> None:
@@ -194,26 +195,26 @@ def test_the_slowest_stage_decides(slowest: str) -> None:
 def test_where_a_start_takes_long_a_batch_has_many_inputs() -> None:
     """As on a machine that has far too much to do: more containers would be more of that."""
     model = ThroughputModel()
-    model.most(ENDLESS, 1)
-    model.note("process", FIRST_WEIGHT, 4)
-    assert model.most(ENDLESS, 1) == MAX_GROWTH * FIRST_WEIGHT
-    assert model.most(20 * FIRST_WEIGHT, 0.5) > 5 * FIRST_WEIGHT
+    model.next_weight(ENDLESS, 1)
+    model.observe("process", FIRST_WEIGHT, 4)
+    assert model.next_weight(ENDLESS, 1) == MAX_GROWTH * FIRST_WEIGHT
+    assert model.next_weight(20 * FIRST_WEIGHT, 0.5) > 5 * FIRST_WEIGHT
 
 
 def test_on_a_slow_line_batches_stay_small_whatever_a_first_container_took() -> None:
     """20 Mbit/s, and a container that seems to be as slow as the line after its first batch."""
     model = ThroughputModel()
-    model.most(ENDLESS, 1)
-    model.note("push", FIRST_WEIGHT, 0.8)
-    model.note("process", FIRST_WEIGHT, 2.0)
-    size = model.most(ENDLESS, 1)
+    model.next_weight(ENDLESS, 1)
+    model.observe("push", FIRST_WEIGHT, 0.8)
+    model.observe("process", FIRST_WEIGHT, 2.0)
+    size = model.next_weight(ENDLESS, 1)
     assert size > 3 * FIRST_WEIGHT
     assert model.seconds("push", size) <= MAX_UPLINK_SECONDS + USUAL_START["push"]
     for load in (FIRST_WEIGHT, size, size):
-        model.note("process", load, 1.2 + 0.15 * load / FIRST_WEIGHT)
-        model.note("push", load, 0.15 + 0.65 * load / FIRST_WEIGHT)
-    assert model.seconds("push", model.most(2 * size, 0.5)) < 0.8 * MAX_UPLINK_SECONDS
-    assert model.seconds("push", model.most(FIRST_WEIGHT, 0.5)) < 0.8 * MAX_UPLINK_SECONDS
+        model.observe("process", load, 1.2 + 0.15 * load / FIRST_WEIGHT)
+        model.observe("push", load, 0.15 + 0.65 * load / FIRST_WEIGHT)
+    assert model.seconds("push", model.next_weight(2 * size, 0.5)) < 0.8 * MAX_UPLINK_SECONDS
+    assert model.seconds("push", model.next_weight(FIRST_WEIGHT, 0.5)) < 0.8 * MAX_UPLINK_SECONDS
 
 
 def test_a_quick_stage_is_not_made_the_slowest_by_its_starts() -> None:
@@ -226,7 +227,7 @@ def test_a_quick_stage_is_not_made_the_slowest_by_its_starts() -> None:
 def test_near_the_end_batches_get_smaller() -> None:
     model = even(0.5)
     middle = grown(model)
-    sizes = [model.most(int(waiting), 0.5) for waiting in (100 * middle, 3 * middle, 2.4 * middle, middle)]
+    sizes = [model.next_weight(int(waiting), 0.5) for waiting in (100 * middle, 3 * middle, 2.4 * middle, middle)]
     assert sizes[0] == middle
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[2] == pytest.approx(0.6 * middle, rel=0.01)
@@ -236,15 +237,15 @@ def test_near_the_end_batches_get_smaller() -> None:
 def test_near_the_end_of_a_slow_line_what_a_container_takes_decides() -> None:
     """The start of a push is over when the one before it is."""
     model = measured({"push": (USUAL_START["push"], 1.0), "process": (0.01, 0.01), "pull": (0.01, 0.01)})
-    assert model.most(ENDLESS, 0.5) > 10 * model.most(1, 0.5)
+    assert model.next_weight(ENDLESS, 0.5) > 10 * model.next_weight(1, 0.5)
     heavier = measured({"push": (USUAL_START["push"], 1.0), "process": (1.0, 0.3), "pull": (0.01, 0.01)})
-    assert heavier.most(1, 0.5) == pytest.approx(1.0 * MB, rel=0.01)
+    assert heavier.next_weight(1, 0.5) == pytest.approx(1.0 * MB, rel=0.01)
 
 
 def test_who_does_more_takes_more_near_the_end() -> None:
     model = even(0.5)
     middle = grown(model)
-    assert model.most(2 * middle, 0.2) < model.most(2 * middle, 0.8)
+    assert model.next_weight(2 * middle, 0.2) < model.next_weight(2 * middle, 0.8)
 
 
 # ---- when a batch will be home

@@ -22,7 +22,7 @@ from fanrun.fanout.results.ledger import Fact, Ledger, file_stat
 from fanrun.fanout.results.logs import RunLogs
 from fanrun.fanout.results.ownership import Ownership
 from fanrun.fanout.results.report import Failure, shown
-from fanrun.fanout.schedule.scheduler import Scheduler
+from fanrun.fanout.schedule.scheduler import Completion, Scheduler
 from fanrun.fanout.workers.heartbeat import MIN_FREE_BYTES
 from fanrun.fleet.errors import RunUnfinished
 
@@ -175,7 +175,7 @@ def commit_batch(
         if len(attempt.batch.inputs) == 1:
             destination.hung.setdefault(attempt.batch.inputs[0].key, attempt.worker)
     apart = [*outcome.apart, *suspects, others]
-    gone = scheduler.complete(attempt.batch, failed, final=final, apart=apart, suspects=hung)
+    gone = scheduler.complete(attempt.batch, Completion(failed, final, apart, hung))
     done = {key: outcome.results[key] for key in won if key not in blocked}
     lost = {key: (failed[key], tries) for key, tries in gone.items()}
     lost |= {key: (reason, scheduler.tries(key) + 1) for key, reason in blocked.items()}
@@ -199,7 +199,7 @@ def give_up(attempt: Attempt, reason: str, scheduler: Scheduler, destination: De
         scheduler.complete(attempt.batch)
         return 0
     destination.reasons.new(reason, keys, shown(f"{os.fsdecode(keys[0])}: {reason}"))
-    gone = scheduler.complete(attempt.batch, keys, final=keys)
+    gone = scheduler.complete(attempt.batch, Completion(keys, keys))
     arrived = Arrived(Ending(1, "", 0.0, 0, None), {}, {})
     _tell(attempt, arrived, {}, {key: (reason, tries) for key, tries in gone.items()}, destination, stats, scheduler)
     return len(gone) + release(scheduler, destination, gone)

@@ -16,8 +16,9 @@ from fanrun.fanout.results.faults import Cause
 from fanrun.fanout.results.report import shown
 from fanrun.fanout.workers.executor import Stopped
 from fanrun.fanout.workers.heartbeat import INTERVAL, Heartbeat
+from fanrun.fanout.workers.job import Job
 from fanrun.fanout.workers.link import Link
-from fanrun.fanout.workers.pipeline import Job, Worker
+from fanrun.fanout.workers.pipeline import Worker
 from fanrun.fanout.workers.termination import ReasonSource, TerminationReasons
 from fanrun.fleet.errors import FanrunError, HostUnreachable
 from fanrun.fleet.probe import Probe, parse, probe_argv
@@ -277,7 +278,7 @@ class Supervisor:
         """
         if worker.failed_batch is not None:
             return {worker.failed_batch.name: 1}
-        batch = worker.inside
+        batch = worker.slot.batch
         if batch is None or not self._job.scheduler.is_needed(batch):
             return {}
         blame = self._job.blame
