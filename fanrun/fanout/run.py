@@ -28,7 +28,7 @@ from fanrun.fanout.history import PastRun
 from fanrun.fanout.leftovers import Leftovers
 from fanrun.fanout.plan import Input, Skipped
 from fanrun.fanout.results import ledger as ledgers
-from fanrun.fanout.results.commit import Destination, unwritable
+from fanrun.fanout.results.destination import Destination, unwritable
 from fanrun.fanout.results.faults import Reasons
 from fanrun.fanout.results.joblog import Joblog
 from fanrun.fanout.results.ledger import Ledger
@@ -283,9 +283,7 @@ class Run:
         report = self._report(found, supervisor, destination, vanished)
         unwritten = self._write(report) or unwritten
         if report.left:
-            lost = "; ".join(
-                f"{name}: {stats.lost[-1]}" for name, stats in supervisor.worker_stats.items() if stats.lost
-            )
+            lost = "; ".join(f"{name}: {stats.lost[-1]}" for name, stats in destination.stats.items() if stats.lost)
             why = f"the workers were lost ({lost}); `fab up` repairs the fleet"
             left = f"{report.left} of {report.inputs} inputs are left"
             inputs = "1 input" if len(vanished) == 1 else f"{len(vanished)} inputs"
@@ -383,7 +381,7 @@ class Run:
         self, found: ResumePlan, supervisor: Supervisor, destination: Destination, vanished: Collection[bytes]
     ) -> Report:
         """Return what the run came to; inputs whose results `vanished` are left."""
-        worker_stats = supervisor.worker_stats
+        worker_stats = destination.stats
         failed = [failure for stats in worker_stats.values() for failure in stats.failed.values()]
         reasons = destination.reasons
         for item in destination.given_up:

@@ -10,12 +10,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fanrun.fanout.plan import Input
-from fanrun.fanout.results.commit import Attempt, Destination, WorkerStats, commit_batch
+from fanrun.fanout.results.attempt import Attempt
+from fanrun.fanout.results.batch_outcome import record
+from fanrun.fanout.results.commit import commit_batch
+from fanrun.fanout.results.destination import Destination
 from fanrun.fanout.results.faults import Reasons
 from fanrun.fanout.results.joblog import Joblog
 from fanrun.fanout.results.ledger import Ledger
 from fanrun.fanout.results.logs import RunLogs
 from fanrun.fanout.results.ownership import Ownership
+from fanrun.fanout.results.stats import WorkerStats
 from fanrun.fanout.schedule.scheduler import Scheduler
 from tests.unit.samples import read_tree
 from tests.unit.schedulers import ALL, ScriptedPolicy, scripted
@@ -41,6 +45,7 @@ class World:
             str(self.dst), str(top / "staging"), str(self.extra), "program", self.ledger, self.joblog, self.ownership,
             Reasons(self.told.append), RunLogs(top / "logs"),
         )  # fmt: skip
+        self.destination.stats.update({"worker-1": self.stats, "worker-2": self.stats})
         self.log = top / "joblog.tsv"
 
     def own(self, ownership: Ownership) -> None:
@@ -72,9 +77,10 @@ class World:
         (self.staging / "report.jsonl").write_text("".join(json.dumps(line) + "\n" for line in report))
 
     def commit_batch(self, attempt: Attempt) -> int:
-        settled, seconds = commit_batch(attempt, str(self.staging), self.scheduler, self.destination, self.stats)
-        assert seconds == 2.5
-        return settled
+        outcome = commit_batch(attempt, str(self.staging), self.scheduler, self.destination)
+        record(outcome, self.destination)
+        assert outcome.seconds == 2.5
+        return outcome.settled
 
     def lines(self) -> list[list[str]]:
         return [line.split("\t") for line in self.log.read_text("utf-8", "surrogateescape").splitlines()[1:]]

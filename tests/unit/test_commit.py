@@ -13,8 +13,10 @@ import pytest
 
 from fanrun.fanout.plan import Batch, Input
 from fanrun.fanout.results import judge
-from fanrun.fanout.results.commit import INODES, Attempt, WorkerStats
+from fanrun.fanout.results.attempt import Attempt
 from fanrun.fanout.results.ledger import Fact
+from fanrun.fanout.results.staged import INODES
+from fanrun.fanout.results.stats import WorkerStats
 from fanrun.fanout.workers.heartbeat import MIN_FREE_BYTES
 from fanrun.fleet.errors import HostError, RunUnfinished
 from tests.unit.commit_world import World, digest

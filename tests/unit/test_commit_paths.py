@@ -12,7 +12,7 @@ import pytest
 
 from fanrun.fanout.expect import Expected
 from fanrun.fanout.plan import Batch, Input
-from fanrun.fanout.results.commit import Attempt
+from fanrun.fanout.results.attempt import Attempt
 from fanrun.fanout.results.ownership import Ownership
 from fanrun.fanout.schedule.assignment import Assignment
 from tests.unit.commit_world import World, digest

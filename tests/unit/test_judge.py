@@ -24,7 +24,7 @@ from fanrun.fanout.results.judge import (
     KEPT_LINES,
     MAX_LINE_CHARS,
     Ending,
-    Outcome,
+    Judgement,
     ReportLine,
     explain,
     hash_file,
@@ -150,21 +150,21 @@ MUTE = "the program reported a failure and gave no reason"
 @pytest.mark.parametrize(
     ("names", "code", "report", "results", "expected"),
     [
-        ([b"a", b"b"], 0, {}, [b"a", b"b"], Outcome({b"a": [b"a"], b"b": [b"b"]})),
-        ([b"a", b"b"], 0, {}, [b"a"], Outcome({b"a": [b"a"]}, {b"b": GONE})),
-        ([b"a", b"b"], 1, {}, [b"a"], Outcome(open=[Input(b"a", 1), Input(b"b", 1)], partial={b"a": [b"a"]})),
-        ([b"a"], 137, {}, [], Outcome(failed={b"a": explain(ended(137))})),
-        ([b"a", b"b"], 1, {b"a": ReportLine(True, "")}, [b"a"], Outcome({b"a": [b"a"]}, open=[Input(b"b", 1)])),
+        ([b"a", b"b"], 0, {}, [b"a", b"b"], Judgement({b"a": [b"a"], b"b": [b"b"]})),
+        ([b"a", b"b"], 0, {}, [b"a"], Judgement({b"a": [b"a"]}, {b"b": GONE})),
+        ([b"a", b"b"], 1, {}, [b"a"], Judgement(open=[Input(b"a", 1), Input(b"b", 1)], partial={b"a": [b"a"]})),
+        ([b"a"], 137, {}, [], Judgement(failed={b"a": explain(ended(137))})),
+        ([b"a", b"b"], 1, {b"a": ReportLine(True, "")}, [b"a"], Judgement({b"a": [b"a"]}, open=[Input(b"b", 1)])),
         ([b"a", b"b"], 1, {b"a": ReportLine(True, ""), b"b": ReportLine(False, "dark")}, [b"a"],
-         Outcome({b"a": [b"a"]}, {b"b": "dark"})),
-        ([b"a"], 0, {b"a": ReportLine(False, "")}, [b"a"], Outcome(failed={b"a": MUTE})),
-        ([b"a"], 1, {b"a": ReportLine(True, "")}, [], Outcome(failed={b"a": GONE})),
+         Judgement({b"a": [b"a"]}, {b"b": "dark"})),
+        ([b"a"], 0, {b"a": ReportLine(False, "")}, [b"a"], Judgement(failed={b"a": MUTE})),
+        ([b"a"], 1, {b"a": ReportLine(True, "")}, [], Judgement(failed={b"a": GONE})),
         ([b"a.jpg"], 0, {}, [b"a.png", b"a-2.png", b"index.html"],
-         Outcome({b"a.jpg": [b"a.png", b"a-2.png"]}, extra=[b"index.html"])),
+         Judgement({b"a.jpg": [b"a.png", b"a-2.png"]}, extra=[b"index.html"])),
     ],
 )  # fmt: skip
 def test_judge(
-    names: list[bytes], code: int, report: dict[bytes, ReportLine], results: list[bytes], expected: Outcome
+    names: list[bytes], code: int, report: dict[bytes, ReportLine], results: list[bytes], expected: Judgement
 ) -> None:
     assert judge([Input(name, 1) for name in names], ended(code), report, results) == expected
 
@@ -310,9 +310,9 @@ def test_words_are_few_and_short(key: bytes, log: str) -> None:
 RunOf = tuple[int, dict[bytes, ReportLine], list[bytes]]
 
 
-def hunt(inputs: Sequence[Input], program: Callable[[Batch], RunOf]) -> tuple[Outcome, int]:
+def hunt(inputs: Sequence[Input], program: Callable[[Batch], RunOf]) -> tuple[Judgement, int]:
     """Run a program over inputs and what becomes of them, as workers do; returns all fates and the number of starts."""
-    whole, scheduler, starts = Outcome(), Scheduler(policy=ScriptedPolicy()), 0
+    whole, scheduler, starts = Judgement(), Scheduler(policy=ScriptedPolicy()), 0
     scheduler.deal({"worker-1": inputs})
     while part := scheduler.next_batch("worker-1"):
         assert len(part.name) < 200, "its name is that of a folder on the worker"

@@ -12,7 +12,7 @@ import pytest
 from fanrun.fanout import commands
 from fanrun.fanout.commands import MIB, Program
 from fanrun.fanout.leftovers import Leftovers
-from fanrun.fanout.results.commit import Destination
+from fanrun.fanout.results.destination import Destination
 from fanrun.fanout.results.faults import Reasons
 from fanrun.fanout.results.joblog import Joblog
 from fanrun.fanout.results.ledger import Ledger

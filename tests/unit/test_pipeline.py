@@ -10,7 +10,7 @@ import pytest
 
 from fanrun.fanout.commands import Program
 from fanrun.fanout.plan import HANDLING, STAGE_CONCURRENCY, Input
-from fanrun.fanout.results.commit import Destination, WorkerStats
+from fanrun.fanout.results.destination import Destination
 from fanrun.fanout.results.faults import Reasons
 from fanrun.fanout.results.joblog import Joblog
 from fanrun.fanout.results.ledger import Ledger
@@ -52,7 +52,7 @@ def worker(tmp_path: Path) -> Worker:
     )
     job = Job("r", str(tmp_path), Program("image"), scheduler, destination, Board())
     link = Link(Folder(tmp_path / "home", "default"), "worker-1", "test", threading.Semaphore())
-    return Worker(job, link, PROBE, WorkerStats())
+    return Worker(job, link, PROBE)
 
 
 @pytest.mark.parametrize(

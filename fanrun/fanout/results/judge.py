@@ -44,7 +44,7 @@ class ReportLine:
 
 
 @dataclass
-class Outcome:
+class Judgement:
     """The fate of a batch's inputs.
 
     `results` has the result paths of every input that is done, `failed` the reason of every
@@ -155,7 +155,7 @@ def judge(
     links: Sequence[bytes] = (),
     expected: Expected = BY_NAME,
     folders: Collection[bytes] = (),
-) -> Outcome:
+) -> Judgement:
     """Decide the fate of every input from how the program ended, its report and the files that it left.
 
     `links` are what it left that is no regular file, `folders` have inputs of this run.
@@ -168,7 +168,7 @@ def judge(
     passed_over = set(ignored)
     found = attribute(keys, [path for path in paths if path not in passed_over], named, bad, folders)
     undecided = found.undecided if len(inputs) > 1 else frozenset()
-    outcome = Outcome(extra=found.nobody)
+    outcome = Judgement(extra=found.nobody)
     clues = _Clues(Names(keys), links, ignored, found.nobody)
     for item in inputs:
         line, mine = report.get(item.key), found.results.get(item.key, [])

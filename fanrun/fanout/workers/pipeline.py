@@ -18,7 +18,9 @@ from loguru import logger
 from fanrun.fanout import commands
 from fanrun.fanout.commands import BatchFolder, LogSource
 from fanrun.fanout.plan import STAGE_CONCURRENCY, Batch, weight
-from fanrun.fanout.results.commit import Attempt, WorkerStats, commit_batch, give_up
+from fanrun.fanout.results.attempt import Attempt
+from fanrun.fanout.results.batch_outcome import BatchOutcome, record
+from fanrun.fanout.results.commit import commit_batch, give_up
 from fanrun.fanout.results.faults import BatchFailed, Cause
 from fanrun.fanout.workers.container_slot import ContainerSlot
 from fanrun.fanout.workers.executor import SSH_FAILED, Stopped
@@ -48,9 +50,10 @@ class Worker:
     `lost` says why then, and `failed_batch` is the batch that it answered about but could not do its part of, if any.
     """
 
-    def __init__(self, job: Job, link: Link, probe: Probe, stats: WorkerStats) -> None:
-        self.job, self.link, self.probe, self.stats = job, link, probe, stats
+    def __init__(self, job: Job, link: Link, probe: Probe) -> None:
+        self.job, self.link, self.probe = job, link, probe
         self.name = link.host
+        self.stats = job.destination.stats_of(self.name)
         self.model = job.scheduler.model(self.name)
         self.lost = ""
         self.failed_batch: Batch | None = None
@@ -170,17 +173,18 @@ class Worker:
                 raise
             logger.debug("{}: {} failed as it did before: {}", self.name, attempt.batch.name, error)
             workers = self.job.blame.workers(attempt.batch.inputs[0].key)
-            self._count(give_up(attempt, f"{workers}: {error}", self.job.scheduler, self.job.destination, self.stats))
+            self._record(give_up(attempt, f"{workers}: {error}", self.job.scheduler, self.job.destination))
             # At once: what it left may fill the disk, and the next batch would fail for it.
             self.link.run(commands.discard_argv(self._folder(attempt.batch)))
             return False
         return True
 
-    def _count(self, settled: int) -> None:
-        """Count inputs that are settled."""
+    def _record(self, outcome: BatchOutcome) -> None:
+        """Record what a batch came to, and show the progress."""
+        record(outcome, self.job.destination)
         with self._lock:
-            self.settled += settled
-        self.job.board.advance(settled)
+            self.settled += outcome.settled
+        self.job.board.advance(outcome.settled)
 
     def _folder(self, batch: Batch) -> BatchFolder:
         return BatchFolder(self.job.run, batch.name)
@@ -222,10 +226,10 @@ class Worker:
         with self._timed("pull", attempt.batch):
             self._transfer.fetch(self._folder(attempt.batch), staging, apart=self.model.waits_for_uplink())
             self.job.destination.logs.keep(self.name, attempt.batch.name, Path(staging))
-            settled, seconds = commit_batch(attempt, staging, self.job.scheduler, self.job.destination, self.stats)
-            self.stats.busy("process", seconds)
+            outcome = commit_batch(attempt, staging, self.job.scheduler, self.job.destination)
+            self._record(outcome)
+            self.stats.busy("process", outcome.seconds)
             shutil.rmtree(staging, ignore_errors=True)
-            self._count(settled)
 
     @contextlib.contextmanager
     def _timed(self, stage: str, batch: Batch) -> Iterator[None]:

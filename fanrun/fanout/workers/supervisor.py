@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from loguru import logger
 
 from fanrun.fanout import commands
-from fanrun.fanout.results.commit import Attempt, WorkerStats, give_up
+from fanrun.fanout.results.attempt import Attempt
+from fanrun.fanout.results.batch_outcome import record
+from fanrun.fanout.results.commit import give_up
 from fanrun.fanout.results.faults import Cause
 from fanrun.fanout.results.report import shown
 from fanrun.fanout.workers.executor import Stopped
@@ -75,7 +77,6 @@ class Supervisor:
         self._turns = 0
         self._lock = threading.Lock()
         self._over = False
-        self.worker_stats: dict[str, WorkerStats] = {}
         self.left: set[str] = set()
         """The hosts where something of this run may be."""
         self.swept: set[str] = set()
@@ -228,8 +229,7 @@ class Supervisor:
         return probe
 
     def _start(self, name: str, probe: Probe) -> None:
-        stats = self.worker_stats.setdefault(name, WorkerStats())
-        worker = self._workers[name] = Worker(self._job, self._links[name], probe, stats)
+        worker = self._workers[name] = Worker(self._job, self._links[name], probe)
         self._job.scheduler.add_worker(name)
         self._started.append(worker)
         self._heartbeat.add(self._links[name], self._job.run)
@@ -286,10 +286,10 @@ class Supervisor:
         if cause is Cause.INPUT:
             workers = blame.workers(batch.inputs[0].key)
             reason = f"{workers} did not survive processing it ({worker.lost})"
-            settled = give_up(
-                Attempt(batch, worker.name), reason, self._job.scheduler, self._job.destination, worker.stats
-            )
-            self._job.board.advance(settled)
+            attempt = Attempt(batch, worker.name)
+            outcome = give_up(attempt, reason, self._job.scheduler, self._job.destination)
+            record(outcome, self._job.destination)
+            self._job.board.advance(outcome.settled)
             return {}
         return {batch.name: 2 if cause is Cause.INPUTS else 1}
 

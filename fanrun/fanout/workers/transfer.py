@@ -10,7 +10,8 @@ from loguru import logger
 
 from fanrun.fanout.commands import BatchFolder
 from fanrun.fanout.plan import unreadable
-from fanrun.fanout.results.commit import Attempt, Destination
+from fanrun.fanout.results.attempt import Attempt
+from fanrun.fanout.results.destination import Destination
 from fanrun.fanout.results.faults import BatchFailed
 from fanrun.fanout.results.ledger import FileStat, file_stat
 from fanrun.fanout.workers.executor import CommandResult
