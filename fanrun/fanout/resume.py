@@ -23,6 +23,11 @@ class ResumePlan:
     kept: list[Input] = field(default_factory=list)
     copied: list[Input] = field(default_factory=list)
 
+    @property
+    def before(self) -> list[Input]:
+        """The inputs that are done before the run."""
+        return [*self.kept, *self.copied]
+
 
 class _Known(NamedTuple):
     """An input that does not have all its results in DST.
