@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from fanrun.fanout.plan import Input
-from fanrun.fanout.results.judge import move_into_place, unfit
-from fanrun.fanout.results.ledger import Fact, Ledger, file_stat
+from fanrun.fanout.results.file_stat import file_stat
+from fanrun.fanout.results.ledger import Fact, Ledger
+from fanrun.fanout.results.result_files import move_into_place, unfit
 
 
 @dataclass

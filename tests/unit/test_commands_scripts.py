@@ -17,7 +17,7 @@ import pytest
 
 from fanrun.fanout import commands
 from fanrun.fanout.commands import BatchFolder, LogSource, Program
-from fanrun.fanout.results.judge import parse_ending
+from fanrun.fanout.results.container_end import parse_ending
 from fanrun.fanout.workers.heartbeat import verdict
 from tests.unit.samples import PROBE, write_filter, write_tree
 from tests.waiting import wait_until

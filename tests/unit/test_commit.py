@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fanrun.fanout.plan import Batch, Input
-from fanrun.fanout.results import judge
+from fanrun.fanout.results import result_files
 from fanrun.fanout.results.attempt import Attempt
 from fanrun.fanout.results.ledger import Fact
 from fanrun.fanout.results.staged import INODES
@@ -171,7 +171,7 @@ def test_a_dst_without_room_ends_the_run_and_nobody_is_blamed(
     def full(staging: bytes, dst: bytes, path: bytes) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(judge, "move_into_place", full)
+    monkeypatch.setattr(result_files, "move_into_place", full)
     attempt = world.take()
     world.stage({b"a.jpg": b"A"})
     with pytest.raises(RunUnfinished, match=r"DST can't be written \(.*; make room there"):

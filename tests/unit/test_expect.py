@@ -6,7 +6,8 @@ import pytest
 
 from fanrun.fanout.expect import UNFINISHED, Expected, expected
 from fanrun.fanout.plan import Input
-from fanrun.fanout.results.judge import Ending, ReportLine, judge
+from fanrun.fanout.results.container_end import Ending, ReportLine
+from fanrun.fanout.results.judge import judge
 from fanrun.fleet.errors import UsageError
 
 GOOD = Ending(0, "", 1.0, 10**9, 10**6)

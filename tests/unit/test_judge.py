@@ -20,24 +20,9 @@ from hypothesis import strategies as st
 from fanrun.fanout import commands
 from fanrun.fanout.commands import MIB, SHM, TMP, USUAL, BatchFolder, LogSource, Program, Scratch
 from fanrun.fanout.plan import Batch, Input
-from fanrun.fanout.results.judge import (
-    KEPT_LINES,
-    MAX_LINE_CHARS,
-    Ending,
-    Judgement,
-    ReportLine,
-    explain,
-    hash_file,
-    judge,
-    move_into_place,
-    parse_ending,
-    parse_manifest,
-    parse_report,
-    safe,
-    tell_full,
-    unfit,
-    words_about,
-)
+from fanrun.fanout.results.container_end import Ending, ReportLine, explain, parse_ending, parse_manifest, parse_report
+from fanrun.fanout.results.judge import KEPT_LINES, MAX_LINE_CHARS, Judgement, judge, tell_full, words_about
+from fanrun.fanout.results.result_files import hash_file, move_into_place, safe, unfit
 from fanrun.fanout.schedule.scheduler import Scheduler
 from tests.unit.samples import HOSTILE, PROBE, read_tree, write_filter, write_tree
 from tests.unit.schedulers import ScriptedPolicy, complete

@@ -16,8 +16,10 @@ from pathlib import Path
 import pytest
 
 from fanrun.fanout.results import ledger as ledgers
-from fanrun.fanout.results.judge import hash_file
-from fanrun.fanout.results.ledger import Fact, Ledger, file_stat, program, renamed
+from fanrun.fanout.results.file_stat import file_stat
+from fanrun.fanout.results.ledger import Fact, Ledger, program, renamed
+from fanrun.fanout.results.ledger_schema import SCHEMA_VERSION
+from fanrun.fanout.results.result_files import hash_file
 from fanrun.fleet.errors import RunUnfinished, UsageError
 from tests.unit.samples import HOSTILE, read_tree, write_tree
 from tests.waiting import wait_until
@@ -242,7 +244,7 @@ def test_a_ledger_that_is_damaged_inside_says_so(tmp_path: Path) -> None:
 def test_a_newer_ledger_is_not_touched(tmp_path: Path, writes: bool) -> None:
     path = tmp_path / "ledger.db"
     newer = sqlite3.connect(path)
-    newer.executescript(f"CREATE TABLE other (x); PRAGMA user_version = {ledgers.SCHEMA_VERSION + 1}")
+    newer.executescript(f"CREATE TABLE other (x); PRAGMA user_version = {SCHEMA_VERSION + 1}")
     newer.close()
     before = read_tree(tmp_path)
     with pytest.raises(UsageError, match="written by a newer Fanrun"):

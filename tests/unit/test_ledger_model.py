@@ -16,8 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from fanrun.fanout.plan import Input, walk
 from fanrun.fanout.results import ledger as ledgers
-from fanrun.fanout.results.judge import move_into_place
-from fanrun.fanout.results.ledger import Fact, Ledger, file_stat, program
+from fanrun.fanout.results.file_stat import file_stat
+from fanrun.fanout.results.ledger import Fact, Ledger, program
+from fanrun.fanout.results.result_files import move_into_place
 from fanrun.fanout.resume import ResumePlan, Roots, plan_resume
 from fanrun.fanout.verify import ledger_path, verify
 from tests.unit.samples import read_tree

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from fanrun.fanout.plan import Input, walk
-from fanrun.fanout.results.judge import hash_file
-from fanrun.fanout.results.ledger import Fact, Ledger, file_stat
+from fanrun.fanout.results.file_stat import file_stat
+from fanrun.fanout.results.ledger import Fact, Ledger
+from fanrun.fanout.results.result_files import hash_file
 from fanrun.fanout.resume import Roots, plan_resume
 from tests.unit.samples import HOSTILE, read_tree, write_tree
 

@@ -15,7 +15,8 @@ from fanrun.fanout.plan import Skipped
 from fanrun.fanout.preflight import check, check_paths, check_tools, check_writable, dry_run, find_inputs
 from fanrun.fanout.request import Limits, Request, again_text, retry_request
 from fanrun.fanout.results import ledger as ledgers
-from fanrun.fanout.results.ledger import Fact, Ledger, file_stat
+from fanrun.fanout.results.file_stat import file_stat
+from fanrun.fanout.results.ledger import Fact, Ledger
 from fanrun.fanout.run import Run
 from fanrun.fanout.verify import ledger_path
 from fanrun.fanout.workers.fitness import SPARE_BYTES, unfit

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from fanrun.fanout.request import Request
-from fanrun.fanout.results.judge import hash_file
-from fanrun.fanout.results.ledger import Fact, Ledger, file_stat
+from fanrun.fanout.results.file_stat import file_stat
+from fanrun.fanout.results.ledger import Fact, Ledger
 from fanrun.fanout.results.report import SHOWN
+from fanrun.fanout.results.result_files import hash_file
 from fanrun.fanout.verify import NOTHING, Verdict, ledger_path, lines, open_ledger, to_json, verify
 from fanrun.fleet.errors import UsageError
 from tests.unit.samples import HOSTILE, read_tree, write_tree

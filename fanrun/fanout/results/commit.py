@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 
 from loguru import logger
 
-from fanrun.fanout.results import judge
+from fanrun.fanout.results import judge, result_files
 from fanrun.fanout.results.attempt import Attempt
 from fanrun.fanout.results.batch_outcome import BatchOutcome
+from fanrun.fanout.results.container_end import Ending, explain
 from fanrun.fanout.results.destination import NO_ROOM, Destination, unwritable
 from fanrun.fanout.results.faults import divide, same
 from fanrun.fanout.results.held import claim, release
-from fanrun.fanout.results.judge import Ending, Judgement, explain
+from fanrun.fanout.results.judge import Judgement
 from fanrun.fanout.results.report import shown
 from fanrun.fanout.results.staged import Staged, check_worker, read_staged
 from fanrun.fanout.schedule.scheduler import Completion, Scheduler
@@ -116,7 +117,7 @@ class _Commit:
             return dict.fromkeys(self.attempt.keys, f"the program can't be started: {self.ending.said}")
         failed = self.judgement.failed | self.attempt.unreadable
         for key, paths in list(self.judgement.results.items()):
-            reasons = (judge.unfit(self.staged.data, path, self.staged.manifest[path]) for path in paths)
+            reasons = (result_files.unfit(self.staged.data, path, self.staged.manifest[path]) for path in paths)
             if reason := next(filter(None, reasons), None):
                 failed[key] = reason
                 del self.judgement.results[key]
@@ -176,10 +177,10 @@ class _Commit:
         """Keep the files of a batch that belong to no input, apart from those of other batches."""
         target = os.fsencode(os.path.join(self.destination.extra, self.attempt.batch.name))
         for path in self.judgement.extra:
-            reason = judge.unfit(self.staged.data, path, self.staged.manifest[path])
+            reason = result_files.unfit(self.staged.data, path, self.staged.manifest[path])
             try:
                 if not reason:
-                    judge.move_into_place(self.staged.data, target, path)
+                    result_files.move_into_place(self.staged.data, target, path)
             except OSError as error:
                 if error.errno in NO_ROOM:
                     raise unwritable(error) from error

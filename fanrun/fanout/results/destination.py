@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from fanrun.fanout.commands import USUAL, Scratch
 from fanrun.fanout.expect import BY_NAME, Expected
 from fanrun.fanout.plan import Input
-from fanrun.fanout.results import judge
+from fanrun.fanout.results import result_files
 from fanrun.fanout.results.attempt import Attempt
 from fanrun.fanout.results.faults import Reasons
+from fanrun.fanout.results.file_stat import file_stat
 from fanrun.fanout.results.joblog import Joblog
-from fanrun.fanout.results.ledger import Fact, Ledger, file_stat
+from fanrun.fanout.results.ledger import Fact, Ledger
 from fanrun.fanout.results.logs import RunLogs
 from fanrun.fanout.results.ownership import Ownership
 from fanrun.fanout.results.staged import Staged
@@ -112,7 +113,7 @@ class Destination:
     def set_aside(self, data: bytes, target: bytes, path: bytes) -> None:
         """Move a result to a folder in DST where it waits; raise RunUnfinished if that can't be."""
         try:
-            judge.move_into_place(data, target, path)
+            result_files.move_into_place(data, target, path)
         except OSError as error:
             self.check()
             raise unwritable(error) from error
@@ -121,7 +122,7 @@ class Destination:
         """Rename a result into DST; return why it can't be, raise RunUnfinished if nothing can."""
         target = os.path.join(os.fsencode(self.dst), path)
         try:
-            judge.move_into_place(data, os.fsencode(self.dst), path)
+            result_files.move_into_place(data, os.fsencode(self.dst), path)
             self.ledger.remember_hash(target, file_stat(target), digest)
         except OSError as error:
             if error.errno in NO_ROOM:

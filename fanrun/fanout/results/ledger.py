@@ -3,61 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
 import sqlite3
-import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from fanrun.fanout.results.attribution import Names
-from fanrun.fanout.results.judge import hash_file
+from fanrun.fanout.results.file_stat import FileStat, file_stat
+from fanrun.fanout.results.ledger_schema import SCHEMA, SCHEMA_VERSION, connect, copied, is_full, migrate
+from fanrun.fanout.results.result_files import hash_file
 from fanrun.fleet.errors import RunUnfinished, UsageError
 
-SCHEMA_VERSION = 2
-OUTPUTS = """
--- What a program made of an input: the paths of its results in DST, and their hashes.
-CREATE TABLE outputs (
-    key BLOB, input TEXT, program TEXT, path BLOB, hash TEXT, PRIMARY KEY (key, input, program, path)
-) WITHOUT ROWID;
-CREATE INDEX outputs_by_input ON outputs (input, program);
-"""
-SCHEMA = f"""
-{OUTPUTS}
--- What stood under a key in SRC when a run last took it.
-CREATE TABLE inputs (key BLOB PRIMARY KEY, hash TEXT, program TEXT) WITHOUT ROWID;
--- The hash that a file had when it looked like this: so it need not be read again.
-CREATE TABLE seen (path BLOB PRIMARY KEY, look TEXT, hash TEXT) WITHOUT ROWID;
-CREATE INDEX seen_by_hash ON seen (hash);
-CREATE TABLE failures (key BLOB PRIMARY KEY, reason TEXT) WITHOUT ROWID;
-CREATE TABLE runs (name TEXT PRIMARY KEY, program TEXT, request TEXT);
-PRAGMA user_version = {SCHEMA_VERSION};
-"""
 RACY_NANOSECONDS = 50_000_000
 """Nanoseconds: a file that was changed so shortly before may change again and look the same."""
 MAX_UNWRITTEN = 1000
 """So many files' hashes are written together: one by one they take three times as long."""
 Value = bytes | str
-
-
-class FileStat(NamedTuple):
-    """What tells a file from the one that stood there before without reading it."""
-
-    size: int
-    mtime: int
-    ctime: int
-    inode: int
-
-    def __str__(self) -> str:
-        """As the table `seen` has it: JSON, in a quarter of the time that json.dumps takes."""
-        return f"[{self.size}, {self.mtime}, {self.ctime}, {self.inode}]"
 
 
 @dataclass(frozen=True)
@@ -72,12 +38,6 @@ class Fact:
 def program(image: str, args: Sequence[str]) -> str:
     """The name under which the ledger knows an image, its Image.program_id, with its arguments."""
     return hashlib.sha256(json.dumps([image, *args]).encode()).hexdigest()
-
-
-def file_stat(path: bytes) -> FileStat:
-    """How a file looks now; OSError if it isn't there."""
-    found = os.stat(path)
-    return FileStat(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
 
 def renamed(path: bytes, key: bytes, new: bytes) -> bytes | None:
@@ -104,17 +64,17 @@ class Ledger:
         self._seen: dict[bytes, tuple[str, str]] = {}
         try:
             if not write and path.exists():
-                self._db, version = _connect(f"{path.absolute().as_uri()}?mode=ro")
+                self._db, version = connect(f"{path.absolute().as_uri()}?mode=ro")
                 if version < SCHEMA_VERSION:  # 0: there was no room to begin it
-                    self._db = _copied(self._db)
+                    self._db = copied(self._db)
             else:
-                self._db, version = _connect(path.absolute().as_uri() if write else ":memory:")
+                self._db, version = connect(path.absolute().as_uri() if write else ":memory:")
             if not version:
                 self._db.executescript(f"BEGIN; {SCHEMA} COMMIT;")
             if version == 1:
-                _migrate(self._db)
+                migrate(self._db)
         except sqlite3.Error as error:
-            if "full" in str(error) or (write and _is_full(path.parent)):
+            if "full" in str(error) or (write and is_full(path.parent)):
                 raise RunUnfinished(f"{path} can't be written ({error}); make room there") from error
             raise UsageError(f"{path} can't be read ({error}); move it away, and results are made anew") from error
         if version > SCHEMA_VERSION:
@@ -277,70 +237,6 @@ class Ledger:
     def _one(self, sql: str, *values: Value) -> tuple[Any, ...] | None:
         rows = self._all(sql, *values)
         return rows[0] if rows else None
-
-
-def _is_full(folder: Path) -> bool:
-    """Whether there is no room for another file: SQLite says no more than that it can't open one."""
-    try:
-        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
-            file.write(b"x")
-    except OSError as error:
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return False
-
-
-def _connect(uri: str) -> tuple[sqlite3.Connection, int]:
-    """A connection, and the version of what is there; a change that a crash left half done is undone first."""
-    found = sqlite3.connect(uri, uri=True, check_same_thread=False)
-    try:
-        return found, found.execute("PRAGMA user_version").fetchone()[0]
-    except sqlite3.OperationalError:
-        found.close()
-        if not uri.endswith("?mode=ro"):
-            raise
-        with contextlib.closing(sqlite3.connect(uri.replace("mode=ro", "mode=rw"), uri=True)) as healed:
-            healed.execute("PRAGMA user_version").fetchone()
-        found = sqlite3.connect(uri, uri=True, check_same_thread=False)
-        return found, found.execute("PRAGMA user_version").fetchone()[0]
-
-
-def _copied(db: sqlite3.Connection) -> sqlite3.Connection:
-    """Return a copy in memory of a ledger that may only be read."""
-    copy = sqlite3.connect(":memory:", check_same_thread=False)
-    with contextlib.closing(db):
-        db.backup(copy)
-    return copy
-
-
-def _migrate(db: sqlite3.Connection) -> None:
-    """Bring a ledger of version 1, which kept results by the content of inputs, to version 2.
-
-    Results are kept where it is certain whose they are: one input had that content, and they fit no other as well.
-    """
-    known: dict[str, list[tuple[bytes, str]]] = {}
-    for key, digest, of_program in db.execute("SELECT key, hash, program FROM inputs"):
-        known.setdefault(of_program, []).append((bytes(key), digest))
-    # Also inputs that failed: what they made may have been given to another one.
-    names = Names(bytes(key) for (key,) in db.execute("SELECT key FROM inputs UNION SELECT key FROM failures"))
-    rows = list[tuple[bytes, str, str, bytes, str]]()
-    for of_program, inputs in known.items():
-        count = Counter(digest for _, digest in inputs)
-        for key, digest in inputs:
-            sql = "SELECT place, hash FROM outputs WHERE input = ? AND program = ?"
-            outputs = {
-                _path_in_version_1(key, bytes(place)): each for place, each in db.execute(sql, (digest, of_program))
-            }
-            if count[digest] == 1 and all(names.only(path) == key for path in outputs):
-                rows += [(key, digest, of_program, path, each) for path, each in outputs.items()]
-    db.executescript(f"BEGIN; DROP TABLE outputs; {OUTPUTS}")
-    with db:
-        db.executemany("INSERT INTO outputs VALUES (?, ?, ?, ?, ?)", rows)
-        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-
-
-def _path_in_version_1(key: bytes, place: bytes) -> bytes:
-    """Return the path of a result that version 1 noted as "=" or as "+" and what follows its input's stem."""
-    return key if place == b"=" else os.path.splitext(key)[0] + place[1:]
 
 
 def _write_inputs(db: sqlite3.Connection, rows: list[tuple[bytes, str, str]]) -> None:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
-from fanrun.fanout.results.attribution import LONGEST_WINS, Names
+from fanrun.fanout.results.names import LONGEST_WINS, Names
 
 Fold = Callable[[bytes], bytes]
 

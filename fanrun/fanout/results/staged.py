@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 from loguru import logger
 
-from fanrun.fanout.results import judge
+from fanrun.fanout.results import container_end
 from fanrun.fanout.results.attempt import Attempt
+from fanrun.fanout.results.container_end import Ending, ReportLine
 from fanrun.fanout.results.faults import BatchFailed
-from fanrun.fanout.results.judge import Ending, Judgement, ReportLine
+from fanrun.fanout.results.judge import Judgement
 from fanrun.fanout.workers.heartbeat import MIN_FREE_BYTES
 
 INODES = 16
@@ -44,16 +45,16 @@ def read_staged(attempt: Attempt, staging: str) -> Staged:
             raise BatchFailed(f"lost the {name} of a batch ({error.strerror})", host=attempt.worker) from error
 
     try:
-        ending = judge.parse_ending(read("exit"), read("log"))
+        ending = container_end.parse_ending(read("exit"), read("log"))
     except ValueError as error:
         raise BatchFailed("wrote the end of a batch only in part", host=attempt.worker) from error
     report = read("report.jsonl")
     return Staged(
         ending,
-        judge.parse_manifest(read("manifest")),
-        judge.parse_report(report),
-        judge.parse_links(read("links")),
-        judge.unusable_lines(report, set(attempt.keys)),
+        container_end.parse_manifest(read("manifest")),
+        container_end.parse_report(report),
+        container_end.parse_links(read("links")),
+        container_end.unusable_lines(report, set(attempt.keys)),
         os.fsencode(os.path.join(staging, "data")),
     )
 

@@ -13,7 +13,7 @@ from fanrun.fanout.plan import unreadable
 from fanrun.fanout.results.attempt import Attempt
 from fanrun.fanout.results.destination import Destination
 from fanrun.fanout.results.faults import BatchFailed
-from fanrun.fanout.results.ledger import FileStat, file_stat
+from fanrun.fanout.results.file_stat import FileStat, file_stat
 from fanrun.fanout.workers.executor import CommandResult
 from fanrun.fanout.workers.link import Link
 from fanrun.fleet.errors import HostError, RunUnfinished
