@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,6 +15,11 @@ from fanrun.fanout.plan import Input
 from fanrun.fanout.results.file_stat import file_stat
 from fanrun.fanout.results.ledger import Fact, Ledger
 from fanrun.fanout.results.result_files import move_into_place, unfit
+
+HASH_THREADS = 4
+"""Threads that hash files: more than processors, as a network file system takes long to answer."""
+AT_ONCE = 64
+"""So many inputs are compared by one thread before it takes others."""
 
 
 @dataclass
@@ -73,17 +79,14 @@ def plan_resume(
     there = {item.key for item in inputs}
     owners = {path: key for path, key in ledger.owners(program) if key in there}
     kept, copied, others = list[tuple[bytes, str]](), list[Fact](), list[_Known]()
-    for count, item in enumerate(inputs):
+    for count, known in enumerate(_compare(ledger, roots, program, inputs)):
         step(count)
-        digest = _digest(ledger, os.path.join(roots.src, item.key))
-        own = ledger.outputs(item.key, digest, program) if digest else {}
-        missing = _missing(ledger, roots, own)
-        if own and not missing:
-            found.kept.append(item)
-            kept.append((item.key, digest))
-            owners.update(dict.fromkeys(own, item.key))
+        if known.own and not known.missing:
+            found.kept.append(known.item)
+            kept.append((known.item.key, known.digest))
+            owners.update(dict.fromkeys(known.own, known.item.key))
         else:
-            others.append(_Known(item, digest, own, missing))
+            others.append(known)
     # What stands is kept before anything is brought to where it may stand.
     for item, digest, own, missing in others:
         wanted = own
@@ -103,13 +106,34 @@ def plan_resume(
     return found
 
 
+def _compare(ledger: Ledger, roots: Roots, program: str, inputs: Sequence[Input]) -> Iterator[_Known]:
+    """Yield what is known of each input and its results, in order; files are hashed on several threads."""
+
+    def compare(part: Sequence[Input]) -> list[_Known]:
+        return [_look_up(ledger, roots, program, item) for item in part]
+
+    parts = [inputs[start : start + AT_ONCE] for start in range(0, len(inputs), AT_ONCE)]
+    pool = concurrent.futures.ThreadPoolExecutor(HASH_THREADS)
+    try:
+        for part in pool.map(compare, parts):
+            yield from part
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _look_up(ledger: Ledger, roots: Roots, program: str, item: Input) -> _Known:
+    digest = _digest(ledger, os.path.join(roots.src, item.key))
+    own = ledger.outputs(item.key, digest, program) if digest else {}
+    return _Known(item, digest, own, _missing(ledger, roots, own))
+
+
 def _missing(ledger: Ledger, roots: Roots, wanted: Mapping[bytes, str]) -> dict[bytes, str]:
     """Return those of {path: hash} that are not so in DST."""
     return {path: each for path, each in wanted.items() if _digest(ledger, os.path.join(roots.dst, path)) != each}
 
 
 def _digest(ledger: Ledger, path: bytes) -> str:
-    """The file's hash, "" if it can't be read."""
+    """Return the file's hash, "" if it can't be read."""
     try:
         return ledger.hash_of(path)
     except OSError:
