@@ -8,7 +8,6 @@ import queue
 import shutil
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,13 +25,12 @@ from fanrun.fanout.workers.container_slot import ContainerSlot
 from fanrun.fanout.workers.executor import SSH_FAILED, Stopped
 from fanrun.fanout.workers.job import Job
 from fanrun.fanout.workers.link import Link
+from fanrun.fanout.workers.stage_display import StageDisplay
 from fanrun.fanout.workers.transfer import Transfer
 from fanrun.fanout.workers.uplink import Uplink
 from fanrun.fanout.workers.warm_up import WarmUp
 from fanrun.fleet.errors import HostError
 from fanrun.fleet.probe import Probe
-
-STAGES = ("push", "process", "pull")
 
 
 @dataclass
@@ -57,27 +55,21 @@ class Worker:
         self.model = job.scheduler.model(self.name)
         self.lost = ""
         self.failed_batch: Batch | None = None
-        self.settled = 0
-        self.strikes = 0
+        self.settled = self.strikes = 0
         self.crash: BaseException | None = None
         self._pushed: queue.Queue[Attempt | None] = queue.Queue()
         self._processed: queue.Queue[Attempt | None] = queue.Queue()
         self._spent: queue.SimpleQueue[BatchFolder] = queue.SimpleQueue()
         self.warm_up = WarmUp(self.model)
         self.slot = ContainerSlot(job.scheduler.start_processing)
-        self._now: Counter[str] = Counter()
+        self._display = StageDisplay(job.board, self.name, self.stats)
         self._lock = threading.Lock()
         self._uplink = Uplink()
         self._transfer = Transfer(link, job.src, job.destination)
-        stages = [
-            _Stage(self._push_all, self._pushed),
-            _Stage(self._process_all, self._processed),
-            _Stage(self._pull_all, None),
-        ]
+        push, process = _Stage(self._push_all, self._pushed), _Stage(self._process_all, self._processed)
+        stages = [push, process, _Stage(self._pull_all, None)]
         self._threads = [
-            threading.Thread(target=self._guard, args=(stage,), daemon=True)
-            for stage in stages
-            for _ in range(STAGE_CONCURRENCY)
+            threading.Thread(target=self._guard, args=(each,), daemon=True) for each in stages * STAGE_CONCURRENCY
         ]
 
     def start(self) -> None:
@@ -172,8 +164,8 @@ class Worker:
                 self.failed_batch = attempt.batch
                 raise
             logger.debug("{}: {} failed as it did before: {}", self.name, attempt.batch.name, error)
-            workers = self.job.blame.workers(attempt.batch.inputs[0].key)
-            self._record(give_up(attempt, f"{workers}: {error}", self.job.scheduler, self.job.destination))
+            reason = f"{self.job.blame.workers(attempt.keys[0])}: {error}"
+            self._record(give_up(attempt, reason, self.job.scheduler, self.job.destination))
             # At once: what it left may fill the disk, and the next batch would fail for it.
             self.link.run(commands.discard_argv(self._folder(attempt.batch)))
             return False
@@ -213,8 +205,8 @@ class Worker:
         """Process a batch on the worker, and remove the folders of `spent` batches there."""
         self.job.destination.logs.begin(self.name, attempt.batch.name)
         source = LogSource(self.job.fleet, self.name, self.job.logs)
-        folder = self._folder(attempt.batch)
-        result = self.link.run(commands.batch_argv(folder, self.job.program, self.probe, source, spent))
+        argv = commands.batch_argv(self._folder(attempt.batch), self.job.program, self.probe, source, spent)
+        result = self.link.run(argv)
         if result.exit_code == 0:
             attempt.ended = time.time()
         elif not self.job.scheduler.stopped:  # then it has no turn any more
@@ -234,30 +226,24 @@ class Worker:
     @contextlib.contextmanager
     def _timed(self, stage: str, batch: Batch) -> Iterator[None]:
         """Log and show that a stage is at work on a batch, and note its seconds."""
-        begun = time.monotonic()
+        started = time.monotonic()
         logger.debug("{}: {} {} ({} inputs)", self.name, stage, batch.name, len(batch.inputs))
-        with self._lock:
-            self._now[stage] += len(batch.inputs)
-        self._show()
+        self._show(stage, len(batch.inputs))
         yield
-        seconds = time.monotonic() - begun
-        with self._lock:
-            self._now[stage] -= len(batch.inputs)
+        seconds = time.monotonic() - started
         if stage == "pull":
             self._observe(stage, batch, seconds)
         if stage != "process":  # a batch may have waited there for its turn
             self.stats.busy(stage, seconds)
-        self._show()
+        self._show(stage, -len(batch.inputs))
 
     def _observe(self, stage: str, batch: Batch, seconds: float) -> None:
         """Tell the scheduler how long a stage took."""
         self.job.scheduler.observe(self.name, stage, sum(map(weight, batch.inputs)), seconds)
         self.warm_up.learned(stage)
 
-    def _show(self) -> None:
-        """Write the worker's line: what each stage has in hand, and what is done."""
-        if self.lost:
-            return
-        failed = f", {len(self.stats.failed)} failed" if self.stats.failed else ""
-        busy = "".join(f", {stage} {self._now[stage]}" for stage in STAGES if self._now[stage])
-        self.job.board.step(self.name, f"{self.stats.done} done{failed}{busy}")
+    def _show(self, stage: str, count: int) -> None:
+        """Show that so many inputs more are in a stage, unless the worker is lost: its line says why."""
+        self._display.add(stage, count)
+        if not self.lost:
+            self._display.show()
