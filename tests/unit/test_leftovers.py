@@ -135,6 +135,6 @@ def test_lines_that_could_not_be_fetched_are_known_to_be_missing(
     monkeypatch.setattr(Link, "last", last)
     logs = supervisor._job.destination.logs
     logs.begin("worker-1", "worker-1.0001")
-    supervisor._fetch_rest("worker-1", Link(supervisor._folder, "worker-1", "r", threading.Semaphore()))
+    supervisor._fetch_rest("worker-1", Link(supervisor._connections._folder, "worker-1", "r", threading.Semaphore()))
     assert asked == [commands.rest_argv("r", ["worker-1.0001"], 64 * MIB)]
     assert logs.missing("worker-1") == missing

@@ -11,21 +11,18 @@ from dataclasses import dataclass
 from loguru import logger
 
 from fanrun.fanout import commands
-from fanrun.fanout.results.attempt import Attempt
-from fanrun.fanout.results.batch_outcome import record
-from fanrun.fanout.results.commit import give_up
-from fanrun.fanout.results.faults import Cause
 from fanrun.fanout.results.report import shown
+from fanrun.fanout.workers.blamed_batches import blamed_batches
+from fanrun.fanout.workers.connections import Connections
 from fanrun.fanout.workers.executor import Stopped
 from fanrun.fanout.workers.heartbeat import INTERVAL, Heartbeat
 from fanrun.fanout.workers.job import Job
 from fanrun.fanout.workers.link import Link
 from fanrun.fanout.workers.pipeline import Worker
 from fanrun.fanout.workers.termination import ReasonSource, TerminationReasons
-from fanrun.fleet.errors import FanrunError, HostUnreachable
-from fanrun.fleet.probe import Probe, parse, probe_argv
-from fanrun.fleet.shell import complaint
-from fanrun.fleet.ssh import FAN_OUT, fan_out
+from fanrun.fleet.errors import FanrunError
+from fanrun.fleet.probe import Probe
+from fanrun.fleet.ssh import fan_out
 from fanrun.fleet.store import Folder
 
 POLL_SECONDS = 0.2
@@ -65,22 +62,25 @@ class Supervisor:
         termination_reasons: ReasonSource,
         dead: Mapping[str, Collection[str]],
     ) -> None:
-        """`fit` tells why a host can't take part, "" if it can; `dead` are runs with the hosts they could not clean."""
-        self._job, self._folder, self._fit, self._dead = job, folder, fit, dead
+        """`fit` and `dead` are those of Connections; `termination_reasons` tells why hosts are gone."""
+        self._job = job
+        self._connections = Connections(job, folder, fit, dead)
         self._termination_reasons = TerminationReasons(termination_reasons, self._explain)
-        self._links: dict[str, Link] = {}
+        self._links = self._connections.links
         self._workers: dict[str, Worker] = {}
         self._started: list[Worker] = []
         self._lost_workers: dict[str, _LostWorker] = {}
         self._heartbeat = Heartbeat()
-        self._slots = threading.BoundedSemaphore(FAN_OUT)
-        self._turns = 0
-        self._lock = threading.Lock()
-        self._over = False
-        self.left: set[str] = set()
+
+    @property
+    def left(self) -> frozenset[str]:
         """The hosts where something of this run may be."""
-        self.swept: set[str] = set()
+        return frozenset(self._connections.left)
+
+    @property
+    def swept(self) -> frozenset[str]:
         """The hosts where what the dead runs left was ended."""
+        return frozenset(self._connections.swept)
 
     @property
     def away(self) -> frozenset[str]:
@@ -92,7 +92,7 @@ class Supervisor:
 
         One that can't take part now is taken in later if it can.
         """
-        probes, errors = fan_out(names, self._open)
+        probes, errors = fan_out(names, self._connections.open)
         for name in errors:
             self._lost_workers[name] = _LostWorker(time.monotonic() + INTERVAL, looked=True)
         return probes, errors
@@ -154,7 +154,7 @@ class Supervisor:
                 done = link.last(commands.stop_argv(self._job.run), timeout=20 if known else LAST_ANSWER_SECONDS)
                 self._fetch_rest(name, link)
                 if done.exit_code == 0:
-                    self.left.discard(name)
+                    self._connections.left.discard(name)
                 else:
                     logger.debug("{}: could not be cleaned ({})", name, done.reason)
             link.disconnect()
@@ -188,45 +188,7 @@ class Supervisor:
         """Begin nothing any more, no connection either."""
         self._job.scheduler.stop()
         self._heartbeat.close()
-        with self._lock:
-            self._over = True
-
-    def _renew(self, name: str) -> tuple[Link, list[str]]:
-        """Return a new way to a host, in the place of the one before, and the runs to end there first.
-
-        Stopped when the run is being closed.
-        """
-        with self._lock:
-            if self._over:
-                raise Stopped
-            self._turns += 1
-            before = self._links.get(name)
-            link = self._links[name] = Link(self._folder, name, f"{self._job.run}-{self._turns}", self._slots)
-            self.left.add(name)
-        if before is not None:
-            before.disconnect()
-        # One that comes back may still be at what it was told before.
-        own = [self._job.run] if before is not None else []
-        return link, [*own, *(run for run, hosts in self._dead.items() if name in hosts)]
-
-    def _open(self, name: str) -> Probe:
-        """Connect, end what an earlier connection left behind, and ask the host how it is."""
-        with self._slots:
-            link, dead = self._renew(name)
-            make = commands.open_argv(self._job.run, self._job.program.ref, dead)
-            done = link.run(["sh", "-c", '"$@" && exec sh -c "$0"', probe_argv()[2], *make], timeout=40)
-        if done.exit_code != 0:
-            raise HostUnreachable(done.reason, host=name)
-        answer = done.output.decode(errors="replace")
-        if not answer.startswith("left "):
-            self.swept.add(name)
-        if done.noise:
-            raise HostUnreachable(complaint(done.noise), host=name)
-        probe = parse(answer)
-        reason = self._fit(probe)
-        if reason:
-            raise HostUnreachable(reason, host=name)
-        return probe
+        self._connections.close()
 
     def _start(self, name: str, probe: Probe) -> None:
         worker = self._workers[name] = Worker(self._job, self._links[name], probe)
@@ -257,7 +219,7 @@ class Supervisor:
 
     def _lose(self, worker: Worker) -> None:
         name = worker.name
-        parts = self._blame(worker)
+        parts = blamed_batches(self._job, worker)
         is_input = any(count > 1 for count in parts.values())  # then the worker is not to blame
         strikes = 0 if worker.settled or is_input else worker.strikes + 1
         # Its commands may hang as the host does; nobody waits for their end.
@@ -270,28 +232,6 @@ class Supervisor:
         logger.warning("{} is lost: {}; {} batches go to the others", name, worker.lost, count)
         self._job.board.say(name, f"lost: {shown(worker.lost)}")
         self._termination_reasons.lost(name)
-
-    def _blame(self, worker: Worker) -> dict[str, int]:
-        """Return the batch that may have made a worker fail: {its name: into how many groups its inputs are divided}.
-
-        If it is known which input did, that input fails.
-        """
-        if worker.failed_batch is not None:
-            return {worker.failed_batch.name: 1}
-        batch = worker.slot.batch
-        if batch is None or not self._job.scheduler.is_needed(batch):
-            return {}
-        blame = self._job.blame
-        cause = blame.failed(batch, worker.name, answers=False, worked=bool(worker.settled))
-        if cause is Cause.INPUT:
-            workers = blame.workers(batch.inputs[0].key)
-            reason = f"{workers} did not survive processing it ({worker.lost})"
-            attempt = Attempt(batch, worker.name)
-            outcome = give_up(attempt, reason, self._job.scheduler, self._job.destination)
-            record(outcome, self._job.destination)
-            self._job.board.advance(outcome.settled)
-            return {}
-        return {batch.name: 2 if cause is Cause.INPUTS else 1}
 
     def _explain(self, name: str, why: str) -> None:
         """What the silence was, where somebody knows better."""
@@ -306,7 +246,7 @@ class Supervisor:
     def _look_for(self, name: str, lost: _LostWorker) -> None:
         """Try to reach a lost worker; it is taken back when it answers and is fit."""
         try:
-            lost.probe = self._open(name)
+            lost.probe = self._connections.open(name)
         except (FanrunError, Stopped) as error:
             logger.debug("{} is not back yet: {}", name, error)
         finally:
