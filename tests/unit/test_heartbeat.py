@@ -174,7 +174,7 @@ def test_the_time_in_which_nobody_looked_is_not_the_workers(
 
 @pytest.mark.parametrize(("gap", "load", "expected"), [(0, 0, 12), (5, 1, 12), (9, 1, 18), (1, 8, 24), (99, 99, 60)])
 def test_patience_follows_the_last_signs(gap: float, load: float, expected: float) -> None:
-    listener = heartbeats._Listener(subprocess.Popen(["true"]), 0, gap=gap, text=b"0 1 1 %f 1\n" % load, begun=True)
+    listener = heartbeats._Listener(subprocess.Popen(["true"]), 0, gap=gap, text=b"0 1 1 %f 1\n" % load, started=True)
     assert listener.patience == expected
     listener.process.wait()
 

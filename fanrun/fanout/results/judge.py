@@ -23,7 +23,7 @@ BUS_ERROR = re.compile(r"\bbus error\b|\bSIGBUS\b", re.IGNORECASE)
 
 @dataclass
 class Judgement:
-    """The fate of a batch's inputs.
+    """What became of a batch's inputs.
 
     `results` has the result paths of every input that is done, `failed` the reason of every
     one that failed, `open` those of which nothing is known: they are tried again, fewer at
@@ -50,7 +50,7 @@ def judge(
     expected: Expected = BY_NAME,
     folders: Collection[bytes] = (),
 ) -> Judgement:
-    """Decide the fate of every input from how the program ended, its report and the files that it left.
+    """Decide what became of every input from how the program ended, its report and the files that it left.
 
     `links` are what it left that is no regular file, `folders` have inputs of this run.
     """

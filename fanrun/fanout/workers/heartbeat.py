@@ -1,4 +1,4 @@
-"""Signs of life: a worker that stops giving them is lost, whatever else it seems to do."""
+"""Heartbeats: a worker whose signs of life stop is lost, whatever else it seems to do."""
 
 from __future__ import annotations
 
@@ -58,31 +58,31 @@ class _Listener:
     silent: float = 0.0
     gap: float = 0.0
     text: bytes = b""
-    begun: bool = False
-    """Whether the signs have begun; what came before them, a login printed."""
+    started: bool = False
+    """Whether the signs have started; a login may print text before them."""
 
     def hear(self, data: bytes) -> bytes:
         """Take in what has come; return the last signs, b"" before the first."""
         text = self.text + data
-        if not self.begun:
+        if not self.started:
             _, mark, after = text.partition(MARK)
-            self.begun = bool(mark)
+            self.started = bool(mark)
             text = after if mark else text
         self.text = text[-KEPT_BYTES:]
         self.gap, self.silent = self.silent, 0.0
-        return self.text if self.begun else b""
+        return self.text if self.started else b""
 
     @property
     def patience(self) -> float:
         """Seconds that it may be silent."""
-        signs = parse(self.text) if self.begun else []
+        signs = parse(self.text) if self.started else []
         return min(
             max(MAX_SILENCE * (signs[-1].patience if signs else 1.0), MAX_GAPS * self.gap), MAX_PATIENCE * MAX_SILENCE
         )
 
 
 class Heartbeat:
-    """Listens to the workers' signs of life; for one thread alone."""
+    """Listens to the workers' signs of life; used by one thread."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
@@ -90,7 +90,7 @@ class Heartbeat:
         self._looked = time.monotonic()
 
     def add(self, link: Link, run: str) -> None:
-        """Listen to a worker from now on, that works for that run."""
+        """Listen from now on to a worker of that run."""
         ours, theirs = os.pipe()
         os.set_blocking(ours, False)
         argv = link.argv(commands.heartbeat_argv(run, INTERVAL))
@@ -102,7 +102,7 @@ class Heartbeat:
         self._selector.register(ours, selectors.EVENT_READ, link.host)
 
     def drop(self, name: str) -> None:
-        """Listen to it no more; harmless if nobody does."""
+        """Stop listening to a worker; harmless if nobody listens."""
         listener = self._listeners.pop(name, None)
         if listener is not None:
             self._selector.unregister(listener.pipe)
@@ -128,7 +128,7 @@ class Heartbeat:
         return wrong
 
     def close(self) -> None:
-        """Listen to nobody any more."""
+        """Stop listening to all workers."""
         for name in list(self._listeners):
             self.drop(name)
         self._selector.close()

@@ -54,7 +54,7 @@ class Link:
         return self._executor.call(argv, stdin=commands.names(keys), group=PUSH)
 
     def pull(self, place: BatchFolder, staging: str, *, apart: bool) -> CommandResult:
-        """Bring home what the batch left, `apart` from what goes there."""
+        """Fetch what the batch left, with `apart` over a connection of its own."""
         with self._lock:
             if apart and not self._begun:
                 with self._slots:

@@ -98,10 +98,7 @@ class Supervisor:
         return probes, errors
 
     def work(self, probes: Mapping[str, Probe]) -> None:
-        """Let these hosts work until every input is settled, or nobody is left to do it.
-
-        Raises what a worker's own code raised: an error here, not on a host.
-        """
+        """Let these hosts work until all is settled or no worker is left; raise what a worker's own code raised."""
         for name, probe in probes.items():
             self._start(name, probe)
         alone_since = 0.0
@@ -117,7 +114,7 @@ class Supervisor:
                 return
 
     def wind_down(self) -> None:
-        """Begin nothing new, stop the containers, and bring home what is done."""
+        """Start nothing new, stop the containers, and fetch what is done."""
         self._job.scheduler.stop()
         working = {name: worker for name, worker in self._workers.items() if name not in self._lost_workers}
 
@@ -133,10 +130,7 @@ class Supervisor:
             self._look_after()
 
     def close(self) -> None:
-        """End everything here and on the hosts, a host that is gone is passed over; what has arrived is landed.
-
-        Raises what a worker's own code raised: an error here, not on a host.
-        """
+        """End everything here and on the hosts that answer; raise what a worker's own code raised here."""
         self._stop()
 
         def end(name: str) -> None:
@@ -166,7 +160,7 @@ class Supervisor:
                 raise worker.crash
 
     def _fetch_rest(self, name: str, link: Link) -> None:
-        """Bring home the lines of batches that did not come home themselves."""
+        """Fetch the log lines of batches whose results were not fetched."""
         logs = self._job.destination.logs
         batches = logs.missing(name)
         if not batches:
@@ -185,7 +179,7 @@ class Supervisor:
         fan_out(self._links, lambda name: self._links[name].close())
 
     def _stop(self) -> None:
-        """Begin nothing any more, no connection either."""
+        """Start nothing any more, no connection either."""
         self._job.scheduler.stop()
         self._heartbeat.close()
         self._connections.close()
@@ -234,7 +228,7 @@ class Supervisor:
         self._termination_reasons.lost(name)
 
     def _explain(self, name: str, why: str) -> None:
-        """What the silence was, where somebody knows better."""
+        """Replace why a worker was lost by what its provider says."""
         logger.warning("{} is gone: {}", name, why)
         self._job.board.say(name, why)
         self._workers[name].stats.lost[-1] = why

@@ -1,4 +1,4 @@
-"""What is sent to one worker: a push at a time, the next one's first words during the last one's last."""
+"""The uplink to one worker: one push at a time; the handshake of the next overlaps the end of the last."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ first byte of a file is sent."""
 
 @dataclass
 class _Transfer:
-    """A push: when it began and when it should end, as times of the monotonic clock."""
+    """A push: when it started and when it should end, as times of the monotonic clock."""
 
-    begun: float
+    started: float
     due: float
 
 
 class Uplink:
-    """Pushes follow each other with no gap in between, and do not share the line for longer than that takes."""
+    """Lets pushes follow each other without a gap, and share the network only during handshakes."""
 
     def __init__(self) -> None:
         self._change = threading.Condition()
@@ -30,20 +30,20 @@ class Uplink:
         self._ended = 0.0
 
     def wait(self) -> None:
-        """Wait until a push more would soon have the line to itself, at once if there is none."""
+        """Wait until another push would soon have the uplink to itself; return at once if there is none."""
         with self._change:
             while self._transfers and (left := self._transfers[-1].due - LEAD - time.monotonic()) > 0:
                 self._change.wait(left)
 
     @contextlib.contextmanager
     def transfer(self, expected: float) -> Iterator[Callable[[], float]]:
-        """Push, and expect to have the line for so many seconds; yields what tells for how many it was so far."""
+        """Push, expecting to have the uplink for so many seconds; yield a function that returns the seconds so far."""
         with self._change:
             now = time.monotonic()
             transfer = _Transfer(now, max([now, *(each.due for each in self._transfers)]) + expected)
             self._transfers.append(transfer)
         try:
-            yield lambda: time.monotonic() - max(transfer.begun, self._ended)
+            yield lambda: time.monotonic() - max(transfer.started, self._ended)
         finally:
             with self._change:
                 self._transfers.remove(transfer)
