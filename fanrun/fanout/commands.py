@@ -69,7 +69,7 @@ class LogSource:
 
 
 @dataclass(frozen=True)
-class Place:
+class BatchFolder:
     """Where a batch lies on a worker: `source` holds its inputs, `target` all that comes of them."""
 
     run: str
@@ -98,7 +98,7 @@ class Place:
 
 SCRIPTS = "fanrun.fanout.worker_files"
 BATCH = read_script(SCRIPTS, "batch.sh")
-BEAT = read_script(SCRIPTS, "heartbeat.sh")
+HEARTBEAT = read_script(SCRIPTS, "heartbeat.sh")
 HALT = read_script(SCRIPTS, "halt.sh")
 OPEN = read_script(SCRIPTS, "end.sh", "identity.sh", "open.sh")
 OPEN_AND_PROBE = read_script(SCRIPTS, "open-and-probe.sh")
@@ -151,12 +151,12 @@ def halt_argv(run: str, grace: int) -> list[str]:
     return script_argv(HALT, run, str(grace), RUNS)
 
 
-def beat_argv(run: str, seconds: int) -> list[str]:
+def heartbeat_argv(run: str, seconds: int) -> list[str]:
     """Write a line every so many seconds: the exit code of a question to Docker, and the room left."""
-    return ["sudo", "-n", *script_argv(BEAT, WORK, str(seconds), LEASE, run_folder(run))]
+    return ["sudo", "-n", *script_argv(HEARTBEAT, WORK, str(seconds), LEASE, run_folder(run))]
 
 
-def push_argv(shell: str, src: str, host: str, place: Place) -> list[str]:
+def push_argv(shell: str, src: str, host: str, place: BatchFolder) -> list[str]:
     """Send the files whose names stand on standard input (`names`) under their keys, readable for every user."""
     chosen = ["--files-from=-", "--from0", "--relative", "--times", "--copy-links", "--perms", "--chmod=D755,F644"]
     paths = [src.rstrip("/") + "/", f"{host}:{place.source}/"]
@@ -168,14 +168,14 @@ def names(keys: Sequence[bytes]) -> bytes:
     return b"".join(b"./" + key + b"\0" for key in keys)
 
 
-def pull_argv(shell: str, host: str, place: Place, staging: str) -> list[str]:
+def pull_argv(shell: str, host: str, place: BatchFolder, staging: str) -> list[str]:
     """Bring home what the batch left: regular files alone, no links, no devices."""
     paths = [f"{host}:{place.target}/", staging.rstrip("/") + "/"]
     return ["rsync", "--recursive", "--times", f"--timeout={SILENCE}", f"--rsh={shell}", "--", *paths]
 
 
 def batch_argv(
-    place: Place, program: Program, probe: Probe, source: LogSource, spent: Sequence[Place] = ()
+    place: BatchFolder, program: Program, probe: Probe, source: LogSource, spent: Sequence[BatchFolder] = ()
 ) -> list[str]:
     """Run the program over a batch, keep what it prints, and hash every result where it was made.
 
@@ -189,13 +189,13 @@ def batch_argv(
     return script_argv(BATCH, *head, *limits, *log, *tail, *docker_argv(place, program, probe))
 
 
-def log_fields(place: Place, source: LogSource) -> str:
+def log_fields(place: BatchFolder, source: LogSource) -> str:
     """Return the part of a line's JSON that is the same for a whole batch."""
     fields = {"fleet": source.fleet, "run": place.run, "host": source.host, "batch": place.batch}
     return json.dumps(fields, separators=(",", ":"))[1:-1]
 
 
-def discard_argv(place: Place) -> list[str]:
+def discard_argv(place: BatchFolder) -> list[str]:
     """Delete what a batch left, inputs and results."""
     return ["rm", "-rf", "--", place.source, place.target]
 
@@ -213,7 +213,7 @@ def memory_limit(program: Program, probe: Probe) -> int:
     return program.memory or probe.memory * 9 // 10
 
 
-def docker_argv(place: Place, program: Program, probe: Probe) -> list[str]:
+def docker_argv(place: BatchFolder, program: Program, probe: Probe) -> list[str]:
     """Start a container as the contract says: no network, nothing writable but /out, bounded memory and processes."""
     memory, scratch = str(memory_limit(program, probe)), program.scratch
     name = ["--name", place.container, "--label", f"fanrun.run={place.run}"]
@@ -224,7 +224,7 @@ def docker_argv(place: Place, program: Program, probe: Probe) -> list[str]:
     return ["sudo", "-n", "docker", "run", "--rm", *options, *_files(place), program.ref, *program.args, "/in", "/out"]
 
 
-def _files(place: Place) -> list[str]:
+def _files(place: BatchFolder) -> list[str]:
     """Return docker's options for a container's variables and for what it sees of the host."""
     variables = ["--env", "FANRUN_REPORT=/report.jsonl", "--env", f"HOME={TMP}", "--env-file", f"{place.identity}/env"]
     passwd = _bind(f"{place.identity}/passwd", "/etc/passwd", writable=False)

@@ -17,10 +17,10 @@ STATE = b".fanrun"
 JUNK = (".DS_Store", "._*", "[Tt]humbs.db", "[Dd]esktop.ini", "*~", ".*.swp")
 """Names of files that file managers and editors leave; no inputs unless they are asked for."""
 
-MOST_INPUTS = 2000
-MOST_BYTES = 512 * 1024 * 1024
+MAX_INPUTS = 2000
+MAX_BYTES = 512 * 1024 * 1024
 """A batch's limits: what is pushed ahead of time takes the worker's disk."""
-ABREAST = 2
+STAGE_CONCURRENCY = 2
 """Batches at once in each stage of a worker: while one waits for words to go to and fro, another uses the line."""
 HANDLING = 64 * 1024
 """What an input costs besides its bytes, in bytes: a rough equal of its handling, so that small ones count too."""
@@ -53,19 +53,19 @@ def weight(item: Input) -> int:
 
 def within_bounds(inputs: Sequence[Input]) -> bool:
     """Whether so many inputs may be one batch."""
-    return len(inputs) <= MOST_INPUTS and sum(item.size for item in inputs) <= MOST_BYTES
+    return len(inputs) <= MAX_INPUTS and sum(item.size for item in inputs) <= MAX_BYTES
 
 
-Test = Callable[[bytes], bool]
+KeyTest = Callable[[bytes], bool]
 
 
 @dataclass(frozen=True)
-class Choice:
+class InputFilter:
     """Which keys are inputs: those that are `included`, and neither `excluded` nor `junk`."""
 
-    included: Test = lambda key: True
-    excluded: Test = lambda key: False
-    junk: Test = lambda key: False
+    included: KeyTest = lambda key: True
+    excluded: KeyTest = lambda key: False
+    junk: KeyTest = lambda key: False
 
     def chooses(self, key: bytes) -> bool:
         """Whether the person asked for the file of that key, junk or not."""
@@ -83,13 +83,13 @@ class Skipped(NamedTuple):
     junk: int = 0
 
 
-def chooser(include: Sequence[str], exclude: Sequence[str], *, junk: bool = False) -> Choice:
+def chooser(include: Sequence[str], exclude: Sequence[str], *, junk: bool = False) -> InputFilter:
     """The choice that globs make: some `include` matches (or there is none), no `exclude` does, and none of JUNK.
 
     A glob with a "/" is matched against the whole key, one without against the file's name.  With `junk` JUNK is taken.
     """
 
-    def matcher(patterns: Sequence[str]) -> Test:
+    def matcher(patterns: Sequence[str]) -> KeyTest:
         whole = [re.compile(fnmatch.translate(p.lstrip("/"))).match for p in patterns if "/" in p]
         last = [re.compile(fnmatch.translate(p)).match for p in patterns if "/" not in p]
 
@@ -100,11 +100,11 @@ def chooser(include: Sequence[str], exclude: Sequence[str], *, junk: bool = Fals
 
         return matches
 
-    included = matcher(include) if include else Choice.included
-    return Choice(included, matcher(exclude), Choice.junk if junk else matcher(JUNK))
+    included = matcher(include) if include else InputFilter.included
+    return InputFilter(included, matcher(exclude), InputFilter.junk if junk else matcher(JUNK))
 
 
-def walk(src: str, choice: Choice = Choice()) -> tuple[list[Input], Skipped]:
+def walk(src: str, choice: InputFilter = InputFilter()) -> tuple[list[Input], Skipped]:
     """The chosen inputs under SRC, sorted by key, and what was skipped.
 
     A link to a file counts as the file, also where the file is missing: then the input fails.  Folders are entered,
@@ -120,7 +120,7 @@ def walk(src: str, choice: Choice = Choice()) -> tuple[list[Input], Skipped]:
             with os.scandir(os.path.join(top, prefix)) as entries:
                 for entry in entries:
                     key = prefix + entry.name
-                    kind, size = _look(entry)
+                    kind, size = _kind_and_size(entry)
                     if key == STATE:
                         continue
                     if kind == "folder":
@@ -139,7 +139,7 @@ def walk(src: str, choice: Choice = Choice()) -> tuple[list[Input], Skipped]:
     return inputs, Skipped(links, junk)
 
 
-def _look(entry: os.DirEntry[bytes]) -> tuple[str, int]:
+def _kind_and_size(entry: os.DirEntry[bytes]) -> tuple[str, int]:
     """What an entry of a folder is ("file", "folder", "link" to a folder, "" for the rest), and its size in bytes.
 
     A link that leads nowhere is a file, of which the run finds that it can't be read.

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from fanrun.fanout.plan import Input
-from fanrun.fanout.results.judge import land, unfit
-from fanrun.fanout.results.ledger import Fact, Ledger, look
+from fanrun.fanout.results.file_stat import file_stat
+from fanrun.fanout.results.ledger import Fact, Ledger
+from fanrun.fanout.results.result_files import move_into_place, unfit
+
+HASH_THREADS = 4
+"""Threads that hash files: more than processors, as a network file system takes long to answer."""
+AT_ONCE = 64
+"""So many inputs are compared by one thread before it takes others."""
 
 
 @dataclass
-class Sorted:
+class ResumePlan:
     """Inputs by what there is of them: `todo`, `kept` whose results stand, `copied` whose results stood elsewhere."""
 
     todo: list[Input] = field(default_factory=list)
     kept: list[Input] = field(default_factory=list)
     copied: list[Input] = field(default_factory=list)
+
+    @property
+    def before(self) -> list[Input]:
+        """The inputs that are done before the run."""
+        return [*self.kept, *self.copied]
 
 
 class _Known(NamedTuple):
@@ -37,76 +49,100 @@ class _Known(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Places:
+class Roots:
     """Where inputs come from and results go, as absolute paths in bytes."""
 
     src: bytes
     dst: bytes
 
 
-def sort_out(
-    ledger: Ledger, places: Places, program: str, inputs: Sequence[Input], step: Callable[[int], None],
-    staging: str | None = None, *, by_content: bool = False,
-) -> Sorted:  # fmt: skip
+def plan_resume(
+    ledger: Ledger,
+    roots: Roots,
+    program: str,
+    inputs: Sequence[Input],
+    step: Callable[[int], None],
+    staging: str | None = None,
+    *,
+    by_content: bool = False,
+) -> ResumePlan:
     """Part the inputs into those to do and those whose results are there; `step` is told how many are looked at.
 
     With `by_content` an input takes the results of another one that is equal, as after it was renamed, unless their
     paths belong to others.  They are copied by way of `staging`, a folder on DST's file system (None: nothing is
     changed, such inputs only count as copied).
     """
-    found = Sorted()
+    found = ResumePlan()
     if not ledger.knows(program):
         found.todo = list(inputs)
         return found
     there = {item.key for item in inputs}
     owners = {path: key for path, key in ledger.owners(program) if key in there}
     kept, copied, others = list[tuple[bytes, str]](), list[Fact](), list[_Known]()
-    for count, item in enumerate(inputs):
+    for count, known in enumerate(_compare(ledger, roots, program, inputs)):
         step(count)
-        digest = _digest(ledger, os.path.join(places.src, item.key))
-        own = ledger.outputs(item.key, digest, program) if digest else {}
-        missing = _missing(ledger, places, own)
-        if own and not missing:
-            found.kept.append(item)
-            kept.append((item.key, digest))
-            owners.update(dict.fromkeys(own, item.key))
+        if known.own and not known.missing:
+            found.kept.append(known.item)
+            kept.append((known.item.key, known.digest))
+            owners.update(dict.fromkeys(known.own, known.item.key))
         else:
-            others.append(_Known(item, digest, own, missing))
+            others.append(known)
     # What stands is kept before anything is brought to where it may stand.
     for item, digest, own, missing in others:
         wanted = own
         if by_content and digest and not own:
             wanted = ledger.outputs_of_equal(item.key, digest, program)
-            missing = _missing(ledger, places, wanted)
+            missing = _missing(ledger, roots, wanted)
         is_free = all(owners.get(path, item.key) == item.key for path in wanted)
-        if not wanted or not is_free or any(not _restore(ledger, places, *each, staging) for each in missing.items()):
+        if not wanted or not is_free or any(not _restore(ledger, roots, *each, staging) for each in missing.items()):
             found.todo.append(item)
             continue
         (found.copied if missing else found.kept).append(item)
         owners.update(dict.fromkeys(wanted, item.key))
         copied.append(Fact(item.key, digest, wanted))
     if staging is not None:
-        ledger.took(program, kept)
+        ledger.record_inputs(program, kept)
         ledger.record(program, copied)
     return found
 
 
-def _missing(ledger: Ledger, places: Places, wanted: Mapping[bytes, str]) -> dict[bytes, str]:
+def _compare(ledger: Ledger, roots: Roots, program: str, inputs: Sequence[Input]) -> Iterator[_Known]:
+    """Yield what is known of each input and its results, in order; files are hashed on several threads."""
+
+    def compare(part: Sequence[Input]) -> list[_Known]:
+        return [_look_up(ledger, roots, program, item) for item in part]
+
+    parts = [inputs[start : start + AT_ONCE] for start in range(0, len(inputs), AT_ONCE)]
+    pool = concurrent.futures.ThreadPoolExecutor(HASH_THREADS)
+    try:
+        for part in pool.map(compare, parts):
+            yield from part
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _look_up(ledger: Ledger, roots: Roots, program: str, item: Input) -> _Known:
+    digest = _digest(ledger, os.path.join(roots.src, item.key))
+    own = ledger.outputs(item.key, digest, program) if digest else {}
+    return _Known(item, digest, own, _missing(ledger, roots, own))
+
+
+def _missing(ledger: Ledger, roots: Roots, wanted: Mapping[bytes, str]) -> dict[bytes, str]:
     """Return those of {path: hash} that are not so in DST."""
-    return {path: each for path, each in wanted.items() if _digest(ledger, os.path.join(places.dst, path)) != each}
+    return {path: each for path, each in wanted.items() if _digest(ledger, os.path.join(roots.dst, path)) != each}
 
 
 def _digest(ledger: Ledger, path: bytes) -> str:
-    """The file's hash, "" if it can't be read."""
+    """Return the file's hash, "" if it can't be read."""
     try:
         return ledger.hash_of(path)
     except OSError:
         return ""
 
 
-def _restore(ledger: Ledger, places: Places, path: bytes, digest: str, staging: str | None) -> bool:
+def _restore(ledger: Ledger, roots: Roots, path: bytes, digest: str, staging: str | None) -> bool:
     """Bring a result under its path from another place in DST that holds the same bytes; False if none does."""
-    top = os.path.join(places.dst, b"")
+    top = os.path.join(roots.dst, b"")
     for source in ledger.places_of(digest):
         if not source.startswith(top) or _digest(ledger, source) != digest:
             continue
@@ -117,8 +153,8 @@ def _restore(ledger: Ledger, places: Places, path: bytes, digest: str, staging: 
             os.makedirs(os.path.dirname(copy), exist_ok=True)
             shutil.copy2(source, copy)
             if unfit(os.fsencode(folder), path, digest) is None:
-                land(os.fsencode(folder), places.dst, path)
-                target = os.path.join(places.dst, path)
-                ledger.saw(target, look(target), digest)
+                move_into_place(os.fsencode(folder), roots.dst, path)
+                target = os.path.join(roots.dst, path)
+                ledger.remember_hash(target, file_stat(target), digest)
                 return True
     return False

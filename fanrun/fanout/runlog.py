@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
+
+from loguru import logger
 
 
 class RunLog:
@@ -25,3 +29,17 @@ class RunLog:
     def close(self) -> None:
         """Let the file go."""
         self._file.close()
+
+
+@contextlib.contextmanager
+def written(path: Path) -> Iterator[None]:
+    """Write what is logged to a file; warn at the end if some lines could not be written."""
+    lines = RunLog(path)
+    log = logger.add(lines.write, level="DEBUG")
+    try:
+        yield
+    finally:
+        logger.remove(log)
+        lines.close()
+        if lines.problem:
+            logger.warning("{} lacks lines that could not be written ({})", lines.path, lines.problem)

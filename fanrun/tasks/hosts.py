@@ -6,7 +6,7 @@ import dataclasses
 import subprocess
 import sys
 
-from fanrun.fanout import run as runs
+from fanrun.fanout import preflight
 from fanrun.fleet.errors import FanrunError, UsageError
 from fanrun.tasks import target
 from fanrun.tasks.console import RED, Console
@@ -50,7 +50,7 @@ def ssh(console: Console, host: str = "worker-1", fleet: str | None = None) -> N
     folder = target.folder(console, fleet)
     known = folder.load()
     name = known.host(host).name
-    runs.check_tools("ssh")
+    preflight.check_tools("ssh")
     with keepalive.keep(folder, target.provider(console, fleet), known.hosts):
         raise SystemExit(subprocess.call(["ssh", "-F", str(folder.ssh_config), name]))
 

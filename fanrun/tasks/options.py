@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fanrun.fanout.commands import MIB, USUAL, Scratch
 from fanrun.fanout.expect import UNFINISHED
-from fanrun.fanout.run import Limits
+from fanrun.fanout.request import Limits
 from fanrun.fleet import values
 from fanrun.fleet.errors import UsageError
 from fanrun.tasks.core import flag

@@ -10,8 +10,11 @@ from pathlib import Path
 from loguru import logger
 
 from fanrun import sample as samples
+from fanrun.fanout import preflight
+from fanrun.fanout import request as requests
 from fanrun.fanout import run as runs
 from fanrun.fanout import verify as verdicts
+from fanrun.fanout.context import RunContext
 from fanrun.fanout.expect import expected
 from fanrun.fanout.results import report as reports
 from fanrun.fleet import values
@@ -79,7 +82,7 @@ def run(
     if not src or not dst:
         raise UsageError("fab run needs --src and --dst; `fab --help run` shows all it takes")
     folder = target.folder(console, fleet)
-    request = runs.Request(
+    request = requests.Request(
         options.path("src", src), options.path("dst", dst), options.words(args), tuple(include or ()),
         tuple(exclude or ()), options.limits(retries, timeout, memory, tmp, shm), force, None,
         expected(expect, ignore_results), by_content, keep_going, junk, target.log_limits(console, fleet),
@@ -87,7 +90,7 @@ def run(
     name = image or deployment.OWN
     if dry_run:
         known = folder.load()
-        planned = runs.dry_run(request, known, known.images.get(name))
+        planned = preflight.dry_run(request, known, known.images.get(name))
         print(reports.plan_json(planned, name) if json_ else reports.plan_text(planned, name))
         return
     _run(console, folder, target.provider(console, fleet), request, name, json_)
@@ -117,7 +120,7 @@ def retry(
     if not dst:
         raise UsageError("fab retry needs --dst; `fab --help retry` shows all it takes")
     folder = target.folder(console, fleet)
-    request, name = runs.again(options.path("dst", dst), options.limits(retries, timeout, memory, tmp, shm))
+    request, name = requests.retry_request(options.path("dst", dst), options.limits(retries, timeout, memory, tmp, shm))
     request = dataclasses.replace(request, logs=target.log_limits(console, fleet))
     if not request.only:
         console.say(f"nothing failed in the last run into {dst}")
@@ -163,13 +166,13 @@ def _unfinished() -> Iterator[None]:
 
 
 def _run(
-    console: Console, folder: Folder, chosen: providers.Provider, request: runs.Request, name: str, as_json: bool
+    console: Console, folder: Folder, chosen: providers.Provider, request: requests.Request, name: str, as_json: bool
 ) -> None:
     """Do what is asked for with the image of that name, and tell what came of it."""
     known = folder.load()
     # Inputs may take hours to be listed and hashed, before any worker is spoken to.
     with keepalive.keep(folder, chosen, known.hosts):
-        found = runs.check(request)
+        found = preflight.check(request)
         board = console.board(total=len(found[0]), unit="images")
         with contextlib.closing(board), _unfinished():
             logger.remove()
@@ -177,7 +180,7 @@ def _run(
             if name != deployment.OWN and not request.args:
                 deployment.check_command(name)
             image = _deployed(folder, known, name, board)
-            done = runs.run(request, found, known, folder, image, board, chosen.fates)
+            done = runs.run(RunContext(request, known, image, found[1].junk), found, folder, board, chosen.fates)
     print(reports.to_json(done) if as_json else reports.summary(done))
     if away := [worker.name for worker in done.workers if worker.away]:
         console.say(f"not back: {', '.join(away)}; `fab status` says what became of them, `fab up` makes them anew")

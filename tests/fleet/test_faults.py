@@ -100,7 +100,7 @@ def check_all_done(src: Path, dst: Path) -> None:
 
 def busy() -> float:
     """Return how many times as much time a worker gets on this machine, where all of them are, for its load."""
-    return min(max(os.getloadavg()[0] / (os.cpu_count() or 1) / heartbeat.BUSY, 1.0), heartbeat.MOST)
+    return min(max(os.getloadavg()[0] / (os.cpu_count() or 1) / heartbeat.BUSY_LOAD, 1.0), heartbeat.MAX_PATIENCE)
 
 
 @pytest.mark.usefixtures("small_disk")
@@ -116,7 +116,7 @@ def test_a_worker_that_fails_is_noticed_and_its_work_done_by_others(
     fault.cause(fab)
     begun = time.monotonic()
     try:
-        wait_until(lambda: fault.said in log(dst) or run.poll() is not None, timeout=NOTICED * heartbeat.MOST)
+        wait_until(lambda: fault.said in log(dst) or run.poll() is not None, timeout=NOTICED * heartbeat.MAX_PATIENCE)
         assert fault.said in log(dst)
         assert time.monotonic() - begun < NOTICED * (busy() + 0.5)
     finally:

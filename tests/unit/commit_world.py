@@ -10,14 +10,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fanrun.fanout.plan import Input
-from fanrun.fanout.results.commit import Cargo, Shore, Tally, unload
+from fanrun.fanout.results.attempt import Attempt
+from fanrun.fanout.results.batch_outcome import record
+from fanrun.fanout.results.commit import commit_batch
+from fanrun.fanout.results.destination import Destination
 from fanrun.fanout.results.faults import Reasons
 from fanrun.fanout.results.joblog import Joblog
 from fanrun.fanout.results.ledger import Ledger
 from fanrun.fanout.results.logs import RunLogs
 from fanrun.fanout.results.ownership import Ownership
-from fanrun.fanout.schedule.scheduler import Deck, Flight
+from fanrun.fanout.results.stats import WorkerStats
+from fanrun.fanout.schedule.scheduler import Scheduler
 from tests.unit.samples import read_tree
+from tests.unit.schedulers import ALL, ScriptedPolicy, scripted
 
 
 def digest(content: bytes) -> str:
@@ -30,30 +35,28 @@ class World:
     def __init__(self, top: Path, keys: tuple[bytes, ...], *, retries: int = 0) -> None:
         self.dst, self.staging = top / "dst", top / "staging" / "batch"
         self.dst.mkdir(exist_ok=True)
-        self.deck, self.tally = Deck(retries=retries), Tally()
-        self.deck.deal({"worker-1": [Input(key, len(key)) for key in keys], "worker-2": []})
+        self.scheduler, self.stats = Scheduler(retries=retries, policy=ScriptedPolicy()), WorkerStats()
+        self.scheduler.deal({"worker-1": [Input(key, len(key)) for key in keys], "worker-2": []})
         self.ledger, self.joblog = Ledger(top / "ledger.db"), Joblog(top / "joblog.tsv")
         self.extra = top / "extra"
-        self.ownership = Ownership(keys, (), [], self.deck.is_settled, lambda key: False)
+        self.ownership = Ownership(keys, (), [], self.scheduler.is_settled, lambda key: False)
         self.told: list[str] = []
-        self.shore = Shore(
+        self.destination = Destination(
             str(self.dst), str(top / "staging"), str(self.extra), "program", self.ledger, self.joblog, self.ownership,
             Reasons(self.told.append), RunLogs(top / "logs"),
         )  # fmt: skip
+        self.destination.stats.update({"worker-1": self.stats, "worker-2": self.stats})
         self.log = top / "joblog.tsv"
 
     def own(self, ownership: Ownership) -> None:
         """Let paths in DST belong to these inputs."""
-        self.shore = dataclasses.replace(self.shore, ownership=ownership)
+        self.destination = dataclasses.replace(self.destination, ownership=ownership)
 
-    def take(self, worker: str = "worker-1", *, copy: bool = False) -> Cargo:
-        def worth(flight: Flight, flights: list[Flight]) -> bool:
-            return copy
-
-        batch = self.deck.take(worker, lambda waiting: 10**12, worth)
+    def take(self, worker: str = "worker-1", *, copy: bool = False) -> Attempt:
+        batch = scripted(self.scheduler, lambda waiting: ALL, lambda *_: copy).next_batch(worker)
         assert batch is not None
         hashes = {item.key: digest(b"in " + item.key) for item in batch.inputs}
-        return Cargo(batch, worker, hashes, {}, 1002.5)
+        return Attempt(batch, worker, hashes, {}, 1002.5)
 
     def stage(
         self, made: dict[bytes, bytes], *, code: int = 0, log: str = "", report: Sequence[Mapping[str, object]] = (),
@@ -73,18 +76,19 @@ class World:
         (self.staging / "log").write_text(log)
         (self.staging / "report.jsonl").write_text("".join(json.dumps(line) + "\n" for line in report))
 
-    def unload(self, cargo: Cargo) -> int:
-        settled, seconds = unload(cargo, str(self.staging), self.deck, self.shore, self.tally)
-        assert seconds == 2.5
-        return settled
+    def commit_batch(self, attempt: Attempt) -> int:
+        outcome = commit_batch(attempt, str(self.staging), self.scheduler, self.destination)
+        record(outcome, self.destination)
+        assert outcome.seconds == 2.5
+        return outcome.settled
 
     def lines(self) -> list[list[str]]:
         return [line.split("\t") for line in self.log.read_text("utf-8", "surrogateescape").splitlines()[1:]]
 
     def untouched(self) -> bool:
         """Whether nothing came of it."""
-        books = [*self.ledger.inputs("program"), *self.ledger.failures(), *self.lines(), *self.tally.failed]
-        return not books and not self.tally.done and read_tree(self.dst) == {}
+        books = [*self.ledger.inputs("program"), *self.ledger.failures(), *self.lines(), *self.stats.failed]
+        return not books and not self.stats.done and read_tree(self.dst) == {}
 
     def stage_as(self, name: str, made: dict[bytes, bytes]) -> None:
         """Stage the results of another batch."""

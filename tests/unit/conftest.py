@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Folder:
 def quick_ledger() -> Iterator[None]:
     """Let a ledger remember a file as soon as the clock of files has moved on."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ledger, "RACY", 30_000_000)
+        patch.setattr(ledger, "RACY_NANOSECONDS", 30_000_000)
         yield
 
 

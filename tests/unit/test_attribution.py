@@ -12,7 +12,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from fanrun.fanout.results.attribution import Names, attribute, part, stems
+from fanrun.fanout.results.attribution import attribute, part
+from fanrun.fanout.results.names import Names, stems
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fanrun.fanout.results.judge import parse_ending
+from fanrun.fanout.results.container_end import parse_ending
 from tests.unit.samples import write_tree
 from tests.unit.worker_scripts import batch_argv, code_of, manifest_of, run_batch, stand_in
 from tests.waiting import wait_until

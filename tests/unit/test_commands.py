@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from fanrun.fanout import commands
-from fanrun.fanout.commands import LogSource, Place, Program, Scratch
-from fanrun.fanout.workers.pipeline import VANISHED
+from fanrun.fanout.commands import BatchFolder, LogSource, Program, Scratch
+from fanrun.fanout.workers.transfer import VANISHED
 from fanrun.fleet.probe import PROBE as PROBE_SCRIPT
 from fanrun.fleet.shell import line
 from tests.unit.samples import HOSTILE, PROBE, read_tree, write_tree
 
-PLACE, SOURCE = Place("20260101-000000-abcd", "worker-1.0001"), LogSource("sea", "worker-1")
+PLACE, SOURCE = BatchFolder("20260101-000000-abcd", "worker-1.0001"), LogSource("sea", "worker-1")
 HOME = "/var/lib/fanrun/runs/20260101-000000-abcd"
 MAX_ARGUMENT = 128 * 1024
 """Linux' MAX_ARG_STRLEN: execve(2)."""
@@ -64,7 +64,7 @@ def test_batch_argv_and_docker_argv() -> None:
         "sh", "-c", commands.BATCH, "sh", f"{HOME}/worker-1.0001.out",
         "fanrun-20260101-000000-abcd-worker-1.0001", "1000:1001", "90", "500000000", *log, "15", "0", *DOCKER,
     ]  # fmt: skip
-    spent = [Place(PLACE.run, "worker-1.0007"), Place(PLACE.run, "worker-1.0008")]
+    spent = [BatchFolder(PLACE.run, "worker-1.0007"), BatchFolder(PLACE.run, "worker-1.0008")]
     argv = commands.batch_argv(PLACE, program, PROBE, SOURCE, spent)
     assert argv[6:] == [
         "1000:1001", "90", "500000000", *log, "15", "4", f"{HOME}/worker-1.0007.in", f"{HOME}/worker-1.0007.out",
@@ -109,8 +109,8 @@ def test_the_other_argvs() -> None:
     assert commands.open_and_probe_argv(run, "hub:5000/i@sha256:00", ["r1"]) == [*both, *opening, "r1"]
     assert commands.stop_argv(run) == ["sh", "-c", commands.STOP, "sh", "/var/lib/fanrun/runs", run]
     assert commands.halt_argv(run, 2) == ["sh", "-c", commands.HALT, "sh", run, "2", commands.RUNS]
-    argv = ["sudo", "-n", "sh", "-c", commands.BEAT, "sh", "/var/lib/fanrun", "4", "/var/lib/fanrun.lease"]
-    assert commands.beat_argv("r1", 4) == [*argv, "/var/lib/fanrun/runs/r1"]
+    argv = ["sudo", "-n", "sh", "-c", commands.HEARTBEAT, "sh", "/var/lib/fanrun", "4", "/var/lib/fanrun.lease"]
+    assert commands.heartbeat_argv("r1", 4) == [*argv, "/var/lib/fanrun/runs/r1"]
 
 
 def test_a_command_is_far_below_the_longest_that_linux_takes() -> None:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from fanrun.fanout.workers.executor import Done, Executor, Stopped
+from fanrun.fanout.workers.executor import CommandResult, Executor, Stopped
 
 PATIENCE = 20
 
@@ -18,11 +18,11 @@ def shell(script: str) -> list[str | bytes]:
 
 def test_a_command_runs_to_its_end() -> None:
     done = Executor().call(shell("cat; echo oops >&2; exit 3"), stdin=b"\0\xff\n")
-    assert done == Done(3, b"\0\xff\n", "oops\n")
+    assert done == CommandResult(3, b"\0\xff\n", "oops\n")
 
 
 def test_without_input_there_is_none() -> None:
-    assert Executor().call(["cat"]) == Done(0, b"", "")
+    assert Executor().call(["cat"]) == CommandResult(0, b"", "")
 
 
 def test_raw_bytes_are_arguments_too() -> None:
@@ -45,7 +45,7 @@ def test_what_is_no_text_is_an_error_text_all_the_same() -> None:
     [("first\nlast\n", "last"), ("  only  \n\n \n", "only"), ("", "exit 7"), ("\n\n", "exit 7")],
 )
 def test_the_reason_is_the_last_line_or_the_code(error: str, reason: str) -> None:
-    assert Done(7, b"", error).reason == reason
+    assert CommandResult(7, b"", error).reason == reason
 
 
 def test_a_child_in_the_background_is_not_waited_for() -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from fanrun.fanout.expect import UNFINISHED, Expected, expected
 from fanrun.fanout.plan import Input
-from fanrun.fanout.results.judge import Ending, Line, judge
+from fanrun.fanout.results.container_end import Ending, ReportLine
+from fanrun.fanout.results.judge import judge
 from fanrun.fleet.errors import UsageError
 
 GOOD = Ending(0, "", 1.0, 10**9, 10**6)
@@ -62,7 +63,10 @@ def test_an_input_is_done_when_all_that_is_expected_of_it_is_there() -> None:
 
 
 def test_what_the_report_says_comes_first() -> None:
-    report = {b"a.jpg": Line(True, "", results=(b"64/x.png",)), b"b.jpg": Line(True, "", results=(b"gone",))}
+    report = {
+        b"a.jpg": ReportLine(True, "", results=(b"64/x.png",)),
+        b"b.jpg": ReportLine(True, "", results=(b"gone",)),
+    }
     outcome = judge(inputs(b"a.jpg", b"b.jpg"), GOOD, report, [b"64/x.png", b"b.png"])
     assert outcome.results == {b"a.jpg": [b"64/x.png"]}
     assert outcome.failed[b"b.jpg"].startswith("its result gone is missing")

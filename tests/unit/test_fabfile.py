@@ -24,7 +24,7 @@ import pytest
 from invoke.collection import Collection
 
 import fabfile
-from fanrun.fanout import run as runs
+from fanrun.fanout import request as requests
 from fanrun.fanout.results import ledger as ledgers
 from fanrun.fanout.results.ledger import Fact, Ledger
 from fanrun.fleet.model import Fleet, Host, Image
@@ -83,7 +83,7 @@ class World:
         self.make_dst("begun").close()
         for name, src in (("failed", "src"), ("srcless", "nowhere"), ("proven", "src"), ("tampered", "src")):
             ledger = self.make_dst(name)
-            request = runs.Request(str(top / src), str(top / name), exclude=("d/*",))
+            request = requests.Request(str(top / src), str(top / name), exclude=("d/*",))
             ledger.begin("r1", PROGRAM, request.remembered(deployment.OWN))
             ledger.fail([] if name == "proven" else [(b"a.jpg", "too dark")])
             ledger.close()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanrun.fanout.plan import Batch, Input
-from fanrun.fanout.results.faults import FEW, TOLD, Blame, Cause, Reasons, divide, same
+from fanrun.fanout.results.faults import FEW_GROUPS, MAX_TOLD, Blame, Cause, Reasons, divide, same
 
 BAD = "the program ended with exit 2: no such option"
 KEYS = st.lists(st.binary(min_size=1, max_size=3), min_size=1, max_size=80, unique=True)
@@ -47,7 +47,7 @@ def test_what_left_nothing_and_what_was_written_last_run_alone(hung: bool) -> No
 def test_many_suspects_are_few_groups_but_where_each_failure_costs_a_timeout() -> None:
     keys = [b"%03d" % number for number in range(20)]
     partial = set(keys[:4])
-    assert len(divide(keys, partial, keys[3], hung=False)[0]) == FEW
+    assert len(divide(keys, partial, keys[3], hung=False)[0]) == FEW_GROUPS
     assert divide(keys, partial, keys[3], hung=True)[0] == [[key] for key in keys[3:]]
     assert divide(keys, (), None, hung=False) == ([], [])
     assert divide(keys, (), None, hung=True)[0] == [[key] for key in keys]
@@ -131,9 +131,9 @@ def test_each_new_reason_is_told_once() -> None:
     reasons.new("can't read b.jpg at line 12", [b"d/b.jpg"], "second")
     reasons.new("too dark", [b"c.jpg"], "third")
     assert told == ["first", "third"]
-    for number in range(2 * TOLD):
+    for number in range(2 * MAX_TOLD):
         reasons.new("why" + "x" * number, [], str(number))
-    assert told[2:] == [*map(str, range(TOLD - 2)), "there are more reasons; the summary has all"]
+    assert told[2:] == [*map(str, range(MAX_TOLD - 2)), "there are more reasons; the summary has all"]
 
 
 def test_names_and_numbers_make_no_new_reason() -> None:

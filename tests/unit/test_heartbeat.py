@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanrun.fanout.workers import heartbeat as watches
-from fanrun.fanout.workers.heartbeat import FULL, Watch, verdict
+from fanrun.fanout.workers import heartbeat as heartbeats
+from fanrun.fanout.workers.heartbeat import MIN_FREE_BYTES, Heartbeat, verdict
 from fanrun.fanout.workers.link import Link
 from fanrun.fleet.shell import MARK
 from fanrun.fleet.store import Folder
@@ -35,18 +35,18 @@ class LocalLink(Link):
 
 
 @pytest.fixture
-def watch() -> Iterator[Watch]:
-    made = Watch()
+def heartbeat() -> Iterator[Heartbeat]:
+    made = Heartbeat()
     yield made
     made.close()
 
 
-def wait_for(watch: Watch, count: int) -> dict[str, str]:
+def wait_for(heartbeat: Heartbeat, count: int) -> dict[str, str]:
     """What is wrong, once it is wrong with so many."""
     found: dict[str, str] = {}
 
     def look() -> bool:
-        found.update(watch.check())
+        found.update(heartbeat.check())
         return len(found) >= count
 
     wait_until(look, 20)
@@ -59,8 +59,8 @@ def wait_for(watch: Watch, count: int) -> dict[str, str]:
         (b"", ""),
         (GOOD, ""),
         (b"0 0 4096 0.5 2\n", "its disk is full (0 MB free)"),
-        (b"0 %d 1 0.5 2\n" % FULL, ""),
-        (b"0 %d 1 0.5 2\n" % (FULL - 1), "its disk is full (15 MB free)"),
+        (b"0 %d 1 0.5 2\n" % MIN_FREE_BYTES, ""),
+        (b"0 %d 1 0.5 2\n" % (MIN_FREE_BYTES - 1), "its disk is full (15 MB free)"),
         (b"0 2048 4096 0.5 2\n", "its disk is full (8 MB free)"),
         (b"1 1000000 4096 0.5 2\n", "its Docker does not answer"),
         (b"124 1000000 4096 0.5 2\n", ""),  # it may be busy, once
@@ -99,12 +99,12 @@ def test_garbage_is_no_verdict_and_no_error(text: bytes) -> None:
     assert verdict(text + b"\n" + GOOD) == ""
 
 
-def test_a_worker_that_beats_is_let_be(watch: Watch, folder: Folder, tmp_path: Path) -> None:
+def test_a_worker_that_beats_is_let_be(heartbeat: Heartbeat, folder: Folder, tmp_path: Path) -> None:
     script = f"for n in 1 2 3; do echo 0 1000000 4096 0.5 2; done; touch {tmp_path}/beaten; exec sleep 60"
-    watch.add(LocalLink(folder, "worker-1", script), "r1")
+    heartbeat.add(LocalLink(folder, "worker-1", script), "r1")
     wait_until((tmp_path / "beaten").exists)
-    assert watch.check() == {}
-    assert watch.check() == {}
+    assert heartbeat.check() == {}
+    assert heartbeat.check() == {}
 
 
 @pytest.mark.parametrize(
@@ -121,73 +121,83 @@ def test_a_worker_that_beats_is_let_be(watch: Watch, folder: Folder, tmp_path: P
         ),
     ],
 )
-def test_a_worker_in_trouble_is_named(watch: Watch, folder: Folder, tmp_path: Path, script: str, reason: str) -> None:
-    watch.add(LocalLink(folder, "worker-1", f"echo 0 1000000 4096 0.5 2; touch {tmp_path}/beaten; exec sleep 60"), "r1")
-    watch.add(LocalLink(folder, "worker-2", script), "r1")
-    assert wait_for(watch, 1) == {"worker-2": reason}
+def test_a_worker_in_trouble_is_named(
+    heartbeat: Heartbeat, folder: Folder, tmp_path: Path, script: str, reason: str
+) -> None:
+    heartbeat.add(
+        LocalLink(folder, "worker-1", f"echo 0 1000000 4096 0.5 2; touch {tmp_path}/beaten; exec sleep 60"), "r1"
+    )
+    heartbeat.add(LocalLink(folder, "worker-2", script), "r1")
+    assert wait_for(heartbeat, 1) == {"worker-2": reason}
 
 
 @pytest.mark.parametrize("noise", ["1 0 4096 0.5 2\\n1 0 ", "124 0 4096 0.5 2\\n" * 3000])
-def test_what_a_login_prints_is_no_sign(watch: Watch, folder: Folder, noise: str) -> None:
-    watch.add(LocalLink(folder, "worker-1", "printf '0 100'; sleep 0.1; echo '0000 4096 0.5 2'", noise), "r1")
-    watch.add(LocalLink(folder, "worker-2", "echo 1 1000000 4096 0.5 2; exec sleep 60", noise), "r1")
-    found = wait_for(watch, 2)
+def test_what_a_login_prints_is_no_sign(heartbeat: Heartbeat, folder: Folder, noise: str) -> None:
+    heartbeat.add(LocalLink(folder, "worker-1", "printf '0 100'; sleep 0.1; echo '0000 4096 0.5 2'", noise), "r1")
+    heartbeat.add(LocalLink(folder, "worker-2", "echo 1 1000000 4096 0.5 2; exec sleep 60", noise), "r1")
+    found = wait_for(heartbeat, 2)
     assert found == {"worker-1": "its SSH connection ended", "worker-2": "its Docker does not answer"}
 
 
-def test_a_worker_that_falls_silent_is_named(watch: Watch, folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watches, "SILENCE", 0.3)
-    watch.add(LocalLink(folder, "worker-1", "while :; do echo 0 1000000 4096 0.5 2; sleep 0.02; done"), "r1")
-    watch.add(LocalLink(folder, "worker-2", "echo 0 1000000 4096 0.5 2; exec sleep 60"), "r1")
-    watch.add(LocalLink(folder, "worker-3", "exec sleep 60"), "r1")
-    found = wait_for(watch, 2)
+def test_a_worker_that_falls_silent_is_named(
+    heartbeat: Heartbeat, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeats, "MAX_SILENCE", 0.3)
+    heartbeat.add(LocalLink(folder, "worker-1", "while :; do echo 0 1000000 4096 0.5 2; sleep 0.02; done"), "r1")
+    heartbeat.add(LocalLink(folder, "worker-2", "echo 0 1000000 4096 0.5 2; exec sleep 60"), "r1")
+    heartbeat.add(LocalLink(folder, "worker-3", "exec sleep 60"), "r1")
+    found = wait_for(heartbeat, 2)
     assert found.keys() == {"worker-2", "worker-3"}
     assert all(reason.startswith("no sign of life for ") for reason in found.values())
 
 
-def test_a_busy_worker_may_be_silent_for_longer(watch: Watch, folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watches, "SILENCE", 0.5)
+def test_a_busy_worker_may_be_silent_for_longer(
+    heartbeat: Heartbeat, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeats, "MAX_SILENCE", 0.5)
     for name, load in (("worker-1", 0.5), ("worker-2", 400.0)):
-        watch.add(LocalLink(folder, name, f"echo 0 1000000 4096 {load} 2; exec sleep 60"), "r1")
-    assert wait_for(watch, 1).keys() == {"worker-1"}
-    assert wait_for(watch, 2).keys() == {"worker-1", "worker-2"}
+        heartbeat.add(LocalLink(folder, name, f"echo 0 1000000 4096 {load} 2; exec sleep 60"), "r1")
+    assert wait_for(heartbeat, 1).keys() == {"worker-1"}
+    assert wait_for(heartbeat, 2).keys() == {"worker-1", "worker-2"}
 
 
-def test_the_time_in_which_nobody_looked_is_not_the_workers(watch: Watch, folder: Folder, tmp_path: Path) -> None:
+def test_the_time_in_which_nobody_looked_is_not_the_workers(
+    heartbeat: Heartbeat, folder: Folder, tmp_path: Path
+) -> None:
     script = f"echo 0 1000000 4096 0.5 2; touch {tmp_path}/beaten; exec sleep 60"
-    watch.add(LocalLink(folder, "worker-1", script), "r1")
+    heartbeat.add(LocalLink(folder, "worker-1", script), "r1")
     wait_until((tmp_path / "beaten").exists)
-    watch.check()
-    watch._looked -= 1000 * watches.SILENCE  # this machine was held up for so long
-    assert watch.check() == {}
+    heartbeat.check()
+    heartbeat._looked -= 1000 * heartbeats.MAX_SILENCE  # this machine was held up for so long
+    assert heartbeat.check() == {}
 
 
 @pytest.mark.parametrize(("gap", "load", "expected"), [(0, 0, 12), (5, 1, 12), (9, 1, 18), (1, 8, 24), (99, 99, 60)])
 def test_patience_follows_the_last_signs(gap: float, load: float, expected: float) -> None:
-    beat = watches._Beat(subprocess.Popen(["true"]), 0, gap=gap, text=b"0 1 1 %f 1\n" % load, begun=True)
-    assert beat.patience == expected
-    beat.process.wait()
+    listener = heartbeats._Listener(subprocess.Popen(["true"]), 0, gap=gap, text=b"0 1 1 %f 1\n" % load, started=True)
+    assert listener.patience == expected
+    listener.process.wait()
 
 
-def test_a_worker_that_is_dropped_is_heard_no_more(watch: Watch, folder: Folder, tmp_path: Path) -> None:
+def test_a_worker_that_is_dropped_is_heard_no_more(heartbeat: Heartbeat, folder: Folder, tmp_path: Path) -> None:
     """And what listened to it is gone; it may come back."""
-    watch.add(LocalLink(folder, "worker-1", f"echo $$ >{tmp_path}/process; exec sleep 60"), "r1")
+    heartbeat.add(LocalLink(folder, "worker-1", f"echo $$ >{tmp_path}/process; exec sleep 60"), "r1")
     wait_until(lambda: (tmp_path / "process").exists() and (tmp_path / "process").read_text())
-    watch.drop("worker-1")
+    heartbeat.drop("worker-1")
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "process").read_text()), signal.SIGCONT)
-    assert watch.check() == {}
-    watch.drop("worker-1")
-    watch.drop("nobody")
-    watch.add(LocalLink(folder, "worker-1", "exit 1"), "r1")
-    assert wait_for(watch, 1) == {"worker-1": "its SSH connection ended"}
+    assert heartbeat.check() == {}
+    heartbeat.drop("worker-1")
+    heartbeat.drop("nobody")
+    heartbeat.add(LocalLink(folder, "worker-1", "exit 1"), "r1")
+    assert wait_for(heartbeat, 1) == {"worker-1": "its SSH connection ended"}
 
 
 def test_closing_ends_all_and_leaves_no_file_open(folder: Folder) -> None:
     before = os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else []
-    watch = Watch()
+    heartbeat = Heartbeat()
     for n in range(5):
-        watch.add(LocalLink(folder, f"worker-{n}", "exec sleep 60"), "r1")
-    watch.close()
+        heartbeat.add(LocalLink(folder, f"worker-{n}", "exec sleep 60"), "r1")
+    heartbeat.close()
     after = os.listdir("/proc/self/fd") if before else []
     assert len(after) == len(before)

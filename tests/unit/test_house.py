@@ -71,7 +71,7 @@ def test_the_walk_sees_the_house() -> None:
     assert "provision.lifecycle" in imports("fanrun.tasks.fleet")
     assert "provision.providers.base" in imports("provision.lifecycle")
     assert {"fanrun.tasks.core", "fanrun.fleet.errors"} <= imports("fanrun.tasks.boundary")
-    assert imports("fanrun.fanout.schedule.scheduler") == {"fanrun.fanout.plan"}
+    assert imports("fanrun.fanout.schedule.shares") == {"fanrun.fanout.plan"}
 
 
 MAY_IMPORT = {

@@ -18,28 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanrun.fanout import commands
-from fanrun.fanout.commands import MIB, SHM, TMP, USUAL, LogSource, Place, Program, Scratch
+from fanrun.fanout.commands import MIB, SHM, TMP, USUAL, BatchFolder, LogSource, Program, Scratch
 from fanrun.fanout.plan import Batch, Input
-from fanrun.fanout.results.judge import (
-    LONG,
-    WORDS,
-    Ending,
-    Line,
-    Outcome,
-    explain,
-    hash_file,
-    judge,
-    land,
-    parse_ending,
-    parse_manifest,
-    parse_report,
-    safe,
-    tell_full,
-    unfit,
-    words_about,
-)
-from fanrun.fanout.schedule.scheduler import Deck
+from fanrun.fanout.results.container_end import Ending, ReportLine, explain, parse_ending, parse_manifest, parse_report
+from fanrun.fanout.results.judge import KEPT_LINES, MAX_LINE_CHARS, Judgement, judge, tell_full, words_about
+from fanrun.fanout.results.result_files import hash_file, move_into_place, safe, unfit
+from fanrun.fanout.schedule.scheduler import Scheduler
 from tests.unit.samples import HOSTILE, PROBE, read_tree, write_filter, write_tree
+from tests.unit.schedulers import ScriptedPolicy, complete
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGEST = "0123456789abcdef" * 4
@@ -58,7 +44,7 @@ keys = st.builds(
 )  # fmt: skip
 inputs = st.lists(keys, unique=True, min_size=1, max_size=8).map(lambda found: [Input(key, 1) for key in sorted(found)])
 paths = st.lists(keys, unique=True, max_size=8)
-lines = st.builds(Line, st.booleans(), st.sampled_from(["", "too dark"]), st.sampled_from([None, 0.5]))
+lines = st.builds(ReportLine, st.booleans(), st.sampled_from(["", "too dark"]), st.sampled_from([None, 0.5]))
 reports = st.dictionaries(keys, lines, max_size=8)
 
 
@@ -114,8 +100,9 @@ def test_a_report_is_read_line_by_line_and_the_last_one_wins() -> None:
         b'{"path": "d", "ok": true, "seconds": "long"}', b'{"path": "e", "ok": true, "seconds": 0}',
     ]  # fmt: skip
     assert parse_report(b"\n".join(lines)) == {
-        b"a": Line(True, ""), b"caf\xc3\xa9\xff": Line(False, ""), b"n\nl": Line(False, "7"),
-        b"b": Line(True, "", 1.5), b"c": Line(True, ""), b"d": Line(True, ""), b"e": Line(True, "", 0.0),
+        b"a": ReportLine(True, ""), b"caf\xc3\xa9\xff": ReportLine(False, ""), b"n\nl": ReportLine(False, "7"),
+        b"b": ReportLine(True, "", 1.5),
+        b"c": ReportLine(True, ""), b"d": ReportLine(True, ""), b"e": ReportLine(True, "", 0.0),
     }  # fmt: skip
 
 
@@ -124,7 +111,7 @@ def test_a_report_is_read_line_by_line_and_the_last_one_wins() -> None:
 
 @given(inputs, st.sampled_from([0, 1, 137]), reports, paths)
 def test_every_input_has_one_fate(
-    given_inputs: list[Input], code: int, report: dict[bytes, Line], given_paths: list[bytes]
+    given_inputs: list[Input], code: int, report: dict[bytes, ReportLine], given_paths: list[bytes]
 ) -> None:
     outcome = judge(given_inputs, ended(code), report, given_paths)
     apart = [key for group in outcome.apart for key in group]
@@ -148,21 +135,21 @@ MUTE = "the program reported a failure and gave no reason"
 @pytest.mark.parametrize(
     ("names", "code", "report", "results", "expected"),
     [
-        ([b"a", b"b"], 0, {}, [b"a", b"b"], Outcome({b"a": [b"a"], b"b": [b"b"]})),
-        ([b"a", b"b"], 0, {}, [b"a"], Outcome({b"a": [b"a"]}, {b"b": GONE})),
-        ([b"a", b"b"], 1, {}, [b"a"], Outcome(open=[Input(b"a", 1), Input(b"b", 1)], partial={b"a": [b"a"]})),
-        ([b"a"], 137, {}, [], Outcome(failed={b"a": explain(ended(137))})),
-        ([b"a", b"b"], 1, {b"a": Line(True, "")}, [b"a"], Outcome({b"a": [b"a"]}, open=[Input(b"b", 1)])),
-        ([b"a", b"b"], 1, {b"a": Line(True, ""), b"b": Line(False, "dark")}, [b"a"],
-         Outcome({b"a": [b"a"]}, {b"b": "dark"})),
-        ([b"a"], 0, {b"a": Line(False, "")}, [b"a"], Outcome(failed={b"a": MUTE})),
-        ([b"a"], 1, {b"a": Line(True, "")}, [], Outcome(failed={b"a": GONE})),
+        ([b"a", b"b"], 0, {}, [b"a", b"b"], Judgement({b"a": [b"a"], b"b": [b"b"]})),
+        ([b"a", b"b"], 0, {}, [b"a"], Judgement({b"a": [b"a"]}, {b"b": GONE})),
+        ([b"a", b"b"], 1, {}, [b"a"], Judgement(open=[Input(b"a", 1), Input(b"b", 1)], partial={b"a": [b"a"]})),
+        ([b"a"], 137, {}, [], Judgement(failed={b"a": explain(ended(137))})),
+        ([b"a", b"b"], 1, {b"a": ReportLine(True, "")}, [b"a"], Judgement({b"a": [b"a"]}, open=[Input(b"b", 1)])),
+        ([b"a", b"b"], 1, {b"a": ReportLine(True, ""), b"b": ReportLine(False, "dark")}, [b"a"],
+         Judgement({b"a": [b"a"]}, {b"b": "dark"})),
+        ([b"a"], 0, {b"a": ReportLine(False, "")}, [b"a"], Judgement(failed={b"a": MUTE})),
+        ([b"a"], 1, {b"a": ReportLine(True, "")}, [], Judgement(failed={b"a": GONE})),
         ([b"a.jpg"], 0, {}, [b"a.png", b"a-2.png", b"index.html"],
-         Outcome({b"a.jpg": [b"a.png", b"a-2.png"]}, extra=[b"index.html"])),
+         Judgement({b"a.jpg": [b"a.png", b"a-2.png"]}, extra=[b"index.html"])),
     ],
 )  # fmt: skip
 def test_judge(
-    names: list[bytes], code: int, report: dict[bytes, Line], results: list[bytes], expected: Outcome
+    names: list[bytes], code: int, report: dict[bytes, ReportLine], results: list[bytes], expected: Judgement
 ) -> None:
     assert judge([Input(name, 1) for name in names], ended(code), report, results) == expected
 
@@ -292,37 +279,37 @@ def test_words_are_those_that_name_the_input_or_the_last_ones() -> None:
     assert words_about(b"d/a.jpg", log) == ["d/a.jpg: first", " a.jpg: second"]
     assert words_about(b"c.jpg", log) == ["line 18", "line 19", "d/a.jpg: first", " a.jpg: second", "b.jpg: third"]
     assert words_about(b"c.jpg", "") == []
-    assert words_about(b"c.jpg", "x" * 999) == ["x" * LONG]
+    assert words_about(b"c.jpg", "x" * 999) == ["x" * MAX_LINE_CHARS]
     assert words_about(b"\xff.jpg", "1\n?.jpg: bad\n2\n") == ["?.jpg: bad"]
 
 
 @given(st.sampled_from(HOSTILE), st.text(max_size=300))
 def test_words_are_few_and_short(key: bytes, log: str) -> None:
     found = words_about(key, log * 9)
-    assert len(found) <= WORDS
-    assert all(word.strip() and len(word) <= LONG for word in found)
+    assert len(found) <= KEPT_LINES
+    assert all(word.strip() and len(word) <= MAX_LINE_CHARS for word in found)
 
 
 # ---- the hunt for the inputs that spoil a batch
 
-RunOf = tuple[int, dict[bytes, Line], list[bytes]]
+RunOf = tuple[int, dict[bytes, ReportLine], list[bytes]]
 
 
-def hunt(inputs: Sequence[Input], program: Callable[[Batch], RunOf]) -> tuple[Outcome, int]:
+def hunt(inputs: Sequence[Input], program: Callable[[Batch], RunOf]) -> tuple[Judgement, int]:
     """Run a program over inputs and what becomes of them, as workers do; returns all fates and the number of starts."""
-    whole, deck, starts = Outcome(), Deck(), 0
-    deck.deal({"worker-1": inputs})
-    while part := deck.take("worker-1", lambda waiting: 10**12, lambda flight, flights: False):
+    whole, scheduler, starts = Judgement(), Scheduler(policy=ScriptedPolicy()), 0
+    scheduler.deal({"worker-1": inputs})
+    while part := scheduler.next_batch("worker-1"):
         assert len(part.name) < 200, "its name is that of a folder on the worker"
         starts += 1
         assert starts < 100_000, "it never ends"
         code, report, paths = program(part)
         outcome = judge(part.inputs, ended(code), report, paths)
-        assert deck.claim(outcome.results) == list(outcome.results), "processed and counted once"
+        assert scheduler.claim(outcome.results) == list(outcome.results), "processed and counted once"
         whole.results |= outcome.results
         whole.failed |= outcome.failed
-        assert deck.settle(part, outcome.failed).keys() == outcome.failed.keys()
-    assert deck.left == 0
+        assert complete(scheduler, part, outcome.failed).keys() == outcome.failed.keys()
+    assert scheduler.left == 0
     return whole, starts
 
 
@@ -333,7 +320,7 @@ def dies_at(bad: set[bytes], *, reports: bool) -> Callable[[Batch], RunOf]:
         found = [item.key for item in batch.inputs]
         first = next((place for place, key in enumerate(found) if key in bad), len(found))
         done = found[:first]
-        return int(first < len(found)), dict.fromkeys(done, Line(True, "")) if reports else {}, done
+        return int(first < len(found)), dict.fromkeys(done, ReportLine(True, "")) if reports else {}, done
 
     return program
 
@@ -355,7 +342,7 @@ def test_a_program_that_manages_one_input_at_a_time_comes_through() -> None:
 
     def program(part: Batch) -> RunOf:
         first = part.inputs[0].key
-        return int(len(part.inputs) > 1) * 137, {first: Line(True, "")}, [first]
+        return int(len(part.inputs) > 1) * 137, {first: ReportLine(True, "")}, [first]
 
     whole, starts = hunt(found, program)
     assert set(whole.results) == {item.key for item in found}
@@ -387,7 +374,7 @@ def test_unsafe_paths(path: bytes) -> None:
 
 def landed(tmp_path: Path, path: bytes) -> None:
     """Land staging/PATH in tmp_path/dst."""
-    land(os.fsencode(tmp_path / "staging"), os.fsencode(tmp_path / "dst"), path)
+    move_into_place(os.fsencode(tmp_path / "staging"), os.fsencode(tmp_path / "dst"), path)
 
 
 @pytest.fixture
@@ -468,7 +455,7 @@ def test_from_a_program_to_dst(tmp_path: Path) -> None:
     """BATCH, the pull and the landing together, on names that could mean something else."""
     written = write_tree(tmp_path / "made")
     write_tree(tmp_path, (b"identity/env",))
-    place = Place("r", "b")
+    place = BatchFolder("r", "b")
     target, staging, dst = tmp_path / "out", tmp_path / "staging", tmp_path / "dst"
     program = ["cp", "-r", f"{tmp_path}/made/.", f"{target}/data/"]
     write_filter(tmp_path)
@@ -486,10 +473,10 @@ def test_from_a_program_to_dst(tmp_path: Path) -> None:
     data = os.fsencode(staging / "data")
     for path in [path for mine in outcome.results.values() for path in mine]:
         assert unfit(data, path, manifest[path]) is None
-        land(data, os.fsencode(dst), path)
+        move_into_place(data, os.fsencode(dst), path)
     assert read_tree(dst) == written
 
 
 @pytest.mark.parametrize("seconds", [b"1" + b"0" * 400, b"Infinity", b"NaN", b"-1", b'"x"', b"null"])
 def test_seconds_that_no_program_takes_are_passed_over(seconds: bytes) -> None:
-    assert parse_report(b'{"path": "a", "ok": true, "seconds": %s}' % seconds) == {b"a": Line(True, "")}
+    assert parse_report(b'{"path": "a", "ok": true, "seconds": %s}' % seconds) == {b"a": ReportLine(True, "")}

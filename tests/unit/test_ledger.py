@@ -16,8 +16,10 @@ from pathlib import Path
 import pytest
 
 from fanrun.fanout.results import ledger as ledgers
-from fanrun.fanout.results.judge import hash_file
-from fanrun.fanout.results.ledger import Fact, Ledger, look, program, renamed
+from fanrun.fanout.results.file_stat import file_stat
+from fanrun.fanout.results.ledger import Fact, Ledger, program, renamed
+from fanrun.fanout.results.ledger_schema import SCHEMA_VERSION
+from fanrun.fanout.results.result_files import hash_file
 from fanrun.fleet.errors import RunUnfinished, UsageError
 from tests.unit.samples import HOSTILE, read_tree, write_tree
 from tests.waiting import wait_until
@@ -75,7 +77,7 @@ def test_what_is_recorded_is_there_after_a_crash(tmp_path: Path) -> None:
     ledger.begin("r1", "p", {"args": ["--op"]})
     ledger.fail([(FACT.key, "dark"), (b"b", "late")])
     ledger.record("p", [FACT])
-    ledger.saw(b"/seen", look(os.fsencode(tmp_path)), "not kept yet")
+    ledger.remember_hash(b"/seen", file_stat(os.fsencode(tmp_path)), "not kept yet")
     ledger._db.close()
     again = Ledger(tmp_path / "ledger.db")
     assert again.outputs(FACT.key, FACT.hash, "p") == FACT.outputs
@@ -91,9 +93,9 @@ def test_what_is_recorded_is_there_after_a_crash(tmp_path: Path) -> None:
 
 
 def test_what_was_seen_is_kept_at_the_end_and_with_the_next_change(tmp_path: Path) -> None:
-    for name, keep in (("closed", Ledger.close), ("changed", lambda ledger: ledger.took("p", []))):
+    for name, keep in (("closed", Ledger.close), ("changed", lambda ledger: ledger.record_inputs("p", []))):
         ledger = Ledger(tmp_path / name)
-        ledger.saw(b"/seen", look(os.fsencode(tmp_path)), "kept")
+        ledger.remember_hash(b"/seen", file_stat(os.fsencode(tmp_path)), "kept")
         keep(ledger)
         ledger._db.close()
         again = Ledger(tmp_path / name)
@@ -189,20 +191,20 @@ def test_a_ledger_of_version_1_is_brought_up_to_date(tmp_path: Path, writes: boo
 def test_a_failure_is_forgotten_when_the_input_is_done(ledger: Ledger) -> None:
     ledger.fail([(b"a", "x"), (b"b", "x"), (b"c", "x"), (b"a", "again")])
     ledger.record("p", [Fact(b"b", digest(b"b"), {})])
-    ledger.took("p", [(b"c", digest(b"c"))])
+    ledger.record_inputs("p", [(b"c", digest(b"c"))])
     assert ledger.failures() == {b"a": "again"}
     assert dict(ledger.inputs("p")) == {b"b": digest(b"b"), b"c": digest(b"c")}
 
 
 def test_hostile_keys_are_kept_as_they_are(ledger: Ledger) -> None:
-    ledger.took("p", ((key, digest(key)) for key in HOSTILE))
+    ledger.record_inputs("p", ((key, digest(key)) for key in HOSTILE))
     assert list(ledger.inputs("p")) == sorted((key, digest(key)) for key in HOSTILE)
 
 
 def test_many_threads_write_at_once(ledger: Ledger) -> None:
     def work(name: int) -> None:
         for n in range(30):
-            ledger.saw(b"/%d" % n, look(b"/"), f"{name}")
+            ledger.remember_hash(b"/%d" % n, file_stat(b"/"), f"{name}")
             key = b"%d.%d" % (name, n)
             ledger.record("p", [Fact(key, digest(key), {key: "h"})])
             assert ledger.outputs(key, digest(key), "p") == {key: "h"}
@@ -228,7 +230,7 @@ def test_a_file_that_is_no_ledger_is_left_as_it_is(tmp_path: Path, content: byte
 def test_a_ledger_that_is_damaged_inside_says_so(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     ledger = Ledger(path)
-    ledger.took("p", ((b"%d" % n, digest(b"")) for n in range(999)))
+    ledger.record_inputs("p", ((b"%d" % n, digest(b"")) for n in range(999)))
     ledger.close()
     content = path.read_bytes()
     path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
@@ -242,7 +244,7 @@ def test_a_ledger_that_is_damaged_inside_says_so(tmp_path: Path) -> None:
 def test_a_newer_ledger_is_not_touched(tmp_path: Path, writes: bool) -> None:
     path = tmp_path / "ledger.db"
     newer = sqlite3.connect(path)
-    newer.executescript(f"CREATE TABLE other (x); PRAGMA user_version = {ledgers.VERSION + 1}")
+    newer.executescript(f"CREATE TABLE other (x); PRAGMA user_version = {SCHEMA_VERSION + 1}")
     newer.close()
     before = read_tree(tmp_path)
     with pytest.raises(UsageError, match="written by a newer Fanrun"):
@@ -253,7 +255,7 @@ def test_a_newer_ledger_is_not_touched(tmp_path: Path, writes: bool) -> None:
 @pytest.mark.parametrize("name", ["ledger.db", "a b?c#d%41.db", "file:x?mode=rwc"])
 def test_a_ledger_that_is_only_read_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(ledgers, "RACY", 0)
+    monkeypatch.setattr(ledgers, "RACY_NANOSECONDS", 0)
     path, file = Path(name), os.fsencode(tmp_path / "file")
     nothing = Ledger(path, write=False)
     assert (nothing.last_run(), list(nothing.inputs("p")), nothing.knows("p")) == (None, [], False)
@@ -268,20 +270,20 @@ def test_a_ledger_that_is_only_read_changes_nothing(tmp_path: Path, monkeypatch:
     ledger = Ledger(path, write=False)
     assert ledger.outputs(FACT.key, FACT.hash, "p") == FACT.outputs
     assert ledger.hash_of(file) == digest(b"x")
-    ledger.saw(file, look(file), digest(b"x"))
+    ledger.remember_hash(file, file_stat(file), digest(b"x"))
     assert ledger.places_of(digest(b"x")) == []
     with pytest.raises(RunUnfinished, match="can't be written"):
-        ledger.took("p", [(b"a", "h")])
+        ledger.record_inputs("p", [(b"a", "h")])
     ledger.close()
     assert read_tree(tmp_path) == before
 
 
 def test_a_ledger_that_has_no_room_says_so_and_keeps_what_it_has(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.db")
-    ledger.took("p", [(b"first", "h")])
+    ledger.record_inputs("p", [(b"first", "h")])
     ledger._db.execute("PRAGMA max_page_count = 1")  # it is never less than what there is
     with pytest.raises(RunUnfinished, match=r"can't be written .*full.*; make room there"):
-        ledger.took("p", ((b"%d" % n, digest(b"")) for n in range(9999)))
+        ledger.record_inputs("p", ((b"%d" % n, digest(b"")) for n in range(9999)))
     assert list(ledger.inputs("p")) == [(b"first", "h")]
     ledger.close()
 
@@ -319,7 +321,7 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
 def test_a_file_is_read_once(ledger: Ledger, tmp_path: Path) -> None:
     write_tree(tmp_path, (b"file",))
     path = os.fsencode(tmp_path / "file")
-    ledger.saw(path, look(path), "as remembered")
+    ledger.remember_hash(path, file_stat(path), "as remembered")
     assert ledger.hash_of(path) == "as remembered"
     assert ledger.hash_of(path, read=True) == hash_file(path)
 
@@ -330,11 +332,11 @@ def test_a_file_that_was_just_changed_is_not_remembered(
     """Within one tick of its clock it may change once more and look the same."""
     write_tree(tmp_path, (b"file",))
     path = os.fsencode(tmp_path / "file")
-    monkeypatch.setattr(ledgers, "RACY", 3_600_000_000_000)
+    monkeypatch.setattr(ledgers, "RACY_NANOSECONDS", 3_600_000_000_000)
     found = ledger.hash_of(path)
     assert ledger.places_of(found) == []
-    monkeypatch.setattr(ledgers, "RACY", 1_000_000)
-    wait_until(lambda: time.time_ns() - look(path).ctime > ledgers.RACY)
+    monkeypatch.setattr(ledgers, "RACY_NANOSECONDS", 1_000_000)
+    wait_until(lambda: time.time_ns() - file_stat(path).ctime > ledgers.RACY_NANOSECONDS)
     assert ledger.hash_of(path) == found
     assert ledger.places_of(found) == [path]
 
@@ -344,7 +346,7 @@ def test_a_change_of_the_same_size_is_seen(ledger: Ledger, tmp_path: Path, how: 
     file = tmp_path / "file"
     file.write_bytes(b"old")
     path = os.fsencode(file)
-    wait_until(lambda: time.time_ns() - look(path).ctime > ledgers.RACY)
+    wait_until(lambda: time.time_ns() - file_stat(path).ctime > ledgers.RACY_NANOSECONDS)
     assert ledger.hash_of(path) == digest(b"old")
     assert ledger.places_of(digest(b"old")) == [path], "it is remembered"
     before = file.stat()

@@ -16,9 +16,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from fanrun.fanout.plan import Input, walk
 from fanrun.fanout.results import ledger as ledgers
-from fanrun.fanout.results.judge import land
-from fanrun.fanout.results.ledger import Fact, Ledger, look, program
-from fanrun.fanout.resume import Places, Sorted, sort_out
+from fanrun.fanout.results.file_stat import file_stat
+from fanrun.fanout.results.ledger import Fact, Ledger, program
+from fanrun.fanout.results.result_files import move_into_place
+from fanrun.fanout.resume import ResumePlan, Roots, plan_resume
 from fanrun.fanout.verify import ledger_path, verify
 from tests.unit.samples import read_tree
 from tests.waiting import wait_until
@@ -75,7 +76,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.src, self.dst, self.staging = self.top / "src", self.top / "dst", self.top / "dst" / ".fanrun" / "staging"
         self.src.mkdir()
         self.staging.mkdir(parents=True)
-        self.places = Places(os.fsencode(self.src), os.fsencode(self.dst))
+        self.roots = Roots(os.fsencode(self.src), os.fsencode(self.dst))
         self.ledger = Ledger(ledger_path(str(self.dst)))
         self.known: set[tuple[int, bytes, bytes]] = set()
         self.standing: dict[bytes, bytes] = {}
@@ -170,7 +171,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def time_passes(self) -> None:
         """So that what is hashed from now on is remembered."""
         now = time.time_ns()
-        wait_until(lambda: time.time_ns() > now + ledgers.RACY)
+        wait_until(lambda: time.time_ns() > now + ledgers.RACY_NANOSECONDS)
 
     def knows(self, which: int, key: bytes, content: bytes) -> bool:
         """Whether it is written down what a program makes of some content, under a name that tells the new one's."""
@@ -180,12 +181,12 @@ class LedgerMachine(RuleBasedStateMachine):
             for other in KEYS
         )
 
-    def sort_out(self, which: int) -> Sorted:
+    def plan_resume(self, which: int) -> ResumePlan:
         """Sort out, and hold what is found against the model."""
         inputs, _ = walk(str(self.src))
         before = {item.key: content_of(at(self.dst, item.key)) for item in inputs}
-        found = sort_out(
-            self.ledger, self.places, PROGRAMS[which], inputs, lambda count: None, str(self.staging), by_content=True
+        found = plan_resume(
+            self.ledger, self.roots, PROGRAMS[which], inputs, lambda count: None, str(self.staging), by_content=True
         )  # fmt: skip
         assert sorted([*found.todo, *found.kept, *found.copied]) == inputs, "each is one of the three"
         self.uncommitted.clear()
@@ -211,7 +212,7 @@ class LedgerMachine(RuleBasedStateMachine):
         return found
 
     def do(self, which: int, item: Input, *, recorded: bool = True, landed: bool = True) -> None:
-        """Bring one input's results to DST as `unload` does, or die on the way."""
+        """Bring one input's results to DST as `commit_batch` does, or die on the way."""
         content = at(self.src, item.key).read_bytes()
         made = results(which, item.key, content)
         if recorded:
@@ -223,9 +224,9 @@ class LedgerMachine(RuleBasedStateMachine):
             for path, result in made.items():
                 write(at(self.staging, path), result)
                 os.utime(at(self.staging, path), (1, 1))  # as rsync --times does
-                land(os.fsencode(self.staging), self.places.dst, path)
-                target = os.path.join(self.places.dst, path)
-                self.ledger.saw(target, look(target), digest(result))
+                move_into_place(os.fsencode(self.staging), self.roots.dst, path)
+                target = os.path.join(self.roots.dst, path)
+                self.ledger.remember_hash(target, file_stat(target), digest(result))
                 self.standing[path] = result
                 self.uncommitted.add(path)
         shutil.rmtree(self.staging)
@@ -237,9 +238,9 @@ class LedgerMachine(RuleBasedStateMachine):
         self.runs += 1
         request = {"src": str(self.src), "image": "i", "args": [], "include": [], "exclude": []}
         self.ledger.begin(f"run {self.runs}", PROGRAMS[which], request)
-        for item in self.sort_out(which).todo:
+        for item in self.plan_resume(which).todo:
             self.do(which, item)
-        assert self.sort_out(which).todo == []
+        assert self.plan_resume(which).todo == []
         self.last = which
         verdict = verify(str(self.dst), lambda done, total: None)
         assert verdict.faults == {}
@@ -248,7 +249,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(which=programs, count=st.integers(0, 3), how=st.sampled_from([(True, False), (True, True), (False, False)]))
     def die(self, which: int, count: int, how: tuple[bool, bool]) -> None:
         """A run that ends in the midst of it."""
-        todo = self.sort_out(which).todo
+        todo = self.plan_resume(which).todo
         for item in todo[:count]:
             self.do(which, item)
         if todo[count:]:
@@ -263,7 +264,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.uncommitted.clear()
         before, inputs = read_tree(self.top), walk(str(self.src))[0]
         ledger = Ledger(self.ledger.path, write=False)
-        found = sort_out(ledger, self.places, PROGRAMS[which], inputs, lambda count: None, by_content=True)
+        found = plan_resume(ledger, self.roots, PROGRAMS[which], inputs, lambda count: None, by_content=True)
         ledger.close()
         assert read_tree(self.top) == before
         self.ledger = Ledger(self.ledger.path)

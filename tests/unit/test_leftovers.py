@@ -12,17 +12,17 @@ from loguru import logger
 
 from fanrun.fanout.commands import Program
 from fanrun.fanout.leftovers import Leftovers
-from fanrun.fanout.results.commit import Shore
+from fanrun.fanout.results.destination import Destination
 from fanrun.fanout.results.faults import Reasons
 from fanrun.fanout.results.joblog import Joblog
 from fanrun.fanout.results.ledger import Ledger
 from fanrun.fanout.results.logs import RunLogs
 from fanrun.fanout.results.ownership import Ownership
-from fanrun.fanout.schedule.scheduler import Deck
-from fanrun.fanout.workers.executor import Done, Stopped
+from fanrun.fanout.schedule.scheduler import Scheduler
+from fanrun.fanout.workers.executor import CommandResult, Stopped
+from fanrun.fanout.workers.job import Job
 from fanrun.fanout.workers.link import Link
-from fanrun.fanout.workers.pipeline import Job
-from fanrun.fanout.workers.supervisor import Crew
+from fanrun.fanout.workers.supervisor import Supervisor
 from fanrun.fleet.progress import Board
 from fanrun.fleet.store import Folder
 from tests.waiting import wait_until
@@ -71,7 +71,7 @@ def test_a_folder_that_can_not_be_written_prevents_no_run(tmp_path: Path) -> Non
 
 
 @pytest.fixture
-def crew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Crew:
+def supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Supervisor:
     """One whose ssh tells of each connection that it begins, and never ends the first one."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "ssh").write_text(
@@ -80,10 +80,10 @@ def crew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Crew:
     )
     (tmp_path / "bin" / "ssh").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}/bin", prepend=":")
-    deck = Deck()
-    ownership = Ownership([], [], [], deck.is_settled, lambda key: False)
+    scheduler = Scheduler()
+    ownership = Ownership([], [], [], scheduler.is_settled, lambda key: False)
     books = Ledger(tmp_path / "ledger.db"), Joblog(tmp_path / "joblog.tsv")
-    shore = Shore(
+    destination = Destination(
         str(tmp_path),
         str(tmp_path),
         str(tmp_path),
@@ -93,45 +93,45 @@ def crew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Crew:
         Reasons(print),
         RunLogs(tmp_path / "logs"),
     )
-    job = Job("r", str(tmp_path), Program("image"), deck, shore, Board(), {})
-    return Crew(job, Folder(tmp_path / "home", "default"), lambda probe: "", dict, {})
+    job = Job("r", str(tmp_path), Program("image"), scheduler, destination, Board())
+    return Supervisor(job, Folder(tmp_path / "home", "default"), lambda probe: "", dict, {})
 
 
-def test_nobody_is_connected_to_once_the_run_is_being_closed(crew: Crew, tmp_path: Path) -> None:
+def test_nobody_is_connected_to_once_the_run_is_being_closed(supervisor: Supervisor, tmp_path: Path) -> None:
     """Whoever is being looked for then is looked for no more; the next run is told of it."""
     ended = list[str]()
 
     def look() -> None:
         with pytest.raises(Stopped):
-            crew.open(["worker-1"])
+            supervisor.open(["worker-1"])
         ended.append("worker-1")
 
     thread = threading.Thread(target=look)
     thread.start()
     wait_until((tmp_path / "log").exists)
-    crew.close()
+    supervisor.close()
     thread.join(30)
     assert ended == ["worker-1"]
-    assert crew.left == {"worker-1"}
+    assert supervisor.left == {"worker-1"}
     begun = (tmp_path / "log").read_text()
     with pytest.raises(Stopped):
-        crew.open(["worker-1", "worker-2"])
+        supervisor.open(["worker-1", "worker-2"])
     assert (tmp_path / "log").read_text() == begun
 
 
 @pytest.mark.parametrize("is_there", [False, True])
 def test_it_is_said_once_a_host_where_lines_stay_there(
-    crew: Crew, monkeypatch: pytest.MonkeyPatch, is_there: bool
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch, is_there: bool
 ) -> None:
     said = list[str]()
     handler = logger.add(lambda message: said.append(message.record["message"]), level="WARNING")
-    monkeypatch.setattr(Link, "last", lambda *_, **more: Done(1, b"", "grep: no memory"))
-    crew._links["worker-1"] = Link(crew._folder, "worker-1", "r", threading.Semaphore())
+    monkeypatch.setattr(Link, "last", lambda *_, **more: CommandResult(1, b"", "grep: no memory"))
+    supervisor._links["worker-1"] = Link(supervisor._connections._folder, "worker-1", "r", threading.Semaphore())
     try:
-        crew._fetch_rest("worker-1", is_there=is_there)
+        supervisor._fetch_rest("worker-1", is_there=is_there)
         for number in range(2):
-            crew._job.shore.logs.begin("worker-1", f"worker-1.000{number}")
-        crew._fetch_rest("worker-1", is_there=is_there)
+            supervisor._job.destination.logs.begin("worker-1", f"worker-1.000{number}")
+        supervisor._fetch_rest("worker-1", is_there=is_there)
     finally:
         logger.remove(handler)
     why = "grep: no memory" if is_there else "it does not answer"

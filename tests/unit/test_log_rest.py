@@ -11,7 +11,7 @@ import pytest
 from fanrun.fanout import commands
 from fanrun.fanout.results.log_lines import home_batches
 from fanrun.fanout.results.logs import RunLogs
-from fanrun.fanout.workers.executor import SSH_FAILED, Done
+from fanrun.fanout.workers.executor import SSH_FAILED, CommandResult
 from fanrun.fanout.workers.link import Link
 from fanrun.fanout.workers.log_rest import LONGEST, fetch_rest
 from fanrun.fleet.ssh import TIMED_OUT
@@ -29,14 +29,18 @@ class Answering(Link):
         super().__init__(folder, "worker-1", "r", threading.Semaphore())
         self.answers, self.seconds, self.now, self.asked = answers, seconds, 0.0, list[str]()
 
-    def last(self, argv: list[str], *, timeout: float) -> Done:
+    def last(self, argv: list[str], *, timeout: float) -> CommandResult:
         assert timeout == LONGEST - self.now
         batch = argv[-1]
         assert argv == commands.rest_argv("r", [batch], MOST)
         self.asked.append(batch)
         self.now += self.seconds
         answer = self.answers[batch]
-        return Done(answer, b"", f"exit code {answer}") if isinstance(answer, int) else Done(0, answer, "")
+        return (
+            CommandResult(answer, b"", f"exit code {answer}")
+            if isinstance(answer, int)
+            else CommandResult(0, answer, "")
+        )
 
 
 @pytest.fixture

@@ -9,17 +9,19 @@ from pathlib import Path
 import pytest
 
 from fanrun.fanout.commands import Program
-from fanrun.fanout.plan import ABREAST, HANDLING, Input
-from fanrun.fanout.results.commit import Shore, Tally
+from fanrun.fanout.plan import HANDLING, STAGE_CONCURRENCY, Input
+from fanrun.fanout.results.destination import Destination
 from fanrun.fanout.results.faults import Reasons
 from fanrun.fanout.results.joblog import Joblog
 from fanrun.fanout.results.ledger import Ledger
 from fanrun.fanout.results.logs import RunLogs
 from fanrun.fanout.results.ownership import Ownership
-from fanrun.fanout.schedule.scheduler import Deck
-from fanrun.fanout.schedule.throughput import FIRST, START
+from fanrun.fanout.schedule.scheduler import Scheduler
+from fanrun.fanout.schedule.throughput import FIRST_WEIGHT, USUAL_START
+from fanrun.fanout.workers.job import Job
 from fanrun.fanout.workers.link import Link
-from fanrun.fanout.workers.pipeline import HESITATION, LESSONS, Job, Worker
+from fanrun.fanout.workers.pipeline import Worker
+from fanrun.fanout.workers.warm_up import PERMITS, SECOND_BATCH_DELAY
 from fanrun.fleet.probe import Probe
 from fanrun.fleet.progress import Board
 from fanrun.fleet.store import Folder
@@ -33,11 +35,11 @@ COUNT = 400
 @pytest.fixture
 def worker(tmp_path: Path) -> Worker:
     """One that has not begun, with all of a run's inputs."""
-    deck = Deck()
-    deck.deal({"worker-1": [Input(b"%03d" % number, MB - HANDLING) for number in range(COUNT)]})
+    scheduler = Scheduler()
+    scheduler.deal({"worker-1": [Input(b"%03d" % number, MB - HANDLING) for number in range(COUNT)]})
     ledger, joblog = Ledger(tmp_path / "ledger.db"), Joblog(tmp_path / "joblog.tsv")
-    ownership = Ownership([], [], [], deck.is_settled, lambda key: False)
-    shore = Shore(
+    ownership = Ownership([], [], [], scheduler.is_settled, lambda key: False)
+    destination = Destination(
         str(tmp_path),
         str(tmp_path),
         str(tmp_path),
@@ -48,9 +50,9 @@ def worker(tmp_path: Path) -> Worker:
         Reasons(print),
         RunLogs(tmp_path / "logs"),
     )
-    job = Job("r", str(tmp_path), Program("image"), deck, shore, Board(), {})
+    job = Job("r", str(tmp_path), Program("image"), scheduler, destination, Board())
     link = Link(Folder(tmp_path / "home", "default"), "worker-1", "test", threading.Semaphore())
-    return Worker(job, link, PROBE, Tally())
+    return Worker(job, link, PROBE)
 
 
 @pytest.mark.parametrize(
@@ -58,45 +60,45 @@ def worker(tmp_path: Path) -> Worker:
     [(0.02, 5.0, True), (0.02, 0.001, False), (1.0, 0.001, False), (5.0, 1.0, False)],
     ids=["heavy", "light", "slow line", "slower line"],
 )
-def test_a_bold_batch_is_taken_back_if_the_program_turns_out_heavy(
+def test_a_provisional_batch_is_taken_back_if_the_program_turns_out_heavy(
     worker: Worker, push: float, process: float, expected: bool
 ) -> None:
     """`push` and `process` in seconds for a MB."""
-    deck = worker.job.deck
-    first = deck.take("worker-1", worker._most, worker._worth)
+    scheduler = worker.job.scheduler
+    first = scheduler.next_batch("worker-1")
     assert first is not None
-    worker._note("push", first, START["push"] + push * FIRST / MB)
-    bold = deck.take("worker-1", worker._most, worker._worth)
-    assert bold is not None
-    worker._note("process", first, START["process"] + process * FIRST / MB)
-    waiting = deck.waiting()
-    worker._proven.set()
-    assert worker._taken_back(bold) == expected
-    assert deck.waiting() - waiting == (len(bold.inputs) * MB if expected else 0)
+    worker._observe("push", first, USUAL_START["push"] + push * FIRST_WEIGHT / MB)
+    provisional = scheduler.next_batch("worker-1")
+    assert provisional is not None
+    worker._observe("process", first, USUAL_START["process"] + process * FIRST_WEIGHT / MB)
+    waiting = scheduler.waiting()
+    worker.warm_up.first_processed.set()
+    assert worker._requeued(provisional) == expected
+    assert scheduler.waiting() - waiting == (len(provisional.inputs) * MB if expected else 0)
 
 
 def test_nothing_is_taken_back_before_it_is_known_what_a_container_takes(worker: Worker) -> None:
-    batch = worker.job.deck.take("worker-1", lambda waiting: waiting, worker._worth)
+    batch = worker.job.scheduler.next_batch("worker-1")
     assert batch is not None
-    worker._note("push", batch, 1.0)
+    worker._observe("push", batch, 1.0)
     taken_back: list[bool] = []
-    thread = threading.Thread(target=lambda: taken_back.append(worker._taken_back(batch)), daemon=True)
+    thread = threading.Thread(target=lambda: taken_back.append(worker._requeued(batch)), daemon=True)
     thread.start()
     thread.join(0.1)
     assert thread.is_alive()
-    worker._proven.set()
+    worker.warm_up.first_processed.set()
     thread.join(20)
     assert taken_back == [False], "nor when the first container came to grief"
 
 
 def test_a_first_batch_waits_for_no_other(worker: Worker) -> None:
     """Though the line's speed is known, as of a worker that was lost before its first container ended."""
-    batch = worker.job.deck.take("worker-1", lambda waiting: FIRST, worker._worth)
+    batch = worker.job.scheduler.next_batch("worker-1")
     assert batch is not None
-    worker._note("push", batch, 1.0)
-    assert [worker._is_bold() for _ in range(3)] == [False, True, True]
-    worker._note("process", batch, 1.0)
-    assert not worker._is_bold()
+    worker._observe("push", batch, 1.0)
+    assert [worker.warm_up.is_provisional() for _ in range(3)] == [False, True, True]
+    worker._observe("process", batch, 1.0)
+    assert not worker.warm_up.is_provisional()
 
 
 def admitted(worker: Worker, seconds: float) -> list[float]:
@@ -105,10 +107,10 @@ def admitted(worker: Worker, seconds: float) -> list[float]:
     begun = time.monotonic()
 
     def wait() -> None:
-        worker._wait_for_room()
+        worker.warm_up.acquire()
         found.append(time.monotonic() - begun)
 
-    threads = [threading.Thread(target=wait, daemon=True) for _ in range(ABREAST)]
+    threads = [threading.Thread(target=wait, daemon=True) for _ in range(STAGE_CONCURRENCY)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -118,20 +120,20 @@ def admitted(worker: Worker, seconds: float) -> list[float]:
 
 def test_on_a_slow_line_a_second_batch_follows_before_the_first_has_arrived(worker: Worker) -> None:
     first, second = admitted(worker, 10)
-    assert first < HESITATION / 2
-    assert second >= HESITATION
-    batch = worker.job.deck.take("worker-1", lambda waiting: FIRST, worker._worth)
+    assert first < SECOND_BATCH_DELAY / 2
+    assert second >= SECOND_BATCH_DELAY
+    batch = worker.job.scheduler.next_batch("worker-1")
     assert batch is not None
-    worker._note("push", batch, 1.0)
-    worker._note("process", batch, 1.0)
-    assert len(admitted(worker, 10)) == sum(LESSONS.values()) - 1, "as many are on their way in all as on other lines"
-    assert not admitted(worker, 3 * HESITATION)
+    worker._observe("push", batch, 1.0)
+    worker._observe("process", batch, 1.0)
+    assert len(admitted(worker, 10)) == sum(PERMITS.values()) - 1, "as many are on their way in all as on other lines"
+    assert not admitted(worker, 3 * SECOND_BATCH_DELAY)
 
 
 def test_on_a_quick_line_a_second_batch_waits_for_what_the_first_one_tells(worker: Worker) -> None:
-    batch = worker.job.deck.take("worker-1", lambda waiting: FIRST, worker._worth)
+    batch = worker.job.scheduler.next_batch("worker-1")
     assert batch is not None
-    worker._ahead.acquire()
-    threading.Timer(HESITATION / 4, worker._note, ("push", batch, 0.1)).start()
-    assert len(admitted(worker, HESITATION / 2)) == 1
-    assert not admitted(worker, 3 * HESITATION)
+    worker.warm_up.acquire()
+    threading.Timer(SECOND_BATCH_DELAY / 4, worker._observe, ("push", batch, 0.1)).start()
+    assert len(admitted(worker, SECOND_BATCH_DELAY / 2)) == 1
+    assert not admitted(worker, 3 * SECOND_BATCH_DELAY)

@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanrun.fanout.plan import HANDLING, MOST_BYTES, Batch, Input, Skipped, chooser, deal, unreadable, walk, weight
+from fanrun.fanout.plan import HANDLING, MAX_BYTES, Batch, Input, Skipped, chooser, deal, unreadable, walk, weight
 from fanrun.fleet.errors import UsageError
 from tests.unit.samples import HOSTILE, write_tree
 
 ROOT = Path(__file__).resolve().parents[2]
 MANY = 100_000
 
-sizes = st.one_of(st.integers(0, 1000), st.integers(0, 2 * MOST_BYTES))
+sizes = st.one_of(st.integers(0, 1000), st.integers(0, 2 * MAX_BYTES))
 shares = st.lists(sizes, max_size=40).map(lambda found: [Input(b"%06d" % n, size) for n, size in enumerate(found)])
 workers = st.integers(1, 20).map(lambda count: [f"worker-{n}" for n in range(1, count + 1)])
 

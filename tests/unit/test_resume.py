@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from fanrun.fanout.plan import Input, walk
-from fanrun.fanout.results.judge import hash_file
-from fanrun.fanout.results.ledger import Fact, Ledger, look
-from fanrun.fanout.resume import Places, sort_out
+from fanrun.fanout.results.file_stat import file_stat
+from fanrun.fanout.results.ledger import Fact, Ledger
+from fanrun.fanout.results.result_files import hash_file
+from fanrun.fanout.resume import Roots, plan_resume
 from tests.unit.samples import HOSTILE, read_tree, write_tree
 
 
@@ -25,7 +26,7 @@ class World:
     def __init__(self, top: Path) -> None:
         self.src, self.dst, self.staging = top / "src", top / "dst", top / "dst" / ".fanrun" / "staging"
         self.staging.mkdir(parents=True)
-        self.places = Places(os.fsencode(self.src), os.fsencode(self.dst))
+        self.roots = Roots(os.fsencode(self.src), os.fsencode(self.dst))
         self.ledger = Ledger(self.dst / ".fanrun" / "ledger.db")
 
     def do(self, names: tuple[bytes, ...], *ends: bytes) -> None:
@@ -34,21 +35,23 @@ class World:
             made = {}
             for end in ends or [b""]:
                 path = os.path.splitext(key)[0] + end if end else key
-                target = os.path.join(self.places.dst, path)
+                target = os.path.join(self.roots.dst, path)
                 os.makedirs(os.path.dirname(target), exist_ok=True)
                 with open(target, "wb") as file:
                     file.write(content + end)
                 made[path] = hash_file(target)
-                self.ledger.saw(target, look(target), made[path])
-            digest = hash_file(os.path.join(self.places.src, key))
+                self.ledger.remember_hash(target, file_stat(target), made[path])
+            digest = hash_file(os.path.join(self.roots.src, key))
             self.ledger.record("program", [Fact(key, digest, made)])
 
-    def sort_out(self, *, change: bool = True, by_content: bool = True) -> tuple[list[bytes], list[bytes], list[bytes]]:
+    def plan_resume(
+        self, *, change: bool = True, by_content: bool = True
+    ) -> tuple[list[bytes], list[bytes], list[bytes]]:
         """What is to do, kept and copied."""
         inputs, _ = walk(str(self.src))
         staging = str(self.staging) if change else None
-        found = sort_out(
-            self.ledger, self.places, "program", inputs, lambda count: None, staging, by_content=by_content
+        found = plan_resume(
+            self.ledger, self.roots, "program", inputs, lambda count: None, staging, by_content=by_content
         )
         assert sorted([*found.todo, *found.kept, *found.copied]) == inputs
         return keys(found.todo), keys(found.kept), keys(found.copied)
@@ -69,16 +72,16 @@ def test_a_ledger_that_does_not_know_the_program_asks_for_no_input(world: World)
     world.do((b"a",))
     steps: list[int] = []
     inputs, _ = walk(str(world.src))
-    found = sort_out(world.ledger, world.places, "another", inputs, steps.append, None)
+    found = plan_resume(world.ledger, world.roots, "another", inputs, steps.append, None)
     assert (found.todo, steps) == (inputs, [])
-    sort_out(world.ledger, world.places, "program", inputs, steps.append, None)
+    plan_resume(world.ledger, world.roots, "program", inputs, steps.append, None)
     assert steps == [0]
 
 
 def test_what_stands_is_kept_whatever_it_is_called(world: World) -> None:
     world.do(HOSTILE)
     before = world.results()
-    assert world.sort_out() == ([], sorted(HOSTILE), [])
+    assert world.plan_resume() == ([], sorted(HOSTILE), [])
     assert world.results() == before
 
 
@@ -86,20 +89,20 @@ def test_a_renamed_folder_is_copied_and_the_old_results_stay(world: World) -> No
     world.do((b"old/a.jpg", b"old/b.jpg"), b"-1.png", b".txt")
     before = world.results()
     (world.src / "old").rename(world.src / "new")
-    assert world.sort_out(change=False) == ([], [], [b"new/a.jpg", b"new/b.jpg"])
+    assert world.plan_resume(change=False) == ([], [], [b"new/a.jpg", b"new/b.jpg"])
     assert world.results() == before
-    assert world.sort_out() == ([], [], [b"new/a.jpg", b"new/b.jpg"])
+    assert world.plan_resume() == ([], [], [b"new/a.jpg", b"new/b.jpg"])
     assert world.results() == before | {b"new" + key[3:]: content for key, content in before.items()}
     assert dict(world.ledger.inputs("program")).keys() == {b"old/a.jpg", b"old/b.jpg", b"new/a.jpg", b"new/b.jpg"}
-    assert world.sort_out() == ([], [b"new/a.jpg", b"new/b.jpg"], [])
+    assert world.plan_resume() == ([], [b"new/a.jpg", b"new/b.jpg"], [])
     assert list(world.staging.iterdir()) == []
 
 
 def test_a_file_with_another_ones_bytes_needs_no_work_by_content(world: World) -> None:
     world.do((b"a.jpg",))
     (world.src / "twin.jpg").write_bytes((world.src / "a.jpg").read_bytes())
-    assert world.sort_out(by_content=False) == ([b"twin.jpg"], [b"a.jpg"], [])
-    assert world.sort_out() == ([], [b"a.jpg"], [b"twin.jpg"])
+    assert world.plan_resume(by_content=False) == ([b"twin.jpg"], [b"a.jpg"], [])
+    assert world.plan_resume() == ([], [b"a.jpg"], [b"twin.jpg"])
 
 
 def test_a_result_stays_its_own_inputs_whatever_else_has_the_same_content(world: World) -> None:
@@ -107,32 +110,32 @@ def test_a_result_stays_its_own_inputs_whatever_else_has_the_same_content(world:
     world.do((b"cat/1.jpg", b"dog/1.jpg"))
     content = (world.src / "cat" / "1.jpg").read_bytes()
     (world.src / "dog" / "1.jpg").write_bytes(content)
-    made = {key: hash_file(os.path.join(world.places.dst, key)) for key in (b"cat/1.jpg", b"dog/1.jpg")}
-    digest = hash_file(os.path.join(world.places.src, b"cat/1.jpg"))
+    made = {key: hash_file(os.path.join(world.roots.dst, key)) for key in (b"cat/1.jpg", b"dog/1.jpg")}
+    digest = hash_file(os.path.join(world.roots.src, b"cat/1.jpg"))
     world.ledger.record("program", [Fact(key, digest, {key: each}) for key, each in made.items()])
     before = world.results()
     assert len(set(made.values())) == 2
     for by_content in (False, True):
-        assert world.sort_out(by_content=by_content) == ([], sorted(made), [])
+        assert world.plan_resume(by_content=by_content) == ([], sorted(made), [])
     assert world.results() == before
     (world.dst / "dog" / "1.jpg").unlink()
-    assert world.sort_out() == ([b"dog/1.jpg"], [b"cat/1.jpg"], [])
+    assert world.plan_resume() == ([b"dog/1.jpg"], [b"cat/1.jpg"], [])
 
 
 def test_a_result_that_stands_is_not_replaced_by_one_of_a_former_owner(world: World) -> None:
     """Its input was away for a run, in which another one took the path; and its old bytes lie elsewhere in DST."""
     world.do((b"scan.jpg",), b".png")
     (world.dst / "scan.png").write_bytes(b"of scan.jpg")
-    digest = hash_file(os.path.join(world.places.src, b"scan.jpg"))
+    digest = hash_file(os.path.join(world.roots.src, b"scan.jpg"))
     made = {b"scan.png": hash_file(os.fsencode(world.dst / "scan.png"))}
     world.ledger.record("program", [Fact(b"scan.jpg", digest, made)])
     (world.dst / "scan.png").rename(world.dst / "kept elsewhere")
     path = os.fsencode(world.dst / "kept elsewhere")
-    world.ledger.saw(path, look(path), hash_file(path))
+    world.ledger.remember_hash(path, file_stat(path), hash_file(path))
     world.do((b"scan.tif",), b".png")
     before = world.results()
     for _ in range(2):
-        assert world.sort_out() == ([b"scan.jpg"], [b"scan.tif"], [])
+        assert world.plan_resume() == ([b"scan.jpg"], [b"scan.tif"], [])
         assert world.results() == before
 
 
@@ -140,35 +143,35 @@ def test_a_path_that_another_input_owns_is_not_taken_by_content(world: World) ->
     world.do((b"scan.jpg", b"old.tif"), b".png")
     (world.src / "old.tif").rename(world.src / "scan.tif")
     before = world.results()
-    assert world.sort_out() == ([b"scan.tif"], [b"scan.jpg"], [])
+    assert world.plan_resume() == ([b"scan.tif"], [b"scan.jpg"], [])
     assert world.results() == before
 
 
 def test_one_result_of_two_is_not_enough(world: World) -> None:
     world.do((b"a.jpg", b"b.jpg"), b".1", b".2")
     (world.dst / "a.2").unlink()
-    assert world.sort_out() == ([b"a.jpg"], [b"b.jpg"], [])
+    assert world.plan_resume() == ([b"a.jpg"], [b"b.jpg"], [])
 
 
 def test_what_was_moved_within_dst_is_brought_back_from_where_it_was_seen(world: World) -> None:
     """A result is found under any path that a run brought it to, as long as it is as it was."""
     world.do((b"a.jpg", b"b.jpg"))
     (world.src / "b.jpg").write_bytes((world.src / "a.jpg").read_bytes())
-    assert world.sort_out() == ([], [b"a.jpg"], [b"b.jpg"])
+    assert world.plan_resume() == ([], [b"a.jpg"], [b"b.jpg"])
     (world.dst / "a.jpg").unlink()
-    assert world.sort_out() == ([], [b"b.jpg"], [b"a.jpg"])
+    assert world.plan_resume() == ([], [b"b.jpg"], [b"a.jpg"])
     (world.dst / "a.jpg").unlink()
     (world.dst / "b.jpg").write_bytes(b"tampered")
-    assert world.sort_out() == ([b"a.jpg", b"b.jpg"], [], [])
+    assert world.plan_resume() == ([b"a.jpg", b"b.jpg"], [], [])
 
 
 def test_a_copy_is_another_file(world: World) -> None:
     """Who changes one of them doesn't change the other."""
     world.do((b"a.jpg",))
     (world.src / "a.jpg").rename(world.src / "b.jpg")
-    world.sort_out()
+    world.plan_resume()
     (world.dst / "a.jpg").write_bytes(b"changed")
-    assert world.sort_out() == ([], [b"b.jpg"], [])
+    assert world.plan_resume() == ([], [b"b.jpg"], [])
 
 
 def test_results_elsewhere_are_not_taken(world: World, tmp_path: Path) -> None:
@@ -178,8 +181,8 @@ def test_results_elsewhere_are_not_taken(world: World, tmp_path: Path) -> None:
     beside.parent.mkdir()
     (world.dst / "a.jpg").rename(beside)
     path = os.fsencode(beside)
-    world.ledger.saw(path, look(path), hash_file(path))
-    assert world.sort_out() == ([b"a.jpg"], [], [])
+    world.ledger.remember_hash(path, file_stat(path), hash_file(path))
+    assert world.plan_resume() == ([b"a.jpg"], [], [])
 
 
 def test_an_input_that_can_not_be_read_is_to_do(world: World) -> None:
@@ -187,16 +190,16 @@ def test_an_input_that_can_not_be_read_is_to_do(world: World) -> None:
     world.do((b"a.jpg", b"b.jpg"))
     inputs, _ = walk(str(world.src))
     (world.src / "a.jpg").unlink()
-    found = sort_out(world.ledger, world.places, "program", inputs, lambda count: None, str(world.staging))
+    found = plan_resume(world.ledger, world.roots, "program", inputs, lambda count: None, str(world.staging))
     assert [item.key for item in found.todo] == [b"a.jpg"]
 
 
 def test_what_is_kept_is_no_failure_any_more(world: World) -> None:
     world.do((b"a.jpg",))
     world.ledger.fail([(b"a.jpg", "dark")])
-    world.sort_out(change=False)
+    world.plan_resume(change=False)
     assert world.ledger.failures() == {b"a.jpg": "dark"}
-    world.sort_out()
+    world.plan_resume()
     assert world.ledger.failures() == {}
 
 
@@ -207,8 +210,8 @@ def test_a_renamed_input_whose_result_something_is_in_the_way_of_is_to_do(world:
     if way == "a folder":
         (world.dst / "b.jpg").mkdir()
         (world.src / "a.jpg").rename(world.src / "b.jpg")
-        assert world.sort_out() == ([b"b.jpg"], [], [])
+        assert world.plan_resume() == ([b"b.jpg"], [], [])
     else:
         (world.src / "d").mkdir()
         (world.src / "a.jpg").rename(world.src / "d" / "a.jpg")
-        assert world.sort_out() == ([b"d/a.jpg"], [], [])
+        assert world.plan_resume() == ([b"d/a.jpg"], [], [])

@@ -9,26 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from fanrun.fanout import run as runs
 from fanrun.fanout.commands import MIB, USUAL, Program, Scratch
+from fanrun.fanout.context import RunContext
 from fanrun.fanout.plan import Skipped
+from fanrun.fanout.preflight import check, check_paths, check_tools, check_writable, dry_run, find_inputs
+from fanrun.fanout.request import Limits, Request, again_text, retry_request
 from fanrun.fanout.results import ledger as ledgers
-from fanrun.fanout.results.ledger import Fact, Ledger, look
-from fanrun.fanout.run import (
-    Limits,
-    Request,
-    Run,
-    again,
-    again_text,
-    check,
-    check_paths,
-    check_tools,
-    check_writable,
-    dry_run,
-    find_inputs,
-    unfit,
-)
+from fanrun.fanout.results.file_stat import file_stat
+from fanrun.fanout.results.ledger import Fact, Ledger
+from fanrun.fanout.run import Run
 from fanrun.fanout.verify import ledger_path
+from fanrun.fanout.workers.fitness import SPARE_BYTES, unfit
 from fanrun.fleet.errors import ToolMissing, UsageError
 from fanrun.fleet.model import Image
 from fanrun.fleet.progress import Board
@@ -157,30 +148,30 @@ def test_dst_may_hold_src_unless_results_would_replace_inputs(top: Path) -> None
 def test_a_dst_is_held_by_one_run(top: Path, folder: Folder) -> None:
     request = Request(str(top / "src"), str(top / "dst"))
     check_writable(request.dst)
-    first, second = (Run(request, FLEET, folder, IMAGE, Board()) for _ in range(2))
-    assert first.name != second.name
+    first, second = (Run(RunContext(request, FLEET, IMAGE), folder, Board()) for _ in range(2))
+    assert first.context.name != second.context.name
     with first.hold():
         assert (top / "dst" / ".fanrun" / "staging").is_dir()
         with (
-            pytest.raises(UsageError, match=f"is in use by run {first.name} .*; wait for it, or give another"),
+            pytest.raises(UsageError, match=f"is in use by run {first.context.name} .*; wait for it, or give another"),
             second.hold(),
         ):
             pass
     assert sorted(path.name for path in (top / "dst" / ".fanrun").iterdir()) == ["lock", "runs"]
     with second.hold():
-        assert Path(second.home).is_dir()
+        assert Path(second.context.home).is_dir()
 
 
 def test_what_a_killed_run_left_is_cleared(top: Path, folder: Folder) -> None:
     write_tree(top, (b"dst/.fanrun/staging/worker-1-b/data/a",))
-    run = Run(Request(str(top / "src"), str(top / "dst")), FLEET, folder, IMAGE, Board())
+    run = Run(RunContext(Request(str(top / "src"), str(top / "dst")), FLEET, IMAGE), folder, Board())
     with run.hold():
         assert read_tree(top / "dst" / ".fanrun" / "staging") == {}
-        assert [path.name for path in (top / "dst" / ".fanrun" / "staging").iterdir()] == [run.name]
+        assert [path.name for path in (top / "dst" / ".fanrun" / "staging").iterdir()] == [run.context.name]
 
 
 def test_workers_without_room_or_docker_take_no_part() -> None:
-    needed = 4 * 1000 + runs.SPARE
+    needed = 4 * 1000 + SPARE_BYTES
     assert unfit(dataclasses.replace(PROBE, disk_free=needed), 1000, PROGRAM) == ""
     assert unfit(dataclasses.replace(PROBE, disk_free=needed - 1), 1000, PROGRAM).startswith(
         "67 MB free, 67 MB needed; "
@@ -219,7 +210,7 @@ def record(dst: Path, args: tuple[str, ...], *keys: bytes, image: Image = IMAGE)
     program = ledgers.program(image.program_id, args)
     ledger.record(program, [Fact(key, digest, {key: digest}) for key, digest in hashes.items()])
     for key, digest in hashes.items():
-        ledger.saw(bytes(dst) + b"/" + key, look(bytes(dst) + b"/" + key), digest)
+        ledger.remember_hash(bytes(dst) + b"/" + key, file_stat(bytes(dst) + b"/" + key), digest)
     return ledger
 
 
@@ -251,14 +242,14 @@ def test_a_run_sorts_out_unless_it_is_forced(top: Path, folder: Folder, source: 
     request = Request(str(top / "src"), str(top / "dst"))
     inputs, _ = find_inputs(request)
     asked = dataclasses.replace(request, by_content=by_content)
-    current = Run(asked, FLEET, folder, image, Board(total=len(inputs), stream=stream, pause=0))
-    forced = Run(dataclasses.replace(request, force=True), FLEET, folder, IMAGE, Board())
-    others = Run(request, FLEET, folder, IMAGE, Board())
+    current = Run(RunContext(asked, FLEET, image), folder, Board(total=len(inputs), stream=stream, pause=0))
+    forced = Run(RunContext(dataclasses.replace(request, force=True), FLEET, IMAGE), folder, Board())
+    others = Run(RunContext(request, FLEET, IMAGE), folder, Board())
     rebuilt = dataclasses.replace(image, id="sha256:22")
     with current.hold():
-        assert others.sort_out(ledger, inputs).todo == inputs, "what others built may depend on names"
-        assert forced.sort_out(ledger, inputs).todo == inputs
-        found = current.sort_out(ledger, inputs)
+        assert others.plan_resume(ledger, inputs).todo == inputs, "what others built may depend on names"
+        assert forced.plan_resume(ledger, inputs).todo == inputs
+        found = current.plan_resume(ledger, inputs)
     assert dry_run(asked, FLEET, rebuilt).kept == (1 if source else 0), "a build of the same sources has another id"
     assert [item.key for item in found.todo] == [b"b"]
     assert [item.key for item in found.copied] == [b"renamed"]
@@ -279,16 +270,16 @@ def test_what_the_next_command_does_is_true_of_a_forced_run_as_well(force: bool,
 def test_a_retry_is_the_last_run_with_what_failed_in_it(tmp_path: Path) -> None:
     dst = str(tmp_path)
     with pytest.raises(UsageError, match="has no ledger; give a folder that `fab run` brought results to"):
-        again(dst, Limits())
+        retry_request(dst, Limits())
     check_writable(dst)
     ledger = Ledger(ledger_path(dst))
     with pytest.raises(UsageError, match="no run has begun there yet"):
-        again(dst, Limits())
+        retry_request(dst, Limits())
     for name, args in (("r1", ("--other",)), ("r2", ("--op", "rotate 90"))):
         request = Request("/src", dst, args, ("*.jpg",), ("b*", "d/*"), Limits(9, 9, 9))
         ledger.begin(name, "p", request.remembered("another:1"))
     ledger.fail([(b"a\xff.jpg", "dark")])
-    assert again(dst, Limits(retries=0)) == (
+    assert retry_request(dst, Limits(retries=0)) == (
         Request("/src", dst, ("--op", "rotate 90"), ("*.jpg",), ("b*", "d/*"), Limits(retries=0), False,
                 frozenset([b"a\xff.jpg"]), keep_going=True),
         "another:1",

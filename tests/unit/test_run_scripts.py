@@ -161,7 +161,7 @@ def test_a_beat_tells_of_docker_and_the_disk_until_nobody_listens(
         os.utime(mark, (1, 1))
     stand_in(tools, "sudo", '[ "$1" = -n ] && shift && exec "$@"')
     stand_in(tools, "docker", f'[ "$*" = version ] || exit 99; {answers}')
-    argv = [shell, *commands.beat_argv("r1", 1)[3:6], str(tmp_path), "0.05", *map(str, marks)]
+    argv = [shell, *commands.heartbeat_argv("r1", 1)[3:6], str(tmp_path), "0.05", *map(str, marks)]
     environment = os.environ | {"PATH": f"{tools}:{os.environ['PATH']}"}
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
         assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""The deck: whatever workers do in any order, no input is lost and none counts twice."""
+"""The scheduler: whatever workers do in any order, no input is lost and none counts twice."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from fanrun.fanout.plan import HANDLING, Batch, weight
-from fanrun.fanout.schedule import scheduler as decks
-from fanrun.fanout.schedule.scheduler import Deck
-from tests.unit.decks import ALL, ONE, WORKERS, Waits, ask, make
+from fanrun.fanout.schedule import scheduler as schedulers
+from fanrun.fanout.schedule.scheduler import Scheduler
+from tests.unit.schedulers import ALL, ONE, WORKERS, ScriptedPolicy, Waits, ask, complete, make, requeue
 
 workers = st.sampled_from([*WORKERS, "worker-4"])
 
@@ -22,18 +22,18 @@ workers = st.sampled_from([*WORKERS, "worker-4"])
 def look_again_at_once() -> Iterator[None]:
     """A waiting worker looks again at once; what wakes it otherwise has tests of its own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decks, "LOOK_AGAIN", 0)
+        patch.setattr(schedulers, "IDLE_SECONDS", 0)
         yield
 
 
-class DeckMachine(RuleBasedStateMachine):
+class SchedulerMachine(RuleBasedStateMachine):
     """Everything that workers may do in any order, beside a model of what is where."""
 
     @initialize(counts=st.lists(st.integers(0, 4), min_size=3, max_size=3), retries=st.integers(0, 2))
     def deal(self, counts: list[int], retries: int) -> None:
         dealt = {worker: make(worker, count) for worker, count in zip(WORKERS, counts, strict=True)}
-        self.deck, self.retries = Deck(retries=retries), retries
-        self.deck.deal(dealt)
+        self.scheduler, self.retries = Scheduler(retries=retries, policy=ScriptedPolicy()), retries
+        self.scheduler.deal(dealt)
         self.all = {item.key: item for share in dealt.values() for item in share}
         self.fresh = set(self.all)
         self.live = set(WORKERS)
@@ -55,12 +55,12 @@ class DeckMachine(RuleBasedStateMachine):
     def settled(self, key: bytes) -> bool:
         return bool(self.counted[key] or self.given_up[key])
 
-    def aloft(self, key: bytes) -> int:
+    def in_flight(self, key: bytes) -> int:
         return sum(key in (item.key for item in batch.inputs) for _, batch in self.in_hand)
 
     def idle(self) -> set[bytes]:
         """Inputs that were tried and are with nobody."""
-        return {key for key in self.all if not self.settled(key) and not self.aloft(key)} - self.fresh
+        return {key for key in self.all if not self.settled(key) and not self.in_flight(key)} - self.fresh
 
     def fresh_for(self, worker: str) -> set[bytes]:
         """What it may take of the shares: its own, and when it has run dry any."""
@@ -69,8 +69,9 @@ class DeckMachine(RuleBasedStateMachine):
         return own or (self.fresh if dry else set())
 
     def for_worker(self, worker: str) -> set[bytes]:
-        """Those of them that it may try."""
-        return {key for key in self.idle() if worker not in self.avoid[key] or self.live <= self.avoid[key]}
+        """Those of them that it may try; what has failed everywhere comes after all that is fresh."""
+        everywhere = {key for key in self.idle() if self.live <= self.avoid[key]}
+        return {key for key in self.idle() if worker not in self.avoid[key]} | (set() if self.fresh else everywhere)
 
     def try_again(self, together: list[bytes], avoid: set[str], at_most: int) -> None:
         """They go to another one, and not to where any of them has failed."""
@@ -85,7 +86,7 @@ class DeckMachine(RuleBasedStateMachine):
         open_ = [{item.key for item in batch.inputs if not self.settled(item.key)} for _, batch in self.in_hand]
         return [
             found for found in open_
-            if found and all(self.aloft(key) == 1 and worker not in self.failed_at[key] for key in found)
+            if found and all(self.in_flight(key) == 1 and worker not in self.failed_at[key] for key in found)
         ]  # fmt: skip
 
     # ---- the rules
@@ -97,14 +98,14 @@ class DeckMachine(RuleBasedStateMachine):
         mine, copies = self.for_worker(worker), self.copies(worker) if worth else []
         fresh = self.fresh_for(worker)
         try:
-            batch = ask(self.deck, worker, most, lambda flight: worth, tries=len(self.all) + 1)
+            batch = ask(self.scheduler, worker, most, lambda assignment: worth, tries=len(self.all) + 1)
         except Waits:
             assert not self.stopped
-            assert self.deck.left
+            assert self.scheduler.left
             assert worker in self.live
             assert not [*fresh, *mine, *copies], "it waits, and there is something for it"
             return
-        if self.stopped or not self.deck.left or worker not in self.live:
+        if self.stopped or not self.scheduler.left or worker not in self.live:
             assert batch is None
             return
         assert batch is not None, "there is something left, and it is told that there is nothing"
@@ -112,7 +113,7 @@ class DeckMachine(RuleBasedStateMachine):
         assert found
         assert len(found) == len(batch.inputs), "once in a batch"
         assert not any(map(self.settled, found))
-        if any(map(self.aloft, found)):
+        if any(map(self.in_flight, found)):
             assert not fresh | mine, "a copy, and there is something else for it"
             assert found in copies
         else:
@@ -129,9 +130,9 @@ class DeckMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def process(self, data: st.DataObject) -> None:
         _, batch = data.draw(st.sampled_from(self.in_hand))
-        self.deck.processing(batch)
+        self.scheduler.start_processing(batch)
         self.begun.add(batch.name)
-        assert self.deck.wanted(batch) == (not all(self.settled(item.key) for item in batch.inputs))
+        assert self.scheduler.is_needed(batch) == (not all(self.settled(item.key) for item in batch.inputs))
 
     @precondition(lambda self: self.in_hand)
     @rule(data=st.data(), most=st.sampled_from([ONE, ALL]))
@@ -140,16 +141,16 @@ class DeckMachine(RuleBasedStateMachine):
         worker, batch = data.draw(st.sampled_from(self.in_hand))
         if batch.name in self.begun:
             return
-        taken_back = self.deck.recall(batch, lambda waiting: most)
+        taken_back = requeue(self.scheduler, batch, lambda waiting: most)
         assert taken_back == (batch.name in self.untried and most == ONE)
         if taken_back:
             self.in_hand.remove((worker, batch))
             keys = {item.key for item in batch.inputs}
-            self.fresh |= {key for key in keys if not self.settled(key) and not self.aloft(key)}
+            self.fresh |= {key for key in keys if not self.settled(key) and not self.in_flight(key)}
 
     def claim(self, batch: Batch, done: set[bytes]) -> None:
-        """As `unload` does; what is claimed twice counts once."""
-        won = self.deck.claim([item.key for item in batch.inputs if item.key in done])
+        """As `commit_batch` does; what is claimed twice counts once."""
+        won = self.scheduler.claim([item.key for item in batch.inputs if item.key in done])
         assert set(won) == {key for key in done if not self.settled(key)}
         self.counted.update(won)
 
@@ -169,7 +170,7 @@ class DeckMachine(RuleBasedStateMachine):
         failed = {key for key, fate in fates.items() if fate in ("failed", "final")}
         final = {key for key, fate in fates.items() if fate == "final"}
         open_ = [key for key in fates if not self.settled(key)]
-        gone = self.deck.settle(batch, failed, final=final)
+        gone = complete(self.scheduler, batch, failed, final=final)
         self.in_hand.remove((worker, batch))
         for key in open_:
             if key in failed:
@@ -183,12 +184,12 @@ class DeckMachine(RuleBasedStateMachine):
         self.given_up.update(gone.keys())
         unknown = [key for key in open_ if key not in failed]
         halved = (len(unknown) + 1) // 2 if len(unknown) == len(batch.inputs) else len(unknown)
-        idle = [key for key in unknown if not self.aloft(key)]
+        idle = [key for key in unknown if not self.in_flight(key)]
         middle = len(idle) // 2 if len(unknown) == len(batch.inputs) else 0
         for part in (idle[:middle], idle[middle:]):
             self.try_again(part, set(), halved)
-        assert not self.deck.claim(fates.keys() & self.counted.keys())
-        assert self.deck.settle(batch, failed) == {}, "it was settled already"
+        assert not self.scheduler.claim(fates.keys() & self.counted.keys())
+        assert complete(self.scheduler, batch, failed) == {}, "it was settled already"
 
     @precondition(lambda self: self.taken_away)
     @rule(data=st.data())
@@ -198,31 +199,31 @@ class DeckMachine(RuleBasedStateMachine):
         fates = self.draw_fates(data, batch)
         self.claim(batch, {key for key, fate in fates.items() if fate == "done"})
         failed = {key for key, fate in fates.items() if fate in ("failed", "final")}
-        assert self.deck.settle(batch, failed, final=failed) == {}
+        assert complete(self.scheduler, batch, failed, final=failed) == {}
 
     @rule(worker=workers)
     def lose(self, worker: str) -> None:
         self.live.discard(worker)
         lost = [(name, batch) for name, batch in self.in_hand if name == worker]
-        assert self.deck.lose(worker) == len(lost)
-        assert self.deck.lose(worker) == 0
-        for flight in lost:
-            self.in_hand.remove(flight)
-            keys = [item.key for item in flight[1].inputs]
-            idle = [key for key in keys if not self.settled(key) and not self.aloft(key)]
+        assert self.scheduler.remove_worker(worker) == len(lost)
+        assert self.scheduler.remove_worker(worker) == 0
+        for assignment in lost:
+            self.in_hand.remove(assignment)
+            keys = [item.key for item in assignment[1].inputs]
+            idle = [key for key in keys if not self.settled(key) and not self.in_flight(key)]
             self.try_again(idle, {worker}, len(self.all))
         self.taken_away += lost
 
     @rule(worker=workers)
     def join(self, worker: str) -> None:
-        self.deck.join(worker)
+        self.scheduler.add_worker(worker)
         self.live.add(worker)
 
     @precondition(lambda self: not self.stopped)
     @rule(chance=st.integers(0, 9))
     def stop(self, chance: int) -> None:
         if chance == 0:
-            self.deck.stop()
+            self.scheduler.stop()
             self.stopped = True
 
     # ---- what is always so
@@ -233,42 +234,42 @@ class DeckMachine(RuleBasedStateMachine):
         assert all(count <= 1 + self.retries for count in self.tries.values())
 
     @invariant()
-    def the_deck_tells_what_is_so(self) -> None:
-        assert self.deck.left == sum(not self.settled(key) for key in self.all)
+    def the_scheduler_tells_what_is_so(self) -> None:
+        assert self.scheduler.left == sum(not self.settled(key) for key in self.all)
         waiting = sum(weight(self.all[key]) for key in self.fresh | self.idle())
         late = sum(weight(item) for key, item in self.all.items() if self.settled(key))
-        assert waiting <= self.deck.waiting() <= waiting + late
-        assert self.deck.stopped == self.stopped
-        assert self.deck.wait(0) == (not self.deck.left)
-        assert all(self.deck.tries(key) == self.tries[key] for key in self.all)
+        assert waiting <= self.scheduler.waiting() <= waiting + late
+        assert self.scheduler.stopped == self.stopped
+        assert self.scheduler.wait(0) == (not self.scheduler.left)
+        assert all(self.scheduler.tries(key) == self.tries[key] for key in self.all)
 
     def teardown(self) -> None:
         """Workers who do their work bring it to the end, with as many batches as inputs at the most."""
-        if not hasattr(self, "deck"):
+        if not hasattr(self, "scheduler"):
             return
         if self.stopped:
-            assert [ask(self.deck, worker) for worker in WORKERS] == [None] * 3
+            assert [ask(self.scheduler, worker) for worker in WORKERS] == [None] * 3
             return
-        self.deck.join(WORKERS[0])
+        self.scheduler.add_worker(WORKERS[0])
         for _, batch in self.in_hand:
-            self.counted.update(self.deck.claim(item.key for item in batch.inputs))
-            assert self.deck.settle(batch) == {}
-        for _ in range(self.deck.left):
+            self.counted.update(self.scheduler.claim(item.key for item in batch.inputs))
+            assert complete(self.scheduler, batch) == {}
+        for _ in range(self.scheduler.left):
             taken = None
             for worker in sorted(self.live | {WORKERS[0]}):
                 try:
-                    taken = ask(self.deck, worker, worth=lambda flight: True, tries=len(self.all) + 1)
+                    taken = ask(self.scheduler, worker, worth=lambda assignment: True, tries=len(self.all) + 1)
                 except Waits:
                     continue
                 break
             if taken is None:
                 break
-            self.counted.update(self.deck.claim(item.key for item in taken.inputs))
-            assert self.deck.settle(taken) == {}
-        assert self.deck.left == 0, "everybody waits for ever"
+            self.counted.update(self.scheduler.claim(item.key for item in taken.inputs))
+            assert complete(self.scheduler, taken) == {}
+        assert self.scheduler.left == 0, "everybody waits for ever"
         assert {key: self.counted[key] + self.given_up[key] for key in self.all} == dict.fromkeys(self.all, 1)
-        assert [ask(self.deck, worker) for worker in WORKERS] == [None] * 3
+        assert [ask(self.scheduler, worker) for worker in WORKERS] == [None] * 3
 
 
-TestDeck = DeckMachine.TestCase
-TestDeck.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestScheduler = SchedulerMachine.TestCase
+TestScheduler.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanrun.fanout.workers.executor import Done
+from fanrun.fanout.workers.executor import CommandResult
 from fanrun.fanout.workers.link import heard
 from fanrun.fleet import shell
 from fanrun.fleet.shell import MARK, NONCE, Heard, complaint, first_words, line, read, refusal
@@ -59,19 +59,19 @@ def test_an_answer_stands_between_marks(noise: str) -> None:
 @pytest.mark.parametrize(
     ("done", "expected"),
     [
-        (Done(0, f"hi{MARK}a\n{MARK}".encode(), f"oh{MARK}e\n"), Done(0, b"a\n", "e\n", "hi")),
-        (Done(3, f"{MARK}a".encode(), f"{MARK}e\n"), Done(3, b"a", "e\n")),
-        (Done(255, b"hi", "Connection closed\n"), Done(255, b"hi", "Connection closed\n")),
-        (Done(124, b"", ""), Done(124, b"", "")),
+        (CommandResult(0, f"hi{MARK}a\n{MARK}".encode(), f"oh{MARK}e\n"), CommandResult(0, b"a\n", "e\n", "hi")),
+        (CommandResult(3, f"{MARK}a".encode(), f"{MARK}e\n"), CommandResult(3, b"a", "e\n")),
+        (CommandResult(255, b"hi", "Connection closed\n"), CommandResult(255, b"hi", "Connection closed\n")),
+        (CommandResult(124, b"", ""), CommandResult(124, b"", "")),
     ],
 )
-def test_a_run_hears_the_command_alone(done: Done, expected: Done) -> None:
+def test_a_run_hears_the_command_alone(done: CommandResult, expected: CommandResult) -> None:
     assert heard(done) == expected
 
 
 @pytest.mark.parametrize(("code", "output"), [(0, b"Welcome\n"), (1, b"This account is currently not available.\n")])
 def test_a_login_that_runs_nothing_is_never_a_command_that_went_well(code: int, output: bytes) -> None:
-    done = heard(Done(code, output, ""))
+    done = heard(CommandResult(code, output, ""))
     assert done.exit_code != 0
     assert done.reason == refusal(output.decode(), "")
 

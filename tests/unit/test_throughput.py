@@ -1,4 +1,4 @@
-"""The pace: what follows from how long batches took."""
+"""The model: what follows from how long batches took."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanrun.fanout.plan import HANDLING, Batch, Input, weight
-from fanrun.fanout.schedule.scheduler import Flight
+from fanrun.fanout.schedule.assignment import Assignment
+from fanrun.fanout.schedule.speculation import eta, is_worth_copying
 from fanrun.fanout.schedule.throughput import (
-    FIRST,
-    GOOD,
-    GROWTH,
+    FIRST_WEIGHT,
     LANES,
-    LEAST,
-    LONGEST,
-    SLOW_START,
-    START,
-    Pace,
-    home,
-    worth,
+    MAX_GROWTH,
+    MAX_START_FACTOR,
+    MAX_UPLINK_SECONDS,
+    TAIL_OVERHEAD,
+    USUAL_OVERHEAD,
+    USUAL_START,
+    ThroughputModel,
 )
 
 MB = 1024**2
@@ -30,114 +29,120 @@ ENDLESS = 10**15
 NOW = 1000.0
 
 
-def paced(lines: dict[str, tuple[float, float]], *, loads: tuple[int, ...] = (2 * MB, 8 * MB, 4 * MB)) -> Pace:
+def measured(
+    lines: dict[str, tuple[float, float]], *, loads: tuple[int, ...] = (2 * MB, 8 * MB, 4 * MB)
+) -> ThroughputModel:
     """A worker whose stages take (seconds to start, seconds per MB)."""
-    pace = Pace()
+    model = ThroughputModel()
     for stage, (start, each) in lines.items():
         for load in loads:
-            pace.note(stage, load, start + each * load / MB)
-    return pace
+            model.observe(stage, load, start + each * load / MB)
+    return model
 
 
-def even(process: float) -> Pace:
+def even(process: float) -> ThroughputModel:
     """A worker that processes an MB in so many seconds, and has it there and back in no time."""
-    return paced({"push": (0.2, 0.001), "process": (0.6, process), "pull": (0.2, 0.001)})
+    return measured({"push": (0.2, 0.001), "process": (0.6, process), "pull": (0.2, 0.001)})
 
 
-def flight(megabytes: int, since: float, processing: float = 0.0) -> Flight:
+def assignment(megabytes: int, since: float, processing: float = 0.0) -> Assignment:
     item = Input(b"a", megabytes * MB - HANDLING)
     assert weight(item) == megabytes * MB
-    return Flight("worker-1", Batch("b", (item,)), since, processing)
+    return Assignment("worker-1", Batch("b", (item,)), since, processing)
 
 
 # ---- how long it takes
 
 
 def test_of_a_new_worker_nothing_is_known() -> None:
-    pace = Pace()
-    assert not pace.knows(*START)
-    assert (pace.rate(), pace.seconds("push", MB), pace.total(MB)) == (0, 0, 0)
-    assert pace.most(ENDLESS, 1) == FIRST
-    for stage in START:
-        assert not pace.knows(*START)
-        pace.note(stage, MB, 1)
-    assert pace.knows(*START)
+    model = ThroughputModel()
+    assert not model.knows(*USUAL_START)
+    assert (model.rate(), model.seconds("push", MB), model.total(MB)) == (0, 0, 0)
+    assert model.next_weight(ENDLESS, 1) == FIRST_WEIGHT
+    for stage in USUAL_START:
+        assert not model.knows(*USUAL_START)
+        model.observe(stage, MB, 1)
+    assert model.knows(*USUAL_START)
 
 
 def test_a_speed_is_what_remains_after_the_usual_start() -> None:
-    pace = paced({"process": (START["process"], 0.5)})
-    assert pace.seconds("process", 100 * MB) == pytest.approx(START["process"] + 50)
-    assert pace.rate() == pytest.approx(2 * MB)
+    model = measured({"process": (USUAL_START["process"], 0.5)})
+    assert model.seconds("process", 100 * MB) == pytest.approx(USUAL_START["process"] + 50)
+    assert model.rate() == pytest.approx(2 * MB)
 
 
 @given(st.floats(0.2, 5), st.integers(0, 2**32))
 def test_a_speed_is_found_in_what_was_measured(each: float, seed: int) -> None:
     """Within a few percent, though every measurement is off by one percent."""
-    chance, pace = random.Random(seed), Pace()
+    chance, model = random.Random(seed), ThroughputModel()
     for megabytes in (8, 30, 12, 50):
-        pace.note("process", megabytes * MB, (START["process"] + each * megabytes) * chance.uniform(0.99, 1.01))
-    assert pace.seconds("process", 40 * MB) == pytest.approx(START["process"] + each * 40, rel=0.03)
+        model.observe(
+            "process", megabytes * MB, (USUAL_START["process"] + each * megabytes) * chance.uniform(0.99, 1.01)
+        )
+    assert model.seconds("process", 40 * MB) == pytest.approx(USUAL_START["process"] + each * 40, rel=0.03)
 
 
 def test_two_abreast_are_twice_as_quick_as_each_of_them() -> None:
-    quick = (START["process"], 0.01)
-    assert paced({"pull": (START["pull"], 1.0), "process": quick}).rate() == pytest.approx(LANES["pull"] * MB)
-    assert paced({"push": (START["push"], 1.0), "process": quick}).rate() == pytest.approx(MB)
-    assert paced({"process": (START["process"], 1.0)}).rate() == pytest.approx(MB)
+    quick = (USUAL_START["process"], 0.01)
+    assert measured({"pull": (USUAL_START["pull"], 1.0), "process": quick}).rate() == pytest.approx(LANES["pull"] * MB)
+    assert measured({"push": (USUAL_START["push"], 1.0), "process": quick}).rate() == pytest.approx(MB)
+    assert measured({"process": (USUAL_START["process"], 1.0)}).rate() == pytest.approx(MB)
 
 
 def test_a_worker_that_changes_is_followed() -> None:
-    pace = even(1)
-    assert pace.seconds("process", 10 * MB) == pytest.approx(10.6)
+    model = even(1)
+    assert model.seconds("process", 10 * MB) == pytest.approx(10.6)
     for load in (2, 8, 4, 6) * 2:
-        pace.note("process", load * MB, 0.6 + 5 * load)
-    assert pace.seconds("process", 10 * MB) == pytest.approx(50.6, rel=0.02)
+        model.observe("process", load * MB, 0.6 + 5 * load)
+    assert model.seconds("process", 10 * MB) == pytest.approx(50.6, rel=0.02)
 
 
 def test_batches_of_one_size_are_taken_for_a_start_for_the_most_part() -> None:
-    pace = paced({"process": (START["process"], 0.5)}, loads=(4 * MB,) * 5)
-    assert pace.seconds("process", 4 * MB) == pytest.approx(2.6)
-    assert pace.seconds("process", 8 * MB) == pytest.approx(2.6 * 5 / 4)
+    model = measured({"process": (USUAL_START["process"], 0.5)}, loads=(4 * MB,) * 5)
+    assert model.seconds("process", 4 * MB) == pytest.approx(2.6)
+    assert model.seconds("process", 8 * MB) == pytest.approx(2.6 * 5 / 4)
 
 
 def test_a_start_is_not_thought_to_be_endless() -> None:
-    pace = paced({"process": (600, 0.001)}, loads=(MB,))
-    assert pace.seconds("process", 0) == pytest.approx(SLOW_START * START["process"])
-    pace.note("process", 100 * MB, 600)
-    assert pace.seconds("process", 0) == pytest.approx(SLOW_START * START["process"])
+    model = measured({"process": (600, 0.001)}, loads=(MB,))
+    assert model.seconds("process", 0) == pytest.approx(MAX_START_FACTOR * USUAL_START["process"])
+    model.observe("process", 100 * MB, 600)
+    assert model.seconds("process", 0) == pytest.approx(MAX_START_FACTOR * USUAL_START["process"])
 
 
 def test_a_worker_of_which_a_push_alone_is_known_has_no_speed_yet() -> None:
-    pace = paced({"push": (0.15, 1)})
-    assert not pace.rate()
-    pace.note("process", MB, 1)
-    assert pace.rate()
+    model = measured({"push": (0.15, 1)})
+    assert not model.rate()
+    model.observe("process", MB, 1)
+    assert model.rate()
 
 
 @pytest.mark.parametrize("line", ["push", "pull"])
 def test_it_is_told_whether_the_line_is_what_takes_long(line: str) -> None:
-    quick = dict.fromkeys(START, (0.1, 0.01))
-    assert not Pace().waits_for_line()
+    quick = dict.fromkeys(USUAL_START, (0.1, 0.01))
+    assert not ThroughputModel().waits_for_uplink()
     each = 0.3 / LANES[line]
-    assert paced({**quick, line: (0.1, 0.3), "process": (0.1, 0.7 * each)}).waits_for_line()
-    assert not paced({**quick, line: (0.1, 0.3), "process": (0.1, 1.4 * each)}).waits_for_line()
+    assert measured({**quick, line: (0.1, 0.3), "process": (0.1, 0.7 * each)}).waits_for_uplink()
+    assert not measured({**quick, line: (0.1, 0.3), "process": (0.1, 1.4 * each)}).waits_for_uplink()
 
 
 def test_a_first_batch_has_its_stage_to_itself() -> None:
     stages = {"pull": (0.15, 0.1), "process": (0.6, 0.2)}
-    assert paced(stages, loads=(8 * MB,)).waits_for_line()
-    assert not paced(stages, loads=(8 * MB, 8 * MB)).waits_for_line()
+    assert measured(stages, loads=(8 * MB,)).waits_for_uplink()
+    assert not measured(stages, loads=(8 * MB, 8 * MB)).waits_for_uplink()
 
 
-@given(st.lists(st.tuples(st.sampled_from(sorted(START)), st.integers(0, 10**9), st.floats(0, 10**4)), max_size=30))
+@given(
+    st.lists(st.tuples(st.sampled_from(sorted(USUAL_START)), st.integers(0, 10**9), st.floats(0, 10**4)), max_size=30)
+)
 def test_whatever_was_measured_more_takes_longer_and_nothing_is_below_zero(seen: list[tuple[str, int, float]]) -> None:
-    pace = Pace()
+    model = ThroughputModel()
     for stage, load, seconds in seen:
-        pace.note(stage, load, seconds)
-    assert pace.rate() >= 0
-    for stage in START:
-        assert 0 <= pace.seconds(stage, 0) <= pace.seconds(stage, MB) <= pace.seconds(stage, 10**9)
-    assert pace.total(MB) == pytest.approx(sum(pace.seconds(stage, MB) for stage in START))
+        model.observe(stage, load, seconds)
+    assert model.rate() >= 0
+    for stage in USUAL_START:
+        assert 0 <= model.seconds(stage, 0) <= model.seconds(stage, MB) <= model.seconds(stage, 10**9)
+    assert model.total(MB) == pytest.approx(sum(model.seconds(stage, MB) for stage in USUAL_START))
 
 
 # ---- the size of the next batch
@@ -145,122 +150,122 @@ def test_whatever_was_measured_more_takes_longer_and_nothing_is_below_zero(seen:
 
 def test_batches_grow_from_the_first_and_not_too_fast() -> None:
     """A machine so quick that its start is all that counts."""
-    pace, sizes = Pace(), list[int]()
+    model, sizes = ThroughputModel(), list[int]()
     for _ in range(8):
-        sizes.append(pace.most(ENDLESS, 0.5))
-        for stage, start in START.items():
-            pace.note(stage, sizes[-1], start + sizes[-1] / ((200 if stage == "process" else 900) * MB))
-    assert sizes[0] == FIRST
-    assert all(0.99 * a < b <= GROWTH * a for a, b in itertools.pairwise(sizes))
-    assert sizes[1] == GROWTH * FIRST
-    assert sizes[-1] > 20 * FIRST
+        sizes.append(model.next_weight(ENDLESS, 0.5))
+        for stage, start in USUAL_START.items():
+            model.observe(stage, sizes[-1], start + sizes[-1] / ((200 if stage == "process" else 900) * MB))
+    assert sizes[0] == FIRST_WEIGHT
+    assert all(0.99 * a < b <= MAX_GROWTH * a for a, b in itertools.pairwise(sizes))
+    assert sizes[1] == MAX_GROWTH * FIRST_WEIGHT
+    assert sizes[-1] > 20 * FIRST_WEIGHT
 
 
 def test_while_the_line_alone_is_known_a_batch_is_as_much_as_that_takes() -> None:
     """However fast: what is too much is taken back, when the container's speed is known."""
-    pace = Pace()
-    pace.most(ENDLESS, 1)
-    pace.note("push", FIRST, START["push"] + FIRST / (50 * MB))
-    bold = pace.most(ENDLESS, 0.01)
-    assert bold == pytest.approx(LONGEST * 50 * MB, rel=0.01)
-    pace.note("process", FIRST, 5.0)
-    assert pace.most(ENDLESS, 1) <= GROWTH * FIRST, "it is not yet known to be right"
-    pace.note("process", bold, 50.0)
-    assert pace.most(ENDLESS, 1) > GROWTH * FIRST
+    model = ThroughputModel()
+    model.next_weight(ENDLESS, 1)
+    model.observe("push", FIRST_WEIGHT, USUAL_START["push"] + FIRST_WEIGHT / (50 * MB))
+    provisional = model.next_weight(ENDLESS, 0.01)
+    assert provisional == pytest.approx(MAX_UPLINK_SECONDS * 50 * MB, rel=0.01)
+    model.observe("process", FIRST_WEIGHT, 5.0)
+    assert model.next_weight(ENDLESS, 1) <= MAX_GROWTH * FIRST_WEIGHT, "it is not yet known to be right"
+    model.observe("process", provisional, 50.0)
+    assert model.next_weight(ENDLESS, 1) > MAX_GROWTH * FIRST_WEIGHT
 
 
-def grown(pace: Pace) -> int:
+def grown(model: ThroughputModel) -> int:
     """The size of its batches in the midst of a long run, once it has grown."""
-    pace._heaviest = FIRST
-    return [pace.most(ENDLESS, 1) for _ in range(20)][-1]
+    model._heaviest = FIRST_WEIGHT
+    return [model.next_weight(ENDLESS, 1) for _ in range(20)][-1]
 
 
 def test_a_slow_worker_has_small_batches() -> None:
-    assert grown(even(20)) < FIRST < grown(even(0.5))
+    assert grown(even(20)) < FIRST_WEIGHT < grown(even(0.5))
 
 
-@pytest.mark.parametrize("slowest", sorted(START))
+@pytest.mark.parametrize("slowest", sorted(USUAL_START))
 def test_the_slowest_stage_decides(slowest: str) -> None:
     """However quick the others are: its start is a small part of what a batch takes it."""
     for others in (0.01, 0.1):
-        pace = paced({stage: (START[stage], 1.0 if stage == slowest else others) for stage in START})
-        assert grown(pace) == pytest.approx(START[slowest] / GOOD * MB, rel=0.01)
+        model = measured({stage: (USUAL_START[stage], 1.0 if stage == slowest else others) for stage in USUAL_START})
+        assert grown(model) == pytest.approx(USUAL_START[slowest] / USUAL_OVERHEAD * MB, rel=0.01)
 
 
 def test_where_a_start_takes_long_a_batch_has_many_inputs() -> None:
     """As on a machine that has far too much to do: more containers would be more of that."""
-    pace = Pace()
-    pace.most(ENDLESS, 1)
-    pace.note("process", FIRST, 4)
-    assert pace.most(ENDLESS, 1) == GROWTH * FIRST
-    assert pace.most(20 * FIRST, 0.5) > 5 * FIRST
+    model = ThroughputModel()
+    model.next_weight(ENDLESS, 1)
+    model.observe("process", FIRST_WEIGHT, 4)
+    assert model.next_weight(ENDLESS, 1) == MAX_GROWTH * FIRST_WEIGHT
+    assert model.next_weight(20 * FIRST_WEIGHT, 0.5) > 5 * FIRST_WEIGHT
 
 
 def test_on_a_slow_line_batches_stay_small_whatever_a_first_container_took() -> None:
     """20 Mbit/s, and a container that seems to be as slow as the line after its first batch."""
-    pace = Pace()
-    pace.most(ENDLESS, 1)
-    pace.note("push", FIRST, 0.8)
-    pace.note("process", FIRST, 2.0)
-    size = pace.most(ENDLESS, 1)
-    assert size > 3 * FIRST
-    assert pace.seconds("push", size) <= LONGEST + START["push"]
-    for load in (FIRST, size, size):
-        pace.note("process", load, 1.2 + 0.15 * load / FIRST)
-        pace.note("push", load, 0.15 + 0.65 * load / FIRST)
-    assert pace.seconds("push", pace.most(2 * size, 0.5)) < 0.8 * LONGEST
-    assert pace.seconds("push", pace.most(FIRST, 0.5)) < 0.8 * LONGEST
+    model = ThroughputModel()
+    model.next_weight(ENDLESS, 1)
+    model.observe("push", FIRST_WEIGHT, 0.8)
+    model.observe("process", FIRST_WEIGHT, 2.0)
+    size = model.next_weight(ENDLESS, 1)
+    assert size > 3 * FIRST_WEIGHT
+    assert model.seconds("push", size) <= MAX_UPLINK_SECONDS + USUAL_START["push"]
+    for load in (FIRST_WEIGHT, size, size):
+        model.observe("process", load, 1.2 + 0.15 * load / FIRST_WEIGHT)
+        model.observe("push", load, 0.15 + 0.65 * load / FIRST_WEIGHT)
+    assert model.seconds("push", model.next_weight(2 * size, 0.5)) < 0.8 * MAX_UPLINK_SECONDS
+    assert model.seconds("push", model.next_weight(FIRST_WEIGHT, 0.5)) < 0.8 * MAX_UPLINK_SECONDS
 
 
 def test_a_quick_stage_is_not_made_the_slowest_by_its_starts() -> None:
     lines = {"push": (0.01, 1.0), "process": (2.0, 0.1), "pull": (0.15, 0.1)}
-    size = grown(paced(lines))
-    pace = paced(lines)
-    assert pace.seconds("process", size) <= (1 + GOOD) * pace.seconds("push", size) / LANES["push"]
+    size = grown(measured(lines))
+    model = measured(lines)
+    assert model.seconds("process", size) <= (1 + USUAL_OVERHEAD) * model.seconds("push", size) / LANES["push"]
 
 
 def test_near_the_end_batches_get_smaller() -> None:
-    pace = even(0.5)
-    middle = grown(pace)
-    sizes = [pace.most(int(waiting), 0.5) for waiting in (100 * middle, 3 * middle, 2.4 * middle, middle)]
+    model = even(0.5)
+    middle = grown(model)
+    sizes = [model.next_weight(int(waiting), 0.5) for waiting in (100 * middle, 3 * middle, 2.4 * middle, middle)]
     assert sizes[0] == middle
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[2] == pytest.approx(0.6 * middle, rel=0.01)
-    assert sizes[3] == pytest.approx(middle * GOOD / LEAST, rel=0.01)
+    assert sizes[3] == pytest.approx(middle * USUAL_OVERHEAD / TAIL_OVERHEAD, rel=0.01)
 
 
 def test_near_the_end_of_a_slow_line_what_a_container_takes_decides() -> None:
     """The start of a push is over when the one before it is."""
-    pace = paced({"push": (START["push"], 1.0), "process": (0.01, 0.01), "pull": (0.01, 0.01)})
-    assert pace.most(ENDLESS, 0.5) > 10 * pace.most(1, 0.5)
-    heavier = paced({"push": (START["push"], 1.0), "process": (1.0, 0.3), "pull": (0.01, 0.01)})
-    assert heavier.most(1, 0.5) == pytest.approx(1.0 * MB, rel=0.01)
+    model = measured({"push": (USUAL_START["push"], 1.0), "process": (0.01, 0.01), "pull": (0.01, 0.01)})
+    assert model.next_weight(ENDLESS, 0.5) > 10 * model.next_weight(1, 0.5)
+    heavier = measured({"push": (USUAL_START["push"], 1.0), "process": (1.0, 0.3), "pull": (0.01, 0.01)})
+    assert heavier.next_weight(1, 0.5) == pytest.approx(1.0 * MB, rel=0.01)
 
 
 def test_who_does_more_takes_more_near_the_end() -> None:
-    pace = even(0.5)
-    middle = grown(pace)
-    assert pace.most(2 * middle, 0.2) < pace.most(2 * middle, 0.8)
+    model = even(0.5)
+    middle = grown(model)
+    assert model.next_weight(2 * middle, 0.2) < model.next_weight(2 * middle, 0.8)
 
 
 # ---- when a batch will be home
 
 
 def test_a_batch_is_home_after_all_that_is_before_it() -> None:
-    pace = paced({"push": (1, 0), "process": (2, 1), "pull": (3, 0)})
-    first, second = flight(4, NOW - 3, NOW - 2), flight(2, NOW - 1)
-    push, process, pull = (pace.seconds(stage, 2 * MB) for stage in ("push", "process", "pull"))
-    left = pace.seconds("process", 4 * MB) - 2
-    assert home(pace, [first], first, NOW) == pytest.approx(NOW + left + pace.seconds("pull", 4 * MB))
-    assert home(pace, [second, first], second, NOW) == pytest.approx(NOW + left + push + process - 1 + pull)
+    model = measured({"push": (1, 0), "process": (2, 1), "pull": (3, 0)})
+    first, second = assignment(4, NOW - 3, NOW - 2), assignment(2, NOW - 1)
+    push, process, pull = (model.seconds(stage, 2 * MB) for stage in ("push", "process", "pull"))
+    left = model.seconds("process", 4 * MB) - 2
+    assert eta(model, [first], first, NOW) == pytest.approx(NOW + left + model.seconds("pull", 4 * MB))
+    assert eta(model, [second, first], second, NOW) == pytest.approx(NOW + left + push + process - 1 + pull)
 
 
 def test_of_what_is_overdue_as_much_is_expected_as_has_passed() -> None:
-    pace = even(1)
-    late = flight(1, NOW - 100, NOW - 90)
-    assert home(pace, [late], late, NOW) == pytest.approx(NOW + 90, abs=1)
-    unknown = flight(1, NOW - 40)
-    assert home(Pace(), [unknown], unknown, NOW) == NOW + 40
+    model = even(1)
+    late = assignment(1, NOW - 100, NOW - 90)
+    assert eta(model, [late], late, NOW) == pytest.approx(NOW + 90, abs=1)
+    unknown = assignment(1, NOW - 40)
+    assert eta(ThroughputModel(), [unknown], unknown, NOW) == NOW + 40
 
 
 @pytest.mark.parametrize(
@@ -272,12 +277,14 @@ def test_of_what_is_overdue_as_much_is_expected_as_has_passed() -> None:
         (even(0.1), even(10), 4, NOW - 39.5, False),  # the slow one is nearly there
         (even(0.1), even(0.1), 4, NOW - 600, True),  # it hangs
         (even(10), even(10), 4, NOW - 5, False),  # it is in the midst of it, on one as slow
-        (Pace(), even(1), 4, NOW - 600, True),  # it hangs, and I am new
-        (Pace(), even(1), 4, NOW - 0.1, False),
-        (Pace(), Pace(), 4, NOW - 1, False),  # nobody knows anything
-        (Pace(), Pace(), 4, NOW - 600, True),
+        (ThroughputModel(), even(1), 4, NOW - 600, True),  # it hangs, and I am new
+        (ThroughputModel(), even(1), 4, NOW - 0.1, False),
+        (ThroughputModel(), ThroughputModel(), 4, NOW - 1, False),  # nobody knows anything
+        (ThroughputModel(), ThroughputModel(), 4, NOW - 600, True),
     ],
 )
-def test_when_a_copy_is_worth_it(mine: Pace, its: Pace, megabytes: int, since: float, expected: bool) -> None:
-    found = flight(megabytes, since, since)
-    assert worth(mine, its, found, [found], NOW) is expected
+def test_when_a_copy_is_worth_it(
+    mine: ThroughputModel, its: ThroughputModel, megabytes: int, since: float, expected: bool
+) -> None:
+    found = assignment(megabytes, since, since)
+    assert is_worth_copying(mine, its, found, [found], NOW) is expected

@@ -8,42 +8,42 @@ import time
 
 import pytest
 
-from fanrun.fanout.workers.uplink import LEAD, Line
+from fanrun.fanout.workers.uplink import LEAD, Uplink
 
 
-def seconds_waited(line: Line) -> float:
+def seconds_waited(uplink: Uplink) -> float:
     begun = time.monotonic()
-    line.wait()
+    uplink.wait()
     return time.monotonic() - begun
 
 
 def test_a_free_line_is_not_waited_for() -> None:
-    line = Line()
-    assert seconds_waited(line) < 0.2
-    with line.turn(0), contextlib.suppress(RuntimeError), line.turn(60):
+    uplink = Uplink()
+    assert seconds_waited(uplink) < 0.2
+    with uplink.transfer(0), contextlib.suppress(RuntimeError), uplink.transfer(60):
         raise RuntimeError
-    assert seconds_waited(line) < 0.2, "nor after a push that failed"
+    assert seconds_waited(uplink) < 0.2, "nor after a push that failed"
 
 
 @pytest.mark.parametrize("expected", [0, LEAD / 2, LEAD])
 def test_a_push_that_soon_ends_is_not_waited_for(expected: float) -> None:
-    line = Line()
-    with line.turn(expected):
-        assert seconds_waited(line) < 0.2
+    uplink = Uplink()
+    with uplink.transfer(expected):
+        assert seconds_waited(uplink) < 0.2
 
 
 def test_the_next_push_begins_shortly_before_the_last_one_should_end() -> None:
-    line = Line()
-    with line.turn(LEAD + 0.5):
-        assert 0.4 < seconds_waited(line) < 0.8
-        with line.turn(1):
-            assert 0.8 < seconds_waited(line) < 1.3, "and it has the line when that one is done"
+    uplink = Uplink()
+    with uplink.transfer(LEAD + 0.5):
+        assert 0.4 < seconds_waited(uplink) < 0.8
+        with uplink.transfer(1):
+            assert 0.8 < seconds_waited(uplink) < 1.3, "and it has the line when that one is done"
 
 
 def test_a_push_that_ends_early_is_not_waited_for_any_longer() -> None:
-    line = Line()
-    with line.turn(60):
-        waiting = threading.Thread(target=line.wait, daemon=True)
+    uplink = Uplink()
+    with uplink.transfer(60):
+        waiting = threading.Thread(target=uplink.wait, daemon=True)
         waiting.start()
         waiting.join(0.2)
         assert waiting.is_alive()
@@ -52,10 +52,10 @@ def test_a_push_that_ends_early_is_not_waited_for_any_longer() -> None:
 
 
 def test_the_seconds_in_which_another_had_the_line_are_not_a_push_s_own() -> None:
-    line = Line()
-    with line.turn(1) as one:
+    uplink = Uplink()
+    with uplink.transfer(1) as one:
         time.sleep(0.4)
-        with line.turn(1) as other:
+        with uplink.transfer(1) as other:
             time.sleep(0.2)
             assert other() == pytest.approx(0.2, abs=0.1)
         assert one() == pytest.approx(0, abs=0.1), "the other ended just now"

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from fanrun.fanout.results.judge import hash_file
-from fanrun.fanout.results.ledger import Fact, Ledger, look
+from fanrun.fanout.request import Request
+from fanrun.fanout.results.file_stat import file_stat
+from fanrun.fanout.results.ledger import Fact, Ledger
 from fanrun.fanout.results.report import SHOWN
-from fanrun.fanout.run import Request
+from fanrun.fanout.results.result_files import hash_file
 from fanrun.fanout.verify import NOTHING, Verdict, ledger_path, lines, open_ledger, to_json, verify
 from fanrun.fleet.errors import UsageError
 from tests.unit.samples import HOSTILE, read_tree, write_tree
@@ -106,8 +107,8 @@ def test_an_input_whose_bytes_are_remembered_is_read_all_the_same(world: World) 
     path = os.fsencode(world.dst / "plain.jpg")
     found = hash_file(os.fsencode(in_dst(world)))
     in_dst(world).write_bytes(b"tampered")
-    world.ledger.saw(path, look(path), found)
-    world.ledger.took("program", [])
+    world.ledger.remember_hash(path, file_stat(path), found)
+    world.ledger.record_inputs("program", [])
     assert world.verify().faults == {"plain.jpg": "its result plain.jpg is not what was made"}
 
 

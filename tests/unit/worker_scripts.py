@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fanrun.fanout import commands
-from fanrun.fanout.commands import LogSource, Place, Program
-from fanrun.fanout.results.judge import parse_ending
+from fanrun.fanout.commands import BatchFolder, LogSource, Program
+from fanrun.fanout.results.container_end import parse_ending
 from tests.unit.samples import PROBE, write_filter, write_tree
 
-PLACE, SOURCE = Place("20260101-000000-abcd", "worker-1.0001"), LogSource("default", "worker-1")
+PLACE, SOURCE = BatchFolder("20260101-000000-abcd", "worker-1.0001"), LogSource("default", "worker-1")
 NO_LOG = ["/nowhere/spool", '"run":"r"', "0", "0"]
 
 

@@ -6,150 +6,17 @@ nobody's until these inputs have been processed apart from each other.
 
 from __future__ import annotations
 
-import enum
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from fanrun.fanout.results.names import Fit, Names
 
-class Fit(enum.IntEnum):
-    """How a result's path fits an input's key, the best first.
-
-    "Continues" means that the rest of the name begins with neither a letter nor a digit, as in plate1_2.png.
-    """
-
-    NAME = 0  # it continues the input's whole name
-    STEM = 1  # it continues the name without its extension
-    STEMS = 2  # it continues the name without several extensions
-    NAME_PREFIX = 3  # the whole name begins it
-    STEM_PREFIX = 4  # the name without one or more extensions begins it
-    FOLDER = 5  # it is in a folder that is named as the input, with or without extensions
-    SUBFOLDER = 6  # it is in a folder that has no inputs, and its name continues the input's
-
-
-LONGEST = (Fit.NAME, Fit.NAME_PREFIX)
-"""Where several whole names begin a result's name, it belongs to the longest."""
-
-
-MANY = 8
+MAX_LOOSE_FITS = 8
 """A file that fits more inputs than this, and none of them closely, belongs to no input.
 
 Example: frame.log beside frame.0001.exr, frame.0002.exr and so on.
 """
-
-
-def stems(name: bytes) -> Iterator[bytes]:
-    """Yield a file's name without its last extension, then without the last two, and so on."""
-    stem, extension = os.path.splitext(name)
-    while extension:
-        yield stem
-        stem, extension = os.path.splitext(stem)
-
-
-def _continues(name: bytes, start: int) -> bool:
-    """Return whether a word or number ends after the first `start` bytes of a name."""
-    rest = name[start : start + 1]
-    return not rest or not (rest.isalnum() or rest >= b"\x80")
-
-
-class Names:
-    """The keys of some inputs, to be searched for those that a result's path fits."""
-
-    def __init__(
-        self, keys: Iterable[bytes], fold: Callable[[bytes], bytes] = bytes, folders: Collection[bytes] = ()
-    ) -> None:
-        """`fold` makes paths equal that the file system of the results can't tell apart.
-
-        `folders` have inputs besides those of the keys.
-        """
-        self._fold, self._others = fold, folders
-        self._whole: dict[bytes, list[bytes]] = {}
-        self._stems: dict[bytes, list[bytes]] = {}
-        self._shorter: dict[bytes, list[bytes]] = {}
-        self._folders: set[bytes] = set()
-        for key in keys:
-            path = fold(key)
-            folder, name = os.path.split(path)
-            self._folders.add(folder)
-            self._whole.setdefault(path, []).append(key)
-            for count, stem in enumerate(stems(name)):
-                index = self._shorter if count else self._stems
-                index.setdefault(os.path.join(folder, stem), []).append(key)
-
-    def fits(self, path: bytes) -> Iterator[tuple[Fit, list[bytes]]]:
-        """Yield (fit, the keys that the path fits so), the best fit first; a key comes with its best fit alone.
-
-        The longest names come first where that decides, else the keys are in their order.
-        """
-        path = self._fold(path)
-        folder, name = os.path.split(path)
-        seen = set[bytes]()
-        for fit, keys in [*self._by_name(folder, name), (Fit.FOLDER, self._by_folder(path)),
-                          (Fit.SUBFOLDER, self._by_subfolder(folder, name))]:  # fmt: skip
-            new = [key for key in dict.fromkeys(keys) if key not in seen]
-            seen.update(new)
-            if new:
-                yield fit, new if fit in LONGEST else sorted(new)
-
-    def first(self, path: bytes) -> bytes | None:
-        """Return the one key that the path fits best; None if there are several, or none."""
-        fit, keys = next(self.fits(path), (Fit.NAME, []))
-        return keys[0] if keys and (fit in LONGEST or len(keys) == 1) else None
-
-    def only(self, path: bytes) -> bytes | None:
-        """Return the one key whose name the path continues, with or without extensions; None if several are."""
-        fit, keys = next(self.fits(path), (Fit.NAME, []))
-        if fit is Fit.NAME and keys[:1] == [path]:
-            return path
-        near = {key for fit, keys in self.fits(path) if fit <= Fit.STEMS for key in keys}
-        return near.pop() if len(near) == 1 else None
-
-    def by_stem(self, path: bytes, least: int) -> set[bytes]:
-        """Return the keys whose names without extensions the path continues, if these have so many bytes or more."""
-        folder, name = os.path.split(self._fold(path))
-        found = set[bytes]()
-        for length in range(least, len(name) + 1):
-            if _continues(name, length):
-                start = os.path.join(folder, name[:length])
-                found.update(self._stems.get(start, ()), self._shorter.get(start, ()))
-        return found
-
-    def _by_name(self, folder: bytes, name: bytes) -> list[tuple[Fit, list[bytes]]]:
-        found: dict[Fit, list[bytes]] = {fit: [] for fit in Fit if fit < Fit.FOLDER}
-        for length in range(len(name), 0, -1):
-            start = os.path.join(folder, name[:length])
-            continues = _continues(name, length)
-            for index, fit, loose in (
-                (self._whole, Fit.NAME, Fit.NAME_PREFIX),
-                (self._stems, Fit.STEM, Fit.STEM_PREFIX),
-                (self._shorter, Fit.STEMS, Fit.STEM_PREFIX),
-            ):
-                found[fit if continues else loose] += index.get(start, ())
-        return list(found.items())
-
-    def _by_folder(self, path: bytes) -> list[bytes]:
-        parts = path.split(b"/")
-        for count in range(len(parts) - 1, 0, -1):
-            start = b"/".join(parts[:count])
-            for index in (self._whole, self._stems, self._shorter):
-                if start in index:
-                    return index[start]
-        return []
-
-    def _by_subfolder(self, folder: bytes, name: bytes) -> list[bytes]:
-        """The keys in folders that are left when the fewest adjacent parts of the folder are taken out."""
-        if not folder or folder in self._folders or folder in self._others:
-            return []
-        parts = folder.split(b"/")
-        for count in range(1, len(parts) + 1):
-            keys = list[bytes]()
-            for first in range(len(parts) - count + 1):
-                rest = b"/".join([*parts[:first], *parts[first + count :]])
-                best = next((found for fit, found in self._by_name(rest, name) if found and fit <= Fit.STEMS), [])
-                keys += best
-            if keys:
-                return keys
-        return []
 
 
 @dataclass
@@ -171,9 +38,12 @@ class Attribution:
 
 
 def attribute(
-    keys: Collection[bytes], paths: Collection[bytes], named: Mapping[bytes, Sequence[bytes]] | None = None,
-    failed: Collection[bytes] = (), folders: Collection[bytes] = (),
-) -> Attribution:  # fmt: skip
+    keys: Collection[bytes],
+    paths: Collection[bytes],
+    named: Mapping[bytes, Sequence[bytes]] | None = None,
+    failed: Collection[bytes] = (),
+    folders: Collection[bytes] = (),
+) -> Attribution:
     """Give each result of a batch to an input; `named` are the results that inputs are known to have.
 
     An input with named results has no others.  Those of `keys` that `failed` need not have any.
@@ -184,7 +54,7 @@ def attribute(
     names = Names((key for key in keys if key not in named), folders=folders)
     fits = {path: list(names.fits(path)) for path in paths if path not in taken}
     for path, by_fit in fits.items():
-        if not by_fit or (by_fit[0][0] >= Fit.STEMS and len(by_fit[0][1]) > MANY):
+        if not by_fit or (by_fit[0][0] >= Fit.STEMS and len(by_fit[0][1]) > MAX_LOOSE_FITS):
             found.nobody.append(path)
             continue
         owner = names.first(path)

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from fanrun.fanout.plan import Batch
 from fanrun.fleet.errors import HostError
 
-FEW, MANY = 8, 32
+FEW_GROUPS, MANY_GROUPS = 8, 32
 """Into how many groups suspects are divided: after a failure, and where each failure costs a whole timeout."""
-ENDED = "the program ended "
+ENDED_WITH = "the program ended "
 """How the reason of a batch begins whose program ended badly."""
-TWICE, LOSSES = 2, 3
+MIN_FAILURES, MIN_LOSSES = 2, 3
 """So often must workers fail before an input is taken for the cause; the second is for workers that are lost."""
-TOLD = 10
+MAX_TOLD = 10
 """How many different reasons are told while the run goes on; all are in its report."""
 
 
@@ -58,7 +58,8 @@ class Blame:
         """Note that a worker failed with this batch in hand; return what the cause is.
 
         `answers` is whether the worker itself seems to be well, `worked` whether it had processed others since it was
-        last lost.  An input is given up when it was alone TWICE, and for lost workers not before LOSSES of them.
+        last lost.  An input is given up when it was alone MIN_FAILURES times, and
+        for lost workers not before MIN_LOSSES of them.
         """
         with self._lock:
             for item in batch.inputs:
@@ -68,11 +69,11 @@ class Blame:
                     seen.append(worker)
                     record.count += 1
             records = [self._records[item.key] for item in batch.inputs]
-            if any(record.count < TWICE for record in records):
+            if any(record.count < MIN_FAILURES for record in records):
                 return Cause.WORKER
             if len(records) > 1:
                 return Cause.INPUTS
-            enough = len(records[0].alone) >= TWICE and (answers or records[0].count >= LOSSES)
+            enough = len(records[0].alone) >= MIN_FAILURES and (answers or records[0].count >= MIN_LOSSES)
             return Cause.INPUT if enough else Cause.WORKER
 
     def workers(self, key: bytes) -> str:
@@ -95,7 +96,7 @@ def divide(
         return [], []
     others = [key for key in left if key != latest]
     together = set(others)
-    return _parts([key for key in keys if key not in together], MANY if hung else FEW), others
+    return _parts([key for key in keys if key not in together], MANY_GROUPS if hung else FEW_GROUPS), others
 
 
 def _parts(keys: Sequence[bytes], most: int) -> list[list[bytes]]:
@@ -136,10 +137,10 @@ class Reasons:
         """Tell the line if its reason is a new one; `keys` are the inputs that the reason may name."""
         plain = same(reason, keys)
         with self._lock:
-            if plain in self._told or len(self._told) > TOLD:
+            if plain in self._told or len(self._told) > MAX_TOLD:
                 return
             self._told.add(plain)
-            last = len(self._told) > TOLD
+            last = len(self._told) > MAX_TOLD
         self.tell("there are more reasons; the summary has all" if last else line)
 
     def went_well(self) -> None:
@@ -162,8 +163,10 @@ class Reasons:
             self.failed.update(keys)
             if is_second:
                 self.why = reason
-                how = "ends" if reason.startswith(ENDED) else "fails:"
-                self.stop = f"every batch {how} {reason.removeprefix(ENDED)}; stopped (--keep-going tries every input)"
+                how = "ends" if reason.startswith(ENDED_WITH) else "fails:"
+                self.stop = (
+                    f"every batch {how} {reason.removeprefix(ENDED_WITH)}; stopped (--keep-going tries every input)"
+                )
             return is_second
 
     def of(self, key: bytes) -> str:

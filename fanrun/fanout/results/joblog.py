@@ -39,9 +39,17 @@ class Entry:
         """The entry as a line; tabs, line ends and backslashes of the key are escaped with a backslash."""
         name = os.fsdecode(self.key).translate(ESCAPES)
         fields = [
-            name, self.worker, self.batch, f"{self.started:.3f}", f"{self.seconds:.3f}", str(self.sent),
-            str(self.received), str(self.tries), str(self.code), ",".join(self.hashes) or "-",
-        ]  # fmt: skip
+            name,
+            self.worker,
+            self.batch,
+            f"{self.started:.3f}",
+            f"{self.seconds:.3f}",
+            str(self.sent),
+            str(self.received),
+            str(self.tries),
+            str(self.code),
+            ",".join(self.hashes) or "-",
+        ]
         return os.fsencode("\t".join(fields)) + b"\n"
 
 

@@ -3,61 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
 import sqlite3
-import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from fanrun.fanout.results.attribution import Names
-from fanrun.fanout.results.judge import hash_file
+from fanrun.fanout.results.file_stat import FileStat, file_stat
+from fanrun.fanout.results.ledger_schema import SCHEMA, SCHEMA_VERSION, connect, copied, is_full, migrate
+from fanrun.fanout.results.result_files import hash_file
 from fanrun.fleet.errors import RunUnfinished, UsageError
 
-VERSION = 2
-OUTPUTS = """
--- What a program made of an input: the paths of its results in DST, and their hashes.
-CREATE TABLE outputs (
-    key BLOB, input TEXT, program TEXT, path BLOB, hash TEXT, PRIMARY KEY (key, input, program, path)
-) WITHOUT ROWID;
-CREATE INDEX outputs_by_input ON outputs (input, program);
-"""
-SCHEMA = f"""
-{OUTPUTS}
--- What stood under a key in SRC when a run last took it.
-CREATE TABLE inputs (key BLOB PRIMARY KEY, hash TEXT, program TEXT) WITHOUT ROWID;
--- The hash that a file had when it looked like this: so it need not be read again.
-CREATE TABLE seen (path BLOB PRIMARY KEY, look TEXT, hash TEXT) WITHOUT ROWID;
-CREATE INDEX seen_by_hash ON seen (hash);
-CREATE TABLE failures (key BLOB PRIMARY KEY, reason TEXT) WITHOUT ROWID;
-CREATE TABLE runs (name TEXT PRIMARY KEY, program TEXT, request TEXT);
-PRAGMA user_version = {VERSION};
-"""
-RACY = 50_000_000
+RACY_NANOSECONDS = 50_000_000
 """Nanoseconds: a file that was changed so shortly before may change again and look the same."""
-AT_ONCE = 1000
+MAX_UNWRITTEN = 1000
 """So many files' hashes are written together: one by one they take three times as long."""
 Value = bytes | str
-
-
-class Look(NamedTuple):
-    """What tells a file from the one that stood there before without reading it."""
-
-    size: int
-    mtime: int
-    ctime: int
-    inode: int
-
-    def __str__(self) -> str:
-        """As the table `seen` has it: JSON, in a quarter of the time that json.dumps takes."""
-        return f"[{self.size}, {self.mtime}, {self.ctime}, {self.inode}]"
 
 
 @dataclass(frozen=True)
@@ -72,12 +38,6 @@ class Fact:
 def program(image: str, args: Sequence[str]) -> str:
     """The name under which the ledger knows an image, its Image.program_id, with its arguments."""
     return hashlib.sha256(json.dumps([image, *args]).encode()).hexdigest()
-
-
-def look(path: bytes) -> Look:
-    """How a file looks now; OSError if it isn't there."""
-    found = os.stat(path)
-    return Look(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
 
 def renamed(path: bytes, key: bytes, new: bytes) -> bytes | None:
@@ -104,20 +64,20 @@ class Ledger:
         self._seen: dict[bytes, tuple[str, str]] = {}
         try:
             if not write and path.exists():
-                self._db, version = _connect(f"{path.absolute().as_uri()}?mode=ro")
-                if version < VERSION:  # 0: there was no room to begin it
-                    self._db = _copied(self._db)
+                self._db, version = connect(f"{path.absolute().as_uri()}?mode=ro")
+                if version < SCHEMA_VERSION:  # 0: there was no room to begin it
+                    self._db = copied(self._db)
             else:
-                self._db, version = _connect(path.absolute().as_uri() if write else ":memory:")
+                self._db, version = connect(path.absolute().as_uri() if write else ":memory:")
             if not version:
                 self._db.executescript(f"BEGIN; {SCHEMA} COMMIT;")
             if version == 1:
-                _migrate(self._db)
+                migrate(self._db)
         except sqlite3.Error as error:
-            if "full" in str(error) or (write and _is_full(path.parent)):
+            if "full" in str(error) or (write and is_full(path.parent)):
                 raise RunUnfinished(f"{path} can't be written ({error}); make room there") from error
             raise UsageError(f"{path} can't be read ({error}); move it away, and results are made anew") from error
-        if version > VERSION:
+        if version > SCHEMA_VERSION:
             raise UsageError(f"{path} was written by a newer Fanrun; use that one, or move it away")
 
     def close(self) -> None:
@@ -131,22 +91,22 @@ class Ledger:
 
         Raises OSError if it can't be read.
         """
-        now = look(path)
+        now = file_stat(path)
         if not read:
             row = self._seen.get(path) or self._one("SELECT look, hash FROM seen WHERE path = ?", path)
             if row is not None and row[0] == str(now):
                 return str(row[1])
         digest = hash_file(path)
-        if time.time_ns() - now.ctime > RACY:
-            self.saw(path, now, digest)
+        if time.time_ns() - now.ctime > RACY_NANOSECONDS:
+            self.remember_hash(path, now, digest)
         return digest
 
-    def saw(self, path: bytes, then: Look, digest: str) -> None:
+    def remember_hash(self, path: bytes, then: FileStat, digest: str) -> None:
         """Remember the hash of a file that looked so when it was read; kept with the next change."""
         if self._write:
             with self._writing() as db:
                 self._seen[path] = str(then), digest
-                if len(self._seen) >= AT_ONCE:
+                if len(self._seen) >= MAX_UNWRITTEN:
                     self._keep_seen(db)
 
     def outputs(self, key: bytes, digest: str, of_program: str) -> dict[bytes, str]:
@@ -194,12 +154,12 @@ class Ledger:
                 [(fact.key, fact.hash, of_program) for fact in found],
             )
             db.executemany("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?)", rows)
-            _took(db, [(fact.key, fact.hash, of_program) for fact in found])
+            _write_inputs(db, [(fact.key, fact.hash, of_program) for fact in found])
 
-    def took(self, of_program: str, inputs: Iterable[tuple[bytes, str]]) -> None:
+    def record_inputs(self, of_program: str, inputs: Iterable[tuple[bytes, str]]) -> None:
         """Write down what stands under each key in SRC: (key, hash), all done."""
         with self._change() as db:
-            _took(db, [(key, digest, of_program) for key, digest in inputs])
+            _write_inputs(db, [(key, digest, of_program) for key, digest in inputs])
 
     def fail(self, failures: Iterable[tuple[bytes, str]]) -> None:
         """Write down that inputs failed: (key, reason)."""
@@ -279,70 +239,6 @@ class Ledger:
         return rows[0] if rows else None
 
 
-def _is_full(folder: Path) -> bool:
-    """Whether there is no room for another file: SQLite says no more than that it can't open one."""
-    try:
-        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
-            file.write(b"x")
-    except OSError as error:
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return False
-
-
-def _connect(uri: str) -> tuple[sqlite3.Connection, int]:
-    """A connection, and the version of what is there; a change that a crash left half done is undone first."""
-    found = sqlite3.connect(uri, uri=True, check_same_thread=False)
-    try:
-        return found, found.execute("PRAGMA user_version").fetchone()[0]
-    except sqlite3.OperationalError:
-        found.close()
-        if not uri.endswith("?mode=ro"):
-            raise
-        with contextlib.closing(sqlite3.connect(uri.replace("mode=ro", "mode=rw"), uri=True)) as healed:
-            healed.execute("PRAGMA user_version").fetchone()
-        found = sqlite3.connect(uri, uri=True, check_same_thread=False)
-        return found, found.execute("PRAGMA user_version").fetchone()[0]
-
-
-def _copied(db: sqlite3.Connection) -> sqlite3.Connection:
-    """Return a copy in memory of a ledger that may only be read."""
-    copy = sqlite3.connect(":memory:", check_same_thread=False)
-    with contextlib.closing(db):
-        db.backup(copy)
-    return copy
-
-
-def _migrate(db: sqlite3.Connection) -> None:
-    """Bring a ledger of version 1, which kept results by the content of inputs, to version 2.
-
-    Results are kept where it is certain whose they are: one input had that content, and they fit no other as well.
-    """
-    known: dict[str, list[tuple[bytes, str]]] = {}
-    for key, digest, of_program in db.execute("SELECT key, hash, program FROM inputs"):
-        known.setdefault(of_program, []).append((bytes(key), digest))
-    # Also inputs that failed: what they made may have been given to another one.
-    names = Names(bytes(key) for (key,) in db.execute("SELECT key FROM inputs UNION SELECT key FROM failures"))
-    rows = list[tuple[bytes, str, str, bytes, str]]()
-    for of_program, inputs in known.items():
-        count = Counter(digest for _, digest in inputs)
-        for key, digest in inputs:
-            sql = "SELECT place, hash FROM outputs WHERE input = ? AND program = ?"
-            outputs = {
-                _path_in_version_1(key, bytes(place)): each for place, each in db.execute(sql, (digest, of_program))
-            }
-            if count[digest] == 1 and all(names.only(path) == key for path in outputs):
-                rows += [(key, digest, of_program, path, each) for path, each in outputs.items()]
-    db.executescript(f"BEGIN; DROP TABLE outputs; {OUTPUTS}")
-    with db:
-        db.executemany("INSERT INTO outputs VALUES (?, ?, ?, ?, ?)", rows)
-        db.execute(f"PRAGMA user_version = {VERSION}")
-
-
-def _path_in_version_1(key: bytes, place: bytes) -> bytes:
-    """Return the path of a result that version 1 noted as "=" or as "+" and what follows its input's stem."""
-    return key if place == b"=" else os.path.splitext(key)[0] + place[1:]
-
-
-def _took(db: sqlite3.Connection, rows: list[tuple[bytes, str, str]]) -> None:
+def _write_inputs(db: sqlite3.Connection, rows: list[tuple[bytes, str, str]]) -> None:
     db.executemany("INSERT OR REPLACE INTO inputs VALUES (?, ?, ?)", rows)
     db.executemany("DELETE FROM failures WHERE key = ?", [(key,) for key, _, _ in rows])

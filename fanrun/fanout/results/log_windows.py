@@ -11,8 +11,8 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import BinaryIO
 
+from fanrun.fanout.results.container_end import parse_report
 from fanrun.fanout.results.joblog import ESCAPES
-from fanrun.fanout.results.judge import parse_report
 from fanrun.fanout.results.log_lines import Window
 from fanrun.fanout.results.logs import REPORT, TIMES
 

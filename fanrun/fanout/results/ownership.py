@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
-from fanrun.fanout.results.attribution import LONGEST, Names
+from fanrun.fanout.results.names import LONGEST_WINS, Names
 
 Fold = Callable[[bytes], bytes]
 
@@ -49,10 +49,15 @@ class Ownership:
     """Which input owns each result path in one run.  Hold `lock` from asking until taking."""
 
     def __init__(
-        self, todo: Iterable[bytes], kept: Collection[bytes], recorded: Iterable[tuple[bytes, bytes]],
-        is_settled: Callable[[bytes], bool], is_there: Callable[[bytes], bool], fold: Fold = exactly,
+        self,
+        todo: Iterable[bytes],
+        kept: Collection[bytes],
+        recorded: Iterable[tuple[bytes, bytes]],
+        is_settled: Callable[[bytes], bool],
+        is_there: Callable[[bytes], bool],
+        fold: Fold = exactly,
         expected: Callable[[bytes], Collection[bytes]] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`recorded` are (path, key) of earlier runs, `is_there` tells whether a file has that key in SRC.
 
         `expected` are the paths of an input's results, where they are known before; None: they are known by names.
@@ -136,7 +141,7 @@ class Ownership:
             if key not in keys:
                 yield from keys
                 continue
-            yield from keys[: keys.index(key)] if fit in LONGEST else [each for each in keys if each < key]
+            yield from keys[: keys.index(key)] if fit in LONGEST_WINS else [each for each in keys if each < key]
             return
         while self._order and self._is_settled(self._order[0]):
             self._order.popleft()

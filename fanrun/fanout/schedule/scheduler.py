@@ -1,83 +1,63 @@
-"""The deck: every input of a run that is not settled yet, where it is, and who gets it next."""
+"""The scheduler: which inputs go to which worker next."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from fanrun.fanout.plan import MOST_BYTES, MOST_INPUTS, Batch, Input, weight, within_bounds
+from fanrun.fanout.plan import Batch, Input
+from fanrun.fanout.schedule.backlog import Backlog
+from fanrun.fanout.schedule.policy import Policy
+from fanrun.fanout.schedule.retries import halves
+from fanrun.fanout.schedule.throughput import ThroughputModel
 
-LOOK_AGAIN = 0.5
-"""Seconds after which an idle worker asks anew whether a copy would be worth it."""
+IDLE_SECONDS = 0.5
+"""Seconds after which an idle worker asks again whether a speculative copy is worth it."""
 
 
-@dataclass
-class Flight:
-    """A batch that is with a worker since a time of the monotonic clock, `processing` since another (0: not yet).
+@dataclass(frozen=True)
+class Completion:
+    """What is known of a batch's inputs when the batch is over, besides those that were claimed.
 
-    `share` is whose share it came from, "" if it is a copy (`is_copy`) or what was tried before.
+    `failed` inputs failed for themselves, and those in `final` would fail again.  Inputs of a group of `apart` are
+    tried again together, with no others.  For the `suspects` this was a try, though it is not known which one failed.
     """
 
-    worker: str
-    batch: Batch
-    since: float
-    processing: float = 0.0
-    share: str = ""
-    is_copy: bool = False
+    failed: Collection[bytes] = ()
+    final: Collection[bytes] = ()
+    apart: Sequence[Sequence[bytes]] = ()
+    suspects: Collection[bytes] = ()
 
 
-@dataclass
-class _Group:
-    """Inputs that are tried once more, by another than `avoid` if there is one; `alone`: with nothing else beside."""
+class Scheduler:
+    """Hands out inputs in batches until every input is settled; safe to use from many threads.
 
-    inputs: list[Input]
-    avoid: frozenset[str]
-    alone: bool
-
-
-class Deck:
-    """Hands out inputs in batches until every one is settled; safe to use from many threads.
-
-    A worker gets what others failed at first, then its own share; when that is out, and all it has is on the way
-    through its container, from whoever has most left; at last a copy of a batch that is still with another.
-    The first result of an input counts; a failure counts as one of its 1 + `retries` tries.
+    A worker gets inputs that failed elsewhere first, then its own share.  When that is empty and the worker has begun
+    to process all it got, it takes from the heaviest share, and at last a speculative copy of another's batch.  The
+    first result of an input counts.  An input is given up when it has failed 1 + `retries` times.
     """
 
-    def __init__(self, *, retries: int = 0) -> None:
-        self._shares: dict[str, deque[Input]] = {}
-        self._weights: dict[str, int] = {}
-        self._groups: list[_Group] = []
-        self._flights: dict[str, Flight] = {}
-        self._aloft: Counter[bytes] = Counter()
-        self._copied: Counter[bytes] = Counter()
-        self._tries: Counter[bytes] = Counter()
-        self._failed_at: dict[bytes, set[str]] = {}
-        self._suspected_at: dict[bytes, set[str]] = {}
-        self._settled: set[bytes] = set()
-        self._held: set[bytes] = set()
-        self._left = 0
-        self._live: set[str] = set()
-        self._numbers: Counter[str] = Counter()
+    def __init__(self, *, retries: int = 0, policy: Policy | None = None) -> None:
+        self.policy = policy or Policy()
+        self._backlog = Backlog(self.policy)
         self._retries = retries
         self._change = threading.Condition()
         self._stopped = False
 
     def deal(self, dealt: Mapping[str, Sequence[Input]]) -> None:
-        """Take these workers in, each with its share of the inputs."""
+        """Add these workers, each with its share of the inputs."""
         with self._change:
             for name, share in dealt.items():
-                self._shares[name] = deque(share)
-                self._weights[name] = sum(map(weight, share))
-                self._left += len(share)
-                self._live.add(name)
+                self._backlog.shares.add(name, share)
+                self._backlog.inputs.left += len(share)
+                self._backlog.live.add(name)
 
     @property
     def left(self) -> int:
         """How many inputs are not settled."""
-        return self._left
+        return self._backlog.inputs.left
 
     @property
     def stopped(self) -> bool:
@@ -85,173 +65,153 @@ class Deck:
         return self._stopped
 
     def waiting(self) -> int:
-        """The weight of all inputs that are with no worker."""
-        return sum(self._weights.values()) + sum(weight(item) for group in self._groups for item in group.inputs)
+        """Return the weight of all inputs that are with no worker."""
+        return self._backlog.weight
 
     def wait(self, timeout: float) -> bool:
-        """Wait until every input is settled, `timeout` seconds at the most; whether it is so."""
+        """Wait until every input is settled, or for `timeout` seconds; return whether every input is."""
         with self._change:
-            return self._change.wait_for(lambda: not self._left, timeout)
+            return self._change.wait_for(lambda: not self.left, timeout)
 
-    def take(
-        self, worker: str, most: Callable[[int], int], worth: Callable[[Flight, list[Flight]], bool]
-    ) -> Batch | None:
-        """The worker's next batch; waits while there might yet be one.
+    def model(self, worker: str) -> ThroughputModel:
+        """Return what was measured of a worker, to be read."""
+        with self._change:
+            return self.policy.model(worker)
 
-        most(waiting) is the weight it can take of what waits in all; worth(flight, the flights of its worker) tells
-        whether a copy of it would be home sooner.  None when nothing is left, or the worker is out.
+    def observe(self, worker: str, stage: str, load: int, seconds: float) -> None:
+        """Learn that a worker's stage took so many seconds for a batch of that weight."""
+        with self._change:
+            self.policy.model(worker).observe(stage, load, seconds)
+
+    def next_batch(self, worker: str) -> Batch | None:
+        """Return the worker's next batch; wait while there might still be one.
+
+        Return None when nothing is left, the worker was removed or the scheduler is stopped.
         """
         with self._change:
-            while not self._stopped and self._left and worker in self._live:
-                room = max(most(self.waiting()), 1)
-                if inputs := self._retry(worker, room):
-                    return self._start(worker, inputs)
-                share = self._share_for(worker)
-                if inputs := self._fresh(worker, room):
-                    return self._start(worker, inputs, share)
-                # What has failed on all workers comes last: first they show that they can do other things.
-                if not any(self._shares.values()) and (inputs := self._retry(worker, room, everywhere=True)):
-                    return self._start(worker, inputs)
-                if inputs := self._copy(worker, worth):
-                    return self._start(worker, inputs, is_copy=True)
-                self._change.wait(LOOK_AGAIN)
+            while not self._stopped and self.left and worker in self._backlog.live:
+                assignment = self._backlog.next(worker, max(self.policy.next_weight(worker, self.waiting()), 1))
+                if assignment is not None:
+                    self._backlog.in_flight.start(assignment)
+                    return assignment.batch
+                self._change.wait(IDLE_SECONDS)
             return None
 
-    def recall(self, batch: Batch, most: Callable[[int], int]) -> bool:
-        """Put a batch back into the share that it came from, if it is more than twice what its worker can take.
+    def requeue(self, batch: Batch) -> bool:
+        """Put a batch back into the share that it came from, if it is far too heavy for its worker.
 
-        Returns whether it was.  What was tried before is not: it was cut so for a reason.
+        Return whether it was put back.  Inputs that were tried before are not: they were grouped for a reason.
         """
         with self._change:
-            flight, load = self._flights.get(batch.name), sum(map(weight, batch.inputs))
-            if flight is None or not flight.share or load <= 2 * most(self.waiting() + load):
+            assignment = self._backlog.in_flight.get(batch)
+            if assignment is None or not assignment.share:
                 return False
-            self._end(batch)
-            inputs = self._idle(batch.inputs)
-            self._shares[flight.share].extendleft(reversed(inputs))
-            self._weights[flight.share] += sum(map(weight, inputs))
+            load = assignment.weight
+            if not self.policy.is_far_too_heavy(assignment.worker, load, self.waiting() + load):
+                return False
+            self._backlog.in_flight.end(batch)
+            self._backlog.shares.put_back(assignment.share, self._backlog.idle(batch.inputs))
             self._change.notify_all()
             return True
 
-    def processing(self, batch: Batch) -> None:
-        """The worker begins to process the batch; to say so again changes nothing."""
+    def start_processing(self, batch: Batch) -> None:
+        """Note that its worker begins to process a batch; to say so again changes nothing."""
         with self._change:
-            if batch.name in self._flights and not self._flights[batch.name].processing:
-                self._flights[batch.name].processing = time.monotonic()
+            assignment = self._backlog.in_flight.get(batch)
+            if assignment is not None and not assignment.processing:
+                assignment.processing = time.monotonic()
                 self._change.notify_all()
 
-    def wanted(self, batch: Batch) -> bool:
-        """Whether any of its inputs is still without a fate; False for one that a copy overtook."""
+    def is_needed(self, batch: Batch) -> bool:
+        """Return whether any input of the batch is still to be done; False once a copy has overtaken it."""
         with self._change:
-            return not all(self._is_over(item.key) for item in batch.inputs)
+            return not all(self._backlog.inputs.is_over(item.key) for item in batch.inputs)
 
     def is_settled(self, key: bytes) -> bool:
-        """Whether an input has its fate."""
-        return key in self._settled
+        """Return whether an input is done or given up."""
+        return self._backlog.inputs.is_settled(key)
 
     def claim(self, keys: Iterable[bytes]) -> list[bytes]:
-        """Settle inputs as done; returns those that were not yet, and that are the caller's to count."""
+        """Settle inputs as done; return those that were not settled yet, which the caller has to count."""
         with self._change:
-            won = [key for key in keys if not self._is_over(key)]
-            self._settle(won)
-            return won
+            claimed = self._backlog.inputs.still_open(keys)
+            self._settle(claimed)
+            return claimed
 
     def hold(self, keys: Iterable[bytes]) -> list[bytes]:
-        """Hand these inputs out no more, though they are not settled yet; returns those that were still wanted."""
+        """Hand these inputs out no more, though they are not settled yet; return those that were still needed."""
         with self._change:
-            held = [key for key in keys if not self._is_over(key)]
-            self._held.update(held)
+            held = self._backlog.inputs.still_open(keys)
+            self._backlog.inputs.hold(held)
             return held
 
     def release(self, keys: Iterable[bytes]) -> None:
         """Settle inputs that were held."""
         with self._change:
-            self._settle(key for key in keys if key in self._held and key not in self._settled)
+            self._settle(self._backlog.inputs.held(keys))
 
-    def _is_over(self, key: bytes) -> bool:
-        """Whether nothing more is to be done about an input."""
-        return key in self._settled or key in self._held
+    def complete(self, batch: Batch, outcome: Completion = Completion()) -> dict[bytes, int]:
+        """Note that a batch is over: its failed inputs, and those of which nothing is known, are tried again.
 
-    def settle(
-        self, batch: Batch, failed: Collection[bytes] = (), *, final: Collection[bytes] = (),
-        apart: Sequence[Sequence[bytes]] = (), suspects: Collection[bytes] = (),
-    ) -> dict[bytes, int]:  # fmt: skip
-        """The batch is over: inputs `failed` for themselves; what was not claimed either is of unknown fate.
-
-        Both are tried again: failed ones elsewhere, unknown ones fewer at a time, and those of each group of `apart`
-        together, with no others.  Of unknown ones this was a try for the `suspects`.  Returns {key: tries} of those
-        that are given up: after their last try, or those for which this try is `final`.
+        Failed inputs go to another worker; of unknown inputs fewer are tried at a time.  Return {key: tries} of the
+        inputs that are given up: those that failed for the last time or are final.
         """
         with self._change:
-            flight = self._end(batch)
-            if flight is None:  # its worker was lost, and all it had has gone to the others
+            assignment = self._backlog.in_flight.end(batch)
+            if assignment is None:  # its worker was removed, and all it had has gone to the others
                 return {}
-            open_ = [item for item in batch.inputs if not self._is_over(item.key)]
-            bad = [item for item in open_ if item.key in failed]
+            open_ = [item for item in batch.inputs if not self._backlog.inputs.is_over(item.key)]
             for item in open_:
-                if item.key in failed or item.key in suspects:
-                    self._tries[item.key] += 1
-                    # One of many suspects is as likely to be done there as elsewhere.
-                    where = self._failed_at if item.key in failed else self._suspected_at
-                    where.setdefault(item.key, set()).add(flight.worker)
-            tries = {item.key: self._tries[item.key] for item in bad}
-            gone = {key: count for key, count in tries.items() if key in final or count > self._retries}
+                if item.key in outcome.failed or item.key in outcome.suspects:
+                    is_suspect = item.key not in outcome.failed
+                    self._backlog.inputs.failed(item.key, assignment.worker, is_suspect=is_suspect)
+            failed = [item for item in open_ if item.key in outcome.failed]
+            tries = {item.key: self._backlog.inputs.tries(item.key) for item in failed}
+            gone = {key: count for key, count in tries.items() if key in outcome.final or count > self._retries}
             self._settle(gone)
-            for item in self._idle(bad):
-                self._groups.append(_Group([item], self._avoid([item]), alone=len(batch.inputs) == 1))
-            # A copy of the batch is likely to fail as well, so nothing waits for that.
-            grouped = {item.key for group in self._groups for item in group.inputs}
-            for keys in apart:
-                again = [item for item in open_ if item.key in keys and item.key not in grouped | set(failed)]
-                if group := self._idle(again, besides_copies=True):
-                    self._groups.append(_Group(group, self._avoid(group), alone=True))
-            known = {*failed, *grouped, *(key for keys in apart for key in keys)}
-            self._regroup(batch, [item for item in open_ if item.key not in known])
+            for item in self._backlog.idle(failed):
+                self._backlog.try_again([item], alone=len(batch.inputs) == 1)
+            self._try_apart(batch, open_, outcome)
             self._change.notify_all()
             return gone
 
     def tries(self, key: bytes) -> int:
-        """How often an input has failed."""
-        return self._tries[key]
+        """Return how often an input has failed."""
+        return self._backlog.inputs.tries(key)
 
     def has_failed_elsewhere(self, key: bytes, worker: str) -> bool:
-        """Whether an input has failed before, or was suspected, on another worker; on any if there is no other."""
-        where = self._failed_at.get(key, set()) | self._suspected_at.get(key, set())
-        return bool(where - {worker} if self._live - {worker} else where)
+        """Return whether an input has failed, or was suspected, on another worker; on any if there is no other."""
+        return self._backlog.inputs.has_failed_elsewhere(key, worker, self._backlog.live)
 
-    def lose(self, worker: str, parts: Mapping[str, int] | None = None) -> int:
-        """Take a worker out; what it had in hand goes to others.  Returns how many batches that were.
+    def remove_worker(self, worker: str, parts: Mapping[str, int] | None = None) -> int:
+        """Remove a worker; its batches go to others.  Return how many batches it had.
 
-        `parts` has the names of batches that may be the reason: their inputs are processed with no others, in so many
-        groups.  Its share stays where it is: it is the first that others take from.
+        `parts` has the names of batches that may be the reason why it was lost: their inputs are processed with no
+        others, in so many groups.  Its share stays: it is the first that others take from.
         """
         with self._change:
-            self._live.discard(worker)
-            flights = [flight for flight in self._flights.values() if flight.worker == worker]
-            for flight in flights:
-                self._end(flight.batch)
-                inputs = self._idle(flight.batch.inputs)
-                count = (parts or {}).get(flight.batch.name, 0)
+            self._backlog.live.discard(worker)
+            assignments = self._backlog.in_flight.of(worker)
+            for assignment in assignments:
+                self._backlog.in_flight.end(assignment.batch)
+                inputs = self._backlog.idle(assignment.batch.inputs)
+                count = (parts or {}).get(assignment.batch.name, 0)
                 for group in halves(inputs) if count > 1 else [inputs]:
-                    if group:
-                        self._groups.append(_Group(group, self._avoid(group) | {worker}, alone=bool(count)))
+                    self._backlog.try_again(group, {worker}, alone=bool(count))
             self._change.notify_all()
-            return len(flights)
+            return len(assignments)
 
-    def join(self, worker: str) -> None:
-        """Take a worker in that was lost before, or is new."""
+    def add_worker(self, worker: str) -> None:
+        """Add a worker that was removed before, or is new."""
         with self._change:
-            self._shares.setdefault(worker, deque())
-            self._weights.setdefault(worker, 0)
-            self._live.add(worker)
+            self._backlog.shares.add(worker)
+            self._backlog.live.add(worker)
             self._change.notify_all()
 
-    def abandon(self) -> list[Input]:
-        """Give up all inputs that are not settled; returns them."""
+    def give_up_rest(self) -> list[Input]:
+        """Give up all inputs that are not settled; return them."""
         with self._change:
-            flights = [flight.batch.inputs for flight in self._flights.values()]
-            everywhere = [*self._shares.values(), *(group.inputs for group in self._groups), *flights]
-            left = {item.key: item for inputs in everywhere for item in inputs if not self._is_over(item.key)}
+            left = self._backlog.open()
             self._settle(left)
             self._change.notify_all()
             return sorted(left.values())
@@ -263,125 +223,22 @@ class Deck:
             self._change.notify_all()
 
     def _settle(self, keys: Iterable[bytes]) -> None:
-        for key in keys:
-            self._settled.add(key)
-            self._left -= 1
-        if not self._left:
+        self._backlog.inputs.settle(keys)
+        if not self.left:
             self._change.notify_all()
 
-    def _start(self, worker: str, inputs: Sequence[Input], share: str = "", *, is_copy: bool = False) -> Batch:
-        self._numbers[worker] += 1
-        batch = Batch(f"{worker}.{self._numbers[worker]:04}", tuple(inputs))
-        self._flights[batch.name] = Flight(worker, batch, time.monotonic(), share=share, is_copy=is_copy)
-        self._aloft.update(item.key for item in inputs)
-        if is_copy:
-            self._copied.update(item.key for item in inputs)
-        return batch
+    def _try_apart(self, batch: Batch, open_: Sequence[Input], outcome: Completion) -> None:
+        """Try inputs of which nothing is known again: in the groups given, else fewer at a time and never the same lot.
 
-    def _end(self, batch: Batch) -> Flight | None:
-        flight = self._flights.pop(batch.name, None)
-        if flight is not None:
-            self._aloft.subtract(item.key for item in batch.inputs)
-            if flight.is_copy:
-                self._copied.subtract(item.key for item in batch.inputs)
-        return flight
-
-    def _idle(self, inputs: Iterable[Input], *, besides_copies: bool = False) -> list[Input]:
-        """Return those that are neither settled nor with a worker, or with none but in a copy."""
-
-        def is_with_worker(key: bytes) -> bool:
-            return self._aloft[key] > (self._copied[key] if besides_copies else 0)
-
-        return [item for item in inputs if not self._is_over(item.key) and not is_with_worker(item.key)]
-
-    def _regroup(self, batch: Batch, unknown: Sequence[Input]) -> None:
-        """Try inputs of unknown fate again: fewer at a time, never the same lot."""
-        inputs = self._idle(unknown, besides_copies=True)
+        A copy of the batch is likely to fail as well, so nothing waits for that.
+        """
+        grouped = {item.key for item in self._backlog.again.inputs()}
+        for keys in outcome.apart:
+            again = [item for item in open_ if item.key in keys and item.key not in grouped | set(outcome.failed)]
+            group = self._backlog.idle_besides_copies(again)
+            self._backlog.try_again(group, alone=True)
+        known = {*outcome.failed, *grouped, *(key for keys in outcome.apart for key in keys)}
+        unknown = [item for item in open_ if item.key not in known]
+        inputs = self._backlog.idle_besides_copies(unknown)
         for part in halves(inputs) if len(unknown) == len(batch.inputs) else [inputs]:
-            if part:
-                self._groups.append(_Group(part, self._avoid(part), alone=True))
-
-    def _avoid(self, inputs: Iterable[Input]) -> frozenset[str]:
-        """Where any of them has failed."""
-        return frozenset().union(*(self._failed_at.get(item.key, ()) for item in inputs))
-
-    def _retry(self, worker: str, most: int, *, everywhere: bool = False) -> list[Input]:
-        """Inputs that were tried before: a lot that must stand alone, or others, and fresh ones beside them.
-
-        None that this worker is to avoid, but those that failed `everywhere`.
-        """
-        for group in self._groups:
-            group.inputs = self._idle(group.inputs, besides_copies=True)  # a copy may have settled some
-        self._groups = [group for group in self._groups if group.inputs]
-        mine = [group for group in self._groups if worker not in group.avoid]
-        if everywhere:
-            mine = [group for group in self._groups if self._live <= group.avoid]
-        chosen = [group for group in mine if group.alone][:1] or mine[:1]
-        if not chosen:
-            return []
-        inputs = list(chosen[0].inputs)
-        for group in mine if not chosen[0].alone else ():
-            both = [*inputs, *group.inputs]
-            if group is not chosen[0] and sum(map(weight, both)) <= most and within_bounds(both):
-                chosen.append(group)
-                inputs = both
-        self._groups = [group for group in self._groups if not any(group is each for each in chosen)]
-        room = most - sum(map(weight, inputs))
-        if room > 0 and not chosen[0].alone:
-            more = self._fresh(worker, room)
-            if within_bounds([*inputs, *more]):
-                return [*inputs, *more]
-            self._groups.append(_Group(more, frozenset(), alone=False))
-        return inputs
-
-    def _share_for(self, worker: str) -> str:
-        """Whose share it takes from: its own, else the one with most left; "" while it has not run dry."""
-        if self._shares[worker]:
-            return worker
-        if any(flight.worker == worker and not flight.processing for flight in self._flights.values()):
-            return ""  # others may be quicker
-        return max(self._weights, key=lambda name: self._weights[name])
-
-    def _fresh(self, worker: str, most: int) -> list[Input]:
-        """From its own share, else from the end of another's."""
-        owner = self._share_for(worker)
-        if not owner:
-            return []
-        share = self._shares[owner]
-        # A rest that is hardly worth a container of its own goes along.
-        if self._weights[owner] <= 1.5 * most:
-            most = self._weights[owner]
-        taken: list[Input] = []
-        total = size = 0
-        while share and len(taken) < MOST_INPUTS and total < most:
-            item = share[0] if owner == worker else share[-1]
-            if taken and size + item.size > MOST_BYTES:
-                break
-            share.popleft() if owner == worker else share.pop()
-            taken.append(item)
-            total, size = total + weight(item), size + item.size
-        self._weights[owner] -= total
-        return taken
-
-    def _copy(self, worker: str, worth: Callable[[Flight, list[Flight]], bool]) -> list[Input]:
-        """What is unsettled of another's batch, if nobody runs a copy of it yet and one is worth it.
-
-        Only for a worker with nothing else in hand: a copy must not keep it from what is its own.
-        """
-        if any(flight.worker == worker for flight in self._flights.values()):
-            return []
-        for flight in sorted(self._flights.values(), key=lambda each: -each.since):
-            inputs = [item for item in flight.batch.inputs if not self._is_over(item.key)]
-            if not inputs or any(self._aloft[item.key] > 1 for item in inputs):
-                continue
-            if not any(worker in self._failed_at.get(item.key, ()) for item in inputs) and worth(
-                flight, [each for each in self._flights.values() if each.worker == flight.worker]
-            ):
-                return inputs
-        return []
-
-
-def halves(inputs: list[Input]) -> list[list[Input]]:
-    """Return the inputs in two lists, the first of which may be empty."""
-    middle = len(inputs) // 2
-    return [inputs[:middle], inputs[middle:]]
+            self._backlog.try_again(part, alone=True)

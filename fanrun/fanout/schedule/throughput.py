@@ -1,168 +1,172 @@
-"""How fast a worker is, and what follows from it: the size of its next batch, and when a batch will be home."""
+r"""How fast a worker's stages are, and how heavy its next batch should be.
+
+A batch goes through three stages s: push, process and pull.  Symbols, with their units:
+
+    w      weight of a batch (bytes, and HANDLING for each input)
+    t_s    time that stage s needs for a batch (seconds)
+    a_s    start: the part of t_s that every batch needs, however light (seconds)
+    b_s    cost: the part of t_s that grows with the weight (seconds per weight)
+    n_s    batches that share the speed of stage s at the same time (LANES)
+    o      overhead: the part of the time that starts may take (0 to 1)
+    W      weight of all inputs that wait;  p  the worker's part of the fleet's speed (0 to 1)
+
+Cost of a stage.  The time is linear in the weight:
+
+    t_s(w) = a_s + b_s w                                                                     (1)
+
+Let (w0, t0) be the lightest batch so far and (w, t) the mean of the last REMEMBERED ones.  If w > 2 w0, the line
+through both gives b_s = (t - t0) / (w - w0) and a_s = t - b_s w.  Otherwise the two say nothing about the start: it
+is then USUAL_START, and for a container at least three quarters of t0, as a first container does little else.  The
+start is kept between half of USUAL_START and MAX_START_FACTOR times that, and b_s w is at least a tenth of t.
+
+Speed.  n_s batches share a stage, so it needs c_s = b_s / n_s seconds per weight.  The stages overlap, so the slowest
+stage m, with the greatest c_s, gives the speed of the worker: 1 / c_m.
+
+Weight of a batch.  Starts take at most the part o of the slowest stage's time if a_m <= o b_m w, so
+
+    w >= a_m / (o b_m)                                                                       (2)
+
+Another stage s does not become the slowest by its starts if its time for each of its n_s lanes stays below that of
+stage m, with a margin q (OTHER_STAGES_OVERHEAD): (a_s + b_s w) / n_s <= (1 + q) c_m w, so
+
+    w >= a_s / (n_s (1 + q) c_m - b_s)                                                       (3)
+
+w(o) is the least weight with (2) and (3).  A batch weighs w(USUAL_OVERHEAD).  Near the end all workers should finish
+together, so each takes half of its part of what waits, W p / 2, but not less than w(TAIL_OVERHEAD).  No batch may be on
+the network for more than MAX_UPLINK_SECONDS: w <= MAX_UPLINK_SECONDS / b_s for push and pull.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from fanrun.fanout.plan import ABREAST, weight
-from fanrun.fanout.schedule.scheduler import Flight
+from fanrun.fanout.plan import STAGE_CONCURRENCY
 
-FIRST = 3 * 1024 * 1024
+FIRST_WEIGHT = 3 * 1024 * 1024
 """The weight of a worker's first batch: small, so that the work starts at once."""
-GROWTH = 8
-"""A batch is at most so many times as heavy as the heaviest before it that was cut by what was measured, or has been
-processed: a few measurements may err."""
-START = {"push": 0.15, "process": 0.6, "pull": 0.15}
-"""Seconds that a stage usually takes however small the batch: an rsync's first words, a container's start."""
-SLOW_START = 5
-"""On a busy machine it may be so many times as long."""
-LANES = {"push": 1, "process": 1, "pull": ABREAST}
-"""How many batches share a stage's speed; containers run one at a time, pushes follow each other: see Line."""
-GOOD, LEAST = 0.04, 0.1
-"""What part of the speed may go into the slowest stage's starts: usually, and near the end, where batches get smaller
-so that all end together."""
-OTHERS = {GOOD: 0.04, LEAST: 0.3}
+MAX_GROWTH = 8
+"""A batch is at most so many times as heavy as the heaviest one that was processed, or whose weight followed from
+measurements: a few measurements may be wrong."""
+USUAL_START = {"push": 0.15, "process": 0.6, "pull": 0.15}
+"""Seconds that a stage usually takes for the lightest batch: rsync's handshake, a container's start."""
+MAX_START_FACTOR = 5
+"""On a busy machine a start may take so many times as long."""
+LANES = {"push": 1, "process": 1, "pull": STAGE_CONCURRENCY}
+"""How many batches share a stage's speed.  Containers run one at a time and pushes follow each other: see Uplink."""
+USUAL_OVERHEAD, TAIL_OVERHEAD = 0.04, 0.1
+"""The part of the time that the slowest stage's starts may take: usually, and near the end, where batches get lighter
+so that all workers finish together."""
+OTHER_STAGES_OVERHEAD = {USUAL_OVERHEAD: 0.04, TAIL_OVERHEAD: 0.3}
 """How much longer any other stage may then take than the slowest, for its own starts."""
-LONGEST = 5.0
-"""Seconds that a batch is on the line at the most: what waits to be processed must come in the meantime."""
-MEMORY = 4
+MAX_UPLINK_SECONDS = 5.0
+"""Seconds that a batch may be on the network: what follows it has to arrive in the meantime."""
+REMEMBERED = 4
 """How many batches are remembered besides the lightest: a worker's speed changes."""
 
 
-class _Line(NamedTuple):
-    """A stage's seconds for a batch = start + each * weight."""
+class StageCost(NamedTuple):
+    """The time of a stage: `start` seconds, and `each` seconds per weight."""
 
     start: float
     each: float
 
 
-class Pace:
-    """How long one worker's stages take for a batch; weights are those of plan.weight."""
+class ThroughputModel:
+    """The costs of one worker's stages, learned from its batches; weights are those of plan.weight."""
 
     def __init__(self) -> None:
-        # Tuples, replaced and never changed: other workers' threads read them.
-        self._seen: dict[str, tuple[tuple[int, float], ...]] = dict.fromkeys(START, ())
+        # Tuples are replaced and never changed: other threads read them.
+        self._seen: dict[str, tuple[tuple[int, float], ...]] = dict.fromkeys(USUAL_START, ())
         self._light: dict[str, tuple[int, float]] = {}
-        self._lines: dict[str, _Line] = {}
+        self._costs: dict[str, StageCost] = {}
         self._heaviest = 0
 
-    def note(self, stage: str, load: int, seconds: float) -> None:
-        """A stage took so many seconds for a batch of that weight."""
+    def observe(self, stage: str, load: int, seconds: float) -> None:
+        """Learn that a stage took so many seconds for a batch of that weight."""
         if stage == "process":
             self._heaviest = max(self._heaviest, load)
         new = max(load, 1), max(seconds, 1e-6)
         light = self._light[stage] = min(self._light.get(stage, new), new)
-        seen = self._seen[stage] = (*self._seen[stage], new)[-MEMORY:]
-        self._lines = {**self._lines, stage: _line(stage, light, seen)}
+        seen = self._seen[stage] = (*self._seen[stage], new)[-REMEMBERED:]
+        self._costs = {**self._costs, stage: _fit(stage, light, seen)}
 
     def knows(self, *stages: str) -> bool:
-        """Whether a batch has been through all these stages."""
+        """Return whether a batch has been through all these stages."""
         return all(self._seen[stage] for stage in stages)
 
     def seconds(self, stage: str, load: int) -> float:
-        """How long the stage will take for a batch of that weight; 0 while nothing is known."""
-        line = self._lines.get(stage)
-        return line.start + line.each * load if line else 0.0
+        """Return how long the stage will take for a batch of that weight; 0 while nothing is known."""
+        cost = self._costs.get(stage)
+        return cost.start + cost.each * load if cost else 0.0
 
     def total(self, load: int) -> float:
-        """How long a batch of that weight is on its way if it waits for no other."""
-        return sum(self.seconds(stage, load) for stage in START)
+        """Return how long a batch of that weight takes through all stages if it waits for no other."""
+        return sum(self.seconds(stage, load) for stage in USUAL_START)
 
     def rate(self) -> float:
-        """Weight per second of the slowest stage; 0 until it is known what processing takes."""
+        """Return the weight per second of the slowest stage; 0 until the cost of processing is known."""
         return 1 / self._each(self._slowest()) if self.knows("process") else 0.0
 
-    def waits_for_line(self) -> bool:
-        """Whether what is sent and brought home takes longer than what is done with it."""
+    def waits_for_uplink(self) -> bool:
+        """Return whether pushing or pulling takes longer than processing."""
         return self._slowest() not in ("", "process")
 
-    def most(self, waiting: int, part: float) -> int:
-        """The weight of the next batch, when so much waits and this worker's part of it is `part` (0 to 1).
+    def next_weight(self, waiting: int, part: float) -> int:
+        """Return the weight of the next batch.
 
-        While the line alone is known, it is as much as that takes.
+        `waiting` is the weight of all inputs that wait, `part` this worker's part of the fleet's speed.  While only
+        the uplink's speed is known, a batch is as heavy as that allows.
         """
-        if not self._lines:
-            self._heaviest = FIRST
-            return FIRST
+        if not self._costs:
+            self._heaviest = FIRST_WEIGHT
+            return FIRST_WEIGHT
         if not self.knows("process"):
-            return max(int(LONGEST / self._each("push")), 1)
-        right = self.right(waiting, part)
-        self._heaviest = max(self._heaviest, min(right, GROWTH * self._heaviest))
-        return min(right, self._heaviest)
+            return max(int(MAX_UPLINK_SECONDS / self._each("push")), 1)
+        best = self.best_weight(waiting, part)
+        self._heaviest = max(self._heaviest, min(best, MAX_GROWTH * self._heaviest))
+        return min(best, self._heaviest)
 
-    def right(self, waiting: int, part: float) -> int:
-        """The weight that a batch has if what was measured is certain.
-
-        Near the end a worker takes half of its part at a time.
-        """
-        chosen = max(min(self._enough(GOOD), waiting * part / 2), self._enough(LEAST))
-        chosen = min([chosen, *(LONGEST / line.each for stage, line in self._lines.items() if stage != "process")])
-        return max(int(chosen), 1)
+    def best_weight(self, waiting: int, part: float) -> int:
+        """Return the weight that a batch should have if all measurements are right."""
+        best = max(min(self._least_weight(USUAL_OVERHEAD), waiting * part / 2), self._least_weight(TAIL_OVERHEAD))
+        limits = (MAX_UPLINK_SECONDS / cost.each for stage, cost in self._costs.items() if stage != "process")
+        return max(int(min([best, *limits])), 1)
 
     def _slowest(self) -> str:
-        """The stage that takes longest for a weight, all its lanes together; "" while nothing is known."""
-        return max(self._lines, key=self._each, default="")
+        """Return the stage with the greatest cost per weight; "" while nothing is known."""
+        return max(self._costs, key=self._each, default="")
 
     def _each(self, stage: str) -> float:
-        """Seconds per weight of a stage, all its lanes together."""
-        return self._lines[stage].each / self._lanes(stage)
+        """Return a stage's seconds per weight, all its lanes together."""
+        return self._costs[stage].each / self._lanes(stage)
 
     def _lanes(self, stage: str) -> int:
-        """How many batches shared the stage when it was measured: a first one had it to itself."""
+        """Return how many batches shared the stage when it was measured: a first one had it to itself."""
         return LANES[stage] if len(self._seen[stage]) > 1 else 1
 
-    def _enough(self, lost: float) -> float:
-        """The weight from which on starts cost no more than that part of the speed, here and in OTHERS."""
+    def _least_weight(self, overhead: float) -> float:
+        """Return the least weight that satisfies (2) and (3)."""
         slowest = self._slowest()
-        start, each = self._lines[slowest]
-        most = (1 + OTHERS[lost]) * self._each(slowest)
+        start, each = self._costs[slowest]
+        limit = (1 + OTHER_STAGES_OVERHEAD[overhead]) * self._each(slowest)
         others = (
-            line.start / (self._lanes(stage) * most - line.each)
-            for stage, line in self._lines.items()
+            cost.start / (self._lanes(stage) * limit - cost.each)
+            for stage, cost in self._costs.items()
             if stage != slowest
         )
-        hidden = slowest == "push" and lost == LEAST  # it begins while the one before is still on the line
-        return max([0.0 if hidden else start / (lost * each), *others])
+        # Near the end a push starts while the one before it is still on the uplink.
+        is_hidden = slowest == "push" and overhead == TAIL_OVERHEAD
+        return max([0.0 if is_hidden else start / (overhead * each), *others])
 
 
-def _line(stage: str, lightest: tuple[int, float], seen: Sequence[tuple[int, float]]) -> _Line:
-    """The line through (weight, seconds) of the lightest batch and of the last ones.
-
-    One of about the weight of the lightest tells nothing about the start.  Of a first container's time most is taken
-    for it, within reason; of an rsync's no more than is usual.
-    """
-    usual, longest = START[stage], START[stage] * SLOW_START
+def _fit(stage: str, lightest: tuple[int, float], seen: Sequence[tuple[int, float]]) -> StageCost:
+    """Fit (1) to the (weight, seconds) of the lightest batch and of the last ones."""
+    usual, longest = USUAL_START[stage], USUAL_START[stage] * MAX_START_FACTOR
     light, shortest = lightest
     start = min(max(usual, shortest * 3 / 4), longest) if stage == "process" else usual
     load, seconds = (sum(each) / len(seen) for each in zip(*seen, strict=True))
     if load > 2 * light:
         each = max((seconds - shortest) / (load - light), 0.0)
         start = min(max(seconds - each * load, usual / 2), longest)
-    # However long the start, a little must be the weight's.
-    return _Line(start, max(seconds - start, seconds / 10) / load)
-
-
-def home(pace: Pace, flights: Sequence[Flight], wanted: Flight, now: float) -> float:
-    """When a flight's results will be home, as a time of the monotonic clock; `flights` are all of its worker.
-
-    Of a worker that nothing is known of, and of a batch that is overdue, as much is expected again
-    as has passed.
-    """
-    end = now
-    for flight in sorted(flights, key=lambda each: each.since):
-        load = sum(map(weight, flight.batch.inputs))
-        begun = flight.processing or flight.since
-        expected = pace.seconds("process", load) + (0 if flight.processing else pace.seconds("push", load))
-        left = expected - (now - begun)
-        end += left if left > 0 else now - begun
-        if flight is wanted:
-            return end + pace.seconds("pull", load)
-    return now
-
-
-def worth(mine: Pace, its: Pace, flight: Flight, flights: Sequence[Flight], now: float) -> bool:
-    """Whether a copy of the flight would be home before it, with a little to spare."""
-    load = sum(map(weight, flight.batch.inputs))
-    own = mine.total(load) if mine.knows(*START) else its.total(load) if its.knows(*START) else 5.0
-    return home(its, flights, flight, now) - now > 1.25 * own + 0.5
+    return StageCost(start, max(seconds - start, seconds / 10) / load)

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-GRACE = 3.0
+TERMINATE_SECONDS = 3.0
 # For each piece that it sends ssh gets a buffer of some hundred KB and gives it back; glibc does that by the kernel,
 # page by page, a third of all the CPU that ssh takes, unless told to keep them: man 3 mallopt.
 KEEP_BUFFERS = {"MALLOC_MMAP_THRESHOLD_": str(32 * 1024**2), "MALLOC_TRIM_THRESHOLD_": str(64 * 1024**2)}
@@ -18,7 +18,7 @@ SSH_FAILED = 255
 
 
 @dataclass(frozen=True)
-class Done:
+class CommandResult:
     """How a command ended; `error` is what it wrote to standard error, `noise` what the login on a host printed."""
 
     exit_code: int
@@ -53,7 +53,7 @@ class Executor:
 
     def call(
         self, argv: Sequence[str | bytes], *, stdin: bytes = b"", timeout: float | None = None, group: str = ""
-    ) -> Done:
+    ) -> CommandResult:
         """Run a command to its end; one that lasts over `timeout` seconds is ended with code 124.
 
         Raises Stopped when its group, or everything, is being stopped.
@@ -81,7 +81,7 @@ class Executor:
                 raise Stopped
             out.seek(0)
             err.seek(0)
-            return Done(code, out.read(), err.read().decode(errors="replace"))
+            return CommandResult(code, out.read(), err.read().decode(errors="replace"))
 
     def stop(self, group: str = "") -> None:
         """End every running command, or those of a group, and start no more of them."""
@@ -98,10 +98,10 @@ class Executor:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask a command to end, and make it after GRACE seconds."""
+    """Ask a command to end, and make it after TERMINATE_SECONDS seconds."""
     process.terminate()
     try:
-        process.wait(GRACE)
+        process.wait(TERMINATE_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

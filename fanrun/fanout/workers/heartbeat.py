@@ -1,4 +1,4 @@
-"""Signs of life: a worker that stops giving them is lost, whatever else it seems to do."""
+"""Heartbeats: a worker whose signs of life stop is lost, whatever else it seems to do."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from fanrun.fanout.workers.link import Link
 from fanrun.fleet import shell
 
 MARK = shell.MARK.encode()
-EVERY = 5
+INTERVAL = 5
 """Seconds between two signs: each is a question to Docker, which takes CPU there."""
-SILENCE = 12.0
+MAX_SILENCE = 12.0
 """Seconds without a sign after which a worker is given up, if it isn't busy."""
-BUSY = 4.0
+BUSY_LOAD = 4.0
 """The load for each processor from which on a worker gets more time, in proportion."""
-MOST = 5.0
+MAX_PATIENCE = 5.0
 """How many times as much time it gets at the most."""
-GAPS = 2.0
+MAX_GAPS = 2.0
 """How many times the last time between two signs it may be silent."""
-DELAY = 1.0
+MAX_STEP = 1.0
 """Seconds between two looks that count at the most: where this machine was held up, signs may be waiting."""
-LATE = 124
+TIMED_OUT = 124
 """What timeout(1) exits with when the question to Docker lasts too long."""
-FULL = 16 * 1024 * 1024
+MIN_FREE_BYTES = 16 * 1024 * 1024
 """A worker with fewer bytes free than this can't work."""
 
 
-KEPT = 1000
+KEPT_BYTES = 1000
 """Bytes of the last signs that are kept."""
-TIMES = 2
+TIMED_OUT_ANSWERS = 2
 """A Docker that is late so many times in a row does not answer."""
 
 
@@ -48,92 +48,94 @@ class Sign(NamedTuple):
     @property
     def patience(self) -> float:
         """How many times the usual time it gets."""
-        return min(max(self.load / BUSY, 1.0), MOST)
+        return min(max(self.load / BUSY_LOAD, 1.0), MAX_PATIENCE)
 
 
 @dataclass
-class _Beat:
+class _Listener:
     process: subprocess.Popen[bytes]
     pipe: int
     silent: float = 0.0
     gap: float = 0.0
     text: bytes = b""
-    begun: bool = False
-    """Whether the signs have begun; what came before them, a login printed."""
+    started: bool = False
+    """Whether the signs have started; a login may print text before them."""
 
     def hear(self, data: bytes) -> bytes:
         """Take in what has come; return the last signs, b"" before the first."""
         text = self.text + data
-        if not self.begun:
+        if not self.started:
             _, mark, after = text.partition(MARK)
-            self.begun = bool(mark)
+            self.started = bool(mark)
             text = after if mark else text
-        self.text = text[-KEPT:]
+        self.text = text[-KEPT_BYTES:]
         self.gap, self.silent = self.silent, 0.0
-        return self.text if self.begun else b""
+        return self.text if self.started else b""
 
     @property
     def patience(self) -> float:
         """Seconds that it may be silent."""
-        signs = parse(self.text) if self.begun else []
-        return min(max(SILENCE * (signs[-1].patience if signs else 1.0), GAPS * self.gap), MOST * SILENCE)
+        signs = parse(self.text) if self.started else []
+        return min(
+            max(MAX_SILENCE * (signs[-1].patience if signs else 1.0), MAX_GAPS * self.gap), MAX_PATIENCE * MAX_SILENCE
+        )
 
 
-class Watch:
-    """Listens to the workers' signs of life; for one thread alone."""
+class Heartbeat:
+    """Listens to the workers' signs of life; used by one thread."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
-        self._beats: dict[str, _Beat] = {}
+        self._listeners: dict[str, _Listener] = {}
         self._looked = time.monotonic()
 
     def add(self, link: Link, run: str) -> None:
-        """Listen to a worker from now on, that works for that run."""
+        """Listen from now on to a worker of that run."""
         ours, theirs = os.pipe()
         os.set_blocking(ours, False)
-        argv = link.argv(commands.beat_argv(run, EVERY))
+        argv = link.argv(commands.heartbeat_argv(run, INTERVAL))
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.DEVNULL, start_new_session=True
         )
         os.close(theirs)
-        self._beats[link.host] = _Beat(process, ours)
+        self._listeners[link.host] = _Listener(process, ours)
         self._selector.register(ours, selectors.EVENT_READ, link.host)
 
     def drop(self, name: str) -> None:
-        """Listen to it no more; harmless if nobody does."""
-        beat = self._beats.pop(name, None)
-        if beat is not None:
-            self._selector.unregister(beat.pipe)
-            os.close(beat.pipe)
-            beat.process.kill()
-            beat.process.wait()
+        """Stop listening to a worker; harmless if nobody listens."""
+        listener = self._listeners.pop(name, None)
+        if listener is not None:
+            self._selector.unregister(listener.pipe)
+            os.close(listener.pipe)
+            listener.process.kill()
+            listener.process.wait()
 
     def check(self) -> dict[str, str]:
         """Read what has come, without waiting: {worker: what is wrong} of those that are to be given up."""
         wrong = {}
         before, self._looked = self._looked, time.monotonic()
-        for beat in self._beats.values():
-            beat.silent += min(self._looked - before, DELAY)
+        for listener in self._listeners.values():
+            listener.silent += min(self._looked - before, MAX_STEP)
         for key, _ in self._selector.select(0):
-            beat = self._beats[key.data]
+            listener = self._listeners[key.data]
             data = os.read(key.fd, 65536)
-            reason = verdict(beat.hear(data)) if data else "its SSH connection ended"
+            reason = verdict(listener.hear(data)) if data else "its SSH connection ended"
             if reason:
                 wrong[str(key.data)] = reason
-        for name, beat in self._beats.items():
-            if beat.silent > beat.patience:
-                wrong.setdefault(name, f"no sign of life for {beat.silent:.0f} s")
+        for name, listener in self._listeners.items():
+            if listener.silent > listener.patience:
+                wrong.setdefault(name, f"no sign of life for {listener.silent:.0f} s")
         return wrong
 
     def close(self) -> None:
-        """Listen to nobody any more."""
-        for name in list(self._beats):
+        """Stop listening to all workers."""
+        for name in list(self._listeners):
             self.drop(name)
         self._selector.close()
 
 
 def parse(text: bytes) -> list[Sign]:
-    """Read the whole lines of signs, as commands.BEAT writes them."""
+    """Read the whole lines of signs, as commands.HEARTBEAT writes them."""
     found = []
     for line in text.split(b"\n")[:-1]:
         words = line.split()
@@ -152,8 +154,8 @@ def verdict(text: bytes) -> str:
     if not signs:
         return ""
     last = signs[-1]
-    times = int(TIMES * last.patience)
-    is_late = len(signs) >= times and all(sign.docker == LATE for sign in signs[-times:])
-    if last.docker not in (0, LATE) or is_late:
+    times = int(TIMED_OUT_ANSWERS * last.patience)
+    is_late = len(signs) >= times and all(sign.docker == TIMED_OUT for sign in signs[-times:])
+    if last.docker not in (0, TIMED_OUT) or is_late:
         return "its Docker does not answer"
-    return f"its disk is full ({last.free // 1024**2} MB free)" if last.free < FULL else ""
+    return f"its disk is full ({last.free // 1024**2} MB free)" if last.free < MIN_FREE_BYTES else ""

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fanrun.fanout import commands
-from fanrun.fanout.commands import Place
-from fanrun.fanout.workers.executor import SSH_FAILED, Done, Executor
+from fanrun.fanout.commands import BatchFolder
+from fanrun.fanout.workers.executor import SSH_FAILED, CommandResult, Executor
 from fanrun.fleet import shell
 from fanrun.fleet.private_files import control_folder
 from fanrun.fleet.ssh import TIMED_OUT, connected_argv, disconnect_argv, rsync_shell, ssh_argv
@@ -45,17 +45,17 @@ class Link:
         """
         return ssh_argv(self._folder, self.host, argv, control=self._commands if self._begun else self._control)
 
-    def run(self, argv: list[str], *, timeout: float | None = None) -> Done:
+    def run(self, argv: list[str], *, timeout: float | None = None) -> CommandResult:
         """Run argv on the host to its end; Stopped when the link is being closed."""
         return heard(self._executor.call(self.argv(argv), timeout=timeout))
 
-    def push(self, src: str, place: Place, keys: Sequence[bytes]) -> Done:
+    def push(self, src: str, place: BatchFolder, keys: Sequence[bytes]) -> CommandResult:
         """Send the inputs of those keys to the batch's place."""
         argv = commands.push_argv(rsync_shell(self._folder, control=self._control), src, self.host, place)
         return self._executor.call(argv, stdin=commands.names(keys), group=PUSH)
 
-    def pull(self, place: Place, staging: str, *, apart: bool) -> Done:
-        """Bring home what the batch left, `apart` from what goes there."""
+    def pull(self, place: BatchFolder, staging: str, *, apart: bool) -> CommandResult:
+        """Fetch what the batch left, with `apart` over a connection of its own."""
         with self._lock:
             if apart and not self._begun:
                 with self._slots:
@@ -76,7 +76,7 @@ class Link:
         """End all commands, and start no more but by `last`."""
         self._executor.stop()
 
-    def last(self, argv: list[str], *, timeout: float) -> Done:
+    def last(self, argv: list[str], *, timeout: float) -> CommandResult:
         """Run argv on the host although everything else was stopped."""
         return heard(Executor().call(self.argv(argv), timeout=timeout))
 
@@ -96,11 +96,11 @@ class Link:
         self.disconnect()
 
 
-def heard(done: Done) -> Done:
+def heard(done: CommandResult) -> CommandResult:
     """Take what the login printed out of what a command on a host wrote."""
     out, err = shell.read(done.output.decode(errors="replace")), shell.read(done.error)
     if out.began:
-        return Done(done.exit_code, out.text.encode(), err.text, out.noise)
+        return CommandResult(done.exit_code, out.text.encode(), err.text, out.noise)
     if done.exit_code in (SSH_FAILED, TIMED_OUT):
         return done
-    return Done(done.exit_code or SSH_FAILED, b"", shell.refusal(out.noise, done.error))
+    return CommandResult(done.exit_code or SSH_FAILED, b"", shell.refusal(out.noise, done.error))

@@ -8,106 +8,68 @@ import queue
 import shutil
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from loguru import logger
 
 from fanrun.fanout import commands
-from fanrun.fanout.commands import LogLimits, LogSource, Place, Program
-from fanrun.fanout.plan import ABREAST, Batch, unreadable, weight
-from fanrun.fanout.results.commit import Cargo, Shore, Tally, give_up, unload
-from fanrun.fanout.results.faults import BatchFailed, Blame, Cause
-from fanrun.fanout.results.ledger import Look, look
-from fanrun.fanout.schedule.scheduler import Deck, Flight
-from fanrun.fanout.schedule.throughput import Pace, worth
-from fanrun.fanout.workers.executor import SSH_FAILED, Done, Stopped
+from fanrun.fanout.commands import BatchFolder, LogSource
+from fanrun.fanout.plan import STAGE_CONCURRENCY, Batch, weight
+from fanrun.fanout.results.attempt import Attempt
+from fanrun.fanout.results.batch_outcome import BatchOutcome, record
+from fanrun.fanout.results.commit import commit_batch, give_up
+from fanrun.fanout.results.faults import BatchFailed, Cause
+from fanrun.fanout.workers.container_slot import ContainerSlot
+from fanrun.fanout.workers.executor import SSH_FAILED, Stopped
+from fanrun.fanout.workers.job import Job
 from fanrun.fanout.workers.link import Link
-from fanrun.fanout.workers.uplink import Line
-from fanrun.fleet.errors import HostError, RunUnfinished
+from fanrun.fanout.workers.stage_display import StageDisplay
+from fanrun.fanout.workers.transfer import Transfer
+from fanrun.fanout.workers.uplink import Uplink
+from fanrun.fanout.workers.warm_up import WarmUp
+from fanrun.fleet.errors import HostError
 from fanrun.fleet.probe import Probe
-from fanrun.fleet.progress import Board
-
-LESSONS = {"push": 1, "process": 2}
-"""One batch alone is on its way to or in the container at first, and so many more when it has told a stage's speed: so
-the next ones can be of the right size.  The second is cut boldly, when the line's speed alone is known, and taken
-back if the container tells that it is far too much.  Then one is processed, two are pushed, one is ready to follow."""
-HESITATION = 0.4
-"""Seconds after which a second batch, as small as the first, follows though that one is still on the line: a slow line
-is to have something to do meanwhile."""
-STAGES = ("push", "process", "pull")
-VANISHED = (23, 24)
-"""rsync's exit codes for "some files could not be read" and "some files vanished"."""
-OF_FILES = (3, 11, *VANISHED)
-"""rsync's exit codes for what is wrong with files or folders, though the connection is well."""
-NAME_ERRORS = (
-    "invalid argument", "file name too long", "illegal byte sequence", "incomplete multibyte",
-    "no such file or directory",
-)  # fmt: skip
-"""What this machine's rsync says of a name that DST can't hold, in lower case."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """What all workers of a run share; `src` is an absolute path."""
-
-    run: str
-    src: str
-    program: Program
-    deck: Deck
-    shore: Shore
-    board: Board
-    paces: dict[str, Pace]
-    blame: Blame = field(default_factory=Blame)
-    fleet: str = "default"
-    logs: LogLimits = field(default_factory=LogLimits)
 
 
 @dataclass
 class _Stage:
-    """A stage's work, the queue whose listeners its last thread sends home, and how many threads are still at it."""
+    """A stage's work, the queue that it fills, which its last thread closes, and how many threads are left."""
 
     work: Callable[[], None]
-    following: queue.Queue[Cargo | None] | None
-    left: int = ABREAST
+    following: queue.Queue[Attempt | None] | None
+    left: int = STAGE_CONCURRENCY
 
 
 class Worker:
-    """Runs batches on one host until the deck has none for it, or the host is lost.
+    """Runs batches on one host until the scheduler has none for it, or the host is lost.
 
     `lost` says why then, and `failed_batch` is the batch that it answered about but could not do its part of, if any.
     """
 
-    def __init__(self, job: Job, link: Link, probe: Probe, tally: Tally) -> None:
-        self.job, self.link, self.probe, self.tally = job, link, probe, tally
+    def __init__(self, job: Job, link: Link, probe: Probe) -> None:
+        self.job, self.link, self.probe = job, link, probe
         self.name = link.host
-        self.pace = job.paces.setdefault(self.name, Pace())
+        self.stats = job.destination.stats_of(self.name)
+        self.model = job.scheduler.model(self.name)
         self.lost = ""
         self.failed_batch: Batch | None = None
-        self.settled = 0
-        self.strikes = 0
+        self.settled = self.strikes = 0
         self.crash: BaseException | None = None
-        self._pushed: queue.Queue[Cargo | None] = queue.Queue()
-        self._processed: queue.Queue[Cargo | None] = queue.Queue()
-        self._spent: queue.SimpleQueue[Place] = queue.SimpleQueue()
-        self._ahead = threading.Semaphore(1 + sum(more for stage, more in LESSONS.items() if self.pace.knows(stage)))
-        self._inside: list[Batch] = []
-        self._interrupted: Batch | None = None
-        self._entered = 0.0
-        self._any_taken = False
-        self._any_early = False
-        self._proven = threading.Event()
-        self._now: Counter[str] = Counter()
+        self._pushed: queue.Queue[Attempt | None] = queue.Queue()
+        self._processed: queue.Queue[Attempt | None] = queue.Queue()
+        self._spent: queue.SimpleQueue[BatchFolder] = queue.SimpleQueue()
+        self.warm_up = WarmUp(self.model)
+        self.slot = ContainerSlot(job.scheduler.start_processing)
+        self._display = StageDisplay(job.board, self.name, self.stats)
         self._lock = threading.Lock()
-        self._line = Line()
-        stages = [
-            _Stage(self._push_all, self._pushed), _Stage(self._process_all, self._processed),
-            _Stage(self._pull_all, None),
-        ]  # fmt: skip
+        self._uplink = Uplink()
+        self._transfer = Transfer(link, job.src, job.destination)
+        push, process = _Stage(self._push_all, self._pushed), _Stage(self._process_all, self._processed)
+        stages = [push, process, _Stage(self._pull_all, None)]
         self._threads = [
-            threading.Thread(target=self._guard, args=(stage,), daemon=True) for stage in stages for _ in range(ABREAST)
+            threading.Thread(target=self._guard, args=(each,), daemon=True) for each in stages * STAGE_CONCURRENCY
         ]
 
     def start(self) -> None:
@@ -137,280 +99,151 @@ class Worker:
         finally:
             with self._lock:
                 stage.left -= 1
-            self._proven.set()
-            self._ahead.release()
+            self.warm_up.first_processed.set()
+            self.warm_up.release()
             if stage.following is not None and not stage.left:
-                for _ in range(ABREAST):
+                for _ in range(STAGE_CONCURRENCY):
                     stage.following.put(None)
 
     def _push_all(self) -> None:
         while True:
-            self._wait_for_room()
-            self._line.wait()
-            batch = None if self.lost else self.job.deck.take(self.name, self._most, self._worth)
+            self.warm_up.acquire()
+            self._uplink.wait()
+            batch = None if self.lost else self.job.scheduler.next_batch(self.name)
             if batch is None:
                 return
-            cargo = Cargo(batch, self.name, bold=self._is_bold())
-            if self._attempt(cargo, self._push):
-                self._pushed.put(cargo)
+            attempt = Attempt(batch, self.name, provisional=self.warm_up.is_provisional())
+            if self._try_stage(attempt, self._push):
+                self._pushed.put(attempt)
             else:
-                self._ahead.release()
-
-    def _wait_for_room(self) -> None:
-        """Wait until one batch more may be on its way."""
-        if not self.pace.knows("push"):
-            if self._ahead.acquire(timeout=HESITATION):
-                return
-            with self._lock:
-                self._any_early = not self.pace.knows("push")
-            if self._any_early:
-                return
-        self._ahead.acquire()
+                self.warm_up.release()
 
     def _process_all(self) -> None:
-        while (cargo := self._pushed.get()) is not None and not self.lost:
-            if cargo.bold and self._taken_back(cargo.batch):
+        while (attempt := self._pushed.get()) is not None and not self.lost:
+            if attempt.provisional and self._requeued(attempt.batch):
                 continue
-            is_wanted = not self.job.deck.stopped and self.job.deck.wanted(cargo.batch)
-            done = not is_wanted or self._attempt(cargo, self._process)
-            self._proven.set()
-            self._ahead.release()
+            is_needed = not self.job.scheduler.stopped and self.job.scheduler.is_needed(attempt.batch)
+            done = not is_needed or self._try_stage(attempt, self._process)
+            self.warm_up.first_processed.set()
+            self.warm_up.release()
             if done:
-                self._processed.put(cargo)
+                self._processed.put(attempt)
 
-    def _is_bold(self) -> bool:
-        """Whether the batch just taken has another before it, and was cut while the line's speed alone was known."""
-        with self._lock:
-            first, self._any_taken = not self._any_taken, True
-        return not first and self.pace.knows("push") and not self.pace.knows("process")
-
-    def _taken_back(self, batch: Batch) -> bool:
-        """Wait until a first container has told how long it takes; whether this batch is far too much, and not done.
-
-        Where it is the line that takes long, what has been sent is processed: to send it twice would cost most.
-        """
-        self._proven.wait()
-        if self.pace.waits_for_line() or not self.pace.knows("process"):
-            return False
-        if not self.job.deck.recall(batch, lambda waiting: self.pace.right(waiting, self._part())):
+    def _requeued(self, batch: Batch) -> bool:
+        """Wait until a first container has shown how long it takes; return whether this batch went back."""
+        self.warm_up.first_processed.wait()
+        if not self.job.scheduler.requeue(batch):
             return False
         logger.debug("{}: {} is taken back, it is too much", self.name, batch.name)
-        self._spent.put(Place(self.job.run, batch.name))
-        self._ahead.release()
+        self._spent.put(self._folder(batch))
+        self.warm_up.release()
         return True
 
     def _pull_all(self) -> None:
-        while (cargo := self._processed.get()) is not None and not self.lost:
-            place = Place(self.job.run, cargo.batch.name)
-            if cargo.ended and self.job.deck.wanted(cargo.batch):
-                if not self._attempt(cargo, self._pull):
+        while (attempt := self._processed.get()) is not None and not self.lost:
+            if attempt.ended and self.job.scheduler.is_needed(attempt.batch):
+                if not self._try_stage(attempt, self._pull):
                     continue
-            else:  # a copy of it came home before
-                self.job.deck.settle(cargo.batch)
-                logger.debug("{}: {} is let go", self.name, cargo.batch.name)
-            self._spent.put(place)
+            else:  # a copy of it has overtaken it
+                self.job.scheduler.complete(attempt.batch)
+                logger.debug("{}: {} is let go", self.name, attempt.batch.name)
+            self._spent.put(self._folder(attempt.batch))
 
-    def _attempt(self, cargo: Cargo, work: Callable[[Cargo], None]) -> bool:
+    def _try_stage(self, attempt: Attempt, work: Callable[[Attempt], None]) -> bool:
         """Do a stage's work on a batch; whether it could be done.
 
         Raises BatchFailed if the worker may be the reason why not; where the inputs are, they are failed or divided.
         """
         try:
-            work(cargo)
+            work(attempt)
         except BatchFailed as error:
-            if self.lost or not self.job.deck.wanted(cargo.batch):
+            if self.lost or not self.job.scheduler.is_needed(attempt.batch):
                 raise
-            cause = self.job.blame.failed(cargo.batch, self.name, answers=True, worked=bool(self.settled))
+            cause = self.job.blame.failed(attempt.batch, self.name, answers=True, worked=bool(self.settled))
             if cause is Cause.WORKER:
-                self.failed_batch = cargo.batch
+                self.failed_batch = attempt.batch
                 raise
-            logger.debug("{}: {} failed as it did before: {}", self.name, cargo.batch.name, error)
-            workers = self.job.blame.workers(cargo.batch.inputs[0].key)
-            self._count(give_up(cargo, f"{workers}: {error}", self.job.deck, self.job.shore, self.tally))
+            logger.debug("{}: {} failed as it did before: {}", self.name, attempt.batch.name, error)
+            reason = f"{self.job.blame.workers(attempt.keys[0])}: {error}"
+            self._record(give_up(attempt, reason, self.job.scheduler, self.job.destination))
             # At once: what it left may fill the disk, and the next batch would fail for it.
-            self.link.run(commands.discard_argv(Place(self.job.run, cargo.batch.name)))
+            self.link.run(commands.discard_argv(self._folder(attempt.batch)))
             return False
         return True
 
-    def _count(self, settled: int) -> None:
-        """Count inputs that are settled."""
+    def _record(self, outcome: BatchOutcome) -> None:
+        """Record what a batch came to, and show the progress."""
+        record(outcome, self.job.destination)
         with self._lock:
-            self.settled += settled
-        self.job.board.advance(settled)
+            self.settled += outcome.settled
+        self.job.board.advance(outcome.settled)
 
-    @property
-    def inside(self) -> Batch | None:
-        """The batch that is processed now, or was when the worker was lost."""
-        with self._lock:
-            return self._inside[0] if self._inside else self._interrupted
+    def _folder(self, batch: Batch) -> BatchFolder:
+        return BatchFolder(self.job.run, batch.name)
 
-    def _most(self, waiting: int) -> int:
-        """The weight of this worker's next batch."""
-        return self.pace.most(waiting, self._part())
+    def _push(self, attempt: Attempt) -> None:
+        expected = self.model.seconds("push", sum(map(weight, attempt.batch.inputs)))
+        with self._timed("push", attempt.batch), self._uplink.transfer(expected) as seconds:
+            self._transfer.send(attempt, self._folder(attempt.batch))
+            self._observe("push", attempt.batch, seconds())
 
-    def _part(self) -> float:
-        """This worker's part of all that is done in a second (0 to 1)."""
-        paces = self.job.paces.copy()  # other workers may come while this one reckons
-        rates = {name: pace.rate() for name, pace in paces.items()}
-        known = [rate for rate in rates.values() if rate]
-        usual = sum(known) / len(known) if known else 1.0  # those of whom nothing is known are like the others
-        return (rates[self.name] or usual) / sum(rate or usual for rate in rates.values())
-
-    def _worth(self, flight: Flight, flights: list[Flight]) -> bool:
-        return worth(self.pace, self.job.paces[flight.worker], flight, flights, time.monotonic())
-
-    def _push(self, cargo: Cargo) -> None:
-        expected = self.pace.seconds("push", sum(map(weight, cargo.batch.inputs)))
-        with self._timed("push", cargo.batch), self._line.turn(expected) as seconds:
-            self._send(cargo)
-            self._note("push", cargo.batch, seconds())
-
-    def _send(self, cargo: Cargo) -> None:
-        looks = self._hash(cargo)
-        place, keys = Place(self.job.run, cargo.batch.name), [item.key for item in cargo.batch.inputs]
-        self._retried("push", lambda: self.link.push(self.job.src, place, keys), sent_what_there_is)
-        for key, then in looks.items():
-            with contextlib.suppress(OSError):
-                if look(self._path(key)) == then:
-                    continue
-            del cargo.hashes[key]  # it changed meanwhile: nobody knows what was sent
-
-    def _hash(self, cargo: Cargo) -> dict[bytes, Look]:
-        """Read the inputs' hashes; returns what each looked like before."""
-        looks = {}
-        for item in cargo.batch.inputs:
-            try:
-                then = look(self._path(item.key))
-                cargo.hashes[item.key] = self.job.shore.ledger.hash_of(self._path(item.key))
-                looks[item.key] = then
-            except OSError as error:
-                cargo.unreadable[item.key] = unreadable(self._path(item.key), error)
-        return looks
-
-    def _path(self, key: bytes) -> bytes:
-        return os.path.join(os.fsencode(self.job.src), key)
-
-    def _process(self, cargo: Cargo) -> None:
-        place = Place(self.job.run, cargo.batch.name)
+    def _process(self, attempt: Attempt) -> None:
         spent = [self._spent.get() for _ in range(self._spent.qsize())]
-        with self._timed("process", cargo.batch), self._turn(cargo.batch):
-            self.job.shore.logs.begin(self.name, cargo.batch.name)
-            source = LogSource(self.job.fleet, self.name, self.job.logs)
-            done = self.link.run(commands.batch_argv(place, self.job.program, self.probe, source, spent))
-            if done.exit_code == 0:
-                cargo.ended = time.time()
-            elif not self.job.deck.stopped:  # then it has no turn any more
-                kind = HostError if done.exit_code == SSH_FAILED else BatchFailed
-                raise kind(f"could not run a batch ({done.reason})", host=self.name)
+        with self._timed("process", attempt.batch):
+            self.slot.enter(attempt.batch)
+            try:
+                self._run_container(attempt, spent)
+            except HostError:
+                self.slot.interrupt()
+                raise
+            finally:
+                seconds = self.slot.leave(attempt.batch)
+            if seconds is not None:
+                self._observe("process", attempt.batch, seconds)
 
-    @contextlib.contextmanager
-    def _turn(self, batch: Batch) -> Iterator[None]:
-        """Know which batch is in the container, the one that came first, and since when.
+    def _run_container(self, attempt: Attempt, spent: list[BatchFolder]) -> None:
+        """Process a batch on the worker, and remove the folders of `spent` batches there."""
+        self.job.destination.logs.begin(self.name, attempt.batch.name)
+        source = LogSource(self.job.fleet, self.name, self.job.logs)
+        argv = commands.batch_argv(self._folder(attempt.batch), self.job.program, self.probe, source, spent)
+        result = self.link.run(argv)
+        if result.exit_code == 0:
+            attempt.ended = time.time()
+        elif not self.job.scheduler.stopped:  # then it has no turn any more
+            kind = HostError if result.exit_code == SSH_FAILED else BatchFailed
+            raise kind(f"could not run a batch ({result.reason})", host=self.name)
 
-        Learn from how long it was, unless it came to grief.
-        """
-
-        def enter() -> None:
-            if self._inside:
-                self._entered = time.monotonic()
-                self.job.deck.processing(self._inside[0])
-
-        with self._lock:
-            self._inside.append(batch)
-            if self._inside[0] is batch:
-                enter()
-        try:
-            yield
-        except HostError:
-            with self._lock:
-                self._interrupted = self._interrupted or self._inside[0]
-            raise
-        finally:
-            with self._lock:
-                turn = self._inside[0] is batch
-                self._inside.remove(batch)
-                seconds = time.monotonic() - self._entered
-                if turn:
-                    enter()
-        if turn:
-            self._note("process", batch, seconds)
-
-    def _pull(self, cargo: Cargo) -> None:
-        with self._timed("pull", cargo.batch):
-            self._bring(cargo, Place(self.job.run, cargo.batch.name))
-
-    def _bring(self, cargo: Cargo, place: Place) -> None:
-        staging = os.path.join(self.job.shore.staging, f"{self.name}-{cargo.batch.name}")
-        self._retried(
-            "pull",
-            lambda: self.link.pull(place, staging, apart=self.pace.waits_for_line()),
-            lambda done: self._brought(done),
-        )
-        self.job.shore.logs.keep(self.name, cargo.batch.name, Path(staging))
-        settled, seconds = unload(cargo, staging, self.job.deck, self.job.shore, self.tally)
-        self.tally.busy("process", seconds)
-        shutil.rmtree(staging, ignore_errors=True)
-        self._count(settled)
-
-    def _brought(self, done: Done) -> bool:
-        """Whether a pull brought all that DST can hold; RunUnfinished where it can't be written."""
-        lines = [line for line in done.error.splitlines() if "[receiver]" in line or "[generator]" in line]
-        if done.exit_code not in OF_FILES or not lines:
-            return done.exit_code == 0
-        self.job.shore.check()
-        other = [line for line in lines if not any(words in line.lower() for words in NAME_ERRORS)]
-        if other:
-            raise RunUnfinished(f"DST can't take the results ({other[0]}); make room there")
-        return True  # the results of these names are missing, so their inputs fail
-
-    def _retried(self, what: str, call: Callable[[], Done], fine: Callable[[Done], bool]) -> None:
-        """Run an rsync, once more if it failed; what arrived the first time doesn't travel again."""
-        done = call()
-        if not fine(done):
-            logger.debug("{}: {} failed ({}), trying once more", self.name, what, done.reason)
-            done = call()
-        if not fine(done):
-            kind = BatchFailed if done.exit_code in OF_FILES else HostError
-            raise kind(f"could not {what} a batch ({done.reason})", host=self.name)
+    def _pull(self, attempt: Attempt) -> None:
+        staging = os.path.join(self.job.destination.staging, f"{self.name}-{attempt.batch.name}")
+        with self._timed("pull", attempt.batch):
+            self._transfer.fetch(self._folder(attempt.batch), staging, apart=self.model.waits_for_uplink())
+            self.job.destination.logs.keep(self.name, attempt.batch.name, Path(staging))
+            outcome = commit_batch(attempt, staging, self.job.scheduler, self.job.destination)
+            self._record(outcome)
+            self.stats.busy("process", outcome.seconds)
+            shutil.rmtree(staging, ignore_errors=True)
 
     @contextlib.contextmanager
     def _timed(self, stage: str, batch: Batch) -> Iterator[None]:
         """Log and show that a stage is at work on a batch, and note its seconds."""
-        begun = time.monotonic()
+        started = time.monotonic()
         logger.debug("{}: {} {} ({} inputs)", self.name, stage, batch.name, len(batch.inputs))
-        with self._lock:
-            self._now[stage] += len(batch.inputs)
-        self._show()
+        self._show(stage, len(batch.inputs))
         yield
-        seconds = time.monotonic() - begun
-        with self._lock:
-            self._now[stage] -= len(batch.inputs)
+        seconds = time.monotonic() - started
         if stage == "pull":
-            self._note(stage, batch, seconds)
+            self._observe(stage, batch, seconds)
         if stage != "process":  # a batch may have waited there for its turn
-            self.tally.busy(stage, seconds)
-        self._show()
+            self.stats.busy(stage, seconds)
+        self._show(stage, -len(batch.inputs))
 
-    def _note(self, stage: str, batch: Batch, seconds: float) -> None:
-        """Learn from how long a stage took."""
-        with self._lock:
-            new = stage in LESSONS and not self.pace.knows(stage)
-            self.pace.note(stage, sum(map(weight, batch.inputs)), seconds)
-        if new:
-            early = stage == "process" and self._any_early
-            self._ahead.release(LESSONS[stage] - early)
+    def _observe(self, stage: str, batch: Batch, seconds: float) -> None:
+        """Tell the scheduler how long a stage took."""
+        self.job.scheduler.observe(self.name, stage, sum(map(weight, batch.inputs)), seconds)
+        self.warm_up.learned(stage)
 
-    def _show(self) -> None:
-        """Write the worker's line: what each stage has in hand, and what is done."""
-        if self.lost:
-            return
-        failed = f", {len(self.tally.failed)} failed" if self.tally.failed else ""
-        busy = "".join(f", {stage} {self._now[stage]}" for stage in STAGES if self._now[stage])
-        self.job.board.step(self.name, f"{self.tally.done} done{failed}{busy}")
-
-
-def sent_what_there_is(done: Done) -> bool:
-    """Whether a push brought every input that could be read here; the worker's own troubles are labelled otherwise."""
-    if done.exit_code in VANISHED:
-        return "[receiver]" not in done.error and "[generator]" not in done.error
-    return done.exit_code == 0
+    def _show(self, stage: str, count: int) -> None:
+        """Show that so many inputs more are in a stage, unless the worker is lost: its line says why."""
+        self._display.add(stage, count)
+        if not self.lost:
+            self._display.show()

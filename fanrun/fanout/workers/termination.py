@@ -7,16 +7,16 @@ from collections.abc import Callable, Mapping
 
 from fanrun.fleet.errors import FanrunError
 
-Ask = Callable[[], Mapping[str, str]]
+ReasonSource = Callable[[], Mapping[str, str]]
 """Tells why hosts are gone, by name, of those that are known to be."""
-PATIENCE = 5.0
+MAX_ANSWER_SECONDS = 5.0
 """Seconds that the end of a run waits for an answer about a worker that was lost just before."""
 
 
-class Fates:
+class TerminationReasons:
     """Asks for all workers that were lost meanwhile at once, one question at a time; and once more at the end."""
 
-    def __init__(self, ask: Ask, tell: Callable[[str, str], None]) -> None:
+    def __init__(self, ask: ReasonSource, tell: Callable[[str, str], None]) -> None:
         """`tell(name, why)` is called from a thread of its own, once for each loss that is explained."""
         self._ask, self._tell = ask, tell
         self._new: set[str] = set()
@@ -26,7 +26,7 @@ class Fates:
         self._thread = threading.Thread(target=self._work, daemon=True)
 
     def lost(self, name: str) -> None:
-        """Ask for this worker as well; returns at once."""
+        """ReasonSource for this worker as well; returns at once."""
         with self._changed:
             self._new.add(name)
             self._changed.notify_all()
@@ -34,12 +34,12 @@ class Fates:
                 self._thread.start()
 
     def close(self) -> None:
-        """Ask a last time for those of whom nothing is known, and wait a little for the answer."""
+        """ReasonSource a last time for those of whom nothing is known, and wait a little for the answer."""
         with self._changed:
             self._over = True
             self._changed.notify_all()
         if self._thread.ident is not None:
-            self._thread.join(PATIENCE)
+            self._thread.join(MAX_ANSWER_SECONDS)
 
     def _work(self) -> None:
         over = False

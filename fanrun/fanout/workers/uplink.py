@@ -1,4 +1,4 @@
-"""What is sent to one worker: a push at a time, the next one's first words during the last one's last."""
+"""The uplink to one worker: one push at a time; the handshake of the next overlaps the end of the last."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ first byte of a file is sent."""
 
 
 @dataclass
-class _Turn:
-    """A push: when it began and when it should end, as times of the monotonic clock."""
+class _Transfer:
+    """A push: when it started and when it should end, as times of the monotonic clock."""
 
-    begun: float
+    started: float
     due: float
 
 
-class Line:
-    """Pushes follow each other with no gap in between, and do not share the line for longer than that takes."""
+class Uplink:
+    """Lets pushes follow each other without a gap, and share the network only during handshakes."""
 
     def __init__(self) -> None:
         self._change = threading.Condition()
-        self._turns: list[_Turn] = []
+        self._transfers: list[_Transfer] = []
         self._ended = 0.0
 
     def wait(self) -> None:
-        """Wait until a push more would soon have the line to itself, at once if there is none."""
+        """Wait until another push would soon have the uplink to itself; return at once if there is none."""
         with self._change:
-            while self._turns and (left := self._turns[-1].due - LEAD - time.monotonic()) > 0:
+            while self._transfers and (left := self._transfers[-1].due - LEAD - time.monotonic()) > 0:
                 self._change.wait(left)
 
     @contextlib.contextmanager
-    def turn(self, expected: float) -> Iterator[Callable[[], float]]:
-        """Push, and expect to have the line for so many seconds; yields what tells for how many it was so far."""
+    def transfer(self, expected: float) -> Iterator[Callable[[], float]]:
+        """Push, expecting to have the uplink for so many seconds; yield a function that returns the seconds so far."""
         with self._change:
             now = time.monotonic()
-            turn = _Turn(now, max([now, *(each.due for each in self._turns)]) + expected)
-            self._turns.append(turn)
+            transfer = _Transfer(now, max([now, *(each.due for each in self._transfers)]) + expected)
+            self._transfers.append(transfer)
         try:
-            yield lambda: time.monotonic() - max(turn.begun, self._ended)
+            yield lambda: time.monotonic() - max(transfer.started, self._ended)
         finally:
             with self._change:
-                self._turns.remove(turn)
+                self._transfers.remove(transfer)
                 self._ended = time.monotonic()
                 self._change.notify_all()

@@ -1,0 +1,61 @@
+"""A run's name, and what follows from it: folders in DST, its program in the ledger."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import secrets
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fanrun.fanout import plan
+from fanrun.fanout.request import Request
+from fanrun.fanout.results import ledger as ledgers
+from fanrun.fleet.model import Fleet, Image
+
+
+def _name(started: datetime.datetime) -> str:
+    return f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """One run: what was asked, of which fleet, with which container image; `junk` files of SRC are skipped."""
+
+    request: Request
+    fleet: Fleet
+    image: Image
+    junk: int = 0
+    started: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(datetime.timezone.utc))
+    began: float = field(default_factory=time.monotonic)
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        """Name the run by the time when it started."""
+        object.__setattr__(self, "name", self.name or _name(self.started))
+
+    @property
+    def state(self) -> Path:
+        """The folder in DST where runs keep their own things."""
+        return Path(self.request.dst) / os.fsdecode(plan.STATE)
+
+    @property
+    def home(self) -> Path:
+        """The folder of this run's records."""
+        return self.state / "runs" / self.name
+
+    @property
+    def staging(self) -> Path:
+        """The folder where results arrive; the run's name in it tells whether DST is still the same folder."""
+        return self.state / "staging" / self.name
+
+    @property
+    def program(self) -> str:
+        """The name of the program with its arguments in the ledger."""
+        return ledgers.program(self.image.program_id, self.request.args)
+
+    @property
+    def by_content(self) -> bool:
+        """Whether equal inputs have equal results, as with the container image that Fanrun built."""
+        return self.request.by_content or bool(self.image.source)

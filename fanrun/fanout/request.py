@@ -1,0 +1,90 @@
+"""What a person asks a run for."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from fanrun.fanout.commands import USUAL, LogLimits, Scratch
+from fanrun.fanout.expect import BY_NAME, Expected
+from fanrun.fanout.expect import UNFINISHED as UNFINISHED_NAMES
+from fanrun.fanout.verify import open_ledger
+from fanrun.fleet.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How often a failed input is tried again, the seconds in which a program has to finish something, its bytes.
+
+    `scratch` is a part of its memory.  0 means: never tried again; however long it takes; the worker's own limit.
+    """
+
+    retries: int = 2
+    timeout: int = 3600
+    memory: int = 0
+    scratch: Scratch = USUAL
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asked for; `src` and `dst` are absolute paths.
+
+    `force` does again what is done; `only` are the keys to do, None for all that are chosen.  `expected` says what
+    results are.  With `by_content` an input takes the results of an equal one.  With `keep_going` every input is tried
+    though all fail for the same reason.  With `junk` files of plan.JUNK are inputs.
+    """
+
+    src: str
+    dst: str
+    args: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    limits: Limits = Limits()
+    force: bool = False
+    only: frozenset[bytes] | None = None
+    expected: Expected = BY_NAME
+    by_content: bool = False
+    keep_going: bool = False
+    junk: bool = False
+    logs: LogLimits = field(default_factory=LogLimits)
+
+    def remembered(self, image: str) -> dict[str, Any]:
+        """What `fab retry` and `fab verify` need of it later, fit for JSON."""
+        kept: dict[str, Any] = {"src": self.src, "image": image, "args": list(self.args)}
+        kept |= {"include": list(self.include), "exclude": list(self.exclude), "by_content": self.by_content}
+        kept["junk"] = self.junk
+        return {**kept, "expect": list(self.expected.patterns), "ignore_results": list(self.expected.ignored)}
+
+
+def retry_request(dst: str, limits: Limits) -> tuple[Request, str]:
+    """Return the request that does once more what failed in DST, and its image's name.
+
+    Raises UsageError when DST has no ledger.
+    """
+    with contextlib.closing(open_ledger(dst)) as ledger:
+        last = ledger.last_run()
+        if last is None:
+            raise UsageError(f"--dst {dst!r}: no run has begun there yet; start one with `fab run`")
+        kept = last[2]
+        request = Request(
+            kept["src"],
+            dst,
+            tuple(kept["args"]),
+            tuple(kept["include"]),
+            tuple(kept["exclude"]),
+            limits,
+            only=frozenset(ledger.failures()),
+            expected=Expected(tuple(kept.get("expect", ())), tuple(kept.get("ignore_results", UNFINISHED_NAMES))),
+            by_content=bool(kept.get("by_content")),
+            keep_going=True,
+            junk=bool(kept.get("junk", True)),
+        )
+        return request, kept["image"]
+
+
+def again_text(force: bool) -> str:
+    """Return what the next command does after a run that did not finish."""
+    if force:
+        return "the same command without --force does those that have no result yet (with --force it begins anew)"
+    return "the same command again goes on from here"

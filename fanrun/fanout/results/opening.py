@@ -1,0 +1,75 @@
+"""How a run's destination begins: which results are there, and whose paths they have."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+from loguru import logger
+
+from fanrun.fanout.context import RunContext
+from fanrun.fanout.results.destination import Destination, unwritable
+from fanrun.fanout.results.faults import Reasons
+from fanrun.fanout.results.joblog import Joblog
+from fanrun.fanout.results.ledger import Ledger
+from fanrun.fanout.results.logs import RunLogs
+from fanrun.fanout.results.ownership import Ownership, fold_of
+from fanrun.fanout.resume import ResumePlan
+
+
+def open_destination(
+    context: RunContext, ledger: Ledger, resume: ResumePlan, is_settled: Callable[[bytes], bool]
+) -> Destination:
+    """Return where results go, and to which inputs the paths there belong.
+
+    Raises RunUnfinished when DST can't be written.
+    """
+    request = context.request
+    owners = ledger.owners(context.program)
+    done: dict[bytes, list[bytes]] = {item.key: [] for item in resume.before}
+    for path, key in owners:
+        if key in done:
+            done[key].append(path)
+    return Destination(
+        request.dst,
+        str(context.staging),
+        str(context.home / "extra"),
+        context.program,
+        ledger,
+        Joblog(context.home / "joblog.tsv"),
+        _ownership(context, ledger, resume, is_settled, owners),
+        Reasons(logger.warning, request.keep_going),
+        RunLogs(context.home / "logs", context.request.logs.batch),
+        request.expected,
+        scratch=request.limits.scratch,
+        done=done,
+    )
+
+
+def _ownership(
+    context: RunContext,
+    ledger: Ledger,
+    resume: ResumePlan,
+    is_settled: Callable[[bytes], bool],
+    owners: Sequence[tuple[bytes, bytes]],
+) -> Ownership:
+    """Return which input owns each path in DST; `owners` are (path, key) of results of this program."""
+    try:
+        fold = fold_of(context.state)
+    except OSError as error:
+        raise unwritable(error) from error
+    src = os.fsencode(context.request.src)
+    todo, kept = ([item.key for item in items] for items in (resume.todo, resume.before))
+    # Inputs that are not in this run keep their results, whatever program made them.
+    mine = {*todo, *kept}
+    others = [(path, key) for path, key in ledger.owners_by_others(context.program) if key not in mine]
+    expected = context.request.expected
+    return Ownership(
+        todo,
+        kept,
+        [*others, *owners],
+        is_settled,
+        lambda key: os.path.lexists(os.path.join(src, key)),
+        fold,
+        expected.paths if expected.patterns else None,
+    )

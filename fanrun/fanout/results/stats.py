@@ -1,0 +1,23 @@
+"""What each worker has done in a run."""
+
+from __future__ import annotations
+
+import threading
+
+from fanrun.fanout.results.report import Failure
+
+
+class WorkerStats:
+    """What one worker has done; `seconds` are those its stages were busy, bytes are those of inputs and results."""
+
+    def __init__(self) -> None:
+        self.done = self.bytes_in = self.bytes_out = self.results = self.extra = 0
+        self.failed: dict[bytes, Failure] = {}
+        self.seconds: dict[str, float] = {"push": 0.0, "process": 0.0, "pull": 0.0}
+        self.lost: list[str] = []
+        self.lock = threading.Lock()
+
+    def busy(self, stage: str, seconds: float) -> None:
+        """Note that a stage was at work for so long."""
+        with self.lock:
+            self.seconds[stage] += seconds

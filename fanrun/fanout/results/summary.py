@@ -1,0 +1,76 @@
+"""The report of a run, made from the records of its destination."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection
+
+from fanrun.fanout.context import RunContext
+from fanrun.fanout.results.destination import Destination
+from fanrun.fanout.results.report import Failure, Report, WorkerReport
+from fanrun.fanout.resume import ResumePlan
+from fanrun.fleet.model import number
+
+
+def summarize(
+    context: RunContext,
+    resume: ResumePlan,
+    destination: Destination,
+    away: Collection[str],
+    vanished: Collection[bytes],
+) -> Report:
+    """Return what the run came to; inputs whose results `vanished` are left, workers that are `away` did not return."""
+    every = list(destination.stats.values())
+    failed = [*(failure for stats in every for failure in stats.failed.values()), *_given_up(destination)]
+    before = {item.key for item in resume.before}
+    kept = len(before.difference(vanished))
+    done = sum(stats.done for stats in every) - len(set(vanished) - before)
+    inputs = len(resume.todo) + len(before)
+    return Report(
+        run=context.name,
+        fleet=context.fleet.name,
+        src=context.request.src,
+        dst=context.request.dst,
+        image=context.image.ref,
+        args=list(context.request.args),
+        started=context.started.isoformat(timespec="seconds"),
+        seconds=round(time.monotonic() - context.began, 3),
+        inputs=inputs,
+        done=done,
+        kept=kept,
+        left=inputs - kept - done - len(failed),
+        results=sum(stats.results for stats in every),
+        extra=sum(stats.extra for stats in every),
+        bytes_in=sum(stats.bytes_in for stats in every),
+        bytes_out=sum(stats.bytes_out for stats in every),
+        failed=sorted(failed, key=lambda item: item.path),
+        stopped=destination.reasons.stop,
+        junk=context.junk,
+        workers=_workers(destination, away),
+    )
+
+
+def _given_up(destination: Destination) -> list[Failure]:
+    """Return the inputs that were given up when the run was stopped."""
+    reasons = destination.reasons
+    return [
+        Failure(os.fsdecode(item.key), reasons.of(item.key), "", 1 if item.key in reasons.failed else 0)
+        for item in destination.given_up
+    ]
+
+
+def _workers(destination: Destination, away: Collection[str]) -> list[WorkerReport]:
+    return [
+        WorkerReport(
+            name,
+            stats.done,
+            len(stats.failed),
+            stats.bytes_in,
+            stats.bytes_out,
+            {stage: round(seconds, 3) for stage, seconds in stats.seconds.items()},
+            stats.lost,
+            name in away,
+        )
+        for name, stats in sorted(destination.stats.items(), key=lambda item: number(item[0]))
+    ]

@@ -1,0 +1,123 @@
+"""The backlog: every input that is not settled, where it is, and what a worker should take of it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from fanrun.fanout.plan import Batch, Input, weight, within_bounds
+from fanrun.fanout.schedule.assignment import Assignment, InFlight
+from fanrun.fanout.schedule.input_history import InputHistory
+from fanrun.fanout.schedule.policy import Policy
+from fanrun.fanout.schedule.retries import Retries
+from fanrun.fanout.schedule.shares import Shares
+
+
+class Backlog:
+    """The inputs of a run by where they are; the scheduler holds its lock.
+
+    `shares` has what nobody has tried, `again` what has to be tried once more, `in_flight` what is with workers, and
+    `inputs` what is known of each.  `live` are the workers that take part.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.shares = Shares()
+        self.again = Retries()
+        self.in_flight = InFlight()
+        self.inputs = InputHistory()
+        self.live: set[str] = set()
+        self._numbers: Counter[str] = Counter()
+
+    @property
+    def weight(self) -> int:
+        """The weight of all inputs that are with no worker."""
+        return self.shares.weight + self.again.weight
+
+    def open(self) -> dict[bytes, Input]:
+        """Return all inputs on which something is to be done, by their keys."""
+        in_flight = [item for assignment in self.in_flight for item in assignment.batch.inputs]
+        everything = [*self.shares.inputs(), *self.again.inputs(), *in_flight]
+        return {item.key: item for item in everything if not self.inputs.is_over(item.key)}
+
+    def try_again(self, inputs: list[Input], avoid: Iterable[str] = (), *, alone: bool) -> None:
+        """Let inputs be tried once more, neither where any of them has failed nor on the workers to `avoid`."""
+        self.again.add(inputs, self.inputs.failed_at(inputs).union(avoid), alone=alone)
+
+    def idle(self, inputs: Iterable[Input]) -> list[Input]:
+        """Return those inputs that are neither settled nor with a worker."""
+        return [item for item in inputs if not (self.inputs.is_over(item.key) or self.in_flight.has(item.key))]
+
+    def idle_besides_copies(self, inputs: Iterable[Input]) -> list[Input]:
+        """Return those inputs that are neither settled nor with a worker other than one that has a copy."""
+        has = self.in_flight.has
+        return [item for item in inputs if not (self.inputs.is_over(item.key) or has(item.key, besides_copies=True))]
+
+    def next(self, worker: str, max_weight: int) -> Assignment | None:
+        """Return what a worker should do next; None if there is nothing for it now."""
+        if inputs := self._retry(worker, max_weight):
+            return self._assignment(worker, inputs)
+        share = self._share_for(worker)
+        if inputs := self._fresh(worker, max_weight):
+            return self._assignment(worker, inputs, share)
+        # What has failed on all workers comes last: first they show that they can do other things.
+        if not self.shares and (inputs := self._retry(worker, max_weight, everywhere=True)):
+            return self._assignment(worker, inputs)
+        if inputs := self._copy(worker):
+            return self._assignment(worker, inputs, is_copy=True)
+        return None
+
+    def _assignment(
+        self, worker: str, inputs: Sequence[Input], share: str = "", *, is_copy: bool = False
+    ) -> Assignment:
+        self._numbers[worker] += 1
+        batch = Batch(f"{worker}.{self._numbers[worker]:04}", tuple(inputs))
+        return Assignment(worker, batch, time.monotonic(), share=share, is_copy=is_copy)
+
+    def _retry(self, worker: str, max_weight: int, *, everywhere: bool = False) -> list[Input]:
+        """Return inputs that were tried before and that the worker need not avoid, and fresh ones if there is room.
+
+        With `everywhere` return those that have failed on all workers.
+        """
+        self.again.refresh(self.idle_besides_copies)
+        inputs, alone = self.again.take(worker, max_weight, self.live if everywhere else None)
+        room = max_weight - sum(map(weight, inputs))
+        if not inputs or alone or room <= 0:
+            return inputs
+        more = self._fresh(worker, room)
+        if within_bounds([*inputs, *more]):
+            return [*inputs, *more]
+        self.again.add(more, alone=False)
+        return inputs
+
+    def _share_for(self, worker: str) -> str:
+        """Return whose share a worker takes from: its own, else the heaviest; "" while it has batches to process."""
+        if self.shares.has(worker):
+            return worker
+        if any(not assignment.processing for assignment in self.in_flight.of(worker)):
+            return ""  # others may be faster
+        return self.shares.heaviest()
+
+    def _fresh(self, worker: str, max_weight: int) -> list[Input]:
+        """Take inputs from the front of the worker's own share, or from the end of another's."""
+        owner = self._share_for(worker)
+        return self.shares.take(owner, max_weight, from_end=owner != worker) if owner else []
+
+    def _copy(self, worker: str) -> list[Input]:
+        """Return what is left of another worker's batch that has no copy yet, if a copy is worth it.
+
+        Only a worker with nothing else in hand gets one: a copy must not keep it from its own inputs.
+        """
+        if self.in_flight.of(worker):
+            return []
+        for assignment in sorted(self.in_flight, key=lambda each: -each.since):
+            inputs = [item for item in assignment.batch.inputs if not self.inputs.is_over(item.key)]
+            if not inputs or any(self.in_flight.count(item.key) > 1 for item in inputs):
+                continue
+            assignments = self.in_flight.of(assignment.worker)
+            if worker not in self.inputs.failed_at(inputs) and self.policy.is_worth_copying(
+                worker, assignment, assignments
+            ):
+                return inputs
+        return []

@@ -1,0 +1,33 @@
+"""Which batch may be the reason why a worker was lost."""
+
+from __future__ import annotations
+
+from fanrun.fanout.results.attempt import Attempt
+from fanrun.fanout.results.batch_outcome import record
+from fanrun.fanout.results.commit import give_up
+from fanrun.fanout.results.faults import Cause
+from fanrun.fanout.workers.job import Job
+from fanrun.fanout.workers.pipeline import Worker
+
+
+def blamed_batches(job: Job, worker: Worker) -> dict[str, int]:
+    """Return the batch that may have made a worker fail: {its name: into how many groups its inputs are divided}.
+
+    If it is known which input did, that input fails.
+    """
+    if worker.failed_batch is not None:
+        return {worker.failed_batch.name: 1}
+    batch = worker.slot.batch
+    if batch is None or not job.scheduler.is_needed(batch):
+        return {}
+    blame = job.blame
+    cause = blame.failed(batch, worker.name, answers=False, worked=bool(worker.settled))
+    if cause is Cause.INPUT:
+        workers = blame.workers(batch.inputs[0].key)
+        reason = f"{workers} did not survive processing it ({worker.lost})"
+        attempt = Attempt(batch, worker.name)
+        outcome = give_up(attempt, reason, job.scheduler, job.destination)
+        record(outcome, job.destination)
+        job.board.advance(outcome.settled)
+        return {}
+    return {batch.name: 2 if cause is Cause.INPUTS else 1}

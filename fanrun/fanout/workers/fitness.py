@@ -1,0 +1,28 @@
+"""Whether a host can take part in a run."""
+
+from __future__ import annotations
+
+from fanrun.fanout.commands import MIB, USUAL, Program, memory_limit
+from fanrun.fleet.probe import Probe
+
+SPARE_BYTES = 64 * 1024 * 1024
+"""Bytes that a worker needs free besides those of the inputs and results in hand."""
+
+
+def unfit(probe: Probe, largest: int, program: Program) -> str:
+    """Return why a host can't take part in a run whose largest input has so many bytes; "" if it can."""
+    if not probe.docker:
+        return "its Docker does not answer; `fab up` repairs it"
+    if not probe.python:
+        return "it has no python3; `fab up` installs it"
+    needed = 4 * largest + SPARE_BYTES
+    if probe.disk_free < needed:
+        return f"{probe.disk_free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB needed; free some with `fab ssh`"
+    memory = memory_limit(program, probe)
+    for name, size, usual in (("tmp", program.scratch.tmp, USUAL.tmp), ("shm", program.scratch.shm, USUAL.shm)):
+        if size > max(memory, usual):
+            return (
+                f"its containers may have {memory // MIB} MB of memory, and --{name} wants {size // MIB} MB of that; "
+                f"give a smaller --{name}"
+            )
+    return ""

@@ -1,0 +1,64 @@
+"""A worker's warm-up: how many batches it gets while its speeds are not known."""
+
+from __future__ import annotations
+
+import threading
+
+from fanrun.fanout.schedule.throughput import ThroughputModel
+
+PERMITS = {"push": 1, "process": 2}
+"""At first a single batch may be on its way to the container or in it.  Once the speed of a stage is known, so many
+more may be, as the next batches then have the right size.  The second batch is provisional: it is sized by the uplink's
+speed alone, and goes back if the first container shows that it is far too heavy.  With all permits one batch is
+processed, two are pushed and one is ready to follow."""
+SECOND_BATCH_DELAY = 0.4
+"""Seconds after which a second batch, as small as the first, follows though that one is still on the uplink, so that a
+slow uplink has something to do meanwhile."""
+
+
+class WarmUp:
+    """The permits of one worker: each batch holds one until it has left the container."""
+
+    def __init__(self, model: ThroughputModel) -> None:
+        self._model = model
+        self._lock = threading.Lock()
+        self._learned = {stage for stage in PERMITS if model.knows(stage)}
+        self._permits = threading.Semaphore(1 + sum(PERMITS[stage] for stage in self._learned))
+        self._is_first_out = False
+        self._is_second_early = False
+        self.first_processed = threading.Event()
+        """Set when a first container has ended, or nothing more will run."""
+
+    def acquire(self) -> None:
+        """Wait until one batch more may be on its way."""
+        if not self._knows("push"):
+            if self._permits.acquire(timeout=SECOND_BATCH_DELAY):
+                return
+            with self._lock:
+                self._is_second_early = "push" not in self._learned
+            if self._is_second_early:
+                return
+        self._permits.acquire()
+
+    def release(self) -> None:
+        """Let another batch follow one that has left the container, or did not get there."""
+        self._permits.release()
+
+    def learned(self, stage: str) -> None:
+        """Note that the speed of a stage is known; more batches may follow the first time."""
+        with self._lock:
+            if stage not in PERMITS or stage in self._learned:
+                return
+            self._learned.add(stage)
+            early = stage == "process" and self._is_second_early  # it has taken one permit in advance
+        self._permits.release(PERMITS[stage] - (1 if early else 0))
+
+    def is_provisional(self) -> bool:
+        """Return whether the batch just taken was sized by the uplink's speed alone, with another batch before it."""
+        with self._lock:
+            is_first, self._is_first_out = not self._is_first_out, True
+        return not is_first and self._model.knows("push") and not self._model.knows("process")
+
+    def _knows(self, stage: str) -> bool:
+        with self._lock:
+            return stage in self._learned
