@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fanrun.fanout.results.log_fresh import Fresh
-from fanrun.fanout.results.log_lines import Line, parse
+from fanrun.fanout.results.log_lines import Line, after_torn, parse
 from fanrun.fanout.worker_files.log_files import Spool
 from provision.hosts import ca
 from provision.hosts.shipping import read_config
@@ -113,7 +113,8 @@ class Pair:
         """Return the lines at the hub, each one once, as `fab logs` reads them."""
         path = self.top / "logs" / folder / "worker-1.jsonl"
         fresh = Fresh(())
-        found = map(parse, path.read_bytes().splitlines()) if path.exists() else ()
+        texts = path.read_bytes().splitlines() if path.exists() else []
+        found = (parse(text) or parse(after_torn(text)) for text in texts)
         return [line for line in found if line and fresh.takes(line, line.record["offset"])]
 
     def has_arrived(self) -> bool:

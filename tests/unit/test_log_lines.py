@@ -40,6 +40,14 @@ def test_what_is_torn_or_foreign_is_no_line(text: bytes) -> None:
     assert parse(text) is None
 
 
+@pytest.mark.parametrize("message", ["next", "ends in {", '{"level": "error"}', ""])
+def test_a_line_that_follows_a_torn_one_is_read(message: str) -> None:
+    """A hub that is killed may leave any part of a line, and goes on behind it."""
+    torn, whole = encoded(1, 'said {"a": 1} {'), encoded(2, message)
+    assert {log_lines.after_torn(torn[:end] + whole) for end in range(1, len(torn) - 1)} == {whole}
+    assert {log_lines.after_torn(torn[:end]) for end in range(len(torn) - 2)} == {b""}
+
+
 def test_the_first_line_of_a_log_may_have_no_batch() -> None:
     text = encoded(1, "x").replace(b'"batch":"worker-1.0001",', b"")
     line = parse(text)

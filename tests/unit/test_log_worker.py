@@ -162,6 +162,13 @@ def test_lines_that_the_hub_got_late_are_in_the_order_of_their_place(world: Worl
     assert world.read()[0] == ["0", "1", "2", "3", "4", "5"]
 
 
+def test_a_line_behind_a_torn_one_is_shown_though_the_worker_is_gone(world: World) -> None:
+    sent = shipped(ABC)
+    world.ship("worker-1", *sent[:2], sent[2][:-20], *sent[2:])
+    world.gone.add("worker-1")
+    assert world.read()[0] == ["a", "b", "c"]
+
+
 def test_a_worker_that_was_made_anew_hides_nothing_that_was_shipped_before(world: World) -> None:
     old, new = [begin(1), encoded(1, "a"), encoded(2, "b")], [begin(2), encoded(3, "c"), encoded(4, "d")]
     world.ship("worker-1", *shipped(old), *shipped(new)[:2])

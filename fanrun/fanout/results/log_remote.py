@@ -112,8 +112,13 @@ def split(data: bytes, start: int) -> Iterator[tuple[int, bytes]]:
 def split_shipped(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield the lines that the hub has, each with its place in the worker's log, or -1."""
     for line in io.BytesIO(data):
-        found = OFFSET.search(line)
-        yield int(found[1]) if found else -1, line
+        yield shipped_offset(line), line
+
+
+def shipped_offset(line: bytes) -> int:
+    """Return the place in the worker's log that a line at the hub names, -1 if it names none."""
+    found = OFFSET.search(line)
+    return int(found[1]) if found else -1
 
 
 def in_order(data: bytes) -> bytes:

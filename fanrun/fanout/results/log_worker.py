@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from loguru import logger
 
 from fanrun.fanout.results.log_fresh import Fresh, Mark, check_of
-from fanrun.fanout.results.log_lines import Line, Source, is_torn, parse
-from fanrun.fanout.results.log_remote import RemoteFile, in_order, split, split_shipped
+from fanrun.fanout.results.log_lines import Line, Source, after_torn, is_torn, parse
+from fanrun.fanout.results.log_remote import RemoteFile, in_order, shipped_offset, split, split_shipped
 from fanrun.fleet.errors import HostError
 
 QUIET = 5.0
@@ -150,10 +150,12 @@ class WorkerLog:
         place = mark.offset if (mark := self._fresh.last) else 0
         for offset, text in split_shipped(data):
             line = parse(text)
-            if line is None:
-                if is_torn(text) and place >= self._own.offset and self._turns_to_worker():
+            if line is None and is_torn(text):
+                if place >= self._own.offset and self._turns_to_worker():
                     return
-            elif self._is_own(line):
+                text = after_torn(text)
+                line, offset = parse(text), shipped_offset(text)
+            if line and self._is_own(line):
                 offset = offset if self._is_placed(line) else -1
                 place = max(place, offset)
                 if self._fresh.takes(line, offset):
