@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -109,8 +110,10 @@ def plan_resume(
 def _compare(ledger: Ledger, roots: Roots, program: str, inputs: Sequence[Input]) -> Iterator[_Known]:
     """Yield what is known of each input and its results, in order; files are hashed on several threads."""
 
+    stop = threading.Event()
+
     def compare(part: Sequence[Input]) -> list[_Known]:
-        return [_look_up(ledger, roots, program, item) for item in part]
+        return [_look_up(ledger, roots, program, item, stop) for item in part]
 
     parts = [inputs[start : start + AT_ONCE] for start in range(0, len(inputs), AT_ONCE)]
     pool = concurrent.futures.ThreadPoolExecutor(HASH_THREADS)
@@ -118,24 +121,27 @@ def _compare(ledger: Ledger, roots: Roots, program: str, inputs: Sequence[Input]
         for part in pool.map(compare, parts):
             yield from part
     finally:
+        stop.set()  # to hash a large file may take hours, and Ctrl-C ends it at once
         pool.shutdown(cancel_futures=True)
 
 
-def _look_up(ledger: Ledger, roots: Roots, program: str, item: Input) -> _Known:
-    digest = _digest(ledger, os.path.join(roots.src, item.key))
+def _look_up(ledger: Ledger, roots: Roots, program: str, item: Input, stop: threading.Event) -> _Known:
+    digest = _digest(ledger, os.path.join(roots.src, item.key), stop)
     own = ledger.outputs(item.key, digest, program) if digest else {}
-    return _Known(item, digest, own, _missing(ledger, roots, own))
+    return _Known(item, digest, own, _missing(ledger, roots, own, stop))
 
 
-def _missing(ledger: Ledger, roots: Roots, wanted: Mapping[bytes, str]) -> dict[bytes, str]:
+def _missing(
+    ledger: Ledger, roots: Roots, wanted: Mapping[bytes, str], stop: threading.Event | None = None
+) -> dict[bytes, str]:
     """Return those of {path: hash} that are not so in DST."""
-    return {path: each for path, each in wanted.items() if _digest(ledger, os.path.join(roots.dst, path)) != each}
+    return {path: each for path, each in wanted.items() if _digest(ledger, os.path.join(roots.dst, path), stop) != each}
 
 
-def _digest(ledger: Ledger, path: bytes) -> str:
+def _digest(ledger: Ledger, path: bytes, stop: threading.Event | None = None) -> str:
     """Return the file's hash, "" if it can't be read."""
     try:
-        return ledger.hash_of(path)
+        return ledger.hash_of(path, stop=stop)
     except OSError:
         return ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from fanrun.fanout.plan import Input, walk
 from fanrun.fanout.results.file_stat import file_stat
 from fanrun.fanout.results.ledger import Fact, Ledger
 from fanrun.fanout.results.result_files import hash_file
-from fanrun.fanout.resume import Roots, plan_resume
+from fanrun.fanout.resume import AT_ONCE, Roots, plan_resume
 from tests.unit.samples import HOSTILE, read_tree, write_tree
 
 
@@ -215,3 +216,19 @@ def test_a_renamed_input_whose_result_something_is_in_the_way_of_is_to_do(world:
         (world.src / "d").mkdir()
         (world.src / "a.jpg").rename(world.src / "d" / "a.jpg")
         assert world.plan_resume() == ([b"d/a.jpg"], [], [])
+
+
+def test_ctrl_c_ends_the_hashing_of_a_large_file(world: World) -> None:
+    """A hole takes no room on the disk, and hours to be read."""
+    world.do(tuple(b"%03d.jpg" % number for number in range(AT_ONCE)))
+    with (world.src / "z.jpg").open("wb") as large:
+        large.truncate(10**12)
+
+    def interrupt(count: int) -> None:
+        raise KeyboardInterrupt
+
+    inputs, _ = walk(str(world.src))
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        plan_resume(world.ledger, world.roots, "program", inputs, interrupt, None)
+    assert time.monotonic() - begun < 60

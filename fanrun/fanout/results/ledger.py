@@ -86,17 +86,17 @@ class Ledger:
             pass
         self._db.close()
 
-    def hash_of(self, path: bytes, *, read: bool = False) -> str:
-        """The SHA-256 of a file, in hex; read only if it doesn't look as it did (or `read`).
+    def hash_of(self, path: bytes, *, read: bool = False, stop: threading.Event | None = None) -> str:
+        """Return the SHA-256 of a file, in hex; it is read only if it doesn't look as it did (or `read`).
 
-        Raises OSError if it can't be read.
+        Raises OSError if it can't be read, HashingStopped once `stop` is set.
         """
         now = file_stat(path)
         if not read:
             row = self._seen.get(path) or self._one("SELECT look, hash FROM seen WHERE path = ?", path)
             if row is not None and row[0] == str(now):
                 return str(row[1])
-        digest = hash_file(path)
+        digest = hash_file(path, stop)
         if time.time_ns() - now.ctime > RACY_NANOSECONDS:
             self.remember_hash(path, now, digest)
         return digest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 
 from fanrun.fanout.plan import STATE
 
@@ -17,11 +18,17 @@ def safe(path: bytes) -> bool:
     return not {b"", b".", b".."} & set(parts) and parts[0] != STATE
 
 
-def hash_file(path: bytes) -> str:
-    """The SHA-256 of a file, in hex."""
+class HashingStopped(Exception):
+    """Nobody needs the hash any more."""
+
+
+def hash_file(path: bytes, stop: threading.Event | None = None) -> str:
+    """Return the SHA-256 of a file, in hex; raise HashingStopped once `stop` is set, OSError if it can't be read."""
     digest = hashlib.sha256()
     with open(path, "rb", buffering=0) as file:
         while block := file.read(BLOCK):
+            if stop is not None and stop.is_set():
+                raise HashingStopped
             digest.update(block)
     return digest.hexdigest()
 
