@@ -7,6 +7,7 @@ import time
 from fanrun.fleet.errors import (
     UsageError,
 )
+from fanrun.fleet.text import counted
 from provision.providers.base import OtherFleet, Provider
 
 
@@ -24,7 +25,7 @@ def describe(other: OtherFleet, now: float | None = None) -> str:
     """Say in words what another fleet is: id, owner, hosts, age, and where."""
     age = (now or time.time()) - other.created if other.created is not None else None
     words = [f"id {other.id}", f"of {other.owner}" if other.owner else "of an unknown owner"]
-    count = f"{len(other.hosts)} host{'' if len(other.hosts) == 1 else 's'}"
+    count = counted(len(other.hosts), "host")
     words.append(f"{count} ({', '.join(other.hosts)})" if 0 < len(other.hosts) <= 4 else count)
     words += other.rest
     words += [f"made {_ago(age)} ago"] if age is not None else []

@@ -36,6 +36,7 @@ from fanrun.fleet.lock import exclusive
 from fanrun.fleet.probe import Probe
 from fanrun.fleet.progress import Board
 from fanrun.fleet.store import Folder
+from fanrun.fleet.text import counted
 
 
 class Run:
@@ -77,7 +78,7 @@ class Run:
 
         def step(count: int) -> None:
             if count % 1000 == 999:
-                self.board.step("ledger", f"{count + 1} of {len(inputs)} inputs compared")
+                self.board.step("ledger", f"{count + 1} of {counted(len(inputs), 'input')} compared")
 
         found = plan_resume(
             ledger, roots, context.program, inputs, step, str(context.staging), by_content=context.by_content
@@ -205,7 +206,7 @@ class Run:
 def _why_left(destination: Destination, vanished: int) -> str:
     """Return why inputs are left in a run that was not stopped."""
     if vanished:
-        inputs = "1 input" if vanished == 1 else f"{vanished} inputs"
+        inputs = counted(vanished, "input")
         return f"results of {inputs} were removed from DST during the run"
     lost = "; ".join(f"{name}: {stats.lost[-1]}" for name, stats in destination.stats.items() if stats.lost)
     return f"the workers were lost ({lost}); `fab up` repairs the fleet"

@@ -13,6 +13,7 @@ from fanrun.fanout import plan
 from fanrun.fanout.results.ledger import Ledger
 from fanrun.fanout.results.report import SHOWN, more, shown
 from fanrun.fleet.errors import UsageError
+from fanrun.fleet.text import counted
 
 LEDGER = "ledger.db"
 NOTHING, CHANGED = "it has no result", "it changed since it was processed"
@@ -118,7 +119,8 @@ def to_json(verdict: Verdict) -> str:
 def lines(verdict: Verdict) -> Iterator[str]:
     """The verdict for people."""
     where = f"in {verdict.src}" if verdict.src else "that the ledger names (SRC is not there any more)"
-    yield f"{verdict.proven} of {verdict.inputs} inputs {where} have their results: {verdict.results} files, as made"
+    files = counted(verdict.results, "file")
+    yield f"{verdict.proven} of {counted(verdict.inputs, 'input')} {where} have their results: {files}, as made"
     for path, fault in list(verdict.faults.items())[:SHOWN]:
         yield f"  {shown(path)}: {shown(fault)}"
     yield from more(len(verdict.faults))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from fanrun.fleet.errors import FanrunError, FleetDamaged, UsageError
 from fanrun.fleet.model import Fleet
+from fanrun.fleet.text import counted
 from fanrun.tasks import ending, target
 from fanrun.tasks.boundary import ROOT
 from fanrun.tasks.console import GREEN, Console
@@ -81,8 +82,10 @@ def up(
         ending.take_over(console, taken, yes)
     done, changes = _up(console, aim, yes)
     image = done.images[deployment.OWN].ref.rpartition("@")[2]
-    console.say("nothing to change" if not changes else f"{len(changes)} changes")
-    console.say(f"{console.paint('ready:', GREEN)} {len(done.workers)} workers with {deployment.OWN} {image[:19]}")
+    console.say("nothing to change" if not changes else counted(len(changes), "change"))
+    console.say(
+        f"{console.paint('ready:', GREEN)} {counted(len(done.workers), 'worker')} with {deployment.OWN} {image[:19]}"
+    )
 
 
 @task(help={"fleet": FLEET})

@@ -22,6 +22,7 @@ from fanrun.fleet.errors import HostsFailed, RunUnfinished, UsageError
 from fanrun.fleet.model import Fleet, Image
 from fanrun.fleet.progress import Board
 from fanrun.fleet.store import Folder
+from fanrun.fleet.text import counted
 from fanrun.tasks import boundary, options, target
 from fanrun.tasks.boundary import ROOT
 from fanrun.tasks.console import Console
@@ -148,7 +149,7 @@ def sample(console: Console, dst: str | None = None, count: str = "59") -> None:
         raise UsageError("fab sample needs --dst; `fab --help sample` shows all it takes")
     folder, number = Path(options.path("dst", dst)), values.whole_number("count", count, 1, samples.MOST)
     size = samples.make(folder, number)
-    console.say(f"{number} plates, {reports.amount(size)}, in {folder}")
+    console.say(f"{counted(number, 'plate')}, {reports.amount(size)}, in {folder}")
 
 
 @contextlib.contextmanager
@@ -173,7 +174,7 @@ def _run(
     # Inputs may take hours to be listed and hashed, before any worker is spoken to.
     with keepalive.keep(folder, chosen, known.hosts):
         found = preflight.check(request)
-        board = console.board(total=len(found[0]), unit="images")
+        board = console.board(total=len(found[0]), unit="files")
         with contextlib.closing(board), _unfinished():
             logger.remove()
             logger.add(board.write, level="WARNING", format="{level}: {message}")

@@ -7,6 +7,7 @@ import os
 
 from fanrun.fleet import config, values
 from fanrun.fleet.errors import UsageError
+from fanrun.fleet.text import counted
 from fanrun.serving import service as services
 from fanrun.tasks import options, target
 from fanrun.tasks.boundary import ROOT
@@ -49,5 +50,5 @@ def serve(
         with keepalive.keep(folder, target.provider(console, fleet), folder.load().hosts):
             running = services.serve(folder, ROOT, number, asked, board.say)
     hub, port = running[0].host, running[0].port
-    console.say(f"{console.paint('serving:', GREEN)} {number} processors, the API at {hub.inner}:{port}")
+    console.say(f"{console.paint('serving:', GREEN)} {counted(number, 'processor')}, the API at {hub.inner}:{port}")
     console.say("\n".join(services.how_to_call(folder, ROOT, running[0], os.environ)))

@@ -399,7 +399,7 @@ def test_a_dry_run_prints_the_plan_and_does_nothing(world: World) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[0].startswith("3 inputs, ")
     assert [line.split()[:3] for line in done.stdout.splitlines()[1:]] == [
-        ["worker-1", "2", "inputs,"], ["worker-2", "1", "inputs,"],
+        ["worker-1", "2", "inputs,"], ["worker-2", "1", "input,"],
     ]  # fmt: skip
     assert not (world.top / "planned").exists()
 
@@ -435,7 +435,7 @@ def test_a_retry_of_a_run_without_failures_is_done_at_once(world: World) -> None
 def test_a_proof_without_any_host(world: World) -> None:
     done = world.fab("verify", "--dst={top}/proven", home="none")
     assert done.returncode == 0
-    assert done.stdout == f"1 of 1 inputs in {world.top}/src have their results: 1 files, as made\n"
+    assert done.stdout == f"1 of 1 input in {world.top}/src have their results: 1 file, as made\n"
 
 
 def test_a_proof_that_fails_ends_with_1(world: World) -> None:

@@ -59,7 +59,7 @@ def test_a_report_is_written_whole(tmp_path: Path) -> None:
 
 def test_the_summary_of_a_good_run() -> None:
     assert summary(REPORT).splitlines() == [
-        "3 of 3 inputs done in 2.0 s (1.5 images/s), 3.8 MB in, 1.5 kB out",
+        "3 of 3 inputs done in 2.0 s (1.5 files/s), 3.8 MB in, 1.5 kB out",
         "  worker-1   3 done (1.5/s): push 0.1 s, process 1.5 s, pull 0.2 s",
     ]
 
@@ -72,7 +72,7 @@ def test_the_summary_names_what_went_wrong() -> None:
     ]
     report = dataclasses.replace(REPORT, inputs=9, kept=4, left=5, extra=2, failed=failed, workers=[lost], dst="/a b")
     assert summary(report).splitlines() == [
-        "3 of 9 inputs done in 2.0 s (1.5 images/s), 3.8 MB in, 1.5 kB out; 4 were done before",
+        "3 of 9 inputs done in 2.0 s (1.5 files/s), 3.8 MB in, 1.5 kB out; 4 were done before",
         "  worker-2   0 done, 1 failed (0.0/s): push 0.0 s, lost: no SSH; its\\nDocker; it came back",
         "2 files that belong to no input: in /a b/.fanrun/runs/r/extra",
         "2 failed; `fab retry --dst '/a b'` tries them again:",
@@ -101,7 +101,7 @@ def test_a_plan_for_people() -> None:
     assert plan_text(PLAN, "process.py").splitlines() == [
         "3 inputs (4 are done already), 2.0 kB, image process.py; nothing was done",
         "  worker-1   2 inputs, 2.0 kB",
-        "  worker-2   1 inputs, 2 B",
+        "  worker-2   1 input, 2 B",
     ]
     assert "done already" not in plan_text(dataclasses.replace(PLAN, inputs=3, kept=0), "i")
 
@@ -131,7 +131,7 @@ def test_a_run_that_was_stopped_tells_how_many_inputs_were_not_tried() -> None:
 def test_a_run_of_no_time_has_no_rate() -> None:
     nothing = dataclasses.replace(REPORT, seconds=0.0, done=0)
     assert nothing.rate == 0
-    assert "(0.0 images/s)" in summary(nothing)
+    assert "(0.0 files/s)" in summary(nothing)
 
 
 texts = st.text(st.characters(), max_size=20)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fanrun.fanout.plan import Input
+from fanrun.fleet.text import counted
 
 SHOWN = 20
 
@@ -126,10 +127,10 @@ def amount(count: float) -> str:
 
 def summary(report: Report) -> str:
     """The lines that a person reads at the end of a run."""
-    speed = f"{report.seconds:.1f} s ({report.rate:.1f} images/s)"
+    speed = f"{report.seconds:.1f} s ({report.rate:.1f} files/s)"
     data = f"{amount(report.bytes_in)} in, {amount(report.bytes_out)} out"
     kept = f"; {report.kept} were done before" if report.kept else ""
-    lines = [f"{report.done} of {report.inputs} inputs done in {speed}, {data}{kept}"]
+    lines = [f"{report.done} of {counted(report.inputs, 'input')} done in {speed}, {data}{kept}"]
     for worker in report.workers:
         busy = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in worker.seconds.items())
         failed = f", {worker.failed} failed" if worker.failed else ""
@@ -153,7 +154,7 @@ def summary(report: Report) -> str:
             lines.append(f"{untried} were not tried: {shown(report.stopped)}")
     lines += _skipped(report.junk)
     if report.left:
-        lines.append(f"{report.left} inputs are left")
+        lines.append(f"{counted(report.left, 'input')} {'is' if report.left == 1 else 'are'} left")
     return "\n".join(lines)
 
 
@@ -176,9 +177,9 @@ def plan_json(todo: Plan, image: str) -> str:
 def plan_text(todo: Plan, image: str) -> str:
     """A plan for people."""
     kept = f" ({todo.kept} are done already)" if todo.kept else ""
-    lines = [f"{todo.inputs - todo.kept} inputs{kept}, {amount(todo.size)}, image {image}; nothing was done"]
+    lines = [f"{counted(todo.inputs - todo.kept, 'input')}{kept}, {amount(todo.size)}, image {image}; nothing was done"]
     for name, share in _shares(todo).items():
-        lines.append(f"  {name:<10} {share['inputs']} inputs, {amount(share['bytes'])}")
+        lines.append(f"  {name:<10} {counted(share['inputs'], 'input')}, {amount(share['bytes'])}")
     lines += _skipped(todo.junk)
     return "\n".join(lines)
 

@@ -223,7 +223,8 @@ class Supervisor:
         self._heartbeat.drop(name)
         worker.stats.lost.append(worker.lost)
         count = self._job.scheduler.remove_worker(name, parts)
-        logger.warning("{} is lost: {}; {} batches go to the others", name, worker.lost, count)
+        going = "1 batch goes" if count == 1 else f"{count} batches go"
+        logger.warning("{} is lost: {}; {} to the others", name, worker.lost, going)
         self._job.board.say(name, f"lost: {shown(worker.lost)}")
         self._termination_reasons.lost(name)
 

@@ -19,6 +19,7 @@ from fanrun.fleet.errors import ProviderError, UsageError
 from fanrun.fleet.model import HUB, Host, Role, number
 from fanrun.fleet.poll import RetryPolicy, poll, wait_until
 from fanrun.fleet.store import Folder
+from fanrun.fleet.text import counted
 from provision.hosts.ca import ssh_key
 from provision.providers.base import Bill, FoundHost, HostSpec, OtherFleet, Provider, Say
 from provision.providers.ec2 import amis, instance, launch, namesakes, network, prices
@@ -295,7 +296,7 @@ class Ec2Provider(Provider):
     def _booted(self, launched: Mapping[str, _Launched], say: Say) -> list[Host]:
         """Wait until these run and have addresses; ProviderError naming those that end, or take too long."""
         names = {each.id: host for host, each in launched.items()}
-        say(self.name, f"waiting for {len(launched)} instances")
+        say(self.name, f"waiting for {counted(len(launched), 'instance')}")
         policy = RetryPolicy(self.boot_timeout, PAUSE)
         running = poll(lambda: self._running(names), lambda found: len(found) == len(names), policy)
         if missing := sorted(launched.keys() - running.keys()):
