@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -117,7 +118,7 @@ def test_a_changed_program_is_deployed_first(fab: Fab, src: Path, tmp_path: Path
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_bytes((ROOT / name).read_bytes())
     for name in ("fanrun", "provision", "service"):
-        (copy / name).symlink_to(ROOT / name)
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     program = (copy / "imaging" / "rotate.py").read_text()
     assert ".rotate(90, expand=True)" in program
     (copy / "imaging" / "rotate.py").write_text(
