@@ -5,6 +5,6 @@
 #   WORDS    the command as a line of shell, in pieces that printf's %b decodes
 # Exit as the command does.
 #
-# A login shell gets this text within single quotes. So it is a single line without single quotes and exclamation marks:
-# csh takes the last, and line breaks, for its own even within quotes.
+# The login shell gets this text in single quotes, so it has no single quotes. The code is one line and has no
+# exclamation marks, because csh interprets line breaks and exclamation marks even in single quotes.
 printf "<%s>" "$0" >&2; printf "<%s>" "$0"; eval "$(printf %b "$@")"; code=$?; printf "<%s>" "$0"; exit "$code"

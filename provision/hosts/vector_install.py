@@ -1,4 +1,4 @@
-"""Find out whether a host has Vector, and install the pinned version from a package file or from its apt repository."""
+"""Check whether a host has Vector; install the pinned version from a package file or from Vector's apt repository."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from tests.unit.filtering import Filtered, run_filter, run_python
 from tests.waiting import wait_until
 
 AWAY = 12.0
-"""Seconds for which a hub is away.  Vector tries again after 1, 1, 2, 3, 5 … seconds, so a minute is no other case."""
+"""Seconds for which a hub is away.  Vector waits 1, 1, 2, 3, 5 … seconds before each retry, as it does for a minute."""
 
 
 @pytest.fixture

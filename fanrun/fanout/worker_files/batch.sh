@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # Run a program over one batch, keep what it prints, and hash each result on the worker.
-# sh batch.sh TARGET CONTAINER OWNER TIMEOUT ROOM SPOOL FIELDS BATCH_BYTES SPOOL_BYTES EXPIRY COUNT SPENT... PROGRAM...
+# sh batch.sh TARGET CONTAINER OWNER TIMEOUT ROOM SPOOL FIELDS BATCH_BYTES SPOOL_BYTES EXPIRY COUNT [SPENT]... PROGRAM...
 #   TARGET       the folder for what comes of the batch, in the folder of the run
 #   CONTAINER    the name of the container that PROGRAM starts
 #   OWNER        UID:GID of the program, which owns what it writes to if the login is root
@@ -8,7 +8,9 @@
 #   ROOM         free bytes below which the SPENT folders are deleted now and not at the end of the run
 #   SPOOL, FIELDS, BATCH_BYTES, SPOOL_BYTES   arguments of log_filter.py, which starts the container
 #   EXPIRY       minutes without a sign of life after which the run is over
-#   SPENT        COUNT folders that earlier batches left
+#   COUNT        how many SPENT folders follow
+#   SPENT        a folder of an earlier batch that is not needed any more
+#   PROGRAM      the command to run, with its arguments
 # Print nothing. Exit with 0 if TARGET is complete: then the file "exit" in it has the program's exit code, its time in
 # nanoseconds, and the free space, which tells a full disk from a bad input. "exit" is written last.
 #

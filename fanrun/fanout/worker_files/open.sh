@@ -1,5 +1,6 @@
 # shellcheck shell=sh
-# Make the folder of a run on a worker, and end what dead runs left there. end.sh and identity.sh come before this text.
+# Make the folder of a run on a worker. Stop the containers of dead runs and delete their folders.
+# It needs the functions of end.sh and identity.sh: they are sent in front of it.
 # sh open.sh RUNS RUN IMAGE NOBODY LOGS EXPIRY DAYS FILTER FILES DEAD...
 #   RUNS      the folder that has the folders of all runs
 #   RUN       the run that begins
@@ -13,8 +14,8 @@
 #   DEAD      runs that are ended however young they are; this may be RUN itself
 # Print "left RUN" for each dead run that may have left something.
 #
-# The passwd, group and env files are written in the background. The lock on the file "turn" is held until then, and the
-# first batch waits for it.
+# The passwd, group and env files are written in the background. Meanwhile the file "turn" is locked, so the first batch
+# does not start before the files exist.
 runs=$1 own=$2 image=$3 nobody=$4 logs=$5 expiry=$6 days=$7 filter=$8 files=$9; shift 9
 # shellcheck disable=SC2044  # names of runs have no blanks
 for run in $(find "$runs" -mindepth 1 -maxdepth 1 -name '[0-9]*' -mmin "+$expiry" -printf '%f\n' 2>/dev/null) "$@"; do

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 LEAD = 0.9
-"""Seconds before a push's expected end at which the next may begin: on a busy machine two rsyncs need so long until the
-first byte of a file is sent."""
+"""Seconds before the expected end of a push when the next push may start.
+
+On a busy machine a pair of rsync processes takes this long to start, and the line must not be idle meanwhile.
+"""
 
 
 @dataclass

@@ -1,6 +1,7 @@
 # shellcheck shell=sh
 # Run as root: sh spool-folder.sh FOLDER LOGIN MODE ADDED
-# Make the folder for logs, which only LOGIN and Vector can read.  Delete the logs of runs that ended more than a day ago.
+# Make the folder for logs. Only LOGIN and Vector can read it.
+# Delete logs that nothing was written to for more than a day.
 # Print "made" if the folder was missing, or had another owner, group or mode.
 set -eu
 folder=$1 login=$2 mode=$3
