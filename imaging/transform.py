@@ -26,7 +26,7 @@ def transform(source: IO[bytes], target: IO[bytes], operations: Operations, limi
         size, name = target_size((header.width, header.height), operations), operations.format or header.format
         check_result(size or (header.width, header.height), name, limits)
         pixels = read_pixels(image, source, operations.grayscale, limits)
-        if not (is_work(header, size, operations) or (operations.grayscale and shows_more(image, exif))):
+        if not (is_work(header, size, operations) or (operations.grayscale and shows_more(source, exif, limits))):
             source.seek(0)
             target.write(source.read())
             return
@@ -61,11 +61,21 @@ def is_work(header: Header, size: tuple[int, int] | None, operations: Operations
     return bool(size or gray or operations.rotate or operations.strip or other)
 
 
-def shows_more(image: ImageFile.ImageFile, exif: bytes | None) -> bool:
-    """Tell whether a file has other pictures, which may be in colour."""
+def shows_more(source: IO[bytes], exif: bytes | None, limits: Limits) -> bool:
+    """Tell whether a file has other pictures, which may be in colour.  Also true where they can't be read."""
+    from imaging.decode import damaged, open_image
     from imaging.metadata import has_thumbnail
 
-    return has_thumbnail(exif) or getattr(image, "n_frames", 1) > 1
+    if has_thumbnail(exif):
+        return True
+    try:
+        # Opened anew: counting moves a TIFF to another picture, and leaves it there if that one is damaged.
+        with open_image(source, limits) as image:
+            return bool(getattr(image, "n_frames", 1) > 1)
+    except Exception as error:
+        if not isinstance(damaged(error), ImageError):
+            raise
+        return True
 
 
 def operate(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from contextlib import suppress
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from PIL import Image
 
 from imaging.decode import inspect
 from imaging.rules import ImageError, Operations
+from imaging.transform import transform
 from tests.unit.test_imaging_layouts import DEFAULT, WAYS, done
 
 PNG_HEAD = b"\x89PNG\r\n\x1a\n"
@@ -116,3 +119,18 @@ def test_many_pixels_in_small_chunks_are_no_reason(tmp_path: Path) -> None:
     assert len(packed) // 4 > 4096
     result = done(PNG_HEAD + head + parts + chunk(b"IEND"), Operations(rotate=180), tmp_path)
     assert np.array_equal(np.asarray(result), pixels[::-1, ::-1])
+
+
+@pytest.mark.parametrize("name", ["TIFF", "GIF", "PNG", "JPEG"])
+def test_any_changed_byte_is_read_or_refused(name: str) -> None:
+    """Nothing but ImageError comes out, whichever operation meets the damage."""
+    target, pages = io.BytesIO(), [Image.new("L", (16, 12), gray) for gray in (90, 200)]
+    more = {"save_all": True, "append_images": pages[1:]} if name in ("TIFF", "GIF", "PNG") else {}
+    pages[0].save(target, name, **more)
+    wanted = [Operations(grayscale=True), Operations(8, 6, grayscale=True), Operations(rotate=90, strip=True)]
+    for place, value in product(range(len(target.getvalue())), (0, 1, 128, 255)):
+        content = bytearray(target.getvalue())
+        content[place] = value
+        for operations in wanted:
+            with suppress(ImageError):
+                transform(io.BytesIO(content), io.BytesIO(), operations)

@@ -99,6 +99,16 @@ def test_a_gray_first_page_is_not_copied_with_the_pages_behind_it() -> None:
         assert (getattr(image, "n_frames", 1), image.mode) == (1, "L")
 
 
+def test_a_gray_first_page_stands_alone_where_the_page_behind_it_is_damaged() -> None:
+    pages = [Image.new("L", (16, 12), gray) for gray in (90, 200)]
+    content = bytearray(encoded(pages[0], "TIFF", save_all=True, append_images=[pages[1]]))
+    width_of_the_second = content.rindex(struct.pack("<HH", 256, 4))
+    content[width_of_the_second : width_of_the_second + 2] = b"\xff\xff"
+    with Image.open(io.BytesIO(transformed(bytes(content), GRAY))) as image:
+        assert (getattr(image, "n_frames", 1), image.mode) == (1, "L")
+        assert image.getextrema() == (90, 90)
+
+
 def swapped_profile(name: bytes) -> bytes:
     """Return a profile with sRGB's curves, whose red is green, green is blue and blue is red."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
