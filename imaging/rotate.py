@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
     from PIL import Image, ImageFile
 
-    Place = Callable[[Callable[[IO[bytes]], None]], None]
+    CreateResult = Callable[[], IO[bytes]]
 
 
 ICON_SIZES = tuple((side, side) for side in (16, 24, 32, 48, 64, 128, 256))
 """What Pillow writes into an ICO, as far as the image is as large; one of another size it would only scale down."""
 
 
-def rotate(source: str, place: Place, limits: Limits) -> None:
-    """Turn an image by 90 degrees counter-clockwise; `place` has the result written to a file.
+def rotate(source: str, create: CreateResult, limits: Limits) -> None:
+    """Rotate an image by 90 degrees counter-clockwise; `create` opens the file for the result.
 
     Raises ImageError, and what Pillow raises.
     """
@@ -40,7 +40,8 @@ def rotate(source: str, place: Place, limits: Limits) -> None:
             raise OSError(f"Pillow reads {name} but cannot write it")
         check_result(image.size, name, limits)
         result = repair(image, source).rotate(90, expand=True)
-        place(lambda file: save(result, file, name))
+        with create() as file:
+            save(result, file, name)
 
 
 def check_source(source: str) -> None:

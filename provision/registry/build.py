@@ -20,8 +20,8 @@ from provision.registry.build_settings import machine_settings
 from provision.registry.context import open_context
 
 IMAGING = tuple(f"imaging/{name}.py" for name in (
-    "__init__", "bmp", "colour", "decode", "encode", "gif", "heif", "metadata", "png", "rotate", "rules", "scale",
-    "tiff", "transform",
+    "__init__", "bmp", "colour", "decode", "encode", "files", "gif", "heif", "inputs", "metadata", "png", "pool",
+    "rotate", "rules", "scale", "tiff", "transform",
 ))  # fmt: skip
 SOURCES: tuple[str, ...] = ("Dockerfile", "process.py", *IMAGING, "requirements/image.txt")
 SERVICE_LOCKS = ("requirements/image.txt", "requirements/service.txt")

@@ -10,8 +10,8 @@ import grpc
 import pytest
 from PIL import Image
 
+from imaging.files import Job, Task, process_file
 from imaging.rules import Operations
-from process import Job, Task, process
 from service.common.images import LIMITS
 from tests.service.conftest import picture
 from tests.service.servers import Farm, Served, content, scaler
@@ -66,7 +66,7 @@ def by_program(data: bytes, operations: Operations, folder: Path) -> bytes | str
     """Return the result, or the reason."""
     (folder / "in").write_bytes(data)
     task = Task("in", *(str(folder / name) for name in ("in", "out", "partial")))
-    error = process(task, Job(operations, LIMITS)).error
+    error = process_file(task, Job(operations, LIMITS)).error
     return error or (folder / "out").read_bytes()
 
 

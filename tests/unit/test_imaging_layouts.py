@@ -14,9 +14,9 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageChops, ImageCms
 
+from imaging.files import Job, Task, process_file
 from imaging.rules import DEFAULT_LIMITS, ImageError, Operations
 from imaging.transform import transform
-from process import Job, Task, process
 
 CASES = Path(__file__).resolve().parents[1] / "cases"
 DEFAULT, TURN, GRAY, SMALL = None, Operations(rotate=90), Operations(grayscale=True), Operations(8, 8)
@@ -28,7 +28,7 @@ def done(content: bytes, operations: Operations | None, folder: Path) -> Image.I
     """Return the result that process.py gives for a file; fails with its reason."""
     (folder / "in").write_bytes(content)
     task = Task("in", str(folder / "in"), str(folder / "out"), str(folder / "partial"))
-    error = process(task, Job(operations, DEFAULT_LIMITS)).error
+    error = process_file(task, Job(operations, DEFAULT_LIMITS)).error
     if error:
         raise AssertionError(error)
     with Image.open(folder / "out") as image:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from imaging.decode import inspect
+from imaging.files import Job, Task, process_file
 from imaging.rules import ImageError, Operations
-from process import Job, Task, process
 from service.common.errors import InvalidImage
 from service.processor.servicer import work
 
@@ -33,7 +33,7 @@ def by_program(name: str, content: bytes, wish: Operations | None) -> Outcome:
         source, target, partial = (os.path.join(folder, part + name) for part in ("in-", "out-", "partial-"))
         with open(source, "wb") as file:
             file.write(content)
-        error = process(Task(name, source, target, partial), Job(wish)).error
+        error = process_file(Task(name, source, target, partial), Job(wish)).error
         if error is not None:
             return Outcome(None, error)
         with open(target, "rb") as file:
