@@ -21,7 +21,7 @@ from imaging.transform import transform
 from tests.service.golden import encoded, luma, pixels, psnr, resized, scene
 
 WIDTH, HEIGHT = 1024, 768
-WISH = Operations(WIDTH, HEIGHT, grayscale=True)
+OPERATIONS = Operations(WIDTH, HEIGHT, grayscale=True)
 OURS, PLAIN = "process.py", "plain Pillow"
 GOALS = {(1400, 1316): 2.3, (4000, 3000): 3.9}
 LEAST = 45.0
@@ -42,7 +42,7 @@ def plain(content: bytes) -> bytes:
 def ours(content: bytes) -> bytes:
     """What process.py makes of it."""
     target = io.BytesIO()
-    transform(io.BytesIO(content), target, WISH)
+    transform(io.BytesIO(content), target, OPERATIONS)
     return target.getvalue()
 
 
@@ -115,10 +115,13 @@ def measure(src: Path | None, rounds: int, say: Callable[[str], None]) -> tuple[
     """Measure on one core; lines of Markdown, and whether a goal was missed."""
     missed = False
     lines = [
-        "## pixels: a JPEG to 1024 x 768 gray, from bytes to bytes, processor time", "", programs(), "",
+        "## pixels: a JPEG to 1024 x 768 gray, from bytes to bytes, processor time",
+        "",
+        programs(),
+        "",
         f"| image | MB | {PLAIN} ms | {OURS} ms | ratio, {rounds} pairs | min to max | goal | | dB | Pillow's dB |",
         "|---|---:|---:|---:|---:|---:|---|---|---:|---:|",
-    ]  # fmt: skip
+    ]
     with one_core():
         for name, content, goal in images(src):
             line, met = row(name, content, goal, rounds)
@@ -135,9 +138,8 @@ def row(name: str, content: bytes, goal: Ratio, rounds: int) -> tuple[str, bool]
     alike, plainly = psnr(pixels(ours(content)), expected), psnr(pixels(plain(content)), expected)
     pairs, met = goal.of_pairs(seconds), goal.met(seconds) and alike >= LEAST
     told = "MISSED" if not met else "met" if goal.least else ""
-    cells = [
-        name, f"{len(content) / 1e6:.2f}", *(f"{1000 * statistics.median(seconds[way]):.1f}" for way in (PLAIN, OURS)),
-        f"{statistics.median(pairs):.2f}", f"{min(pairs):.2f} to {max(pairs):.2f}", goal.goal, told, f"{alike:.1f}",
-        f"{plainly:.1f}",
-    ]  # fmt: skip
+    medians = [f"{1000 * statistics.median(seconds[way]):.1f}" for way in (PLAIN, OURS)]
+    ratios = [f"{statistics.median(pairs):.2f}", f"{min(pairs):.2f} to {max(pairs):.2f}"]
+    likeness = [f"{alike:.1f}", f"{plainly:.1f}"]
+    cells = [name, f"{len(content) / 1e6:.2f}", *medians, *ratios, goal.goal, told, *likeness]
     return f"| {' | '.join(cells)} |", met

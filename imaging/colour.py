@@ -11,9 +11,19 @@ if TYPE_CHECKING:
     from PIL import Image
 
 PLAIN = {  # modes that can be scaled, and those that become them
-    "1": "L", "L": "L", "LA": "LA", "La": "LA", "P": "RGB", "RGB": "RGB", "RGBX": "RGB", "YCbCr": "RGB", "PA": "RGBA",
-    "RGBA": "RGBA", "RGBa": "RGBA", "CMYK": "CMYK",
-}  # fmt: skip
+    "1": "L",
+    "L": "L",
+    "LA": "LA",
+    "La": "LA",
+    "P": "RGB",
+    "RGB": "RGB",
+    "RGBX": "RGB",
+    "YCbCr": "RGB",
+    "PA": "RGBA",
+    "RGBA": "RGBA",
+    "RGBa": "RGBA",
+    "CMYK": "CMYK",
+}
 
 
 def to_plain(image: Image.Image, gray: bool) -> Image.Image:

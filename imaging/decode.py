@@ -11,10 +11,16 @@ if TYPE_CHECKING:
     from PIL import Image, ImageFile
 
 SIGNATURES = {  # what files begin with -> format and Pillow's plugin for it
-    b"\xff\xd8\xff": ("JPEG", "Jpeg"), b"\x89PNG\r\n\x1a\n": ("PNG", "Png"), b"GIF8": ("GIF", "Gif"),
-    b"BM": ("BMP", "Bmp"), b"RIFF": ("WEBP", "WebP"), b"II*\0": ("TIFF", "Tiff"), b"MM\0*": ("TIFF", "Tiff"),
-    b"II+\0": ("TIFF", "Tiff"), b"MM\0+": ("TIFF", "Tiff"),
-}  # fmt: skip
+    b"\xff\xd8\xff": ("JPEG", "Jpeg"),
+    b"\x89PNG\r\n\x1a\n": ("PNG", "Png"),
+    b"GIF8": ("GIF", "Gif"),
+    b"BM": ("BMP", "Bmp"),
+    b"RIFF": ("WEBP", "WebP"),
+    b"II*\0": ("TIFF", "Tiff"),
+    b"MM\0*": ("TIFF", "Tiff"),
+    b"II+\0": ("TIFF", "Tiff"),
+    b"MM\0+": ("TIFF", "Tiff"),
+}
 AVIF_BRANDS, HEIC_BRANDS = {b"avif", b"avis"}, {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 JXL = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
 HEAD = 256  # bytes that tell a format

@@ -17,8 +17,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "HEIF": {"quality": 95, "chroma": 444},
 }
 WRITABLE = {  # modes that a format which was asked for can hold as they are
-    "JPEG": ("L", "RGB", "CMYK"), "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"), "WEBP": ("RGB", "RGBA"),
-}  # fmt: skip
+    "JPEG": ("L", "RGB", "CMYK"),
+    "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
+    "WEBP": ("RGB", "RGBA"),
+}
 
 
 def write(image: Image.Image, target: IO[bytes], name: str, options: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""A load's run as a picture: what was asked for and done, how long it took, and what failed."""
+"""The report of a load test as a picture: requests and answers, latency, and failures."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import importlib.util
 import io
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from service.loadtest.stats import OK, PERCENTILES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 FORMATS = (".png", ".svg", ".pdf")
 
@@ -21,35 +24,13 @@ def can_plot() -> bool:
 def draw(report: Mapping[str, Any], suffix: str) -> bytes:
     """Return a picture of service/loadtest/load.py's report, in one of FORMATS."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import ScalarFormatter
 
-    series = report["series"]
-    seconds = [second["second"] + 0.5 for second in series]
     figure = Figure(figsize=(10, 8), layout="constrained")
     rate, latency, failures = figure.subplots(3, 1, sharex=True, height_ratios=(2, 2, 1))
     figure.suptitle(f"{report['target']}: {report['ok']} of {report['requests']} requests answered")
-
-    unit = "requests/s" if report["mode"] == "rate" else "at once"
-    rate.plot(seconds, [second["asked"] for second in series], color="gray", linestyle="--", label=f"asked, {unit}")
-    rate.plot(seconds, [second["ok"] for second in series], color="black", label="answered a second")
-    rate.set_ylim(bottom=0)
-
-    for percent in PERCENTILES:
-        values = [second["latency_ms"].get(f"p{percent}", math.nan) for second in series]
-        latency.plot(seconds, values, label=f"p{percent}")
-    latency.set_ylabel("milliseconds")
-    if report["ok"]:
-        latency.set_yscale("log")
-        latency.yaxis.set_major_formatter(ScalarFormatter())  # 200, not 2 x 10^2
-        latency.yaxis.set_minor_formatter(ScalarFormatter())
-
-    for code in report["codes"]:
-        if code != OK:
-            failures.plot(seconds, [second["codes"].get(code, 0) for second in series], label=code)
-    failures.set_ylabel("failed a second")
-    failures.set_xlabel("seconds")
-    failures.set_ylim(bottom=0)
-
+    draw_rate(rate, report)
+    draw_latency(latency, report)
+    draw_failures(failures, report)
     for axes in (rate, latency, failures):
         axes.grid(visible=True, alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
@@ -57,3 +38,42 @@ def draw(report: Mapping[str, Any], suffix: str) -> bytes:
     picture = io.BytesIO()
     figure.savefig(picture, format=suffix[1:])
     return picture.getvalue()
+
+
+def middles(report: Mapping[str, Any]) -> list[float]:
+    """Return the middle of each second."""
+    return [second["second"] + 0.5 for second in report["series"]]
+
+
+def draw_rate(axes: Axes, report: Mapping[str, Any]) -> None:
+    """Draw how many requests the load asked for, and how many were answered."""
+    series, unit = report["series"], "requests/s" if report["mode"] == "rate" else "at once"
+    load = [second["asked"] for second in series]
+    axes.plot(middles(report), load, color="gray", linestyle="--", label=f"asked, {unit}")
+    axes.plot(middles(report), [second["ok"] for second in series], color="black", label="answered a second")
+    axes.set_ylim(bottom=0)
+
+
+def draw_latency(axes: Axes, report: Mapping[str, Any]) -> None:
+    """Draw the percentiles of the latency."""
+    from matplotlib.ticker import ScalarFormatter
+
+    for percent in PERCENTILES:
+        values = [second["latency_ms"].get(f"p{percent}", math.nan) for second in report["series"]]
+        axes.plot(middles(report), values, label=f"p{percent}")
+    axes.set_ylabel("milliseconds")
+    if report["ok"]:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(ScalarFormatter())  # 200, not 2 x 10^2
+        axes.yaxis.set_minor_formatter(ScalarFormatter())
+
+
+def draw_failures(axes: Axes, report: Mapping[str, Any]) -> None:
+    """Draw how often each error code came."""
+    for code in report["codes"]:
+        if code != OK:
+            counts = [second["codes"].get(code, 0) for second in report["series"]]
+            axes.plot(middles(report), counts, label=code)
+    axes.set_ylabel("failed a second")
+    axes.set_xlabel("seconds")
+    axes.set_ylim(bottom=0)
