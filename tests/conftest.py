@@ -19,6 +19,7 @@ def pytest_configure() -> None:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--chaos-seeds", type=int, default=5, help="how many seeds of faults runs must survive (5)")
     parser.addoption("--fuzz-seconds", type=float, default=8, help="how long broken bytes are sent to the service (8)")
+    parser.addoption("--fuzz-seed", type=int, default=1, help="which broken bytes are tried (1)")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -34,3 +35,11 @@ def src(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.effect_noise((60, 40), number * 5).save(path)
     return tmp_path / "src"
+
+
+@pytest.fixture
+def fuzz_seed(pytestconfig: pytest.Config) -> int:
+    """Return the seed for broken bytes; what a failing test printed says how to repeat it."""
+    seed = int(pytestconfig.getoption("--fuzz-seed"))
+    print(f"To repeat this, run pytest with --fuzz-seed={seed}")
+    return seed
