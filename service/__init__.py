@@ -6,15 +6,16 @@
 | metrics | `--metrics 0.0.0.0:5001`, path /metrics | the same |
 | variables | IMAGESCALER_ and the flag, as IMAGESCALER_SIZE | IMAGEPROCESSOR_ and the flag, as IMAGEPROCESSOR_SLOTS |
 
-Flags are in settings.py. Health (grpc.health.v1) knows three names: "" and the service's own mean readiness, SERVING
-until SIGTERM comes; "liveness" means the process, SERVING for as long as it answers. SIGTERM: NOT_SERVING, `--announce`
-seconds for clients to go elsewhere, then what runs is finished within `--grace` seconds; exit code 0. A second
-signal stops at once. Port 0 takes a free one; the ready line on stderr (JSON) names them:
+The flags are in common/settings.py. Health (grpc.health.v1) knows three names: "" and the name of the service stand for
+readiness, which is SERVING until SIGTERM; "liveness" stands for the process, and is SERVING as long as it answers.
+On SIGTERM readiness becomes NOT_SERVING. Clients have `--announce` seconds to go elsewhere, then running calls have
+`--grace` seconds to finish, and the exit code is 0. A second signal stops the process at once. With port 0 the system
+chooses a free port; the ready line on stderr (JSON) names the ports:
 {"message": "ready", "listen": port, "metrics": port, …}.
 """
 
 import os
 
-# gRPC's core writes lines of its own to stderr, which is for JSON: its faults reach us as codes and exceptions.
-# Who wants to see them sets this, as GRPC_VERBOSITY=info; it is read when grpc is imported.
+# gRPC's core writes its own lines to stderr, where all lines are JSON; its errors reach us as codes and exceptions.
+# To see these lines, set for example GRPC_VERBOSITY=info; grpc reads it when it is imported.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")

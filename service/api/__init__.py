@@ -1,1 +1,1 @@
-"""The API: it decides what happens to an image, and has a processor do it."""
+"""The API: it decides what is done to an image, and a processor does it."""

@@ -1,4 +1,4 @@
-"""Which addresses a URL of somebody else's may lead to: public ones, and what the operator allows."""
+"""The addresses that a URL from a caller may lead to: public ones, and those that the operator allows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from service.common.settings import Network
 
-# IANA's special-purpose registries. A list of our own: `is_global` differs between versions of Python.
+# IANA's special-purpose registries. Listed here, because `is_global` differs between versions of Python.
 NOT_PUBLIC_4 = [
     ipaddress.IPv4Network(network)
     for network in (
@@ -28,15 +28,15 @@ NOT_PUBLIC_4 = [
         "240.0.0.0/4",
     )
 ]
-# All else of IPv6 is not global unicast: loopback, ULA, link-local, multicast, and what embeds an IPv4 address:
-# mapped, compatible, translated (64:ff9b::/96, 64:ff9b:1::/48).
+# The rest of IPv6 is not global unicast: loopback, ULA, link-local, multicast, and addresses that embed an IPv4
+# address: mapped, compatible, translated (64:ff9b::/96, 64:ff9b:1::/48).
 PUBLIC_6 = ipaddress.IPv6Network("2000::/3")
-# Within it: IETF's own with Teredo, documentation, 6to4, documentation.
+# Within it: IETF protocol assignments with Teredo, documentation, 6to4, documentation.
 NOT_PUBLIC_6 = [ipaddress.IPv6Network(name) for name in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")]
 
 
 def may_reach(address: str, allowed: Iterable[Network] = ()) -> bool:
-    """Is this IP address public, or in a network that is allowed?"""
+    """Tell whether this IP address is public, or in a network that is allowed."""
     found = ipaddress.ip_address(address)
     if any(found in network for network in allowed):
         return True

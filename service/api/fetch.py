@@ -1,4 +1,4 @@
-"""Fetching an image from a URL of somebody else's: every hop is checked, and connected to as it was checked."""
+"""Fetching an image from a URL that a caller sent: each hop is checked, and connected to at the address checked."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ from service.common.errors import (
 from service.common.settings import IMAGE, Network
 from service.common.threads import call_in_thread
 
-REDIRECTS, CONNECT, SECONDS = 3, 2.0, 5.0
-LOOKUPS = 32
+MAX_REDIRECTS = 3
+CONNECT_TIMEOUT, FETCH_TIMEOUT = 2.0, 5.0
+"""Seconds."""
+MAX_LOOKUPS = 32
 """How many names are resolved at the same time."""
 HEADERS = {"accept": "image/*", "accept-encoding": "identity", "user-agent": "imagescaler"}
 HOST = re.compile(rb"[\w.-]{1,253}|[0-9a-fA-F:.%]{2,60}", re.ASCII)
@@ -36,13 +38,16 @@ Resolve = Callable[[str, int], list[str]]
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """Addresses of a name, or of an address in any form that the system reads, as 2130706433; raises OSError."""
+    """Return the addresses of a name, or of an address in any form that the system reads, as 2130706433.
+
+    Raises OSError.
+    """
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(item[4][0]) for item in found))
 
 
 class CheckedTransport(httpx.AsyncHTTPTransport):
-    """Resolves a name once, checks all its addresses and connects to these very ones."""
+    """Resolves a name once, checks all its addresses, and connects to exactly these."""
 
     def __init__(self, fetcher: Fetcher) -> None:
         # A connection is used once: the next host might have the same address, but not the same certificate.
@@ -51,9 +56,9 @@ class CheckedTransport(httpx.AsyncHTTPTransport):
         self.fetcher = fetcher
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request; Host and SNI remain the name's. Raises InvalidUrl, RefusedAddress, httpx's."""
+        """Send a request, with the name in Host and SNI; raises InvalidUrl, RefusedAddress, and httpx's errors."""
         check_url(request.url)
-        host, end = request.url.raw_host.decode("ascii"), time.monotonic() + CONNECT
+        host, end = request.url.raw_host.decode("ascii"), time.monotonic() + CONNECT_TIMEOUT
         addresses = await self.fetcher.find(host, request.url.port or {"http": 80, "https": 443}[request.url.scheme])
         for left in range(len(addresses), 0, -1):
             seconds = max(0.01, (end - time.monotonic()) / left)
@@ -61,7 +66,10 @@ class CheckedTransport(httpx.AsyncHTTPTransport):
                 request.method,
                 request.url.copy_with(host=addresses[-left]),
                 headers=request.headers,
-                extensions={"sni_hostname": host, "timeout": {"connect": seconds, "read": SECONDS, "write": SECONDS}},
+                extensions={
+                    "sni_hostname": host,
+                    "timeout": {"connect": seconds, "read": FETCH_TIMEOUT, "write": FETCH_TIMEOUT},
+                },
             )
             try:
                 return await super().handle_async_request(hop)
@@ -82,19 +90,19 @@ def check_url(url: httpx.URL) -> None:
 
 
 class Fetcher:
-    """Gets what is behind a URL, within 5 s and 20 MiB."""
+    """Fetches the content of a URL, within 5 s and up to 20 MiB."""
 
     def __init__(self, allowed: Iterable[Network] = (), find: Resolve = resolve) -> None:
         self.allowed, self.resolve = tuple(allowed), find
-        self.lookups = asyncio.Semaphore(LOOKUPS)
+        self.lookups = asyncio.Semaphore(MAX_LOOKUPS)
         self.tls = ssl.create_default_context(cafile=certifi.where())
         self.tls.load_default_certs()
 
     async def find(self, host: str, port: int) -> list[str]:
-        """The addresses of a host, all of them checked; raises RefusedAddress, Unavailable."""
+        """Return the addresses of a host, all of them checked; raises RefusedAddress, Unavailable."""
         await self.lookups.acquire()
         lookup = call_in_thread(partial(self.resolve, host, port))  # the system's resolver blocks
-        lookup.add_done_callback(lambda _: self.lookups.release())  # at its end, also if nobody waits for it any more
+        lookup.add_done_callback(lambda _: self.lookups.release())  # when it ends, even if nobody waits for it any more
         try:
             found = await asyncio.shield(lookup)
         except (OSError, UnicodeError):
@@ -104,24 +112,24 @@ class Fetcher:
         return found
 
     async def fetch(self, text: str) -> bytes:
-        """The bytes behind a URL; raises a ServiceError for whatever comes in between."""
+        """Return the content of a URL; raises a ServiceError for everything that goes wrong."""
         try:
             url = httpx.URL(text)
         except httpx.InvalidURL:
             raise InvalidUrl("this is no URL: give one as https://example.org/image.jpg") from None
         check_url(url)
         try:
-            return await asyncio.wait_for(self.follow(url), SECONDS)
+            return await asyncio.wait_for(self.follow(url), FETCH_TIMEOUT)
         except asyncio.TimeoutError:
-            raise TooLate(f"the origin took longer than {SECONDS:g} s") from None
+            raise TooLate(f"the origin took longer than {FETCH_TIMEOUT:g} s") from None
         except httpx.RequestError:
             raise Unavailable("the origin can't be reached or broke off: try again later") from None
 
     async def follow(self, url: httpx.URL) -> bytes:
-        """Go from redirect to redirect; the bodies of those in between are not read."""
+        """Follow redirects and return the last body; the bodies of redirects are not read."""
         async with httpx.AsyncClient(transport=CheckedTransport(self), trust_env=False, headers=HEADERS) as client:
             request = client.build_request("GET", url)
-            for _ in range(REDIRECTS + 1):
+            for _ in range(MAX_REDIRECTS + 1):
                 response = await client.send(request, stream=True)
                 try:
                     if not response.has_redirect_location:
@@ -129,11 +137,11 @@ class Fetcher:
                     request = cast(httpx.Request, response.next_request)
                 finally:
                     await response.aclose()
-        raise OriginRefuses(f"the origin redirects more than {REDIRECTS} times")
+        raise OriginRefuses(f"the origin redirects more than {MAX_REDIRECTS} times")
 
 
 async def read(response: httpx.Response) -> bytes:
-    """A response's body, counted while it comes; raises a ServiceError."""
+    """Return the body of a response, and check its size while it arrives; raises a ServiceError."""
     status = response.status_code
     if status in (404, 410):
         raise OriginMissing(f"the origin has no such image: it answers {status}")

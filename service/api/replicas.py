@@ -1,4 +1,4 @@
-"""The API's processors, as `--processor` names them, and as a file may name others while calls flow."""
+"""The API's processors, as `--processor` names them; a file of addresses may change while calls run."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from service.protos import imageprocessor_pb2 as pb
 from service.protos import imageprocessor_pb2_grpc as pb_grpc
 
 SERVICE = pb.DESCRIPTOR.services_by_name["ImageProcessor"].full_name
-LOOK = 0.5
-"""Seconds between two looks at a file of addresses."""
+POLL_INTERVAL = 0.5
+"""Seconds between two reads of a file of addresses."""
 LOOKUP_TIMEOUT = 10.0
 """Seconds that a look-up of the processors may take: twice what the C library waits for one name server."""
 
 
 class Replicas:
-    """One channel to all processors; `stub` is the way to those there are now.
+    """One channel to all processors; `stub` calls the current ones.
 
-    A file of addresses is read again when it changes: calls that run end where they began, new ones go where it says.
+    A file of addresses is read again and again. When it changes, running calls end where they began, and new calls go
+    to the new addresses.
     `read` returns gRPC's target for the text of `--processor`; it may block, so it is called in a thread.
     """
 
@@ -38,11 +39,11 @@ class Replicas:
         self.leaving = set[asyncio.Future[None]]()
 
     async def open(self) -> None:
-        """Look the processors up and make the channel; raises ValueError, OSError, argparse.ArgumentTypeError."""
-        self.use(await self.find())
+        """Resolve the processors and open the channel; raises ValueError, OSError, argparse.ArgumentTypeError."""
+        self.switch_to(await self.find())
 
     async def find(self) -> str:
-        """Look the processors up; raises what `read` raises, and TimeoutError after LOOKUP_TIMEOUT seconds.
+        """Resolve the processors; raises what `read` raises, and TimeoutError after LOOKUP_TIMEOUT seconds.
 
         A look-up that takes longer goes on, and the next call waits for it: there is never more than one.
         """
@@ -54,16 +55,16 @@ class Replicas:
         lookup, self.lookup = self.lookup, None
         return lookup.result()
 
-    def use(self, target: str) -> None:
+    def switch_to(self, target: str) -> None:
         """Send new calls to this target."""
         self.target = target
         self.channel: grpc.aio.Channel = open_channel(target, SERVICE, self.credentials, self.settings.processor_name)
         self.stub = pb_grpc.ImageProcessorStub(self.channel)
 
     async def watch(self) -> None:
-        """Follow the file, for ever; returns at once where there is none."""
+        """Follow the file of addresses until cancelled; returns at once if there is none."""
         while self.settings.processor.startswith(FILE):
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(POLL_INTERVAL)
             try:
                 target = await self.find()
             except (ValueError, OSError, argparse.ArgumentTypeError) as error:
@@ -74,8 +75,8 @@ class Replicas:
                 left = asyncio.ensure_future(self.channel.close(self.settings.deadline))
                 self.leaving.add(left)
                 left.add_done_callback(self.leaving.discard)
-                self.use(target)
+                self.switch_to(target)
 
     async def close(self) -> None:
-        """End the connections."""
+        """Close the channel."""
         await self.channel.close()

@@ -1,4 +1,4 @@
-"""The API: says what is to become of an image, and has a processor do it: python -m service.api."""
+"""The API: decides what is done to an image, and has a processor do it: python -m service.api."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from service.common.errors import Exhausted, InvalidImage, InvalidRequest, Servi
 from service.common.images import LIMITS
 from service.common.logs import REQUEST_ID, log, request_id
 from service.common.metrics import ScalerMetrics
-from service.common.security import Doorkeeper
+from service.common.security import Authenticator
 from service.common.server import CannotStart, Running, run
 from service.common.settings import IMAGE, Api, read_api
 from service.protos import imageprocessor_pb2
 from service.protos import imagescaler_pb2 as pb
 from service.protos import imagescaler_pb2_grpc as pb_grpc
 
-Found = TypeVar("Found")
+Inspected = TypeVar("Inspected")
 NAME = pb.DESCRIPTOR.services_by_name["ImageScaler"].full_name
 
 
 @dataclass
 class Decision:
-    """What shall become of an image, and why; sizes are (width, height) as shown."""
+    """What is done to an image, and why; sizes are (width, height) as shown."""
 
     scale: bool
     grayscale: bool
@@ -49,22 +49,23 @@ class Decision:
 
     @property
     def name(self) -> str:
-        """In the metrics."""
-        return "+".join(word for word in ("scale" * self.scale, "grayscale" * self.grayscale) if word) or "untouched"
+        """Return its name in metrics and trailers."""
+        names = {"scale": self.scale, "grayscale": self.grayscale}
+        return "+".join(name for name, chosen in names.items() if chosen) or "untouched"
 
 
-def decide(header: Header, wish: Operations) -> Decision:
-    """Compare an image with what is wanted."""
+def decide(header: Header, operations: Operations) -> Decision:
+    """Compare an image with the operations that are configured."""
     size = (header.width, header.height)
-    target = target_size(size, wish)
-    within = f"each side is within {wish.margin:.3g} of {wish.width}x{wish.height}"
-    reason = f"a side is not within {wish.margin:.3g} of {wish.width}x{wish.height}, {wish.how}" if target else within
-    reason += "; grayscale is " + ("on" if wish.grayscale else "off")
-    return Decision(target is not None, wish.grayscale, size, target or size, reason)
+    target = target_size(size, operations)
+    margin = f"within {operations.margin:.3g} of {operations.width}x{operations.height}"
+    reason = f"a side is not {margin}, {operations.how}" if target else f"each side is {margin}"
+    reason += "; grayscale is " + ("on" if operations.grayscale else "off")
+    return Decision(target is not None, operations.grayscale, size, target or size, reason)
 
 
-def operations(settings: Api) -> Operations:
-    """Return what every image is to become."""
+def read_operations(settings: Api) -> Operations:
+    """Return the operations that the settings ask for."""
     width, height = settings.size
     return Operations(
         width=width, height=height, how=settings.how, margin=settings.margin, grayscale=settings.grayscale
@@ -73,7 +74,7 @@ def operations(settings: Api) -> Operations:
 
 @dataclass
 class Clock:
-    """Measures the stages of a call; `others` is what the processor tells of its own."""
+    """Measures the stages of a call, for metrics and the trailer server-timing."""
 
     metrics: ScalerMetrics
     stages: list[str] = field(default_factory=list)
@@ -94,14 +95,16 @@ class Servicer(pb_grpc.ImageScalerServicer):
     """imagescaler.ImageScaler."""
 
     def __init__(self, settings: Api, replicas: Replicas) -> None:
-        self.settings, self.wish, self.replicas = settings, operations(settings), replicas
+        self.settings, self.operations, self.replicas = settings, read_operations(settings), replicas
         self.fetcher = Fetcher(settings.allow_networks)
         self.metrics = ScalerMetrics()
-        self.pool = ThreadPoolExecutor(4, "inspect")  # images are others' bytes: none may keep the loop
+        self.pool = ThreadPoolExecutor(
+            4, "inspect"
+        )  # decoding an image may take long, and must not block the event loop
         self.running = 0
 
     async def ScaleImage(self, request: pb.ScaleImageRequest, context: Context) -> pb.ScaleImageReply:
-        """Bring an image to the size and colours that are wanted."""
+        """Bring an image to the configured size and colours."""
         if self.running >= self.settings.calls:
             raise Exhausted(f"{self.running} calls are at work, which is all: try again later", retry_after=1)
         self.running += 1
@@ -111,19 +114,19 @@ class Servicer(pb_grpc.ImageScalerServicer):
             self.running -= 1
 
     async def scale(self, image: pb.Image, context: Context) -> pb.ScaleImageReply:
-        """Get the image, decide, do it, and tell in the trailers what was done."""
+        """Get the image, decide what to do, have it done, and report it in the trailers."""
         clock = Clock(self.metrics)
         content = await self.get(image, clock)
         with clock.stage("inspect"):
-            header = await self.look(inspect, content)
-        decision = decide(header, self.wish)
+            header = await self.read_image(inspect, content)
+        decision = decide(header, self.operations)
         self.metrics.decisions.labels(decision.name).inc()
         if decision.scale or decision.grayscale:
             with clock.stage("process"):
                 content = await self.process(content, decision, clock, context)
         else:
             with clock.stage("verify"):
-                await self.look(verify, content)
+                await self.read_image(verify, content)
         sizes = ["{}x{}".format(*size) for size in (decision.source, decision.target)]
         context.set_trailing_metadata(
             (
@@ -137,7 +140,7 @@ class Servicer(pb_grpc.ImageScalerServicer):
         return pb.ScaleImageReply(content=content)
 
     async def get(self, image: pb.Image, clock: Clock) -> bytes:
-        """The bytes that were sent, else those behind the URL; raises ServiceError."""
+        """Return the bytes that were sent, else the content of the URL; raises ServiceError."""
         content = image.content
         if not content and not image.source.http_uri:
             raise InvalidRequest("there is no image: give image.content or image.source.http_uri")
@@ -149,7 +152,7 @@ class Servicer(pb_grpc.ImageScalerServicer):
         return content
 
     async def fetch(self, uri: str) -> bytes:
-        """What is behind a URL, counted by how it went."""
+        """Return the content of a URL, and count the fetch by its result."""
         result = "CANCELLED"
         try:
             content = await self.fetcher.fetch(uri)
@@ -161,20 +164,20 @@ class Servicer(pb_grpc.ImageScalerServicer):
         finally:
             self.metrics.fetches.labels(result).inc()
 
-    async def look(self, how: Callable[[IO[bytes], Limits], Found], content: bytes) -> Found:
-        """Have an image read in a thread, its header or all of it; raises InvalidImage."""
+    async def read_image(self, reader: Callable[[IO[bytes], Limits], Inspected], content: bytes) -> Inspected:
+        """Run a reader on an image, of its header or of all its pixels, in a thread; raises InvalidImage."""
         try:
-            work = partial(how, io.BytesIO(content), LIMITS)
+            work = partial(reader, io.BytesIO(content), LIMITS)
             return await asyncio.get_running_loop().run_in_executor(self.pool, work)
         except ImageError as error:
             raise InvalidImage(str(error)) from None
 
     async def process(self, content: bytes, decision: Decision, clock: Clock, context: Context) -> bytes:
-        """Have a processor do it, in the time that is left; raises ServiceError."""
-        wish, request = self.wish, imageprocessor_pb2.ProcessRequest(image=content, grayscale=decision.grayscale)
+        """Call a processor, within the time that is left; raises ServiceError."""
+        request = imageprocessor_pb2.ProcessRequest(image=content, grayscale=decision.grayscale)
         if decision.scale:
-            scale = imageprocessor_pb2.Scale(width=wish.width, height=wish.height, how=wish.how.upper())
-            request.scale.CopyFrom(scale)
+            width, height, how = self.operations[:3]
+            request.scale.CopyFrom(imageprocessor_pb2.Scale(width=width, height=height, how=how.upper()))
         left = remaining(context)
         seconds = self.settings.deadline if left is None else left
         call = self.replicas.stub.Process(request, timeout=seconds, metadata=((REQUEST_ID, request_id.get()),))
@@ -188,14 +191,14 @@ class Servicer(pb_grpc.ImageScalerServicer):
 
 
 async def serve(settings: Api) -> None:
-    """Answer until a signal comes."""
+    """Serve until a signal comes."""
     try:
-        doorkeeper = Doorkeeper(settings.tokens, settings.rate)
+        authenticator = Authenticator(settings.tokens, settings.rate)
         replicas = Replicas(settings)
         await replicas.open()
     except (ValueError, OSError, argparse.ArgumentTypeError) as error:
         raise CannotStart(f"--tokens or --processor can't be used: {error}") from None
-    running = Running(settings, NAME, doorkeeper)
+    running = Running(settings, NAME, authenticator)
     pb_grpc.add_ImageScalerServicer_to_server(Servicer(settings, replicas), running.server)
     await running.start()
     watching = asyncio.ensure_future(replicas.watch())

@@ -1,4 +1,4 @@
-"""The way to a service: one channel, every replica in turn."""
+"""Channels to a service: round robin over all replicas, with retries."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ RETRY = {  # each call is idempotent: the same bytes again give the same bytes
     "initialBackoff": "0.05s",
     "maxBackoff": "1s",
     "backoffMultiplier": 3,
-    # CANCELLED is what a server's core says of a call that comes while it stops: it never began.
+    # A server that stops answers CANCELLED to a new call, which it has not begun.
     "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
 }
 
 
 def config(service: str) -> str:
-    """How calls of a service are dealt and tried again, as gRPC's service config."""
+    """Return how calls of a service are distributed and retried, as gRPC's service config."""
     return json.dumps(
         {
             "loadBalancingConfig": [{"round_robin": {}}],
-            # A replica that drains says so before it goes: no call is sent there any more.
+            # A replica reports that it drains before it stops; then no more calls are sent to it.
             "healthCheckConfig": {"serviceName": service},
             "methodConfig": [{"name": [{"service": service}], "retryPolicy": RETRY}],
         }
@@ -37,19 +37,19 @@ FILE = "file:"
 
 
 def options(service: str, name: str = "") -> list[tuple[str, int | str]]:
-    """What gRPC is told about a channel; times in milliseconds, `name` as in the servers' certificates."""
+    """Return the options of a channel; times in milliseconds, `name` as in the servers' certificates."""
     return [
         ("grpc.max_receive_message_length", MESSAGE),
         ("grpc.max_send_message_length", MESSAGE),
         ("grpc.service_config", config(service)),
-        # What is larger than this buffer (256 KiB unless told) is never tried again.
+        # A request larger than this buffer (256 KiB by default) is never retried.
         ("grpc.per_rpc_retry_buffer_size", 2 * MESSAGE),
-        # A new replica is seen when a connection ends, but by default no sooner than 30 s after the last look.
+        # gRPC resolves names again when a connection ends, but by default at most once in 30 s.
         ("grpc.dns_min_time_between_resolutions_ms", 1_000),
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 1_000),
         ("grpc.max_reconnect_backoff_ms", 2_000),
-        # A replica whose machine is gone answers nothing, not even that it is gone.
+        # A replica whose machine is gone closes no connection; only keepalive finds out.
         ("grpc.keepalive_time_ms", 10_000),
         ("grpc.keepalive_timeout_ms", 5_000),
         ("grpc.keepalive_permit_without_calls", 1),
@@ -58,19 +58,19 @@ def options(service: str, name: str = "") -> list[tuple[str, int | str]]:
 
 
 def read_target(text: str) -> str:
-    """gRPC's name for NAME:PORT, a list of addresses, or one of its own; raises ValueError, OSError.
+    """Return gRPC's target for NAME:PORT, a list of addresses, or a target; raises ValueError, OSError.
 
-    A name alone is looked up again and again; names in a list are looked up once.  "file:PATH" names a file that holds
-    such a list, with line ends for commas.
+    gRPC resolves a single name again and again; names in a list are resolved once.  "file:PATH" names a file that holds
+    such a list, with line ends instead of commas.
     """
     if text.startswith(FILE):
         return read_target(",".join(Path(text.removeprefix(FILE)).read_text("utf-8").split()))
     if text.startswith(("dns:", "ipv4:", "ipv6:", "unix:")):
         return text
-    places = [address(item.strip()) for item in text.split(",")]
-    if len(places) == 1 and not is_ip(places[0][0]):
-        return f"dns:///{places[0][0]}:{places[0][1]}"
-    found = [(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0], port) for host, port in places]
+    addresses = [address(item.strip()) for item in text.split(",")]
+    if len(addresses) == 1 and not is_ip(addresses[0][0]):
+        return f"dns:///{addresses[0][0]}:{addresses[0][1]}"
+    found = [(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0], port) for host, port in addresses]
     if len({":" in str(host) for host, _ in found}) > 1:
         raise ValueError("addresses of IPv4 and of IPv6 in one list")
     if ":" in str(found[0][0]):
@@ -79,7 +79,7 @@ def read_target(text: str) -> str:
 
 
 def is_ip(host: str) -> bool:
-    """Is it an address, not a name?"""
+    """Tell whether a host is an IP address, not a name."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -90,7 +90,7 @@ def is_ip(host: str) -> bool:
 def open_channel(
     target: str, service: str, credentials: grpc.ChannelCredentials | None, name: str = ""
 ) -> grpc.aio.Channel:
-    """A channel to all replicas; it connects when it is first used."""
+    """Return a channel to all replicas; it connects on first use."""
     if credentials:
         return grpc.aio.secure_channel(target, credentials, options=options(service, name))
     return grpc.aio.insecure_channel(target, options=options(service))

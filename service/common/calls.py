@@ -1,4 +1,4 @@
-"""What happens around every call: who is it, what is its id, how did it end; the servicers only do their work."""
+"""What happens around every call: authentication, request ids, metrics, logs, and errors as codes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError, Message
 from service.common.errors import BUG, InvalidRequest, ServiceError, TooLate
 from service.common.logs import REQUEST_ID, log, take_request_id
 from service.common.metrics import ServerMetrics
-from service.common.security import Doorkeeper
+from service.common.security import Authenticator
 
 HEALTH = "grpc.health.v1.Health"
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -24,11 +24,11 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 class Calls(grpc.aio.ServerInterceptor):
     """Checks tokens, counts and times unary calls, logs them, and turns exceptions into codes.
 
-    Health is everybody's, and not counted.  `running` is how many calls of ours are not yet over.
+    Health needs no token and is not counted.  `running` is the number of other calls that have not ended.
     """
 
-    def __init__(self, doorkeeper: Doorkeeper, deadline: float) -> None:
-        self.doorkeeper, self.deadline = doorkeeper, deadline
+    def __init__(self, authenticator: Authenticator, deadline: float) -> None:
+        self.authenticator, self.deadline = authenticator, deadline
         self.metrics = ServerMetrics()
         self.running = 0
 
@@ -37,7 +37,7 @@ class Calls(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
-        """Put all that around a handler."""
+        """Wrap a handler."""
         handler = await continuation(handler_call_details)
         service, _, method = handler_call_details.method.strip("/").partition("/")
         if handler is None or service == HEALTH:
@@ -49,14 +49,14 @@ class Calls(grpc.aio.ServerInterceptor):
         return grpc.unary_unary_rpc_method_handler(call, None, handler.response_serializer)
 
     def guard(self, handler: Handler, metadata: dict[str, str]) -> Handler:
-        """Let reflection, a stream, through to those who may call."""
+        """Let authenticated callers use reflection, which is a stream."""
         try:
-            self.doorkeeper.check(metadata.get("authorization", ""))
+            self.authenticator.check(metadata.get("authorization", ""))
         except ServiceError as error:
-            refused = error  # `error` is gone when this block ends
+            refusal = error  # `error` is deleted when this block ends
 
             async def refuse(_: object, context: Context) -> NoReturn:
-                await context.abort(refused.code, str(refused), refused.trailers)
+                await context.abort(refusal.code, str(refusal), refusal.trailers)
 
             return grpc.stream_stream_rpc_method_handler(refuse)
         return handler
@@ -64,7 +64,7 @@ class Calls(grpc.aio.ServerInterceptor):
     async def call(
         self, handler: Handler, name: tuple[str, str], metadata: dict[str, str], raw: bytes, context: Context
     ) -> Message:
-        """Do a call, and tell how it ended."""
+        """Run a call, and record how it ended."""
         began, labels, fields = time.perf_counter(), ("unary", *name), {"caller": ""}
         trailer = (REQUEST_ID, take_request_id(metadata.get(REQUEST_ID, "")))
         self.metrics.started.labels(*labels).inc()
@@ -72,8 +72,8 @@ class Calls(grpc.aio.ServerInterceptor):
         context.add_done_callback(cast(Any, self.end))
         code = grpc.StatusCode.OK
         try:
-            fields["caller"] = self.doorkeeper.check(metadata.get("authorization", ""))
-            reply = await self.work(handler, raw, context)
+            fields["caller"] = self.authenticator.check(metadata.get("authorization", ""))
+            reply = await self.answer(handler, raw, context)
             context.set_trailing_metadata((trailer, *(context.trailing_metadata() or ())))
             return reply
         except asyncio.CancelledError:
@@ -94,24 +94,24 @@ class Calls(grpc.aio.ServerInterceptor):
             log.info("call", extra={"fields": about | fields})
 
     def end(self, _: Context) -> None:
-        """A call is over: its reply was sent, to the last byte, or nobody waits for it."""
+        """Note that a call has ended: its reply was sent completely, or nobody waits for it any more."""
         self.running -= 1
 
-    async def work(self, handler: Handler, raw: bytes, context: Context) -> Message:
+    async def answer(self, handler: Handler, raw: bytes, context: Context) -> Message:
         """Read the request and answer it in time; raises ServiceError."""
         try:
             request = cast(Any, handler).request_deserializer(raw)
         except DecodeError:
             raise InvalidRequest("the request's bytes are no message of this method") from None
-        answer: asyncio.Future[Message] = cast(Any, handler).unary_unary(request, context)
-        if remaining(context) is not None:  # the call is cancelled when that is over
-            return await answer
+        reply: asyncio.Future[Message] = cast(Any, handler).unary_unary(request, context)
+        if remaining(context) is not None:  # gRPC cancels the call at its deadline
+            return await reply
         try:
-            return await asyncio.wait_for(answer, self.deadline)
+            return await asyncio.wait_for(reply, self.deadline)
         except asyncio.TimeoutError:
             raise TooLate(f"not done within {self.deadline:g} s, what a call without a deadline gets") from None
 
 
 def remaining(context: Context) -> float | None:
-    """Seconds that a call has left, None where its caller set no deadline."""
+    """Return the seconds that a call has left, None if its caller set no deadline."""
     return cast("float | None", context.time_remaining())

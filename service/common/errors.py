@@ -1,17 +1,17 @@
-"""What a caller is told instead of a traceback; the one place where faults get their gRPC codes.
+"""The errors that callers get, and the gRPC code of each.
 
 ServiceError
-├── InvalidRequest     INVALID_ARGUMENT     nothing or nonsense was asked for
+├── InvalidRequest     INVALID_ARGUMENT     the request has no or invalid values
 │   ├── InvalidImage   INVALID_ARGUMENT     empty, not an image, truncated, unsupported, too large
 │   └── InvalidUrl     INVALID_ARGUMENT     neither http nor https, user info, no host
-├── RefusedAddress     PERMISSION_DENIED    the URL leads into a network that is not the public one
-├── OriginMissing      NOT_FOUND            the origin says 404 or 410
-├── OriginRefuses      FAILED_PRECONDITION  it says 401 or 403, redirects without end, answers something strange
+├── RefusedAddress     PERMISSION_DENIED    the URL leads into a network that is not public
+├── OriginMissing      NOT_FOUND            the origin answers 404 or 410
+├── OriginRefuses      FAILED_PRECONDITION  it answers 401 or 403, too many redirects, or anything unexpected
 ├── Unavailable        UNAVAILABLE          the origin or every processor is down
-├── TooLate            DEADLINE_EXCEEDED    time is over
-├── Unauthenticated    UNAUTHENTICATED      no token, or none that is known
-└── Exhausted          RESOURCE_EXHAUSTED   full, or too many calls a second; says when to come again
-Anything else is a bug: INTERNAL, with a text that tells nothing.
+├── TooLate            DEADLINE_EXCEEDED    the deadline has passed
+├── Unauthenticated    UNAUTHENTICATED      no token, or an unknown one
+└── Exhausted          RESOURCE_EXHAUSTED   full, or too many calls a second; says when to retry
+Any other exception is a bug: INTERNAL, with a text that says nothing about it.
 """
 
 from __future__ import annotations
@@ -24,68 +24,68 @@ BUG = "something went wrong inside; the request id is in the trailers, the reaso
 
 
 class ServiceError(Exception):
-    """The root: a code and a line that names the fault and no internals."""
+    """The base class: a code, and a line that says what is wrong without any internals."""
 
     code = grpc.StatusCode.INTERNAL
 
     @property
     def trailers(self) -> tuple[tuple[str, str | bytes], ...]:
-        """What goes with it, beside code and message."""
+        """Return the trailers that are sent beside code and message."""
         return ()
 
 
 class InvalidRequest(ServiceError):
-    """What was asked for can't be meant."""
+    """The request is not valid."""
 
     code = grpc.StatusCode.INVALID_ARGUMENT
 
 
 class InvalidImage(InvalidRequest):
-    """The bytes are no image that can be processed."""
+    """The bytes are not an image that can be processed."""
 
 
 class InvalidUrl(InvalidRequest):
-    """The URL can't be meant."""
+    """The URL is not valid."""
 
 
 class RefusedAddress(ServiceError):
-    """The URL leads where nobody outside may look."""
+    """The URL leads into a network that callers must not reach."""
 
     code = grpc.StatusCode.PERMISSION_DENIED
 
 
 class OriginMissing(ServiceError):
-    """The origin has no such thing."""
+    """The origin has no such image."""
 
     code = grpc.StatusCode.NOT_FOUND
 
 
 class OriginRefuses(ServiceError):
-    """The origin does not give it to us."""
+    """The origin does not hand out the image."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
 
 
 class Unavailable(ServiceError):
-    """The origin or the processors are down: another try may help."""
+    """The origin or the processors are down; another attempt may help."""
 
     code = grpc.StatusCode.UNAVAILABLE
 
 
 class TooLate(ServiceError):
-    """Time is over."""
+    """The deadline has passed."""
 
     code = grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 class Unauthenticated(ServiceError):
-    """No token, or none that is known."""
+    """There is no token, or an unknown one."""
 
     code = grpc.StatusCode.UNAUTHENTICATED
 
 
 class Exhausted(ServiceError):
-    """Full, or too many calls; `retry_after` in seconds."""
+    """The server is full, or there are too many calls; `retry_after` is in seconds."""
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
 
@@ -95,7 +95,7 @@ class Exhausted(ServiceError):
 
     @property
     def trailers(self) -> tuple[tuple[str, str | bytes], ...]:
-        """google.rpc.RetryInfo, where gRPC's rich error model has it."""
+        """Return google.rpc.RetryInfo, as in gRPC's richer error model."""
         delay = Duration()
         delay.FromMilliseconds(max(1, round(self.retry_after * 1000)))
         status = status_pb2.Status(code=code_pb2.RESOURCE_EXHAUSTED, message=str(self))
@@ -104,7 +104,7 @@ class Exhausted(ServiceError):
 
 
 def from_processor(error: grpc.aio.AioRpcError) -> ServiceError:
-    """What a caller of the API is told when the processor failed; its own words where they are meant for callers."""
+    """Return what a caller of the API gets for an error of the processor."""
     code, text = error.code(), error.details() or ""
     if code is grpc.StatusCode.INVALID_ARGUMENT:
         return InvalidImage(text)
@@ -118,7 +118,7 @@ def from_processor(error: grpc.aio.AioRpcError) -> ServiceError:
 
 
 def retry_after(error: grpc.aio.AioRpcError, default: float = 1.0) -> float:
-    """Seconds that a server asks to wait by RetryInfo."""
+    """Return the seconds that a server asks to wait, from its RetryInfo."""
     for key, value in error.trailing_metadata() or ():
         if key == "grpc-status-details-bin" and isinstance(value, bytes):
             info = error_details_pb2.RetryInfo()

@@ -1,4 +1,4 @@
-"""How large the images are that the service takes and makes."""
+"""The limits on the size of images in requests and results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Logs: a JSON object a line on stderr, each with the id of the request that it is about."""
+"""Logs: one JSON object per line on stderr, with the id of the request."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 log = logging.getLogger("service")
 
 
-class Json(logging.Formatter):
-    """Records as JSON, with the fields given as `extra={"fields": {...}}`."""
+class JsonFormatter(logging.Formatter):
+    """Formats records as JSON, with the fields given as `extra={"fields": {...}}`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """Return a record as one line."""
         when = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
         line = {"time": when, "level": record.levelname.lower(), "message": record.getMessage()}
         if request_id.get():
@@ -35,17 +35,17 @@ class Json(logging.Formatter):
 def begin_logs() -> None:
     """Send every logger's records, those of libraries from warnings on, to stderr."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Json())
+    handler.setFormatter(JsonFormatter())
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     log.setLevel(logging.INFO)
-    # What decoders say of others' bytes is told to the callers. Ignored, not hidden: Python keeps each new warning's
-    # text for ever, and these texts hold numbers that whoever sends images can choose.
+    # Callers get the errors of decoders. Warnings are ignored, not only hidden: Python stores the text of each new
+    # warning for ever, and these texts contain numbers that a sender of images can choose.
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
     warnings.simplefilter("ignore")
 
 
 def take_request_id(given: str) -> str:
-    """The id that came with a call if it is one, else a new one; it is this task's from now on."""
+    """Set this task's request id and return it: the id that came with the call if it is valid, else a new one."""
     found = given if re.fullmatch(r"[\w.:/+=-]{1,128}", given, re.ASCII) else uuid.uuid4().hex
     request_id.set(found)
     return found

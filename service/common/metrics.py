@@ -1,4 +1,4 @@
-"""What Prometheus is told at /metrics."""
+"""The metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 CALL = ("grpc_type", "grpc_service", "grpc_method")
-"""The labels that other languages' gRPC servers have as well, so that one dashboard fits all."""
+"""The labels that gRPC servers in other languages use too, so that one dashboard fits all."""
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
 class ServerMetrics:
-    """Of every gRPC server."""
+    """Metrics of every gRPC server."""
 
     started: Counter = field(default_factory=lambda: Counter("grpc_server_started_total", "Calls begun.", CALL))
     handled: Counter = field(
@@ -28,7 +28,7 @@ class ServerMetrics:
 
 @dataclass(frozen=True)
 class ScalerMetrics:
-    """Of the API."""
+    """Metrics of the API."""
 
     stages: Histogram = field(
         default_factory=lambda: Histogram(
@@ -50,7 +50,7 @@ class ScalerMetrics:
 
 @dataclass(frozen=True)
 class ProcessorMetrics:
-    """Of the processor."""
+    """Metrics of the processor."""
 
     slots: Gauge = field(default_factory=lambda: Gauge("imageprocessor_slots", "How many images at once."))
     busy: Gauge = field(default_factory=lambda: Gauge("imageprocessor_busy", "Images being processed."))

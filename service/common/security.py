@@ -1,4 +1,4 @@
-"""Who may call: TLS from files, bearer tokens, calls a second."""
+"""Authentication and limits of callers: TLS from files, bearer tokens, calls a second."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from service.common.tokens import read_tokens
 
 
 def server_credentials(settings: Server) -> grpc.ServerCredentials | None:
-    """TLS as the settings have it, None without; with `client_ca` every client must show a certificate."""
+    """Return TLS by the settings, None without; with `client_ca` every client must show a certificate."""
     if not (settings.tls_cert and settings.tls_key):
         return None
     authority = settings.client_ca.read_bytes() if settings.client_ca else None
@@ -27,7 +27,7 @@ def server_credentials(settings: Server) -> grpc.ServerCredentials | None:
 def channel_credentials(
     authority: Path | None, cert: Path | None = None, key: Path | None = None
 ) -> grpc.ChannelCredentials | None:
-    """TLS towards a server whose certificate `authority` made, None without."""
+    """Return TLS for calls to a server whose certificate `authority` signed, None without."""
     if not authority:
         return None
     return grpc.ssl_channel_credentials(
@@ -36,17 +36,17 @@ def channel_credentials(
 
 
 class Bucket:
-    """A token bucket: `rate` calls a second, and as many at once as a second has."""
+    """A token bucket: `rate` calls a second on average, and at most as many at once."""
 
     def __init__(self, rate: float, now: Callable[[], float]) -> None:
         self.rate, self.now = rate, now
-        self.most = self.left = max(1.0, rate)
-        self.seen = now()
+        self.capacity = self.left = max(1.0, rate)
+        self.updated = now()
 
     def take(self) -> None:
-        """Take a call's share; raises Exhausted, which tells when there is one again."""
+        """Take one token; raises Exhausted, with the time until the next one."""
         now = self.now()
-        self.left, self.seen = min(self.most, self.left + (now - self.seen) * self.rate), now
+        self.left, self.updated = min(self.capacity, self.left + (now - self.updated) * self.rate), now
         if self.left < 1:
             raise Exhausted(
                 f"more than {self.rate:g} calls a second: wait a little", retry_after=(1 - self.left) / self.rate
@@ -54,22 +54,22 @@ class Bucket:
         self.left -= 1
 
 
-class Doorkeeper:
-    """Lets in who shows a known token, so often a second; everybody where there is no file of tokens."""
+class Authenticator:
+    """Accepts callers with a known token, at a limited rate; without a file of tokens, all callers."""
 
     def __init__(self, file: Path | None = None, rate: float = 0, now: Callable[[], float] = time.monotonic) -> None:
-        """Read the tokens; raises ValueError for a line that is none."""
+        """Read the tokens; raises ValueError for a line that is not valid."""
         self.tokens = read_tokens(file.read_text("utf-8")) if file else {}
         self.open = file is None
         self.buckets = {name: Bucket(rate, now) for name in self.tokens} if rate else {}
 
     def check(self, authorization: str) -> str:
-        """The name of who shows this `authorization` header; raises Unauthenticated, Exhausted."""
+        """Return the name of the caller with this `authorization` header; raises Unauthenticated, Exhausted."""
         if self.open:
             return ""
         scheme, _, token = authorization.partition(" ")
         shown = hashlib.sha256(token.strip().encode()).digest()
-        # Every token is compared, and in constant time: how long it takes tells nothing.
+        # Compare every token, in constant time, so that the duration reveals nothing.
         names = [name for name, known in self.tokens.items() if hmac.compare_digest(known, shown)]
         if scheme.lower() != "bearer" or not names:
             raise Unauthenticated("send a token that is known here: metadata authorization: Bearer TOKEN")

@@ -1,4 +1,4 @@
-"""What both servers have in common: how they listen, tell their health, and end."""
+"""What both servers share: ports, health, and the way they stop."""
 
 from __future__ import annotations
 
@@ -19,44 +19,44 @@ from grpc_reflection.v1alpha import reflection
 from service.common.calls import HEALTH, Calls, Context
 from service.common.exposition import read_tls, serve_metrics
 from service.common.logs import begin_logs, log
-from service.common.security import Doorkeeper, server_credentials
+from service.common.security import Authenticator, server_credentials
 from service.common.settings import MESSAGE, Server
 
 LIVENESS = "liveness"
 
 
 class CannotStart(Exception):
-    """A port is taken, a file is not what it should be."""
+    """A port is in use, or a file is not valid."""
 
 
 def options(settings: Server) -> list[tuple[str, int]]:
-    """What gRPC is told about connections; times in milliseconds."""
+    """Return the options of the server's connections; times in milliseconds."""
     age = round(settings.connection_age * 1000)
     return [
         ("grpc.max_receive_message_length", MESSAGE),
         ("grpc.max_send_message_length", MESSAGE),
-        # Clients look for new replicas when a connection ends: so each ends after a while, gracefully.
+        # Clients resolve replicas again when a connection ends, so each ends gracefully after a while.
         ("grpc.max_connection_age_ms", age),
         ("grpc.max_connection_age_grace_ms", round(settings.deadline * 1000)),
-        # Clients may ask every few seconds whether we live, even with no call under way.
+        # Clients may send keepalive pings every few seconds, even without a running call.
         ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.keepalive_time_ms", 20_000),
         ("grpc.keepalive_timeout_ms", 10_000),
-        # Two servers at one port would share its connections, unasked.
+        # Without this, a second server on the same port would silently share its connections.
         ("grpc.so_reuseport", int(settings.share_port)),
     ]
 
 
 class Health(health.HealthServicer):
-    """grpc.health.v1, whose watchers can be sent away: they would stay to the last."""
+    """grpc.health.v1 with watchers that can be cancelled: otherwise they would stay until the end of `--grace`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.watchers: set[asyncio.Task[object]] = set()
 
     async def Watch(self, request: HealthCheckRequest, context: Context) -> None:
-        """Tell each change, until the client or this server goes."""
+        """Send each change, until the client disconnects or this server stops."""
         task = cast("asyncio.Task[object]", asyncio.current_task())
         self.watchers.add(task)
         try:
@@ -66,17 +66,17 @@ class Health(health.HealthServicer):
 
 
 class Running:
-    """A server that answers: its gRPC port, its health, its end."""
+    """A running server: its gRPC port, its health, and its shutdown."""
 
-    def __init__(self, settings: Server, service: str, doorkeeper: Doorkeeper) -> None:
+    def __init__(self, settings: Server, service: str, authenticator: Authenticator) -> None:
         self.settings, self.service = settings, service
-        self.calls = Calls(doorkeeper, settings.deadline)
+        self.calls = Calls(authenticator, settings.deadline)
         self.server = grpc.aio.server(interceptors=[self.calls], options=options(settings))
         self.health = Health()
         self.signals: asyncio.Queue[int] = asyncio.Queue()
 
     async def start(self) -> None:
-        """Listen and say so; raises CannotStart."""
+        """Listen, and log that the server is ready; raises CannotStart."""
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self.server)
         reflection.enable_server_reflection([self.service, HEALTH, reflection.SERVICE_NAME], self.server)
         metrics = self.start_metrics()
@@ -91,7 +91,7 @@ class Running:
                 f"can't listen at {self.settings.listen}: choose another --listen, or check --tls-cert"
             ) from None
         for name in ("", self.service, LIVENESS):
-            await self.tell(name, HealthCheckResponse.SERVING)
+            await self.set_health(name, HealthCheckResponse.SERVING)
         await self.server.start()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -101,7 +101,7 @@ class Running:
         )
 
     def start_metrics(self) -> int:
-        """Answer /metrics; returns the port, raises CannotStart."""
+        """Serve /metrics; returns the port, raises CannotStart."""
         settings, tls = self.settings, None
         if settings.metrics_client_ca and settings.tls_cert and settings.tls_key:
             try:
@@ -113,13 +113,13 @@ class Running:
         except OSError as error:
             raise CannotStart(f"metrics can't be at {settings.metrics}: {error.strerror}; choose --metrics") from None
 
-    async def tell(self, name: str, status: int) -> None:
-        """Set a health; a watcher that takes nothing from its connection must not keep us."""
+    async def set_health(self, name: str, status: int) -> None:
+        """Set a health status, without waiting for a watcher that reads nothing from its connection."""
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self.health.set(name, status), 1)
 
     async def wait(self) -> None:
-        """Work until a signal comes, then drain; a second signal ends at once."""
+        """Serve until a signal comes, then drain; a second signal stops at once."""
         await self.signals.get()
         drain, again = asyncio.ensure_future(self.drain()), asyncio.ensure_future(self.signals.get())
         await asyncio.wait([drain, again], return_when=asyncio.FIRST_COMPLETED)
@@ -129,16 +129,16 @@ class Running:
         log.info("stopped")
 
     async def drain(self) -> None:
-        """Say NOT_SERVING, give clients time to go elsewhere, take no more, finish what runs."""
+        """Report NOT_SERVING, give clients time to go elsewhere, accept no new calls, and finish the running ones."""
         log.info("draining", extra={"fields": {"running": self.calls.running}})
         for name in ("", self.service):
-            await self.tell(name, HealthCheckResponse.NOT_SERVING)
+            await self.set_health(name, HealthCheckResponse.NOT_SERVING)
         await asyncio.sleep(self.settings.announce)
         stop = asyncio.ensure_future(self.server.stop(self.settings.grace))
-        await asyncio.sleep(0)  # it has begun: connections take no new call
+        await asyncio.sleep(0)  # so that it has begun, and connections accept no new calls
         for watcher in self.health.watchers:
             watcher.cancel()
-        # A client that is silent keeps its connection, and so `stop`, to the last: it is calls that are waited for.
+        # `stop` waits for silent clients with an open connection, until the end of `--grace`; wait for the calls only.
         quiet = 0
         while quiet < 5 and not stop.done():
             await asyncio.wait([stop], timeout=0.05)
@@ -146,13 +146,13 @@ class Running:
 
 
 def run(main: Callable[[], Coroutine[Any, Any, None]], name: str) -> int:
-    """Run a server's main; returns the exit code: 0 ended as told, 2 could not start."""
+    """Run a server; returns the exit code: 0 stopped by a signal, 2 could not start."""
     begin_logs()
     try:
         asyncio.run(main())
     except CannotStart as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:  # before the signals are ours
+    except KeyboardInterrupt:  # before the signal handlers are set
         return 130
     return 0

@@ -15,16 +15,16 @@ from service.common.cpus import count_cpus
 MESSAGE = 32 * 2**20
 """Bytes of a message, at every hop."""
 IMAGE = 20 * 2**20
-"""Bytes of an image that is taken."""
+"""Bytes of an image in a request."""
 PIXELS = 24_000_000
-"""Width by height, of what comes and of what is asked for."""
+"""Width by height, of an input and of a result."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True)
 class Server:
-    """What both servers have; times in seconds, files of PEM, addresses as HOST:PORT."""
+    """Settings of both servers: times in seconds, PEM files, addresses as HOST:PORT."""
 
     listen: str
     metrics: tuple[str, int]
@@ -41,7 +41,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Api(Server):
-    """The API's own: `processor` is a target of gRPC's, `rate` calls a second a token (0: no limit)."""
+    """Settings of the API: `processor` is a gRPC target, `rate` is calls a second for each token (0: no limit)."""
 
     processor: str
     processor_ca: Path | None
@@ -60,14 +60,14 @@ class Api(Server):
 
 @dataclass(frozen=True)
 class Processor(Server):
-    """The processor's own: how many images at once, and how many more may wait."""
+    """Settings of the processor: how many images at once, and how many more may wait."""
 
     slots: int
     queue: int
 
 
 class Parser(argparse.ArgumentParser):
-    """Flags whose defaults come from the environment; a mistake is told in one line, exit code 2."""
+    """Flags whose defaults come from the environment; an error is one line, with exit code 2."""
 
     def __init__(self, prog: str, prefix: str, environment: Mapping[str, str], description: str) -> None:
         super().__init__(prog=prog, description=description, allow_abbrev=False)
@@ -85,12 +85,12 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(f"--{name}", default=parsed, type=kind, help=f"{text}{shown} [{variable}]", **cast(Any, more))
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and what to do."""
+        """Print what is wrong and what to do, and exit with 2."""
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def number(least: float, most: float) -> Callable[[str], float]:
-    """A reader of numbers from `least` to `most`."""
+    """Return a function that reads numbers from `least` to `most`."""
 
     def read(text: str) -> float:
         try:
@@ -104,8 +104,8 @@ def number(least: float, most: float) -> Callable[[str], float]:
     return read
 
 
-def whole(least: int, most: int) -> Callable[[str], int]:
-    """A reader of whole numbers from `least` to `most`."""
+def integer(least: int, most: int) -> Callable[[str], int]:
+    """Return a function that reads whole numbers from `least` to `most`."""
 
     def read(text: str) -> int:
         if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
@@ -116,14 +116,14 @@ def whole(least: int, most: int) -> Callable[[str], int]:
 
 
 def switch(text: str) -> bool:
-    """On or off."""
+    """Read on or off."""
     if text.lower() not in ("on", "true", "1", "off", "false", "0"):
         raise argparse.ArgumentTypeError(f"{text!r} is neither on nor off")
     return text.lower() in ("on", "true", "1")
 
 
 def size(text: str) -> tuple[int, int]:
-    """Width and height from WIDTHxHEIGHT."""
+    """Read width and height from WIDTHxHEIGHT."""
     width, cross, height = text.lower().partition("x")
     sides = [int(side) for side in (width, height) if side.isascii() and side.isdigit() and len(side) < 6]
     if not cross or len(sides) != 2 or not 0 < sides[0] * sides[1] <= PIXELS:
@@ -132,7 +132,7 @@ def size(text: str) -> tuple[int, int]:
 
 
 def address(text: str) -> tuple[str, int]:
-    """Host and port from HOST:PORT or [HOST]:PORT."""
+    """Read host and port from HOST:PORT or [HOST]:PORT."""
     host, colon, port = text.rpartition(":")
     if not (colon and host and port.isascii() and port.isdigit() and int(port) < 65536):
         raise argparse.ArgumentTypeError(f"{text!r} is no address as 127.0.0.1:50051 or [::1]:50051")
@@ -140,13 +140,13 @@ def address(text: str) -> tuple[str, int]:
 
 
 def listen(text: str) -> str:
-    """An address to listen at, as gRPC takes it."""
+    """Read an address to listen at; returns it in gRPC's form."""
     host, port = address(text)
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def networks(text: str) -> tuple[Network, ...]:
-    """Networks with commas between them."""
+    """Read networks with commas between them."""
     try:
         return tuple(ipaddress.ip_network(item.strip()) for item in text.split(",") if item.strip())
     except ValueError as wrong:
@@ -154,12 +154,12 @@ def networks(text: str) -> tuple[Network, ...]:
 
 
 def path(text: str) -> Path:
-    """A path; `~` is a home, which shells leave alone in `--ca=~/x`."""
+    """Read a path; expands `~`, which shells do not do in `--ca=~/x`."""
     return Path(os.path.expanduser(text))
 
 
 def file(text: str) -> Path | None:
-    """A file that can be read, or none."""
+    """Read the path of a file; None for "". The file must be readable."""
     if not text:
         return None
     found = path(text)
@@ -169,7 +169,7 @@ def file(text: str) -> Path | None:
 
 
 def choice(*words: str) -> Callable[[str], str]:
-    """A reader of one of these words."""
+    """Return a function that reads one of these words."""
 
     def read(text: str) -> str:
         if text not in words:
@@ -180,7 +180,7 @@ def choice(*words: str) -> Callable[[str], str]:
 
 
 def add_common(parser: Parser, port: int, age: str) -> None:
-    """The flags that both servers have."""
+    """Add the flags that both servers have."""
     parser.flag("listen", f"[::]:{port}", listen, "where to answer gRPC; port 0 takes a free one")
     parser.flag("metrics", "0.0.0.0:5001", address, "where to answer http://…/metrics; port 0 takes a free one")
     parser.flag("deadline", "30", number(0.1, 3600), "seconds for a call whose caller gives no deadline")
@@ -197,7 +197,7 @@ def add_common(parser: Parser, port: int, age: str) -> None:
 
 
 def read_api(argv: Sequence[str], environment: Mapping[str, str]) -> Api:
-    """The API's settings; exits 2 with one line where they can't be meant."""
+    """Return the settings of the API; exits with 2 and one line if they are not valid."""
     parser = Parser("service.api", "IMAGESCALER", environment, "Scales images: imagescaler.ImageScaler over gRPC.")
     add_common(parser, 50051, "30")
     parser.flag(
@@ -211,7 +211,7 @@ def read_api(argv: Sequence[str], environment: Mapping[str, str]) -> Api:
     parser.flag("margin", "0.05", number(0, 10), "no scaling if each side differs by no more than this part of it")
     parser.flag("how", "exact", choice("exact", "fit", "cover"), "exact, fit (into the size) or cover (and cut)")
     parser.flag("grayscale", "off", switch, "on: images become gray", nargs="?", const=True)
-    parser.flag("calls", "64", whole(1, 100_000), "how many calls at once; others get RESOURCE_EXHAUSTED")
+    parser.flag("calls", "64", integer(1, 100_000), "how many calls at once; others get RESOURCE_EXHAUSTED")
     parser.flag("allow-networks", "", networks, "private networks that http_uri may reach, with commas")
     parser.flag("tokens", "", file, "bearer tokens, a line each: NAME TOKEN or NAME sha256:HEX")
     parser.flag("rate", "0", number(0, 1e6), "calls a second for each token; 0: as many as they like")
@@ -219,11 +219,11 @@ def read_api(argv: Sequence[str], environment: Mapping[str, str]) -> Api:
 
 
 def read_processor(argv: Sequence[str], environment: Mapping[str, str]) -> Processor:
-    """The processor's settings; exits 2 with one line where they can't be meant."""
+    """Return the settings of the processor; exits with 2 and one line if they are not valid."""
     parser = Parser("service.processor", "IMAGEPROCESSOR", environment, "Processes images over gRPC.")
     add_common(parser, 50052, "3")
-    parser.flag("slots", str(count_cpus()), whole(1, 1024), "how many images at once; else the CPU limit")
-    parser.flag("queue", "16", whole(0, 100_000), "how many more may wait; others get RESOURCE_EXHAUSTED")
+    parser.flag("slots", str(count_cpus()), integer(1, 1024), "how many images at once; else the CPU limit")
+    parser.flag("queue", "16", integer(0, 100_000), "how many more may wait; others get RESOURCE_EXHAUSTED")
     return build(parser, Processor, argv)
 
 
@@ -231,7 +231,7 @@ Kind = TypeVar("Kind", Api, Processor)
 
 
 def build(parser: Parser, kind: type[Kind], argv: Sequence[str]) -> Kind:
-    """Parse, and check what belongs together."""
+    """Parse the flags, and check those that need each other."""
     found = vars(parser.parse_args(argv))
     pairs: list[tuple[str, str]] = [("tls_cert", "tls_key"), ("client_ca", "tls_cert"), ("rate", "tokens")]
     pairs += [("metrics_client_ca", "tls_cert")]

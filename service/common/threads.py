@@ -34,7 +34,7 @@ def call_in_thread(work: Callable[[], T]) -> asyncio.Future[T]:
             value = work()
         except Exception as error:
             problem = error
-        with suppress(RuntimeError):  # the loop has ended: nobody waits any more
+        with suppress(RuntimeError):  # the event loop has ended, so nobody waits any more
             loop.call_soon_threadsafe(settle, value, problem)
 
     threading.Thread(target=call, daemon=True).start()

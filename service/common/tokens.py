@@ -1,4 +1,4 @@
-"""A file of bearer tokens, read."""
+"""The file of bearer tokens."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import re
 
 
 def read_tokens(text: str) -> dict[str, bytes]:
-    """Name -> SHA-256 of the token, from lines NAME TOKEN or NAME sha256:HEX; raises ValueError, telling no token."""
+    """Return the SHA-256 of each token by its name, from lines NAME TOKEN or NAME sha256:HEX.
+
+    Raises ValueError, whose text contains no token.
+    """
     found: dict[str, bytes] = {}
     for number, line in enumerate(text.splitlines(), 1):
         words = line.split()

@@ -1,4 +1,4 @@
-"""The processor: does to an image what it is told, and keeps nothing of it: python -m service.processor."""
+"""The processor: processes images as requests say, and stores nothing: python -m service.processor."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from service.common.calls import Context
 from service.common.errors import InvalidImage, InvalidRequest
 from service.common.images import LIMITS
 from service.common.metrics import ProcessorMetrics
-from service.common.security import Doorkeeper
+from service.common.security import Authenticator
 from service.common.server import Running, run
 from service.common.settings import IMAGE, MESSAGE, PIXELS, Processor, read_processor
 from service.processor.admission import Admission
@@ -26,15 +26,15 @@ NAME = pb.DESCRIPTOR.services_by_name["ImageProcessor"].full_name
 HOW = {pb.Scale.EXACT: "exact", pb.Scale.FIT: "fit", pb.Scale.COVER: "cover"}
 
 
-class Done(NamedTuple):
-    """A new image, and the seconds that it took."""
+class Processed(NamedTuple):
+    """A processed image, and the seconds that it took."""
 
     image: bytes
     seconds: float
 
 
-def read_wish(request: pb.ProcessRequest) -> Operations:
-    """What a request asks for; raises InvalidRequest."""
+def read_operations(request: pb.ProcessRequest) -> Operations:
+    """Return the operations that a request asks for; raises InvalidRequest."""
     scale = request.scale
     if request.HasField("scale") and not (scale.width or scale.height):
         raise InvalidRequest("scale has neither width nor height")
@@ -47,16 +47,16 @@ def read_wish(request: pb.ProcessRequest) -> Operations:
     return Operations(scale.width, scale.height, HOW[scale.how], 0.0, request.grayscale, request.rotate)
 
 
-def work(image: bytes, wish: Operations) -> Done:
+def work(image: bytes, operations: Operations) -> Processed:
     """Process an image; raises InvalidImage."""
     began, target = time.perf_counter(), io.BytesIO()
     try:
-        transform(io.BytesIO(image), target, wish, LIMITS)
+        transform(io.BytesIO(image), target, operations, LIMITS)
     except ImageError as error:
         raise InvalidImage(str(error)) from None
     if target.tell() > MESSAGE - 1024:
         raise InvalidImage(f"the result has {target.tell()} bytes, more than the 32 MiB of a message")
-    return Done(target.getvalue(), time.perf_counter() - began)
+    return Processed(target.getvalue(), time.perf_counter() - began)
 
 
 class Servicer(pb_grpc.ImageProcessorServicer):
@@ -66,18 +66,18 @@ class Servicer(pb_grpc.ImageProcessorServicer):
         self.admission = admission
 
     async def Process(self, request: pb.ProcessRequest, context: Context) -> pb.ProcessReply:
-        """Do what the request says, when there is a slot."""
+        """Process the image as the request says, as soon as a slot is free."""
         if len(request.image) > IMAGE:
             raise InvalidImage(f"the image has {len(request.image)} bytes, at most 20 MiB may be")
-        done, waited = await self.admission.run(partial(work, request.image, read_wish(request)))
-        stages = f"queue;dur={waited * 1000:.1f}, transform;dur={done.seconds * 1000:.1f}"
+        processed, waited = await self.admission.run(partial(work, request.image, read_operations(request)))
+        stages = f"queue;dur={waited * 1000:.1f}, transform;dur={processed.seconds * 1000:.1f}"
         context.set_trailing_metadata((("server-timing", stages),))
-        return pb.ProcessReply(image=done.image)
+        return pb.ProcessReply(image=processed.image)
 
 
 async def serve(settings: Processor) -> None:
-    """Answer until a signal comes."""
-    running = Running(settings, NAME, Doorkeeper())
+    """Serve until a signal comes."""
+    running = Running(settings, NAME, Authenticator())
     admission = Admission(settings.slots, settings.queue, ProcessorMetrics())
     pb_grpc.add_ImageProcessorServicer_to_server(Servicer(admission), running.server)
     await running.start()

@@ -10,7 +10,7 @@ import pytest
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from service.common.errors import Exhausted, Unauthenticated
-from service.common.security import Doorkeeper
+from service.common.security import Authenticator
 from service.common.tokens import read_tokens
 from service.protos import imagescaler_pb2_grpc
 from tests.service.authority import Authority, Pair
@@ -79,7 +79,7 @@ def test_each_token_has_its_rate(farm: Farm, tokens: Path) -> None:
 
 def test_a_bucket_fills_with_time(tokens: Path) -> None:
     now = [0.0]
-    keeper = Doorkeeper(tokens, 4, lambda: now[0])
+    keeper = Authenticator(tokens, 4, lambda: now[0])
     for _ in range(4):
         keeper.check(f"Bearer {ALICE}")
     with pytest.raises(Exhausted) as caught:
