@@ -82,9 +82,14 @@ class Farm:
         self.folder, self.all = folder, list[Served]()
 
     def launch(
-        self, name: str, *flags: str, host: str = "127.0.0.1", port: int = 0, environment: dict[str, str] | None = None,
+        self,
+        name: str,
+        *flags: str,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        environment: dict[str, str] | None = None,
         prefix: Sequence[str] = (),
-    ) -> Served:  # fmt: skip
+    ) -> Served:
         """Begin a server; flags later in the line win; `prefix` is a command that runs another."""
         common = ["--listen", f"{host}:{port}", "--metrics", "127.0.0.1:0", "--announce", "0.5"]
         log = self.folder / f"{name}-{len(self.all)}.log"

@@ -118,8 +118,9 @@ def test_a_token_does_not_travel_in_clear(call: Call, farm: Farm, tmp_path: Path
     assert call(where(api), "--plaintext", IMAGESCALER_TOKEN=TOKEN) == (0, "")
     # What is meant for this machine goes to no proxy either.
     assert call(where(api), "--plaintext", IMAGESCALER_TOKEN=TOKEN, http_proxy="http://127.0.0.1:9", no_proxy="") == (
-        0, "",
-    )  # fmt: skip
+        0,
+        "",
+    )
     (tmp_path / "token").write_text(TOKEN)
     for more in ({"IMAGESCALER_TOKEN": TOKEN}, {}):
         flags = ["--plaintext"] if more else ["--plaintext", "--token-file", str(tmp_path / "token")]
@@ -137,10 +138,17 @@ def test_what_is_no_token_is_told(call: Call, place: Place, farm: Farm) -> None:
 @pytest.mark.parametrize(
     ("server", "own"),
     [
-        ("localhost:1", True), ("127.0.0.1:1", True), ("127.9.9.9:1", True), ("[::1]:1", True),
-        ("10.0.0.1:1", False), ("localhost.example:1", False), ("dns:///localhost:1", False), ("localhost", False),
-        ("ipv4:127.0.0.1:1,10.0.0.1:1", False), ("0.0.0.0:1", False),
+        ("localhost:1", True),
+        ("127.0.0.1:1", True),
+        ("127.9.9.9:1", True),
+        ("[::1]:1", True),
+        ("10.0.0.1:1", False),
+        ("localhost.example:1", False),
+        ("dns:///localhost:1", False),
+        ("localhost", False),
+        ("ipv4:127.0.0.1:1,10.0.0.1:1", False),
+        ("0.0.0.0:1", False),
     ],
-)  # fmt: skip
+)
 def test_what_only_this_machine_hears(server: str, own: bool) -> None:
     assert is_loopback(server) is own

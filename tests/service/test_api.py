@@ -188,10 +188,15 @@ def test_the_contract_is_the_given_one() -> None:
         for field in message.fields
     }
     assert fields == {
-        ("ScaleImageRequest", 1, "image", 11), ("ScaleImageReply", 1, "content", 12), ("Image", 1, "content", 12),
-        ("Image", 2, "source", 11), ("ImageSource", 1, "http_uri", 9),
-    }  # fmt: skip
+        ("ScaleImageRequest", 1, "image", 11),
+        ("ScaleImageReply", 1, "content", 12),
+        ("Image", 1, "content", 12),
+        ("Image", 2, "source", 11),
+        ("ImageSource", 1, "http_uri", 9),
+    }
     method = pb.DESCRIPTOR.services_by_name["ImageScaler"].methods_by_name["ScaleImage"]
     assert (method.full_name, method.input_type.full_name, method.output_type.full_name) == (
-        "imagescaler.ImageScaler.ScaleImage", "imagescaler.ScaleImageRequest", "imagescaler.ScaleImageReply",
-    )  # fmt: skip
+        "imagescaler.ImageScaler.ScaleImage",
+        "imagescaler.ScaleImageRequest",
+        "imagescaler.ScaleImageReply",
+    )

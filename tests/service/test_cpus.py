@@ -12,15 +12,33 @@ from service.common.cpus import count_cpus, limits
 CASES = [
     ({"proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "150000 100000"}, [1.5]),
     ({"proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "max 100000"}, []),
-    ({"proc/self/cgroup": "0::/a/b", "sys/fs/cgroup/a/cpu.max": "50000 100000",
-      "sys/fs/cgroup/a/b/cpu.max": "max 100000"}, [0.5]),
+    (
+        {
+            "proc/self/cgroup": "0::/a/b",
+            "sys/fs/cgroup/a/cpu.max": "50000 100000",
+            "sys/fs/cgroup/a/b/cpu.max": "max 100000",
+        },
+        [0.5],
+    ),
     ({"proc/self/cgroup": "0::/of/the/host", "sys/fs/cgroup/cpu.max": "400000 100000"}, [4.0]),
-    ({"proc/self/cgroup": "4:cpu,cpuacct:/docker/x\n1:name=systemd:/", "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "300000",
-      "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000"}, [3.0]),
-    ({"proc/self/cgroup": "4:cpu:/", "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1",
-      "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000"}, []),
+    (
+        {
+            "proc/self/cgroup": "4:cpu,cpuacct:/docker/x\n1:name=systemd:/",
+            "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "300000",
+            "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
+        },
+        [3.0],
+    ),
+    (
+        {
+            "proc/self/cgroup": "4:cpu:/",
+            "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1",
+            "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
+        },
+        [],
+    ),
     ({}, []),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("files", "expected"), CASES)

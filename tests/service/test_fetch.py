@@ -66,20 +66,31 @@ def test_three_redirects_are_followed(status: int) -> None:
 
 @pytest.mark.parametrize(
     ("page", "expected"),
-    [(answer(404), "NOT_FOUND"), (answer(410), "NOT_FOUND"), (answer(401), "FAILED_PRECONDITION"),
-     (answer(403), "FAILED_PRECONDITION"), (answer(418), "FAILED_PRECONDITION"), (answer(204), "FAILED_PRECONDITION"),
-     (answer(304), "FAILED_PRECONDITION"), (answer(500), "UNAVAILABLE"), (answer(503), "UNAVAILABLE"),
-     (answer(429), "UNAVAILABLE"), (redirect("/page"), "FAILED_PRECONDITION"),
-     (redirect("ftp://example.org/a"), "INVALID_ARGUMENT"), (redirect("file:///etc/passwd"), "INVALID_ARGUMENT"),
-     (redirect("http://user:secret@127.0.0.1/a"), "INVALID_ARGUMENT"),
-     (redirect("http://127.0.0.2:80/a"), "PERMISSION_DENIED"), (redirect("http://[::1]/a"), "PERMISSION_DENIED"),
-     (redirect("http://[::ffff:127.0.0.1]/a"), "PERMISSION_DENIED"),
-     (redirect("http://2130706434/"), "PERMISSION_DENIED"),
-     (redirect("http://[/"), "UNAVAILABLE"),
-     (answer(200, b"x", content_length="100"), "UNAVAILABLE"),
-     (answer(200, b"", content_length=str(IMAGE + 1)), "INVALID_ARGUMENT"),
-     (answer(200, gzip.compress(bytes(2**24)), content_encoding="gzip"), "FAILED_PRECONDITION")],
-)  # fmt: skip
+    [
+        (answer(404), "NOT_FOUND"),
+        (answer(410), "NOT_FOUND"),
+        (answer(401), "FAILED_PRECONDITION"),
+        (answer(403), "FAILED_PRECONDITION"),
+        (answer(418), "FAILED_PRECONDITION"),
+        (answer(204), "FAILED_PRECONDITION"),
+        (answer(304), "FAILED_PRECONDITION"),
+        (answer(500), "UNAVAILABLE"),
+        (answer(503), "UNAVAILABLE"),
+        (answer(429), "UNAVAILABLE"),
+        (redirect("/page"), "FAILED_PRECONDITION"),
+        (redirect("ftp://example.org/a"), "INVALID_ARGUMENT"),
+        (redirect("file:///etc/passwd"), "INVALID_ARGUMENT"),
+        (redirect("http://user:secret@127.0.0.1/a"), "INVALID_ARGUMENT"),
+        (redirect("http://127.0.0.2:80/a"), "PERMISSION_DENIED"),
+        (redirect("http://[::1]/a"), "PERMISSION_DENIED"),
+        (redirect("http://[::ffff:127.0.0.1]/a"), "PERMISSION_DENIED"),
+        (redirect("http://2130706434/"), "PERMISSION_DENIED"),
+        (redirect("http://[/"), "UNAVAILABLE"),
+        (answer(200, b"x", content_length="100"), "UNAVAILABLE"),
+        (answer(200, b"", content_length=str(IMAGE + 1)), "INVALID_ARGUMENT"),
+        (answer(200, gzip.compress(bytes(2**24)), content_encoding="gzip"), "FAILED_PRECONDITION"),
+    ],
+)
 def test_an_origins_answer_has_its_code(page: Send, expected: str) -> None:
     assert code(f"{Origin({'/page': page}).url}/page").name == expected
 

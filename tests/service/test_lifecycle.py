@@ -78,15 +78,27 @@ def test_a_watcher_that_takes_nothing_keeps_nobody(farm: Farm) -> None:
 
 
 USAGE = [
-    ("api", ["--size", "big"]), ("api", ["--size", "100000x100000"]), ("api", ["--margin", "-1"]),
-    ("api", ["--how", "so"]), ("api", ["--grayscale", "maybe"]), ("api", ["--listen", "50051"]),
-    ("api", ["--rate", "5"]), ("api", ["--nonsense"]), ("api", ["--tls-cert", "/nowhere"]),
-    ("api", ["--allow-networks", "10.0.0.1/8"]), ("api", ["--processor", "nowhere"]),
-    ("api", ["--tokens", "pyproject.toml"]), ("api", ["--tls-cert", "README.md", "--tls-key", "README.md"]),
-    ("api", ["--processor", "127.0.0.1:1,[::1]:1"]), ("api", ["--client-ca", "README.md"]),
-    ("processor", ["--slots", "0"]), ("processor", ["--queue", "-1"]), ("processor", ["--deadline", "soon"]),
-    ("processor", ["--listen", "192.0.2.1:50052"]), ("processor", ["--metrics", "192.0.2.1:5001"]),
-]  # fmt: skip
+    ("api", ["--size", "big"]),
+    ("api", ["--size", "100000x100000"]),
+    ("api", ["--margin", "-1"]),
+    ("api", ["--how", "so"]),
+    ("api", ["--grayscale", "maybe"]),
+    ("api", ["--listen", "50051"]),
+    ("api", ["--rate", "5"]),
+    ("api", ["--nonsense"]),
+    ("api", ["--tls-cert", "/nowhere"]),
+    ("api", ["--allow-networks", "10.0.0.1/8"]),
+    ("api", ["--processor", "nowhere"]),
+    ("api", ["--tokens", "pyproject.toml"]),
+    ("api", ["--tls-cert", "README.md", "--tls-key", "README.md"]),
+    ("api", ["--processor", "127.0.0.1:1,[::1]:1"]),
+    ("api", ["--client-ca", "README.md"]),
+    ("processor", ["--slots", "0"]),
+    ("processor", ["--queue", "-1"]),
+    ("processor", ["--deadline", "soon"]),
+    ("processor", ["--listen", "192.0.2.1:50052"]),
+    ("processor", ["--metrics", "192.0.2.1:5001"]),
+]
 
 
 @pytest.mark.parametrize(("name", "flags"), USAGE)

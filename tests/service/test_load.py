@@ -3,114 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import re
-import signal
-import socket
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent import futures
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import grpc
-import pytest
-from PIL import Image
 
-from service.protos import imagescaler_pb2, imagescaler_pb2_grpc
-from tests.service.authority import Authority
-from tests.service.servers import Farm
+from tests.service.load_target import begin, echo, measured, serving
 from tests.waiting import wait_until
-
-ROOT = Path(__file__).resolve().parents[2]
-Answer = Callable[[bytes, grpc.ServicerContext], bytes]
-
-
-@dataclass
-class Server(imagescaler_pb2_grpc.ImageScalerServicer):
-    """Answers as it is told to, and remembers what came, from whom, and how many were there at once."""
-
-    answer: Answer
-    came: list[bytes] = field(default_factory=list)
-    peers: set[str] = field(default_factory=set)
-    inside: int = 0
-    most: int = 0
-    target: str = ""
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def ScaleImage(
-        self, request: imagescaler_pb2.ScaleImageRequest, context: grpc.ServicerContext
-    ) -> imagescaler_pb2.ScaleImageReply:
-        """Count, and answer."""
-        with self.lock:
-            self.came.append(request.image.content)
-            self.peers.add(context.peer())
-            self.inside += 1
-            self.most = max(self.most, self.inside)
-        try:
-            return imagescaler_pb2.ScaleImageReply(content=self.answer(request.image.content, context))
-        finally:
-            with self.lock:
-                self.inside -= 1
-
-
-@contextmanager
-def serving(answer: Answer, threads: int = 64) -> Iterator[Server]:
-    """A server on a free port of loopback; at its end all its calls are ended."""
-    servicer = Server(answer)
-    server = grpc.server(futures.ThreadPoolExecutor(threads))
-    imagescaler_pb2_grpc.add_ImageScalerServicer_to_server(servicer, server)
-    servicer.target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-    server.start()
-    try:
-        yield servicer
-    finally:
-        server.stop(None).wait()
-
-
-def echo(content: bytes, _: grpc.ServicerContext) -> bytes:
-    """Give back what came."""
-    return content
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    """Three images in two folders, and a file that is none."""
-    folder = tmp_path / "images"
-    (folder / "more").mkdir(parents=True)
-    for number, name in enumerate(("it's [1].jpg", "b.PNG", "more/c.webp")):
-        Image.new("RGB", (8 + number, 8)).save(folder / name, format=("JPEG", "PNG", "WEBP")[number])
-    (folder / "readme.txt").write_text("no image")
-    return folder
-
-
-def begin(*arguments: str | Path) -> subprocess.Popen[str]:
-    """Start the program."""
-    plain = [] if "--ca" in arguments else ["--plaintext"]
-    argv = [sys.executable, "-m", "service.loadtest.load", *map(str, arguments), *plain]
-    return subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def load(*arguments: str | Path, code: int = 0) -> tuple[str, str]:
-    """Run the program to its end, which must be `code`; returns what it wrote."""
-    process = begin(*arguments)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == code, err
-    assert "Traceback" not in err
-    return out, err
-
-
-def measured(server: Server, images: Path, *arguments: str, code: int = 0) -> dict[str, Any]:
-    """Load a server and return what was written of it."""
-    path = images.parent / "load.json"
-    load("--images", images, "--target", server.target, "--json", path, *arguments, code=code)
-    return dict(json.loads(path.read_text()))
 
 
 def test_a_rate_is_kept_however_long_answers_take(images: Path) -> None:
@@ -124,8 +23,9 @@ def test_a_rate_is_kept_however_long_answers_take(images: Path) -> None:
     assert report["latency_ms"]["p50"] >= 300
     assert report["mode"] == "rate"
     assert report["ramp"] == {"first": 20, "last": 40, "seconds": 2}
-    first, second = (sum(row["ended"] for row in report["series"] if low <= row["second"] < high)
-                     for low, high in ((0, 1), (1, 99)))  # fmt: skip
+    first, second = (
+        sum(row["ended"] for row in report["series"] if low <= row["second"] < high) for low, high in ((0, 1), (1, 99))
+    )
     assert first < second
 
 
@@ -225,132 +125,3 @@ def test_a_server_that_goes_away_is_a_failure_and_no_crash(images: Path) -> None
     assert report["requests"] == 100
     assert report["ok"] > 20
     assert report["codes"]["UNAVAILABLE"] > 0
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("ramp", ["--rate", "--concurrency"])
-def test_what_was_measured_is_written_when_it_is_stopped(
-    images: Path, ramp: str, number: signal.Signals, code: int
-) -> None:
-    path, release = images.parent / "load.json", threading.Event()
-
-    def stuck_in_the_end(content: bytes, _: grpc.ServicerContext) -> bytes:
-        if len(server.came) > 10:
-            release.wait(30)
-        return content
-
-    with serving(stuck_in_the_end) as server:
-        process = begin("--images", images, "--target", server.target, ramp, "20", "--seconds", "60", "--json", path)
-        try:
-            wait_until(lambda: len(server.came) > 15)
-            process.send_signal(number)
-            _, err = process.communicate(timeout=20)
-        finally:
-            release.set()
-    assert process.returncode == code
-    assert "Traceback" not in err
-    report = json.loads(path.read_text())
-    assert report["interrupted"] is True
-    assert report["ok"] == report["requests"] == 10
-    assert report["unfinished"] > 5
-    assert report["seconds"] < 30
-
-
-def test_it_tells_a_line_now_and_then(images: Path) -> None:
-    with serving(echo) as server:
-        out, err = load("--images", images, "--target", server.target, "--rate", "10", "--seconds", "5.5")
-    (line,) = err.splitlines()
-    latency = r"p50 \d+  p90 \d+  p99 \d+ ms"
-    assert re.fullmatch(rf" +5 s  asked 10\.0/s  under way \d+  done [\d.]+/s  {latency}  OK \d+", line)
-    assert out.startswith("55 of 55 requests answered in 5.")
-    assert re.search(r"^latency  p50 [\d.]+ ms  p90 [\d.]+ ms  p99 [\d.]+ ms", out, re.MULTILINE)
-
-
-def test_on_a_terminal_it_keeps_to_one_line(images: Path) -> None:
-    ours, theirs = pty.openpty()
-    with serving(echo) as server:
-        argv = [sys.executable, "-m", "service.loadtest.load", "--images", str(images), "--target", server.target]
-        argv += ["--plaintext", "--rate", "10", "--seconds", "2"]
-        done = subprocess.run(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs, timeout=60, check=True)
-    os.close(theirs)
-    shown = b""
-    with suppress(OSError):  # how the end of a terminal is told
-        while piece := os.read(ours, 65536):
-            shown += piece
-    os.close(ours)
-    assert b"\n" not in shown
-    assert shown.count(b"\r\033[K") >= 4
-    assert shown.endswith(b"\r\033[K")
-    assert done.stdout.startswith(b"20 of 20")
-
-
-def test_it_draws_a_plot(images: Path) -> None:
-    path = images.parent / "load.png"
-    with serving(echo) as server:
-        measured(server, images, "--rate", "5:20", "--seconds", "1", "--plot", str(path))
-    with Image.open(path) as picture:
-        assert picture.format == "PNG"
-        assert len(picture.convert("RGB").getcolors(2**24) or []) > 10
-
-
-def test_it_speaks_tls_and_shows_a_token_to_the_api_itself(farm: Farm, images: Path, tmp_path: Path) -> None:
-    authority, tokens, token = Authority(tmp_path), tmp_path / "tokens", tmp_path / "token"
-    pair = authority.sign("localhost")
-    tokens.write_text("loader secret-of-the-loader\n")
-    token.write_text("secret-of-the-loader\n")
-    processor = f"127.0.0.1:{farm.processor().ready['listen']}"
-    flags = ["--tls-cert", str(pair.cert), "--tls-key", str(pair.key), "--tokens", str(tokens), "--size", "6x4"]
-    target = f"localhost:{farm.api('--processor', processor, *flags).ready['listen']}"
-    arguments: list[str | Path] = [
-        "--images",
-        images,
-        "--target",
-        target,
-        "--ca",
-        authority.cert,
-        "--rate",
-        "10",
-        "--seconds",
-        "1",
-    ]
-    out, _ = load(*arguments, "--token-file", token)
-    assert out.startswith("10 of 10 requests answered")
-    out, _ = load(*arguments, code=1)
-    assert out.startswith("0 of 10 requests answered")
-    assert "UNAUTHENTICATED  10" in out
-
-
-def closed_port() -> int:
-    """A port of loopback at which nobody listens."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-def test_where_nothing_answers_it_says_so_in_a_line(images: Path) -> None:
-    target = f"127.0.0.1:{closed_port()}"
-    out, err = load("--images", images, "--target", target, code=2)
-    assert out == ""
-    reason = "Connection refused): start it with `fab serve`, or name another address"
-    assert err == f"load: {target}: nothing answers there ({reason}\n"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--rate", "a"], "--rate must be A:B or A"),
-        (["--rate=-1:5"], "--rate must be A:B or A"),
-        (["--concurrency", "0:0"], "--concurrency must be A:B or A"),
-        (["--rate", "1", "--concurrency", "1"], "not allowed with"),
-        (["--seconds", "0"], "above 0"),
-        (["--seconds", "inf"], "above 0"),
-        (["--connections", "0"], "at least 1"),
-        (["--images", "nowhere"], "nowhere has no images"),
-        (["--json", "nowhere/load.json"], "nowhere/load.json can't be written"),
-        (["--plot", "load.doc"], "load.doc is no picture's name"),
-    ],
-)
-def test_what_cannot_be_meant_is_told(images: Path, arguments: list[str], words: str) -> None:
-    out, err = load("--images", images, "--target", "127.0.0.1:1", *arguments, code=2)
-    assert out == ""
-    assert words in err.splitlines()[-1]

@@ -6,99 +6,31 @@ No cluster runs here: that pods start, that policies are kept and that the autos
 from __future__ import annotations
 
 import ipaddress
-import shutil
-import subprocess
-import sys
-from functools import cache
 from pathlib import Path
-from typing import Any
 
-import grpc
 import kubernetes_validate
 import pytest
-import yaml
-from grpc_health.v1 import health_pb2
 
-from service.common import settings
-from service.protos import imageprocessor_pb2, imagescaler_pb2
-from tests.service.servers import Farm
-
-ROOT = Path(__file__).resolve().parents[2]
-FOLDER = ROOT / "manifests"
-VERSIONS = ("1.33", "1.37")
-"""Of Kubernetes: the oldest that manifests/ is written for, and the newest that the validator knows."""
-KUSTOMIZATIONS = tuple(sorted(str(path.parent.relative_to(FOLDER)) for path in FOLDER.rglob("kustomization.yaml")))
-FILES = tuple(sorted(path for path in FOLDER.rglob("*.yaml") if path.name != "kustomization.yaml"))
-BASE, PRODUCTION, BATCH = "base", "overlays/production", "batch"
-ROLES = ("api", "processor")
-SERVICES = {
-    "api": imagescaler_pb2.DESCRIPTOR.services_by_name["ImageScaler"].full_name,
-    "processor": imageprocessor_pb2.DESCRIPTOR.services_by_name["ImageProcessor"].full_name,
-}
-Document = dict[str, Any]
-
-
-def documents(text: str) -> list[Document]:
-    """All that is in a stream of YAML."""
-    return [document for document in yaml.safe_load_all(text) if document]
-
-
-@cache
-def render(name: str) -> tuple[Document, ...]:
-    """What `kubectl apply -k manifests/NAME` would apply, by the kubectl of the tests' own environment."""
-    kubectl = shutil.which("kubectl", path=str(Path(sys.executable).parent))
-    assert kubectl, "the dev group's kubectl is not installed: run script/setup --dev"
-    argv = [kubectl, "kustomize", str(FOLDER / name)]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""  # it warns of what is deprecated
-    return tuple(documents(done.stdout))
-
-
-def find(name: str, kind: str, wanted: str) -> Document:
-    """The one document of that kind and name."""
-    (found,) = [each for each in render(name) if each["kind"] == kind and each["metadata"]["name"] == wanted]
-    return found
-
-
-def pods() -> list[tuple[str, Document]]:
-    """Each pod's spec, and whose it is: those of all renderings, and the one that is applied alone."""
-    found = [(f"{name}: {each['metadata']['name']}", each) for name in KUSTOMIZATIONS for each in render(name)]
-    found += [(str(path.name), each) for path in FILES for each in documents(path.read_text()) if each["kind"] == "Pod"]
-    return [
-        (whose, each["spec"] if each["kind"] == "Pod" else each["spec"]["template"]["spec"])
-        for whose, each in found
-        if each["kind"] in ("Deployment", "Job", "Pod")
-    ]
-
-
-PODS = pods()
-each_pod = pytest.mark.parametrize("pod", [pod for _, pod in PODS], ids=[whose for whose, _ in PODS])
-each_role = pytest.mark.parametrize("role", ROLES)
-each_service = pytest.mark.parametrize("name", [BASE, PRODUCTION])
-
-
-def container(pod: Document) -> Document:
-    """A pod's only container."""
-    (found,) = pod["containers"]
-    return dict(found)
-
-
-def variables(name: str, role: str) -> dict[str, str]:
-    """The environment that a role's container gets."""
-    only = container(find(name, "Deployment", role)["spec"]["template"]["spec"])
-    (source,) = only["envFrom"]
-    return dict(find(name, "ConfigMap", source["configMapRef"]["name"])["data"])
-
-
-def read_api(name: str) -> settings.Api:
-    """The API's settings, as the program itself reads them from that environment."""
-    return settings.read_api([], variables(name, "api"))
-
-
-def read_settings(name: str, role: str) -> settings.Server:
-    """The settings of either."""
-    return read_api(name) if role == "api" else settings.read_processor([], variables(name, role))
+from tests.service.manifest_documents import (
+    BASE,
+    BATCH,
+    FILES,
+    FOLDER,
+    KUSTOMIZATIONS,
+    PODS,
+    PRODUCTION,
+    ROLES,
+    VERSIONS,
+    Document,
+    container,
+    documents,
+    each_pod,
+    each_role,
+    each_service,
+    find,
+    read_api,
+    render,
+)
 
 
 def test_nothing_is_missing() -> None:
@@ -185,82 +117,6 @@ def test_selectors_find_their_own_pods_alone(name: str, role: str) -> None:
 
 
 @each_service
-@each_role
-def test_the_environment_is_what_the_program_understands(name: str, role: str) -> None:
-    """A variable that it doesn't know would do nothing."""
-    prefix = {"api": "IMAGESCALER_", "processor": "IMAGEPROCESSOR_"}[role]
-    assert set(variables(name, role)) <= {f"{prefix}{field.upper()}" for field in vars(read_settings(name, role))}
-
-
-@each_service
-@each_role
-def test_ports_are_those_of_the_program(name: str, role: str) -> None:
-    found = read_settings(name, role)
-    port, metrics = settings.address(found.listen)[1], found.metrics[1]
-    deployment = find(name, "Deployment", role)["spec"]["template"]
-    ports = {each["name"]: each["containerPort"] for each in container(deployment["spec"])["ports"]}
-    assert ports == {"grpc": port, "metrics": metrics}
-    (served,) = find(name, "Service", role)["spec"]["ports"]
-    assert (served["port"], served["targetPort"]) == (port, "grpc")
-    annotations = deployment["metadata"]["annotations"]
-    assert annotations == {
-        "prometheus.io/scrape": "true",
-        "prometheus.io/port": str(metrics),
-        "prometheus.io/path": "/metrics",
-    }
-
-
-@each_service
-@each_role
-def test_probes_ask_for_what_the_program_answers(name: str, role: str) -> None:
-    only = container(find(name, "Deployment", role)["spec"]["template"]["spec"])
-    port = settings.address(read_settings(name, role).listen)[1]
-    asked = {kind: only[f"{kind}Probe"]["grpc"] for kind in ("startup", "liveness", "readiness")}
-    assert asked["startup"] == asked["liveness"] == {"port": port, "service": "liveness"}
-    assert asked["readiness"] == {"port": port, "service": SERVICES[role]}
-    assert only["args"] == [f"service.{role}"]
-
-
-@each_role
-def test_the_program_answers_the_probes(farm: Farm, role: str) -> None:
-    """As kubelet asks it, of a server that really runs."""
-    served = farm.launch(role).wait_ready()
-    only = container(find(BASE, "Deployment", role)["spec"]["template"]["spec"])
-    with grpc.insecure_channel(f"127.0.0.1:{served.ready['listen']}") as channel:
-        check = channel.unary_unary(
-            "/grpc.health.v1.Health/Check",
-            health_pb2.HealthCheckRequest.SerializeToString,
-            health_pb2.HealthCheckResponse.FromString,
-        )
-        for kind in ("startup", "liveness", "readiness"):
-            asked = health_pb2.HealthCheckRequest(service=only[f"{kind}Probe"]["grpc"]["service"])
-            assert check(asked, timeout=5).status == health_pb2.HealthCheckResponse.SERVING
-
-
-@each_service
-@each_role
-def test_there_is_time_to_drain(name: str, role: str) -> None:
-    found = read_settings(name, role)
-    spec = find(name, "Deployment", role)["spec"]
-    pod = spec["template"]["spec"]
-    assert pod["terminationGracePeriodSeconds"] > found.announce + found.grace
-    # While it is announced, kubelet and the cluster's proxies have the time to hear of it.
-    readiness = container(pod)["readinessProbe"]
-    assert found.announce > readiness["periodSeconds"] * readiness["failureThreshold"] + readiness["timeoutSeconds"]
-    assert found.grace >= found.deadline
-    assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
-
-
-@each_service
-def test_the_api_finds_every_processor(name: str) -> None:
-    service = find(name, "Service", "processor")
-    target = settings.address(read_api(name).processor)
-    assert target == (service["metadata"]["name"], service["spec"]["ports"][0]["port"])
-    assert service["spec"]["clusterIP"] == "None"
-    assert find(name, "Service", "api")["spec"]["type"] == "ClusterIP"
-
-
-@each_service
 def test_there_are_two_of_each_at_least(name: str) -> None:
     assert find(name, "Deployment", "api")["spec"]["replicas"] >= 2
     scaler = find(name, "HorizontalPodAutoscaler", "processor")["spec"]
@@ -271,13 +127,6 @@ def test_there_are_two_of_each_at_least(name: str) -> None:
     assert metric["resource"] == {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 60}}
     for role in ROLES:
         assert find(name, "PodDisruptionBudget", role)["spec"]["maxUnavailable"] == 1
-
-
-def test_a_processor_has_as_many_slots_as_cpus() -> None:
-    """Unless told otherwise it counts the CPUs of its limit, and those must be whole, and what it asked for."""
-    resources = container(find(BASE, "Deployment", "processor")["spec"]["template"]["spec"])["resources"]
-    assert resources["requests"]["cpu"] == resources["limits"]["cpu"] == "1"
-    assert "IMAGEPROCESSOR_SLOTS" not in variables(BASE, "processor")
 
 
 @each_service
@@ -298,11 +147,25 @@ def test_only_what_is_needed_is_let_through(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("address", "reached"),
-    [("93.184.215.14", True), ("2606:2800:21f:cb07::1", True), ("10.1.2.3", False), ("100.64.0.1", False),
-     ("127.0.0.1", False), ("169.254.169.254", False), ("172.31.0.1", False), ("192.168.1.1", False),
-     ("224.0.0.1", False), ("0.0.0.1", False), ("::1", False), ("fe80::1", False), ("fd00::1", False),
-     ("::ffff:10.0.0.1", False), ("64:ff9b::a00:1", False), ("2002:a00:1::", False)],
-)  # fmt: skip
+    [
+        ("93.184.215.14", True),
+        ("2606:2800:21f:cb07::1", True),
+        ("10.1.2.3", False),
+        ("100.64.0.1", False),
+        ("127.0.0.1", False),
+        ("169.254.169.254", False),
+        ("172.31.0.1", False),
+        ("192.168.1.1", False),
+        ("224.0.0.1", False),
+        ("0.0.0.1", False),
+        ("::1", False),
+        ("fe80::1", False),
+        ("fd00::1", False),
+        ("::ffff:10.0.0.1", False),
+        ("64:ff9b::a00:1", False),
+        ("2002:a00:1::", False),
+    ],
+)
 def test_images_are_fetched_from_public_addresses_alone(address: str, reached: bool) -> None:
     blocks = [to["ipBlock"] for to in find(BASE, "NetworkPolicy", "api")["spec"]["egress"][2]["to"]]
     wanted = ipaddress.ip_address(address)
@@ -323,8 +186,10 @@ def test_the_overlay_changes_what_it_says() -> None:
     before, after = (read_api(name) for name in (BASE, PRODUCTION))
     assert (before.size, before.margin, before.grayscale) == ((1024, 768), 0.05, False)
     assert (after.size, after.margin, after.grayscale) == ((640, 480), 0.1, True)
-    names = [{each["metadata"]["name"] for each in render(name) if each["kind"] == "ConfigMap"} for name in
-             (BASE, PRODUCTION)]  # fmt: skip
+    names = [
+        {each["metadata"]["name"] for each in render(name) if each["kind"] == "ConfigMap"}
+        for name in (BASE, PRODUCTION)
+    ]
     assert len(names[0] - names[1]) == 1  # the hash of the one that was changed, and of no other
 
 

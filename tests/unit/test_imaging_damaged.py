@@ -16,7 +16,7 @@ from PIL import Image
 from imaging.decode import inspect
 from imaging.rules import ImageError, Operations
 from imaging.transform import transform
-from tests.unit.test_imaging_layouts import DEFAULT, WAYS, done
+from tests.unit.shown_pixels import DEFAULT, WAYS, processed
 
 PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 
@@ -37,8 +37,8 @@ def png(rows: int, height: int = 40, *, kind: int = 2, interlaced: bool = False)
 @pytest.mark.parametrize("kind", [0, 2])
 def test_a_png_whose_data_end_early(kind: int, rows: int, way: str, tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="cut off"):
-        done(png(rows, kind=kind), WAYS[way], tmp_path)
-    done(png(40, kind=kind), WAYS[way], tmp_path)
+        processed(png(rows, kind=kind), WAYS[way], tmp_path)
+    processed(png(40, kind=kind), WAYS[way], tmp_path)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -47,7 +47,7 @@ def test_a_png_that_ends_with_zeros_is_whole(mode: str, way: str, tmp_path: Path
     image = Image.fromarray(np.zeros((17, 13), np.uint16)) if mode == "I;16" else Image.new(mode, (13, 17), 0)
     target = io.BytesIO()
     image.save(target, "PNG")
-    done(target.getvalue(), WAYS[way], tmp_path)
+    processed(target.getvalue(), WAYS[way], tmp_path)
 
 
 @pytest.mark.parametrize("kind", [0, 2])
@@ -61,10 +61,10 @@ def test_passes_of_an_interlaced_png_are_counted(kind: int, tmp_path: Path) -> N
         packed = zlib.compress(b"".join(passes[:count]))
         content = PNG_HEAD + chunk(b"IHDR", head) + chunk(b"IDAT", packed) + chunk(b"IEND")
         if is_whole:
-            done(content, DEFAULT, tmp_path)
+            processed(content, DEFAULT, tmp_path)
         else:
             with pytest.raises(AssertionError, match="cut off"):
-                done(content, DEFAULT, tmp_path)
+                processed(content, DEFAULT, tmp_path)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -75,11 +75,11 @@ def test_a_file_without_its_end(kind: str, way: str, tmp_path: Path) -> None:
     target = io.BytesIO()
     frames[0].save(target, kind.split()[-1], **more)
     content = target.getvalue()
-    done(content, WAYS[way], tmp_path)
+    processed(content, WAYS[way], tmp_path)
     for missing in (1, 5, 13):
         if kind == "GIF" or missing > 1 or "PNG" in kind:
             with pytest.raises(AssertionError, match=r"cut off|damaged|truncated|not an image"):
-                done(content[:-missing], WAYS[way], tmp_path)
+                processed(content[:-missing], WAYS[way], tmp_path)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -90,7 +90,7 @@ def test_a_png_with_very_many_chunks_is_refused_before_it_is_opened(
     content = content[:33] + chunk(b"tEXt") * 1_600_000 + content[33:]
     monkeypatch.setattr(Image, "open", None)  # Pillow would take seconds
     with pytest.raises(AssertionError, match="unsupported: PNG with more than 4096 chunks"):
-        done(content, WAYS[way], tmp_path)
+        processed(content, WAYS[way], tmp_path)
     with pytest.raises(ImageError, match="unsupported: PNG with more than 4096 chunks"):
         inspect(io.BytesIO(content))
 
@@ -108,7 +108,7 @@ def test_a_tiff_with_very_many_tags_is_refused_before_it_is_opened(
         content = magic + struct.pack(f"{order}HIH", 42, 8, 65_535) + bytes(12 * 65_535)
     monkeypatch.setattr(Image, "open", None)
     with pytest.raises(AssertionError, match="unsupported: TIFF with more than 4096 tags"):
-        done(content, WAYS[way], tmp_path)
+        processed(content, WAYS[way], tmp_path)
 
 
 def test_many_pixels_in_small_chunks_are_no_reason(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_many_pixels_in_small_chunks_are_no_reason(tmp_path: Path) -> None:
     parts = b"".join(chunk(b"IDAT", packed[at : at + 4]) for at in range(0, len(packed), 4))
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", 100, 100, 8, 2, 0, 0, 0))
     assert len(packed) // 4 > 4096
-    result = done(PNG_HEAD + head + parts + chunk(b"IEND"), Operations(rotate=180), tmp_path)
+    result = processed(PNG_HEAD + head + parts + chunk(b"IEND"), Operations(rotate=180), tmp_path)
     assert np.array_equal(np.asarray(result), pixels[::-1, ::-1])
 
 

@@ -13,8 +13,8 @@ from PIL import Image, ImageCms, ImageDraw, TiffImagePlugin
 from imaging.rules import ImageError, Operations
 from imaging.transform import transform
 from tests.unit.corpus import icc
-from tests.unit.test_imaging_layouts import DEFAULT, GRAY, SMALL, TURN, WAYS, Array, done, seen, tiff
-from tests.unit.test_imaging_rules import camera
+from tests.unit.image_files import camera, tiff
+from tests.unit.shown_pixels import DEFAULT, GRAY, SMALL, TURN, WAYS, Array, as_shown, processed
 
 SECRET = b"a secret that the image is not to show"
 STRIP = Operations(strip=True)
@@ -125,10 +125,10 @@ def swapped_profile(name: bytes) -> bytes:
 def test_a_profile_that_only_bears_srgbs_name_is_kept_by_the_rotation(kind: str, tmp_path: Path) -> None:
     profile = swapped_profile("sRGB".encode("utf-16-be"))
     content = encoded(Image.new("RGB", (16, 8), (200, 40, 90)), kind, icc_profile=profile)
-    assert done(content, DEFAULT, tmp_path).info["icc_profile"] == profile
+    assert processed(content, DEFAULT, tmp_path).info["icc_profile"] == profile
     real = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     content = encoded(Image.new("RGB", (16, 8), (200, 40, 90)), kind, icc_profile=real)
-    assert "icc_profile" not in done(content, DEFAULT, tmp_path).info, "as Pillow does it"
+    assert "icc_profile" not in processed(content, DEFAULT, tmp_path).info, "as Pillow does it"
 
 
 @pytest.mark.parametrize("mode", ["L", "LA"])
@@ -152,11 +152,11 @@ def test_avif_with_colours_that_would_be_lost_is_refused(
     primaries: int, transfer: int, way: str, tmp_path: Path
 ) -> None:
     content = encoded(Image.new("RGB", (16, 16), (200, 40, 90)), "AVIF")
-    done(content, WAYS[way], tmp_path)
+    processed(content, WAYS[way], tmp_path)
     at = content.index(b"colrnclx") + 8
     content = content[:at] + struct.pack(">HH", primaries, transfer) + content[at + 4 :]
     with pytest.raises(AssertionError, match=f"unsupported: colours by CICP {primaries}/{transfer}"):
-        done(content, WAYS[way], tmp_path)
+        processed(content, WAYS[way], tmp_path)
 
 
 def test_a_side_of_avif_is_bounded() -> None:
@@ -184,7 +184,7 @@ def seen_gif(content: bytes) -> Array:
 
 def test_a_16th_bit_that_is_no_alpha_of_a_tga(tmp_path: Path) -> None:
     head = struct.pack("<BBBHHBHHHHBB", 0, 0, 2, 0, 0, 0, 0, 0, 2, 8, 16, 0)
-    shown = seen(done(head + struct.pack("<HH", 0x7C00, 0xFC00) * 8, DEFAULT, tmp_path), DEFAULT)
+    shown = as_shown(processed(head + struct.pack("<HH", 0x7C00, 0xFC00) * 8, DEFAULT, tmp_path), DEFAULT)
     assert shown.reshape(-1, 4).tolist() == [[255, 0, 0, 255]] * 16
 
 
@@ -193,7 +193,7 @@ def test_jpeg_2000_of_other_bits_is_refused(bits: int, tmp_path: Path) -> None:
     content = bytearray(encoded(Image.new("L", (16, 16), 200), "JPEG2000"))
     content[content.index(b"\xff\x4f\xff\x51") + 42] = bits  # one less than the bits, and 128 if signed
     with pytest.raises(AssertionError, match="unsupported: JPEG 2000 of other than 8 bits"):
-        done(bytes(content), DEFAULT, tmp_path)
+        processed(bytes(content), DEFAULT, tmp_path)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -201,4 +201,4 @@ def test_a_thumbnail_in_the_place_of_the_image_is_refused(way: str, tmp_path: Pa
     """A DNG has its image in a directory below the first one."""
     content = tiff(np.full((16, 16, 1), 90, np.uint8), {254: (1,), 330: (8,)})
     with pytest.raises(AssertionError, match="unsupported: TIFF with a thumbnail in the place of the image"):
-        done(content, WAYS[way], tmp_path)
+        processed(content, WAYS[way], tmp_path)

@@ -2,57 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import struct
 import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PIL import Image, ImageChops, ImageCms
 
-from imaging.files import Job, Task, process_file
-from imaging.rules import DEFAULT_LIMITS, ImageError, Operations
+from imaging.rules import ImageError, Operations
 from imaging.transform import transform
-
-CASES = Path(__file__).resolve().parents[1] / "cases"
-DEFAULT, TURN, GRAY, SMALL = None, Operations(rotate=90), Operations(grayscale=True), Operations(8, 8)
-WAYS = {"default": DEFAULT, "rotate": TURN, "gray": GRAY, "small": SMALL}
-Array = npt.NDArray[Any]
-
-
-def done(content: bytes, operations: Operations | None, folder: Path) -> Image.Image:
-    """Return the result that process.py gives for a file; fails with its reason."""
-    (folder / "in").write_bytes(content)
-    task = Task("in", str(folder / "in"), str(folder / "out"), str(folder / "partial"))
-    error = process_file(task, Job(operations, DEFAULT_LIMITS)).error
-    if error:
-        raise AssertionError(error)
-    with Image.open(folder / "out") as image:
-        result = Image.Image.copy(image)
-        result.info = image.info
-        return result
-
-
-def seen(image: Image.Image, operations: Operations | None) -> Array:
-    """Return RGBA as it is shown, turned back where it was rotated."""
-    shown = np.asarray(image.convert("RGBA"))
-    return np.rot90(shown, -1) if operations in (DEFAULT, TURN) else shown
+from tests.unit.image_files import CASES
+from tests.unit.shown_pixels import DEFAULT, GRAY, SMALL, TURN, WAYS, Array, as_shown, processed
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_bmp_whose_alpha_is_all_zero_is_opaque(way: str, tmp_path: Path) -> None:
-    shown = seen(done((CASES / "alpha0.bmp").read_bytes(), WAYS[way], tmp_path), WAYS[way])
+    shown = as_shown(processed((CASES / "alpha0.bmp").read_bytes(), WAYS[way], tmp_path), WAYS[way])
     assert set(shown[..., 3].flat) == {255}
     assert tuple(shown[0, 0, :3]) == ((76, 76, 76) if way == "gray" else (255, 0, 0))
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_alpha_of_a_bmp_is_kept_with_a_header_that_says_so(way: str, tmp_path: Path) -> None:
-    shown = seen(done((CASES / "alpha.bmp").read_bytes(), WAYS[way], tmp_path), WAYS[way])
+    shown = as_shown(processed((CASES / "alpha.bmp").read_bytes(), WAYS[way], tmp_path), WAYS[way])
     assert (shown[0, 0, 3], shown[-1, -1, 3]) == (255, 0)
     assert tuple(shown[0, 0, :3]) == ((76, 76, 76) if way == "gray" else (255, 0, 0))
     header = (tmp_path / "out").read_bytes()[14:70]
@@ -69,9 +43,9 @@ def bmp16(alpha: int) -> bytes:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_one_bit_of_alpha_is_refused(way: str, tmp_path: Path) -> None:
-    assert done(bmp16(0), WAYS[way], tmp_path).mode in ("RGB", "L")
+    assert processed(bmp16(0), WAYS[way], tmp_path).mode in ("RGB", "L")
     with pytest.raises(AssertionError, match="unsupported: BMP with 16 bits a pixel and alpha"):
-        done(bmp16(0x8000), WAYS[way], tmp_path)
+        processed(bmp16(0x8000), WAYS[way], tmp_path)
 
 
 def png(samples: Array, depth: int, kind: int, *chunks: bytes) -> bytes:
@@ -94,11 +68,11 @@ def test_a_gray_value_that_is_transparent(depth: int, way: str, tmp_path: Path) 
     samples = np.tile(np.array([0, most, most - 1, 1]).repeat(4), (16, 1))
     trns = b"tRNS" + struct.pack(">H", most | (0xF000 if depth < 8 else 0))  # bits above the depth mean nothing
     content = png(samples, depth, 0, trns)
-    result = done(content, WAYS[way], tmp_path)
+    result = processed(content, WAYS[way], tmp_path)
     if way == "gray" and depth < 16:  # gray already
         assert (tmp_path / "out").read_bytes() == content
         return
-    shown = seen(result, WAYS[way])[..., 3]
+    shown = as_shown(result, WAYS[way])[..., 3]
     if result.mode == "I;16":  # which Pillow's own conversion cuts to 255
         shown = np.where(np.rot90(np.asarray(result), -1) == result.info["transparency"], 0, 255)
     step = samples.shape[1] // shown.shape[1]
@@ -112,7 +86,7 @@ def test_a_colour_of_16_bits_that_is_transparent(way: str, tmp_path: Path) -> No
     samples[:, 4:8] = 0x1235  # not it, though its first 8 bits are the same
     samples[:, 8:] = 0x8000
     trns = b"tRNS" + struct.pack(">3H", 0x1234, 0x1234, 0x1234)
-    shown = seen(done(png(samples, 16, 2, trns), WAYS[way], tmp_path), WAYS[way])
+    shown = as_shown(processed(png(samples, 16, 2, trns), WAYS[way], tmp_path), WAYS[way])
     step = 16 // shown.shape[1]
     assert shown[4, [0, 6 // step, 12 // step], 3].tolist() == [0, 255, 255] or step > 1
     assert shown[4, 0, 3] < 50
@@ -124,100 +98,9 @@ GAMMA = (b"gAMA" + struct.pack(">I", 100_000), b"cHRM" + struct.pack(">8I", *[31
 
 @pytest.mark.parametrize("way", WAYS)
 def test_what_numbers_mean_as_colours_is_kept(way: str, tmp_path: Path) -> None:
-    result = done(png(np.full((16, 16, 3), 99), 8, 2, *GAMMA), WAYS[way], tmp_path)
+    result = processed(png(np.full((16, 16, 3), 99), 8, 2, *GAMMA), WAYS[way], tmp_path)
     assert result.info["gamma"] == 1
     assert result.info["chromaticity"][:2] == (0.3127, 0.329)
-
-
-def tiff(samples: Array, tags: dict[int, tuple[int, ...]], order: str = "<") -> bytes:
-    """An uncompressed TIFF whose pixels lie as the array does: (planes, height, width) or (height, width, samples)."""
-    data = samples.tobytes()
-    planes = tags.get(284) == (2,)
-    height, width = samples.shape[1:3] if planes else samples.shape[:2]
-    count = samples.shape[0] if planes else samples.shape[2]
-    size = len(data) // (count if planes else 1)
-    strips = tuple(8 + size * number for number in range(count if planes else 1))
-    found = {256: (width,), 257: (height,), 259: (1,), 273: strips, 277: (count,), 278: (height,),
-             279: (size,) * len(strips), **tags}  # fmt: skip
-    entries, extra, end = b"", b"", 8 + len(data) + 2 + 12 * len(found) + 4
-    for tag, values in sorted(found.items()):
-        kind, letter = (4, "I") if tag in (273, 279) else (3, "H")
-        packed = struct.pack(f"{order}{len(values)}{letter}", *values)
-        if len(packed) > 4:
-            packed, extra = struct.pack(f"{order}I", end + len(extra)), extra + packed
-        entries += struct.pack(f"{order}HHI", tag, kind, len(values)) + packed.ljust(4, b"\0")
-    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", 8 + len(data))
-    return head + data + struct.pack(f"{order}H", len(found)) + entries + b"\0\0\0\0" + extra
-
-
-def ramp(planes: int, most: int = 255) -> Array:
-    """Planes of (height, width), 16 x 16, that differ in every pixel."""
-    return np.stack([(np.arange(256).reshape(16, 16) * (plane + 1) * 37) % (most + 1) for plane in range(planes)])
-
-
-@pytest.mark.parametrize("order", "<>")
-@pytest.mark.parametrize(("photometric", "planes", "extra"), [(2, 3, ()), (2, 4, (2,)), (5, 4, ())])
-@pytest.mark.parametrize("bits", [8, 16])
-def test_planes_of_a_tiff(
-    bits: int, photometric: int, planes: int, extra: tuple[int, ...], order: str, tmp_path: Path
-) -> None:
-    shades = ramp(planes)
-    tags = {258: (bits,) * planes, 262: (photometric,), 284: (2,), **({338: extra} if extra else {})}
-    samples = (shades * 257).astype(f"{order}u2") if bits == 16 else shades.astype(np.uint8)
-    for operations in (DEFAULT, TURN):
-        found = np.asarray(done(tiff(samples, tags, order), operations, tmp_path))
-        assert np.array_equal(np.rot90(found, -1), np.moveaxis(shades, 0, -1))
-
-
-@pytest.mark.parametrize("way", WAYS)
-def test_the_planar_case(way: str, tmp_path: Path) -> None:
-    shown = seen(done((CASES / "planar16.tif").read_bytes(), WAYS[way], tmp_path), WAYS[way])
-    assert np.abs(np.diff(shown[..., :3].astype(int), axis=0)).max() < 60  # slopes, no noise
-
-
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(("photometric", "bits"), [(0, 16), (1, 16), (1, 12)])
-def test_gray_of_12_and_16_bits(photometric: int, bits: int, way: str, tmp_path: Path) -> None:
-    shades = ramp(1)[0]
-    if bits == 16:
-        samples: Array = ((255 - shades if photometric == 0 else shades) * 257).astype("<u2")[..., None]
-    else:
-        pairs = (shades.astype(int) * 4095 // 255).reshape(16, 8, 2)
-        packed = [pairs[..., 0] >> 4, (pairs[..., 0] & 15) << 4 | pairs[..., 1] >> 8, pairs[..., 1] & 255]
-        samples = np.stack(packed, axis=-1).astype(np.uint8).reshape(16, 24)[..., None]
-    content = tiff(samples, {256: (16,), 258: (bits,), 262: (photometric,)})
-    image = done(content, WAYS[way], tmp_path)
-    found = np.asarray(image).astype(float) / (257 if image.mode.startswith("I") else 1)
-    if way != "small":
-        found = np.rot90(found, -1) if way != "gray" else found
-        assert np.abs(found - shades).max() <= 1
-
-
-YCBCR = {258: (8, 8, 8), 262: (6,), 530: (2, 2)}
-REFUSED: dict[str, tuple[Array, dict[int, tuple[int, ...]]]] = {
-    "signed 8 bits": (ramp(1).astype(np.uint8)[0][..., None], {258: (8,), 262: (1,), 339: (2,)}),
-    "unsigned 32 bits": (ramp(1).astype("<u4")[0][..., None], {258: (32,), 262: (1,)}),
-    "floats, white is 0": (ramp(1).astype("<f4")[0][..., None], {258: (32,), 262: (0,), 339: (3,)}),
-    "gray and alpha in planes": (ramp(2).astype(np.uint8), {258: (8, 8), 262: (1,), 284: (2,), 338: (2,)}),
-}
-
-
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_is_refused(name: str, way: str, tmp_path: Path) -> None:
-    with pytest.raises(AssertionError, match="unsupported: TIFF with"):
-        done(tiff(*REFUSED[name]), WAYS[way], tmp_path)
-
-
-@pytest.mark.parametrize("way", WAYS)
-def test_subsampled_colours_of_a_tiff(way: str, tmp_path: Path) -> None:
-    """Uncompressed, in blocks of four lumas and two colours."""
-    blocks = np.tile(np.array([81, 81, 81, 81, 90, 240], np.uint8), 64)  # red
-    data = blocks.reshape(8, 48)[..., None]
-    content = tiff(data, {**YCBCR, 256: (16,), 257: (16,), 277: (3,), 278: (16,), 279: (len(blocks),)})
-    shown = seen(done(content, WAYS[way], tmp_path), WAYS[way])[..., :3].reshape(-1, 3)
-    expected = np.array([81, 81, 81] if way == "gray" else [238, 15, 14])
-    assert np.abs(shown.astype(int) - expected).max() <= 3
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -228,8 +111,8 @@ def test_cmyk_jpegs_without_adobes_marker_are_read_as_with_it(way: str, tmp_path
     at = content.index(b"\xff\xeeAdobe"[:2])
     length = struct.unpack_from(">H", content, at + 2)[0]
     without = content[:at] + content[at + 2 + length :]
-    shown = seen(done(without, WAYS[way], tmp_path), WAYS[way])[8 if way != "small" else 4, 4, :3].astype(int)
-    marked = seen(done(content, WAYS[way], tmp_path), WAYS[way])[8 if way != "small" else 4, 4, :3].astype(int)
+    shown = as_shown(processed(without, WAYS[way], tmp_path), WAYS[way])[8 if way != "small" else 4, 4, :3].astype(int)
+    marked = as_shown(processed(content, WAYS[way], tmp_path), WAYS[way])[8 if way != "small" else 4, 4, :3].astype(int)
     assert np.abs(marked - ((76, 76, 76) if way == "gray" else (254, 0, 0))).max() <= 3
     assert np.array_equal(marked, shown)
 
@@ -250,13 +133,10 @@ def test_an_image_that_is_cut_is_refused_by_its_kind() -> None:
         transform(io.BytesIO(target.getvalue()[:4000]), io.BytesIO(), SMALL)
 
 
-# ---- what Pillow leaves out or fills wrong
-
-
 @pytest.mark.parametrize("way", WAYS)
 def test_cicp_is_kept(way: str, tmp_path: Path) -> None:
     content = png(np.full((16, 16, 3), 99), 8, 2, b"cICP" + bytes([9, 16, 0, 1]))
-    done(content, WAYS[way], tmp_path)
+    processed(content, WAYS[way], tmp_path)
     assert b"cICP" + bytes([9, 16, 0, 1]) in (tmp_path / "out").read_bytes()
 
 
@@ -269,7 +149,7 @@ def test_a_gif_whose_first_picture_leaves_room_has_the_backgrounds_colour_there(
     content[6:10] = struct.pack("<HH", 8, 8)
     content[11] = 2
     for operations in (DEFAULT, TURN, Operations(format="PNG")):
-        shown = np.asarray(done(bytes(content), operations, tmp_path).convert("RGB"))
+        shown = np.asarray(processed(bytes(content), operations, tmp_path).convert("RGB"))
         shown = np.rot90(shown, -1) if operations in (DEFAULT, TURN) else shown
         assert shown[2, 2].tolist() == [255, 0, 0]
         assert shown[6, 6].tolist() == [0, 0, 255]
@@ -281,7 +161,7 @@ def test_a_profile_that_is_not_srgb_is_kept_by_the_rotation_too(kind: str, tmp_p
     for profile, kept in ((srgb, None), (ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes(), True)):
         target = io.BytesIO()
         Image.new("RGB", (8, 8)).save(target, kind, icc_profile=profile)
-        found = done(target.getvalue(), DEFAULT, tmp_path).info.get("icc_profile")
+        found = processed(target.getvalue(), DEFAULT, tmp_path).info.get("icc_profile")
         assert found == (profile if kept else None)
 
 
@@ -290,19 +170,8 @@ def test_resolution_turns_with_the_image(kind: str, tmp_path: Path) -> None:
     target = io.BytesIO()
     Image.new("RGB", (8, 8)).save(target, kind, dpi=(300, 150))
     for degrees, expected in ((90, (150, 300)), (180, (300, 150))):
-        found = done(target.getvalue(), Operations(rotate=degrees), tmp_path).info["dpi"]
+        found = processed(target.getvalue(), Operations(rotate=degrees), tmp_path).info["dpi"]
         assert tuple(round(float(each)) for each in found) == expected
-
-
-@pytest.mark.filterwarnings("ignore:Metadata Warning")
-@pytest.mark.parametrize("tag", [258, 262, 277, 284, 332, 338, 339, 530, 532])
-def test_tags_that_make_no_sense_are_a_reason(tag: int) -> None:
-    shades = ramp(3).astype(np.uint8)
-    tags: dict[int, tuple[int, ...]] = {258: (8, 8, 8), 262: (2,), 284: (2,)}
-    for values in ((0,), (9, 9, 9), (65_535,) * 7):
-        for operations in (TURN, SMALL):
-            with contextlib.suppress(ImageError):
-                transform(io.BytesIO(tiff(shades, {**tags, tag: values})), io.BytesIO(), operations)
 
 
 def icon(size: tuple[int, int]) -> bytes:
@@ -317,9 +186,9 @@ def test_an_icon_of_an_unusual_size_is_not_scaled(tmp_path: Path) -> None:
     content = icon((44, 28))
     with Image.open(io.BytesIO(content)) as before:
         expected = before.rotate(90, expand=True).convert("RGB")
-    assert ImageChops.difference(done(content, None, tmp_path).convert("RGB"), expected).getbbox() is None
+    assert ImageChops.difference(processed(content, None, tmp_path).convert("RGB"), expected).getbbox() is None
 
 
 def test_an_icon_that_would_be_scaled_down_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="more than 256 pixels a side"):
-        done(icon((300, 300)), None, tmp_path)
+        processed(icon((300, 300)), None, tmp_path)

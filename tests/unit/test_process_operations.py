@@ -52,16 +52,19 @@ Size = tuple[int, int]
         ((400, 300), Operations(width=200, how="fit"), (200, 150)),
         ((10_000, 1), Operations(width=10), (10, 1)),
     ],
-)  # fmt: skip
+)
 def test_target_sizes(size: Size, wish: Operations, expected: Size | None) -> None:
     assert target_size(size, wish) == expected
 
 
 SIDES = st.integers(1, 65_535)
 WISHES = st.builds(
-    Operations, st.integers(0, 65_535), st.integers(0, 65_535), st.sampled_from(["exact", "fit", "cover"]),
+    Operations,
+    st.integers(0, 65_535),
+    st.integers(0, 65_535),
+    st.sampled_from(["exact", "fit", "cover"]),
     st.floats(0, 0.99),
-)  # fmt: skip
+)
 
 
 @given(st.tuples(SIDES, SIDES), WISHES)
@@ -93,9 +96,6 @@ def test_any_size_can_be_filled(width: int, height: int, new_width: int, new_hei
     with Image.open(target) as found:
         assert found.size == (new_width, new_height)
         assert found.getextrema() == (200, 200)
-
-
-# ---- the program
 
 
 def image(width: int = 60, height: int = 40, kind: str = "JPEG") -> bytes:

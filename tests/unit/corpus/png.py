@@ -18,9 +18,11 @@ from tests.unit.corpus.png_writer import GRAY, GRAY_ALPHA, PALETTE, RGB, RGB_ALP
 GAMMA = struct.pack(">I", 100_000)  # linear light
 WIDE = struct.pack(">8I", 31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000)  # Adobe RGB's primaries
 KINDS = {
-    GRAY: ("gray", (1, 2, 4, 8, 16)), RGB: ("rgb", (8, 16)),
-    GRAY_ALPHA: ("graya", (8, 16)), RGB_ALPHA: ("rgba", (8, 16)),
-}  # fmt: skip
+    GRAY: ("gray", (1, 2, 4, 8, 16)),
+    RGB: ("rgb", (8, 16)),
+    GRAY_ALPHA: ("graya", (8, 16)),
+    RGB_ALPHA: ("rgba", (8, 16)),
+}
 
 
 def samples_of(colour: int, bits: int) -> Array:
@@ -90,10 +92,12 @@ def coloured(colour: int, bits: int, names: str) -> Built:
     """Build a file that says how its colours are meant."""
     profile = icc.gray_profile() if colour == GRAY else icc.wide_profile()
     chunks = {
-        "gama": chunk(b"gAMA", GAMMA), "chrm": chunk(b"cHRM", WIDE), "srgb": chunk(b"sRGB", b"\0"),
+        "gama": chunk(b"gAMA", GAMMA),
+        "chrm": chunk(b"cHRM", WIDE),
+        "srgb": chunk(b"sRGB", b"\0"),
         "iccp": chunk(b"iCCP", b"profile\0\0" + zlib.compress(profile)),
         "cicp": chunk(b"cICP", bytes((12, 13, 0, 1))),
-    }  # fmt: skip
+    }
     parts = names.split("+")
     built = plain(colour, bits, *(chunks[name] for name in parts))
     if "iccp" in parts:

@@ -128,11 +128,21 @@ def read_icns(content: bytes) -> Picture:
 
 
 READERS: tuple[tuple[bytes, Callable[[bytes], Picture]], ...] = (
-    (b"BM", read_bmp), (b"II", read_tiff), (b"MM", read_tiff), (b"\x89PNG", read_png),
-    (rb"P[4-6f]\s", read_pnm), (b"\x01\xda", read_sgi), (rb"\n[\x00-\x05]\x01", read_pcx), (b"#define", read_xbm),
-    (b"qoif", read_qoi), (b"\0\0\0\x0cjP", read_jpeg2000), (b"\xff\x4f\xff\x51", read_jpeg2000), (b"DDS ", read_dds),
-    (b"\0\0\1\0", read_ico), (b"icns", read_icns),
-)  # fmt: skip
+    (b"BM", read_bmp),
+    (b"II", read_tiff),
+    (b"MM", read_tiff),
+    (b"\x89PNG", read_png),
+    (rb"P[4-6f]\s", read_pnm),
+    (b"\x01\xda", read_sgi),
+    (rb"\n[\x00-\x05]\x01", read_pcx),
+    (b"#define", read_xbm),
+    (b"qoif", read_qoi),
+    (b"\0\0\0\x0cjP", read_jpeg2000),
+    (b"\xff\x4f\xff\x51", read_jpeg2000),
+    (b"DDS ", read_dds),
+    (b"\0\0\1\0", read_ico),
+    (b"icns", read_icns),
+)
 """A pattern of the first bytes, and who reads what begins so; libvips reads the rest."""
 
 

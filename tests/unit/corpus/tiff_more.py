@@ -122,10 +122,20 @@ def old_jpeg() -> Built:
     inner = jpeg.encoded(model.colours(), subsampling="444")
     start = 8 + 2 + 13 * 12 + 4
     values = {
-        256: (3, WIDTH), 257: (3, HEIGHT), 258: (3, 8), 259: (3, 6), 262: (3, 6),
-        273: (4, start), 277: (3, 3), 278: (3, HEIGHT), 279: (4, len(inner)), 512: (3, 1),
-        513: (4, start), 514: (4, len(inner)), 530: (3, 1 | 1 << 16),
-    }  # fmt: skip
+        256: (3, WIDTH),
+        257: (3, HEIGHT),
+        258: (3, 8),
+        259: (3, 6),
+        262: (3, 6),
+        273: (4, start),
+        277: (3, 3),
+        278: (3, HEIGHT),
+        279: (4, len(inner)),
+        512: (3, 1),
+        513: (4, start),
+        514: (4, len(inner)),
+        530: (3, 1 | 1 << 16),
+    }
     entries = b"".join(
         struct.pack("<HHII", tag, kind, 2 if tag == 530 else 1, value) for tag, (kind, value) in values.items()
     )

@@ -83,9 +83,12 @@ def compressed(part: Array, layout: Layout) -> bytes:
         rows = (content[start : start + size] for start in range(0, len(content), size))
         content = b"".join(bytes(imagecodecs.packbits_encode(row)) for row in rows)
     encoders: dict[str, Any] = {
-        "lzw": imagecodecs.lzw_encode, "deflate": imagecodecs.zlib_encode, "zstd": imagecodecs.zstd_encode,
-        "lzma": lzma.compress, "old-deflate": imagecodecs.zlib_encode,
-    }  # fmt: skip
+        "lzw": imagecodecs.lzw_encode,
+        "deflate": imagecodecs.zlib_encode,
+        "zstd": imagecodecs.zstd_encode,
+        "lzma": lzma.compress,
+        "old-deflate": imagecodecs.zlib_encode,
+    }
     if layout.compression in encoders:
         content = bytes(encoders[layout.compression](content))
     return content.translate(REVERSED) if layout.fill_order == 2 else content
@@ -114,9 +117,13 @@ def tags_of(samples: Array, layout: Layout, chunks: list[bytes]) -> dict[int, tu
     height, width, channels = samples.shape
     sizes = [len(chunk) for chunk in chunks]
     found: dict[int, tuple[int, Any]] = {
-        256: (3, width), 257: (3, height), 258: (3, [layout.bits] * channels),
-        259: (3, COMPRESSIONS[layout.compression]), 262: (3, layout.photometric), 277: (3, channels),
-    }  # fmt: skip
+        256: (3, width),
+        257: (3, height),
+        258: (3, [layout.bits] * channels),
+        259: (3, COMPRESSIONS[layout.compression]),
+        262: (3, layout.photometric),
+        277: (3, channels),
+    }
     if layout.tile:
         found |= {322: (3, layout.tile), 323: (3, layout.tile), 325: (4, sizes)}
     else:
