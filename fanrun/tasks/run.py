@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from loguru import logger
@@ -18,12 +18,14 @@ from fanrun.fanout.context import RunContext
 from fanrun.fanout.expect import expected
 from fanrun.fanout.results import report as reports
 from fanrun.fleet import values
-from fanrun.fleet.errors import HostsFailed, RunUnfinished, UsageError
+from fanrun.fleet.errors import HostsFailed, UsageError
+from fanrun.fleet.exit_codes import unfinished
+from fanrun.fleet.log_setup import log_to_terminal
 from fanrun.fleet.model import Fleet, Image
 from fanrun.fleet.progress import Board
 from fanrun.fleet.store import Folder
 from fanrun.fleet.text import counted
-from fanrun.tasks import boundary, options, target
+from fanrun.tasks import options, target
 from fanrun.tasks.boundary import ROOT
 from fanrun.tasks.console import Console
 from fanrun.tasks.options import FLEET, LIMITS, RESULTS
@@ -152,20 +154,6 @@ def sample(console: Console, dst: str | None = None, count: str = "59") -> None:
     console.say(f"{counted(number, 'plate')}, {reports.amount(size)}, in {folder}")
 
 
-@contextlib.contextmanager
-def _unfinished() -> Iterator[None]:
-    """Treat a run that is interrupted before it works, or finds no room, as unfinished like any other."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise RunUnfinished("interrupted before anything was done; the same command again begins anew") from None
-    except OSError as error:
-        text, _ = boundary.told(error, None, 3)
-        if not text:
-            raise
-        raise RunUnfinished(text) from error
-
-
 def _run(
     console: Console, folder: Folder, chosen: providers.Provider, request: requests.Request, name: str, as_json: bool
 ) -> None:
@@ -175,9 +163,8 @@ def _run(
     with keepalive.keep(folder, chosen, known.hosts):
         found = preflight.check(request)
         board = console.board(total=len(found[0]), unit="files")
-        with contextlib.closing(board), _unfinished():
-            logger.remove()
-            logger.add(board.write, level="WARNING", format="{level}: {message}")
+        with contextlib.closing(board), unfinished():
+            log_to_terminal(board.write)
             if name != deployment.OWN and not request.args:
                 deployment.check_command(name)
             image = _deployed(folder, known, name, board)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from fanrun.fleet.errors import FanrunError, FleetError, RunUnfinished, ToolMissing, UsageError
+from fanrun.fleet.exit_codes import explain
 from fanrun.tasks import boundary
 from fanrun.tasks.core import CommandLine
 
@@ -19,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HOME = Path("/home/fleets")
 TASK = """
 import sys
+from fanrun.fleet.exit_codes import explain
 from fanrun.tasks import boundary
 from fanrun.tasks.console import Console
 boundary.install()
@@ -55,7 +57,7 @@ def oserror(number: int, path: str | None = None) -> OSError:
     ],
 )
 def test_what_an_error_is_told_as(error: BaseException, code: int, words: str) -> None:
-    text, found = boundary.told(error, HOME, 7)
+    text, found = explain(error, HOME, 7)
     assert found == code
     assert re.search(words, text), text
 

@@ -70,7 +70,7 @@ def test_the_walk_sees_the_house() -> None:
     } <= set(MODULES)
     assert "provision.lifecycle" in imports("fanrun.tasks.fleet")
     assert "provision.providers.base" in imports("provision.lifecycle")
-    assert {"fanrun.tasks.core", "fanrun.fleet.errors"} <= imports("fanrun.tasks.boundary")
+    assert {"fanrun.tasks.core", "fanrun.fleet.exit_codes"} <= imports("fanrun.tasks.boundary")
     assert imports("fanrun.fanout.schedule.shares") == {"fanrun.fanout.plan"}
 
 
