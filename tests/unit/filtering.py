@@ -56,9 +56,12 @@ def joined(records: Sequence[dict[str, Any]], stream: str) -> str:
 
 
 def start_filter(
-    target: Path, *program: str, spool: Path | None = None, limits: tuple[int, int] = (32 * MIB, 1024 * MIB),
+    target: Path,
+    *program: str,
+    spool: Path | None = None,
+    limits: tuple[int, int] = (32 * MIB, 1024 * MIB),
     fields: str = FIELDS,
-) -> subprocess.Popen[str]:  # fmt: skip
+) -> subprocess.Popen[str]:
     """Start the filter over a program; `limits` are those of a batch and of a spool."""
     target.mkdir(exist_ok=True)
     (target / "report.jsonl").touch()
@@ -80,9 +83,12 @@ def run_filter(
 
 
 def run_python(
-    target: Path, script: str, *arguments: str, spool: Path | None = None,
+    target: Path,
+    script: str,
+    *arguments: str,
+    spool: Path | None = None,
     limits: tuple[int, int] = (32 * MIB, 1024 * MIB),
-) -> Filtered:  # fmt: skip
+) -> Filtered:
     """Run the filter over a Python script, which has `out` and `err` to write bytes to."""
     head = "import os, sys, time\nout, err = sys.stdout.buffer, sys.stderr.buffer\n"
     return run_filter(target, sys.executable, "-c", head + script, *arguments, spool=spool, limits=limits)

@@ -153,9 +153,16 @@ def test_forbidden_texts_stand_nowhere(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["run(x, shell=True)", "shell = True", "paramiko.AutoAddPolicy()", "-o StrictHostKeyChecking=no",
-     "StrictHostKeyChecking accept-new", "stricthostkeychecking  No", '"StrictHostKeyChecking", "no"'],
-)  # fmt: skip
+    [
+        "run(x, shell=True)",
+        "shell = True",
+        "paramiko.AutoAddPolicy()",
+        "-o StrictHostKeyChecking=no",
+        "StrictHostKeyChecking accept-new",
+        "stricthostkeychecking  No",
+        '"StrictHostKeyChecking", "no"',
+    ],
+)
 def test_forbidden_texts_are_recognized(text: str) -> None:
     assert FORBIDDEN.search(text)
 

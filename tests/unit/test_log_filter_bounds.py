@@ -23,7 +23,7 @@ from tests.unit.filtering import (
     run_filter,
     run_python,
     start_filter,
-)  # fmt: skip
+)
 from tests.waiting import wait_until
 
 LINE = 64 * 1024

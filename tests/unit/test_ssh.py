@@ -55,8 +55,12 @@ def settings(remote: Remote) -> tuple[object, ...]:
 def test_ssh_argv(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "a b", "default")
     assert ssh_argv(folder, "worker-1", ["sh", "-c", "echo '$HOME'", ""]) == [
-        "ssh", "-F", f"{tmp_path}/a b/default/ssh_config", "worker-1", line(["sh", "-c", "echo '$HOME'", ""]),
-    ]  # fmt: skip
+        "ssh",
+        "-F",
+        f"{tmp_path}/a b/default/ssh_config",
+        "worker-1",
+        line(["sh", "-c", "echo '$HOME'", ""]),
+    ]
 
 
 def test_a_connection_of_ones_own_is_named_by_its_control_path(tmp_path: Path) -> None:

@@ -67,8 +67,10 @@ def test_what_is_saved_is_the_owners_alone(tmp_path: Path) -> None:
     assert folder.exists()
     assert mode(folder.path) == 0o700
     assert {path.name: mode(path) for path in folder.path.iterdir()} == {
-        "fleet.json": 0o600, "ssh_config": 0o600, "known_hosts": 0o600,
-    }  # fmt: skip
+        "fleet.json": 0o600,
+        "ssh_config": 0o600,
+        "known_hosts": 0o600,
+    }
     folder.remove()
     assert not folder.path.exists()
     folder.remove()
@@ -272,21 +274,45 @@ def test_what_a_killed_command_left_of_a_private_file_goes_with_the_next_one(
 
 
 DAMAGED: list[dict[str, object]] = [
-    {"hosts": None}, {"hosts": [{"name": "hub"}]}, {"hosts": {"a": 1}}, {"hosts": [{"colour": "red"}]},
-    {"images": None}, {"images": []}, {"images": {"a": {}}}, {"images": {"a": 1}}, {"wishes": {"region": 5}},
-    {"wishes": [1]}, {"wishes": None}, {"size": "3"}, {"size": None}, {"size": 0}, {"size": 1.5}, {"name": 7},
+    {"hosts": None},
+    {"hosts": [{"name": "hub"}]},
+    {"hosts": {"a": 1}},
+    {"hosts": [{"colour": "red"}]},
+    {"images": None},
+    {"images": []},
+    {"images": {"a": {}}},
+    {"images": {"a": 1}},
+    {"wishes": {"region": 5}},
+    {"wishes": [1]},
+    {"wishes": None},
+    {"size": "3"},
+    {"size": None},
+    {"size": 0},
+    {"size": 1.5},
+    {"name": 7},
     {"images": {"a": {"name": 1, "id": "", "ref": ""}}},
     {"hosts": [{"name": "hub", "role": "hub", "address": 1, "inner": "", "user": ""}]},
     {"hosts": [{"name": "hub", "role": "hub", "address": "", "inner": "", "user": "", "port": "22"}]},
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "null", '"text"', "{}", "7", json.dumps(GOOD)[:-5], b"\xff\xfe",
-     *(json.dumps(GOOD | change) for change in DAMAGED), '{"version": 2}',
-     *(json.dumps({"version": 2, "fleet": GOOD | change}) for change in DAMAGED)],
-)  # fmt: skip
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '"text"',
+        "{}",
+        "7",
+        json.dumps(GOOD)[:-5],
+        b"\xff\xfe",
+        *(json.dumps(GOOD | change) for change in DAMAGED),
+        '{"version": 2}',
+        *(json.dumps({"version": 2, "fleet": GOOD | change}) for change in DAMAGED),
+    ],
+)
 def test_a_damaged_fleet_json_is_a_fleet_error(folder: Folder, text: str | bytes) -> None:
     folder.fleet_json.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(
@@ -340,8 +366,10 @@ def test_one_key_is_pinned_for_each_address(folder: Folder) -> None:
     folder.host_keys.pin("10.0.0.11", 22, "ssh-ed25519 NEAR")
     folder.host_keys.pin("10.0.0.1", 22, "ssh-ed25519 NEW")
     assert sorted(folder.known_hosts.read_text().splitlines()) == [
-        "10.0.0.1 ssh-ed25519 NEW", "10.0.0.11 ssh-ed25519 NEAR", "[10.0.0.1]:2201 ssh-ed25519 OTHER",
-    ]  # fmt: skip
+        "10.0.0.1 ssh-ed25519 NEW",
+        "10.0.0.11 ssh-ed25519 NEAR",
+        "[10.0.0.1]:2201 ssh-ed25519 OTHER",
+    ]
     assert folder.host_keys.has("10.0.0.1")
     assert folder.host_keys.has("10.0.0.1", 2201)
     assert not folder.host_keys.has("10.0.0.1", 2202)
@@ -378,10 +406,18 @@ def test_ssh_reads_the_ssh_config(tmp_path: Path, name: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     found = dict(line.split(" ", 1) for line in done.stdout.splitlines())
     expected = {
-        "hostname": "127.0.0.1", "port": "2201", "user": "admin", "stricthostkeychecking": "true", "batchmode": "yes",
-        "identitiesonly": "yes", "globalknownhostsfile": "/dev/null", "userknownhostsfile": str(folder.known_hosts),
-        "hostkeyalgorithms": "ssh-ed25519", "controlmaster": "auto", "controlpersist": "60",
-    }  # fmt: skip
+        "hostname": "127.0.0.1",
+        "port": "2201",
+        "user": "admin",
+        "stricthostkeychecking": "true",
+        "batchmode": "yes",
+        "identitiesonly": "yes",
+        "globalknownhostsfile": "/dev/null",
+        "userknownhostsfile": str(folder.known_hosts),
+        "hostkeyalgorithms": "ssh-ed25519",
+        "controlmaster": "auto",
+        "controlpersist": "60",
+    }
     assert {key: found[key] for key in expected} == expected
     assert found["identityfile"].replace("%%", "%") == str(folder.key)  # ssh -G shows it as it was written
     assert found["controlpath"].startswith(f"{control_folder()}/")

@@ -189,8 +189,12 @@ def test_what_is_before_the_message_changes_no_terminal_either() -> None:
 def test_pieces_of_a_line_are_put_together() -> None:
     other: dict[str, object] = {"batch": "worker-2.0001"}
     lines: list[tuple[str, dict[str, object]]] = [
-        ("a", {"partial": True}), ("x", other), ("b", {"partial": True}), ("!", {"stream": "stderr"}), ("c", {}),
-    ]  # fmt: skip
+        ("a", {"partial": True}),
+        ("x", other),
+        ("b", {"partial": True}),
+        ("!", {"stream": "stderr"}),
+        ("c", {}),
+    ]
     assert shown(*lines) == [f"{DAY}01.000Z worker-2.0001 | x", f"{HEAD}!", f"{HEAD}abc"]
 
 
@@ -200,8 +204,10 @@ def test_a_line_without_an_end_is_printed_at_the_end() -> None:
 
 def test_a_line_whose_end_is_left_out_is_printed_by_itself() -> None:
     lines: list[tuple[str, dict[str, object]]] = [
-        ("a", {"partial": True}), ("2 lines are left out", {"stream": "fanrun"}), ("b", {}),
-    ]  # fmt: skip
+        ("a", {"partial": True}),
+        ("2 lines are left out", {"stream": "fanrun"}),
+        ("b", {}),
+    ]
     assert shown(*lines) == [f"{HEAD}a", f"{HEAD}2 lines are left out", f"{HEAD}b"]
 
 
