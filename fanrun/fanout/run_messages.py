@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -50,9 +51,11 @@ def log_hosts(fleet: Fleet, probes: Mapping[str, Probe]) -> None:
 
 
 def log_summary(report: Report) -> None:
-    """Log the summary that a person reads at the end."""
-    for line in reports.summary(report).splitlines():
+    """Log the summary that a person reads at the end, without the list of failures: each was logged as it happened."""
+    for line in reports.summary(dataclasses.replace(report, failed=[])).splitlines():
         logger.info("{}", line)
+    if report.failed:
+        logger.info("{} failed", counted(len(report.failed), "input"))
 
 
 def log_end(report: Report) -> None:

@@ -18,6 +18,7 @@ from loguru import logger
 
 TERMINAL_FORMAT = "{level}: {message}"
 FILE_FORMAT = "{time:YYYY-MM-DD HH:mm:ss.SSS Z} {level: <7} {message}"
+CONTINUED = "\n  | "
 
 
 def log_to_terminal(write: Callable[[str], None]) -> None:
@@ -37,9 +38,13 @@ class LogFile:
         self._file = path.open("ab", buffering=0)
 
     def write(self, line: str) -> None:
-        """Write a line; leave it out where there is no room for it."""
+        """Write a message; leave it out where there is no room for it.
+
+        Its second line and those that follow are marked, so that what a program printed can't be taken for a message.
+        """
+        text = line.rstrip("\n").replace("\n", CONTINUED) + "\n"
         try:
-            self._file.write(line.encode(errors="backslashreplace"))
+            self._file.write(text.encode(errors="backslashreplace"))
         except OSError as error:
             self.problem = error.strerror or type(error).__name__
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from fanrun.fleet.errors import FanrunError, HostError, HostsFailed, HostUnreachable
 from fanrun.fleet.parallel import FAN_OUT, fan_out
 from fanrun.fleet.shell import line
-from fanrun.fleet.ssh import Remote, disconnect_argv, put_argv, rsync_shell, shorten, ssh_argv, unreachable
+from fanrun.fleet.ssh import Remote, put_argv, shorten, unreachable
+from fanrun.fleet.ssh_commands import disconnect_argv, rsync_shell, ssh_argv
 from fanrun.fleet.store import Folder
 from provision import lifecycle
 from tests.unit.samples import FLEET
