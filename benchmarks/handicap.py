@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.contest import BenchError
 from fanrun.fleet.script import read_script, script_argv
 from fanrun.fleet.shell import read
-from fanrun.fleet.ssh import ssh_argv
+from fanrun.fleet.ssh_commands import ssh_argv
 from fanrun.fleet.store import Folder
 
 GROUP = "fanrun-bench"

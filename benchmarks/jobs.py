@@ -14,7 +14,7 @@ from benchmarks.contest import SETTLED, Job, Ratio, Rival
 from benchmarks.fleet import FAB, FLEET, HERE, deploy_heavy
 from benchmarks.handicap import little_cpu, slow_links
 from fanrun.fanout.plan import deal, walk
-from fanrun.fleet.ssh import ssh_argv
+from fanrun.fleet.ssh_commands import ssh_argv
 from fanrun.fleet.store import Folder
 from provision import deployment
 

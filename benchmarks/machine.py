@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from fanrun.fleet.shell import read
-from fanrun.fleet.ssh import ssh_argv
+from fanrun.fleet.ssh_commands import ssh_argv
 from fanrun.fleet.store import Folder
 
 VERSION = re.compile(r"v?(\d+(?:\.\d+)*\S*)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 
-from fanrun.fleet.ssh import disconnect_argv
+from fanrun.fleet.ssh_commands import disconnect_argv
 from fanrun.fleet.store import Folder
 
 

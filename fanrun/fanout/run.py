@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from loguru import logger
 
-from fanrun.fanout import history, plan
+from fanrun.fanout import history, plan, run_messages
 from fanrun.fanout.commands import Program
 from fanrun.fanout.context import RunContext
 from fanrun.fanout.history import PastRun
@@ -24,7 +24,6 @@ from fanrun.fanout.results.opening import open_destination
 from fanrun.fanout.results.report import Report, write
 from fanrun.fanout.results.summary import summarize
 from fanrun.fanout.resume import ResumePlan, Roots, plan_resume
-from fanrun.fanout.runlog import written
 from fanrun.fanout.schedule.scheduler import Scheduler
 from fanrun.fanout.verify import ledger_path
 from fanrun.fanout.workers.fitness import unfit
@@ -32,7 +31,9 @@ from fanrun.fanout.workers.job import Job
 from fanrun.fanout.workers.supervisor import Supervisor
 from fanrun.fanout.workers.termination import ReasonSource
 from fanrun.fleet.errors import Busy, RunUnfinished, UsageError
+from fanrun.fleet.exit_codes import unfinished
 from fanrun.fleet.lock import exclusive
+from fanrun.fleet.log_setup import log_to_file
 from fanrun.fleet.probe import Probe
 from fanrun.fleet.progress import Board
 from fanrun.fleet.store import Folder
@@ -104,6 +105,7 @@ class Run:
             try:
                 if resume.todo:
                     probes = self._open(supervisor)
+                    run_messages.log_hosts(self.context.fleet, probes)
                     scheduler.deal(plan.deal(resume.todo, list(probes)))
                     stopped = self._work(supervisor, probes)
             finally:
@@ -114,6 +116,7 @@ class Run:
         vanished = destination.vanished()
         report = summarize(self.context, resume, destination, supervisor.away, vanished)
         unwritten = self._write(report) or unwritten
+        run_messages.log_summary(report)
         if report.left:
             why = stopped or _why_left(destination, len(vanished))
             left = f"{report.left} of {report.inputs} inputs are left"
@@ -228,11 +231,17 @@ def run(
     current = Run(context, folder, board)
     with current.hold():
         history.note(folder.path, PastRun(context.name, context.request.dst))
-        with written(context.home / "run.log"), _ledger(context.request.dst) as ledger:
+        with log_to_file(context.home / "run.log"), run_messages.logged_error(), unfinished():
+            run_messages.log_request(context, inputs)
             if skipped.links:
                 logger.warning("{} links to folders in SRC were not followed", skipped.links)
-            ledger.begin(context.name, context.program, context.request.remembered(context.image.name))
-            return current.execute(ledger, current.plan_resume(ledger, inputs), termination_reasons)
+            with _ledger(context.request.dst) as ledger:
+                ledger.begin(context.name, context.program, context.request.remembered(context.image.name))
+                resume = current.plan_resume(ledger, inputs)
+                run_messages.log_resume(resume)
+                report = current.execute(ledger, resume, termination_reasons)
+            run_messages.log_end(report)
+            return report
 
 
 @contextlib.contextmanager

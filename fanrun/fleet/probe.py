@@ -43,35 +43,47 @@ class Probe:
 
 def parse(text: str) -> Probe:
     """Read what probe_argv's command wrote; a missing line counts as 0 or ""."""
-    values: dict[str, list[str]] = {}
-    images, services = [], []
-    for line in text.splitlines():
-        key, *rest = line.split() or [""]
-        if key == "image":
-            images.extend(rest)
-        elif key == "service":
-            services.append(" ".join(rest))
-        else:
-            values[key] = rest
-
-    def whole_number(key: str, place: int = 0) -> int:
-        return int(number(key, place))
-
-    def number(key: str, place: int = 0) -> float:
-        rest = values.get(key, [])
-        return float(rest[place]) if len(rest) > place and NUMBER.fullmatch(rest[place]) else 0.0
-
+    answer = _Answer(text)
+    block = answer.whole_number("disk", 2)
     return Probe(
-        uid=whole_number("uid"),
-        gid=whole_number("gid"),
-        load=number("load"),
-        cpus=whole_number("cpus") or 1,
-        memory=whole_number("memory") * 1024,
-        disk_total=whole_number("disk") * whole_number("disk", 2),
-        disk_free=whole_number("disk", 1) * whole_number("disk", 2),
-        docker=" ".join(values.get("docker", [])),
-        images=tuple(images),
-        python=" ".join(values.get("python", [])),
-        services=tuple(sorted(services)),
-        lease=whole_number("lease") if values.get("lease") else None,
+        uid=answer.whole_number("uid"),
+        gid=answer.whole_number("gid"),
+        load=answer.number("load"),
+        cpus=answer.whole_number("cpus") or 1,
+        memory=answer.whole_number("memory") * 1024,
+        disk_total=answer.whole_number("disk") * block,
+        disk_free=answer.whole_number("disk", 1) * block,
+        docker=answer.text("docker"),
+        images=tuple(word for line in answer.lines("image") for word in line),
+        python=answer.text("python"),
+        services=tuple(sorted(" ".join(line) for line in answer.lines("service"))),
+        lease=answer.whole_number("lease") if answer.text("lease") else None,
     )
+
+
+class _Answer:
+    """The lines of an answer by their first word; of several lines with the same one, `lines` has all."""
+
+    def __init__(self, text: str) -> None:
+        self._lines: dict[str, list[list[str]]] = {}
+        for line in text.splitlines():
+            key, *words = line.split() or [""]
+            self._lines.setdefault(key, []).append(words)
+
+    def lines(self, key: str) -> list[list[str]]:
+        """Return the words of each line that begins with this word."""
+        return self._lines.get(key, [])
+
+    def text(self, key: str) -> str:
+        """Return the last such line, "" if there is none."""
+        lines = self.lines(key)
+        return " ".join(lines[-1]) if lines else ""
+
+    def number(self, key: str, index: int = 0) -> float:
+        """Return a number in the last such line, 0 if there is none."""
+        words = self.text(key).split()
+        return float(words[index]) if len(words) > index and NUMBER.fullmatch(words[index]) else 0.0
+
+    def whole_number(self, key: str, index: int = 0) -> int:
+        """Return a number in the last such line without its fraction, 0 if there is none."""
+        return int(self.number(key, index))

@@ -6,7 +6,6 @@ import logging
 import shlex
 import socket
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import paramiko
@@ -35,8 +34,6 @@ SSH_ERRORS = (paramiko.SSHException, OSError, EOFError, ThreadException)
 PUT = read_script("fanrun.fleet", "put.sh")
 TIMED_OUT = 124
 """The exit code of timeout(1) for a command that it had to end."""
-QUICKEST = "aes128-gcm@openssh.com"
-"""The cipher asked for first where much is sent: with AES in hardware it takes half the time of OpenSSH's first."""
 
 
 @dataclass(frozen=True)
@@ -197,34 +194,6 @@ def unreachable(host: Host, error: BaseException) -> HostUnreachable:
     if isinstance(error, paramiko.BadHostKeyException):
         reason = "its host key is not the pinned one"
     return HostUnreachable(f"no SSH to {host.address}:{host.port} ({shorten(reason)})", host=host.name)
-
-
-def ssh_argv(folder: Folder, host: str, argv: list[str], *, control: Path | None = None) -> list[str]:
-    """The ssh command that runs argv on the host named, over the shared connection (`control`: one of the caller's).
-
-    `shell.read` takes what it writes apart.
-    """
-    return [*_ssh(folder, control), host, shell.line(argv)]
-
-
-def rsync_shell(folder: Folder, *, control: Path | None = None) -> str:
-    """The value of rsync's --rsh; rsync splits it at spaces and knows quotes."""
-    return shlex.join(_ssh(folder, control))
-
-
-def disconnect_argv(folder: Folder, host: str, *, control: Path | None = None) -> list[str]:
-    """The ssh command that ends the shared connection to the host named."""
-    return [*_ssh(folder, control), "-O", "exit", host]
-
-
-def connected_argv(folder: Folder, host: str, *, control: Path) -> list[str]:
-    """The ssh command that ends with 0 if there is a shared connection to the host named."""
-    return [*_ssh(folder, control), "-O", "check", host]
-
-
-def _ssh(folder: Folder, control: Path | None) -> list[str]:
-    own = ["-S", str(control), "-o", f"Ciphers=^{QUICKEST}"] if control else []
-    return ["ssh", "-F", str(folder.ssh_config), *own]
 
 
 def wait_for_ssh(folder: Folder, host: Host, *, timeout: float = 120) -> None:

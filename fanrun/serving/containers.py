@@ -17,14 +17,19 @@ FOLDER = f"{WORK}/service"
 OWNER = "65532:65532"  # whom the image runs as
 PROCESSORS = "processors"  # the name in all of their certificates
 TLS = (
-    "--tls-cert=/service/cert.pem", "--tls-key=/service/key.pem", "--metrics-client-ca=/service/ca.pem",
-)  # fmt: skip
+    "--tls-cert=/service/cert.pem",
+    "--tls-key=/service/key.pem",
+    "--metrics-client-ca=/service/ca.pem",
+)
 CLIENT_CA = "--client-ca=/service/ca.pem"
 # Vector reads Docker's log files, and the label in each line tells it which service wrote the line.  Vector may need
 # two seconds to find a new file.  Until then Docker must not delete lines, so three files of 16 MB are kept.
 LOGGING = (
-    "--log-driver=json-file", "--log-opt=max-size=16m", "--log-opt=max-file=3", "--log-opt=labels=fanrun.service",
-)  # fmt: skip
+    "--log-driver=json-file",
+    "--log-opt=max-size=16m",
+    "--log-opt=max-file=3",
+    "--log-opt=labels=fanrun.service",
+)
 
 
 @dataclass(frozen=True)
@@ -78,8 +83,11 @@ def _processor(host: Host, image: Image, turn: int, setup: HostSetup) -> Contain
     port, metrics_port, name = PROCESSOR_PORT + turn, METRICS_PORT + 1 + turn, f"fanrun-processor-{turn + 1}"
     published = [f"{setup.bind}:{port}:{PROCESSOR_PORT}", f"{setup.bind}:{metrics_port}:{METRICS_PORT}"]
     argv = (
-        *_run(name, "processor", published, image), "service.processor", *TLS, CLIENT_CA,
-    )  # fmt: skip
+        *_run(name, "processor", published, image),
+        "service.processor",
+        *TLS,
+        CLIENT_CA,
+    )
     return Container(host, name, port, f"{host.inner}:{metrics_port}", argv, setup.files["processor"])
 
 
@@ -93,19 +101,37 @@ def api(fleet: Fleet, image: Image, options: ApiOptions, setup: HostSetup) -> Co
     if setup.bind != ANY:
         ports.append(f"127.0.0.1:{API_PORT}:{API_PORT}")
     argv = (
-        *_run(name, "api", ports, image), "service.api", *options.args, *TLS,  # the later win: TLS can't be taken away
-        "--processor=file:/service/processors", f"--processor-name={PROCESSORS}", "--processor-ca=/service/ca.pem",
-        "--processor-cert=/service/cert.pem", "--processor-key=/service/key.pem",
+        *_run(name, "api", ports, image),
+        "service.api",
+        *options.args,
+        *TLS,  # the later win: TLS can't be taken away
+        "--processor=file:/service/processors",
+        f"--processor-name={PROCESSORS}",
+        "--processor-ca=/service/ca.pem",
+        "--processor-cert=/service/cert.pem",
+        "--processor-key=/service/key.pem",
         "--tokens=/service/tokens" if options.tokens else CLIENT_CA,
-    )  # fmt: skip
+    )
     return Container(fleet.hub, name, API_PORT, metrics, argv, setup.files["api"])
 
 
 def _run(name: str, role: str, published: Sequence[str], image: Image) -> tuple[str, ...]:
     """The docker command up to the program: unprivileged, nothing writable, back after a reboot."""
     return (
-        "docker", "run", "--detach", f"--name={name}", "--restart=unless-stopped", f"--label=fanrun.service={role}",
-        "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges", f"--user={OWNER}",
-        "--pids-limit=1024", *LOGGING, f"--volume={FOLDER}/{role}:/service:ro",
-        *(f"--publish={each}" for each in published), image.ref,
-    )  # fmt: skip
+        "docker",
+        "run",
+        "--detach",
+        f"--name={name}",
+        "--restart=unless-stopped",
+        f"--label=fanrun.service={role}",
+        "--read-only",
+        "--tmpfs=/tmp",
+        "--cap-drop=ALL",
+        "--security-opt=no-new-privileges",
+        f"--user={OWNER}",
+        "--pids-limit=1024",
+        *LOGGING,
+        f"--volume={FOLDER}/{role}:/service:ro",
+        *(f"--publish={each}" for each in published),
+        image.ref,
+    )

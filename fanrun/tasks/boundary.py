@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import json
 import os
@@ -18,22 +17,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import NoReturn
 
-from fanrun.fleet.errors import FanrunError, FleetError, RunUnfinished, UsageError
+from fanrun.fleet.exit_codes import ExitCode, explain
 from fanrun.tasks import core
 from fanrun.tasks.console import Console, one_line
 
-USAGE, UNFINISHED, UNEXPECTED, INTERRUPTED, READER_GONE = 2, 3, 70, 130, 141
 ROOT = Path(__file__).resolve().parents[2]
 SUFFIXES = ("yaml", "yml", "json", "py")
 SETTINGS = tuple(Path(f"{place}fabric.{suffix}") for place in (f"{ROOT}/", "~/.", "/etc/") for suffix in SUFFIXES)
 """Where Fabric looks for its settings: the project's, the person's, the machine's."""
 SSH_CONFIGS = (Path("~/.ssh/config"), Path("/etc/ssh/ssh_config"))
-FULL = (errno.ENOSPC, errno.EDQUOT)
-ENVIRONMENT = (
-    *FULL, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP,
-    errno.ENAMETOOLONG, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ESTALE,
-)  # fmt: skip
-"""What a machine answers where a file can't be used: its user can change it, it is no fault of the program."""
 
 
 @contextlib.contextmanager
@@ -52,35 +44,13 @@ def exit_codes(console: Console, code: int) -> Iterator[None]:
         _drop_full_output()
         raise
     except KeyboardInterrupt:
-        _fail(console, "interrupted", INTERRUPTED)
+        _fail(console, "interrupted", ExitCode.INTERRUPTED)
     except BrokenPipeError:
         _drop_output()
-        raise SystemExit(READER_GONE) from None
+        raise SystemExit(ExitCode.READER_GONE) from None
     except Exception as error:
-        text, number = told(error, console.home, code)
+        text, number = explain(error, console.home, code)
         _fail(console, text or unexpected(error), number)
-
-
-def told(error: BaseException, home: Path | None, code: int) -> tuple[str, int]:
-    """Return the line and the exit code for an error; ("", 70) for one that nobody expected.
-
-    `home` is the folder with the fleets' folders, where it is known, `code` the one of the task.
-    """
-    if isinstance(error, (UsageError, FleetError)):
-        return str(error), USAGE
-    if isinstance(error, RunUnfinished):
-        return str(error), UNFINISHED
-    if isinstance(error, FanrunError):
-        return str(error), code
-    if isinstance(error, OSError):
-        path = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
-        text = f"{path or 'a file'} can't be used: {error.strerror}"
-        if path and home and Path(path).is_relative_to(home):
-            return f"{text}; make it writable for you, or name another folder with FANRUN_HOME", USAGE
-        if error.errno not in ENVIRONMENT:
-            return "", UNEXPECTED
-        return f"{text}; {'make room there' if error.errno in FULL else 'change its permissions or its place'}", code
-    return "", UNEXPECTED
 
 
 def unexpected(error: BaseException) -> str:
@@ -217,8 +187,8 @@ def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType 
     line = core.command_line()
     named = [Path(name) for name in (line.config, os.environ.get("INVOKE_RUNTIME_CONFIG")) if name]
     files = [*(Path(os.path.expanduser(path)) for path in SETTINGS), *named]
-    text, code = told(error, None, USAGE)
-    text, code = (why, USAGE) if (why := outside(error, line, files)) else (text, code)
+    text, code = explain(error, None, ExitCode.USAGE)
+    text, code = (why, ExitCode.USAGE) if (why := outside(error, line, files)) else (text, code)
     _fail(Console(), text or unexpected(error), code)
 
 

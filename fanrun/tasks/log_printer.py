@@ -25,13 +25,13 @@ class Printer:
             record = {name: line.record[name] for name in FIELDS if name in line.record}
             self._write(printable_json(json.dumps(record, ensure_ascii=False)))
             return
-        for whole in self._pieces.add(line):
-            self._print(whole)
+        for pieces in self._pieces.add(line):
+            self._print(pieces)
 
     def end(self) -> None:
         """Print the lines whose end is missing."""
-        for rest in self._pieces.end():
-            self._print(rest)
+        for pieces in self._pieces.end():
+            self._print(pieces)
 
     def _print(self, pieces: list[Line]) -> None:
         first = pieces[0]

@@ -1,4 +1,4 @@
-"""Bringing a run's lines together, from DST and from the hosts that have lines which are not there."""
+"""Collecting the lines of a run, from DST and from the hosts that have lines which are not in DST."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GONE = "it was removed or renamed; if DST was moved, name it with --dst"
 
 
 @dataclass(frozen=True)
-class Place:
+class RunFolder:
     """A run whose lines are shown, and its folder in DST."""
 
     run: str
@@ -78,13 +78,13 @@ class Place:
         return self.is_over or self.is_dead
 
 
-class Reader:
-    """Reads the lines of a run that are wanted; `problems` says by host or batch what could not be read, and why."""
+class RunReader:
+    """Reads the chosen lines of a run; `problems` says by host or batch what could not be read, and why."""
 
     def __init__(
-        self, place: Place, choice: Choice, folder: Folder, clock: Callable[[], float] = time.monotonic
+        self, run_folder: RunFolder, choice: Choice, folder: Folder, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._place, self._choice, self._folder, self._clock = place, choice, folder, clock
+        self._run, self._choice, self._folder, self._clock = run_folder, choice, folder, clock
         self._chooser = Chooser(choice)
         self._remotes: list[Remote] = []
         self._logs: dict[str, WorkerLog] = {}
@@ -94,16 +94,16 @@ class Reader:
     @property
     def why_none(self) -> str:
         """Return why there is no line whatever is asked for; "" if it is not known."""
-        runs = self._place.home.parent
+        runs = self._run.home.parent
         return (
-            f"it had nothing to do; name one before it with --run, from {runs}" if self._place.had_nothing_to_do else ""
+            f"it had nothing to do; name one before it with --run, from {runs}" if self._run.had_nothing_to_do else ""
         )
 
     def lines(self) -> Iterator[Line]:
-        """Yield what is wanted, sorted by time."""
-        is_last = self._place.has_ended  # before all: it may end meanwhile, and a worker that wrote nothing has no log
+        """Yield the chosen lines, sorted by time."""
+        is_last = self._run.has_ended  # before all: it may end meanwhile, and a worker that wrote nothing has no log
         hosts = self._hosts()  # before DST: a batch that comes home meanwhile is on its host as well
-        home = log_lines.home_batches(self._place.logs)
+        home = log_lines.home_batches(self._run.logs)
         sources = [*self._home_sources(home), *self._remote_sources(hosts, set(home), is_last=is_last)]
         return self._chosen(log_lines.merge(sources))
 
@@ -112,16 +112,16 @@ class Reader:
         yield from self._chooser.end()
 
     def follow(self, wait: Callable[[float], None]) -> Iterator[Line]:
-        """Yield what is wanted as it is written, until the run is over; `wait` is called between two looks."""
-        home = log_lines.home_batches(self._place.logs)
+        """Yield the chosen lines as they are written, until the run is over; `wait` is called between two looks."""
+        home = log_lines.home_batches(self._run.logs)
         shown, sources = Shown(), self._home_sources(home)
         while True:
-            is_gone = self._place.is_gone
-            is_last = is_gone or self._place.has_ended
+            is_gone = self._run.is_gone
+            is_last = is_gone or self._run.has_ended
             if is_last:
                 self.problems.clear()
             if is_gone:
-                self.problems[str(self._place.home)] = GONE
+                self.problems[str(self._run.home)] = GONE
             self._find_logs(self._hosts(), set(home), is_bounded=False)
             parts, is_at_end = self._look(is_last=is_last)
             sources += map(shown.noted, parts)
@@ -131,7 +131,7 @@ class Reader:
                 break
             if is_at_end:
                 wait(POLL)
-        found = log_lines.home_batches(self._place.logs)
+        found = log_lines.home_batches(self._run.logs)
         late = self._home_sources({name: path for name, path in found.items() if name not in home})
         yield from self._chosen(log_lines.merge(map(shown.without, late)))
 
@@ -141,10 +141,10 @@ class Reader:
         In the last look a host need not answer if all its lines came home.
         """
         names = [name for name in self._logs if is_last or self._asleep.get(name, 0) <= self._clock()]
-        is_over = is_last and not self._place.is_gone  # without DST nobody knows whether a worker has to have a log
+        is_over = is_last and not self._run.is_gone  # without DST nobody knows whether a worker has to have a log
         parts, errors = fan_out(names, lambda name: self._logs[name].read_more(is_last=is_over))
         self._asleep |= dict.fromkeys(errors, self._clock() + REST)
-        needed = read_missing(self._place.logs) if self._place.is_over else self._logs
+        needed = read_missing(self._run.logs) if self._run.is_over else self._logs
         self._note({name: error for name, error in errors.items() if name in needed})
         self.problems |= {name: why for name in parts if name in needed and (why := self._logs[name].problem)}
         return [parts[name] for name in names if name in parts], all(self._logs[name].is_at_end for name in parts)
@@ -155,8 +155,8 @@ class Reader:
             remote.close()
 
     def _hosts(self) -> list[Host]:
-        """Return the workers that may have wanted lines which are not in DST."""
-        is_over, missing = self._place.is_over, read_missing(self._place.logs)
+        """Return the workers that may have chosen lines which are not in DST."""
+        is_over, missing = self._run.is_over, read_missing(self._run.logs)
         needed = {name for name, batches in missing.items() if any(map(self._choice.may_have, batches))}
         if is_over and not needed:
             return []
@@ -172,9 +172,9 @@ class Reader:
 
     def _home_sources(self, home: Mapping[str, Path]) -> list[Source]:
         """Return the sources for lines that are in DST."""
-        wanted = {name: path for name, path in home.items() if self._choice.may_have(name)}
-        notes = {name: functools.partial(self.problems.__setitem__, name) for name in wanted}
-        found = (log_lines.file_source(path, notes[name]) for name, path in wanted.items())
+        chosen = {name: path for name, path in home.items() if self._choice.may_have(name)}
+        notes = {name: functools.partial(self.problems.__setitem__, name) for name in chosen}
+        found = (log_lines.file_source(path, notes[name]) for name, path in chosen.items())
         return [source for source in found if source]
 
     def _remote_sources(self, hosts: Iterable[Host], home: set[str], *, is_last: bool) -> list[Source]:
@@ -206,7 +206,7 @@ class Reader:
         new = [host for host in hosts if host.name not in self._logs]
         if not new:
             return
-        hub, run = self._folder.load().hub, self._place.run
+        hub, run = self._folder.load().hub, self._run.run
         names = self._ask_hub(hub)
         for host in new:
             own, shipped = log_remote.worker_file(self._connect(host), run, is_bounded=is_bounded), None
@@ -217,7 +217,7 @@ class Reader:
     def _ask_hub(self, hub: Host) -> Collection[str]:
         """Return the workers whose lines are shipped to the hub; if it does not answer the workers have them too."""
         try:
-            return log_remote.list_shipped(self._connect(hub), self._place.run)
+            return log_remote.list_shipped(self._connect(hub), self._run.run)
         except FanrunError as error:
             logger.debug("{}: {}", hub.name, error)
             return ()

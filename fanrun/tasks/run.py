@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from loguru import logger
@@ -16,20 +17,56 @@ from fanrun.fanout import run as runs
 from fanrun.fanout import verify as verdicts
 from fanrun.fanout.context import RunContext
 from fanrun.fanout.expect import expected
+from fanrun.fanout.request import Limits, Request
 from fanrun.fanout.results import report as reports
 from fanrun.fleet import values
-from fanrun.fleet.errors import HostsFailed, RunUnfinished, UsageError
+from fanrun.fleet.errors import HostsFailed, UsageError
+from fanrun.fleet.exit_codes import ExitCode, unfinished
+from fanrun.fleet.log_setup import log_to_terminal
 from fanrun.fleet.model import Fleet, Image
 from fanrun.fleet.progress import Board
 from fanrun.fleet.store import Folder
 from fanrun.fleet.text import counted
-from fanrun.tasks import boundary, options, target
+from fanrun.tasks import options, target
 from fanrun.tasks.boundary import ROOT
 from fanrun.tasks.console import Console
 from fanrun.tasks.options import FLEET, LIMITS, RESULTS
 from fanrun.tasks.task import task
 from provision import deployment, keepalive
-from provision.providers import base as providers
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """Options of `fab run` that say which inputs there are, and where their results go; UsageError without SRC, DST."""
+
+    src: str | None
+    dst: str | None
+    include: Sequence[str] | None
+    exclude: Sequence[str] | None
+    junk: bool
+
+    def __post_init__(self) -> None:
+        if not self.src or not self.dst:
+            raise UsageError("fab run needs --src and --dst; `fab --help run` shows all it takes")
+
+
+@dataclass(frozen=True)
+class _Program:
+    """Options of `fab run` about the program: its arguments, and what is known of its results."""
+
+    args: str
+    expect: str | None
+    ignore_results: str | None
+    by_content: bool
+
+
+@dataclass(frozen=True)
+class _Order:
+    """A request, the name of the container image for it, and whether the report is printed as JSON."""
+
+    request: Request
+    image: str
+    as_json: bool
 
 
 @task(
@@ -80,21 +117,13 @@ def run(
 
     The same command again does only what is missing.
     """
-    if not src or not dst:
-        raise UsageError("fab run needs --src and --dst; `fab --help run` shows all it takes")
+    inputs = _Inputs(src, dst, include, exclude, junk)
     folder = target.folder(console, fleet)
-    request = requests.Request(
-        options.path("src", src), options.path("dst", dst), options.words(args), tuple(include or ()),
-        tuple(exclude or ()), options.limits(retries, timeout, memory, tmp, shm), force, None,
-        expected(expect, ignore_results), by_content, keep_going, junk, target.log_limits(console, fleet),
-    )  # fmt: skip
-    name = image or deployment.OWN
-    if dry_run:
-        known = folder.load()
-        planned = preflight.dry_run(request, known, known.images.get(name))
-        print(reports.plan_json(planned, name) if json_ else reports.plan_text(planned, name))
-        return
-    _run(console, folder, target.provider(console, fleet), request, name, json_)
+    program = _Program(args, expect, ignore_results, by_content)
+    limits = options.limits(retries, timeout, memory, tmp, shm)
+    request = _request(inputs, program, limits, force=force, keep_going=keep_going)
+    order = _Order(request, image or deployment.OWN, json_)
+    _print_plan(folder, order) if dry_run else _run(console, folder, fleet, order)
 
 
 @task(
@@ -122,11 +151,10 @@ def retry(
         raise UsageError("fab retry needs --dst; `fab --help retry` shows all it takes")
     folder = target.folder(console, fleet)
     request, name = requests.retry_request(options.path("dst", dst), options.limits(retries, timeout, memory, tmp, shm))
-    request = dataclasses.replace(request, logs=target.log_limits(console, fleet))
     if not request.only:
         console.say(f"nothing failed in the last run into {dst}")
         return
-    _run(console, folder, target.provider(console, fleet), request, name, json_)
+    _run(console, folder, fleet, _Order(request, name, json_))
 
 
 @task(code=2, help={"dst": "the folder with the results of a run", "json_": "print the verdict as JSON"})
@@ -139,7 +167,7 @@ def verify(console: Console, dst: str | None = None, json_: bool = False) -> Non
         verdict = verdicts.verify(options.path("dst", dst), board.count)
     print(verdicts.to_json(verdict) if json_ else "\n".join(verdicts.lines(verdict)))
     if verdict.faults:
-        raise SystemExit(1)
+        raise SystemExit(ExitCode.FAILED)
 
 
 @task(help={"dst": "the folder for them, made if it isn't there", "count": "how many, 1 or more (default: 59)"})
@@ -152,45 +180,54 @@ def sample(console: Console, dst: str | None = None, count: str = "59") -> None:
     console.say(f"{counted(number, 'plate')}, {reports.amount(size)}, in {folder}")
 
 
-@contextlib.contextmanager
-def _unfinished() -> Iterator[None]:
-    """Treat a run that is interrupted before it works, or finds no room, as unfinished like any other."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise RunUnfinished("interrupted before anything was done; the same command again begins anew") from None
-    except OSError as error:
-        text, _ = boundary.told(error, None, 3)
-        if not text:
-            raise
-        raise RunUnfinished(text) from error
+def _request(inputs: _Inputs, program: _Program, limits: Limits, *, force: bool, keep_going: bool) -> Request:
+    """Return what the options of `fab run` ask for."""
+    return Request(
+        src=options.path("src", inputs.src or ""),
+        dst=options.path("dst", inputs.dst or ""),
+        args=options.words(program.args),
+        include=tuple(inputs.include or ()),
+        exclude=tuple(inputs.exclude or ()),
+        limits=limits,
+        force=force,
+        expected=expected(program.expect, program.ignore_results),
+        by_content=program.by_content,
+        keep_going=keep_going,
+        junk=inputs.junk,
+    )
 
 
-def _run(
-    console: Console, folder: Folder, chosen: providers.Provider, request: requests.Request, name: str, as_json: bool
-) -> None:
-    """Do what is asked for with the image of that name, and tell what came of it."""
-    known = folder.load()
+def _print_plan(folder: Folder, order: _Order) -> None:
+    """Print what a run would do."""
+    fleet = folder.load()
+    plan = preflight.dry_run(order.request, fleet, fleet.images.get(order.image))
+    print(reports.plan_json(plan, order.image) if order.as_json else reports.plan_text(plan, order.image))
+
+
+def _run(console: Console, folder: Folder, fleet_name: str | None, order: _Order) -> None:
+    """Run what was ordered, and print the report."""
+    request = dataclasses.replace(order.request, logs=target.log_limits(console, fleet_name))
+    provider, fleet = target.provider(console, fleet_name), folder.load()
     # Inputs may take hours to be listed and hashed, before any worker is spoken to.
-    with keepalive.keep(folder, chosen, known.hosts):
-        found = preflight.check(request)
-        board = console.board(total=len(found[0]), unit="files")
-        with contextlib.closing(board), _unfinished():
-            logger.remove()
-            logger.add(board.write, level="WARNING", format="{level}: {message}")
-            if name != deployment.OWN and not request.args:
-                deployment.check_command(name)
-            image = _deployed(folder, known, name, board)
-            done = runs.run(RunContext(request, known, image, found[1].junk), found, folder, board, chosen.fates)
-    print(reports.to_json(done) if as_json else reports.summary(done))
-    if away := [worker.name for worker in done.workers if worker.away]:
+    with keepalive.keep(folder, provider, fleet.hosts):
+        inputs, skipped = found = preflight.check(request)
+        board = console.board(total=len(inputs), unit="files")
+        with contextlib.closing(board), unfinished():
+            log_to_terminal(board.write)
+            if order.image != deployment.OWN and not request.args:
+                deployment.check_command(order.image)
+            image = _ensure_deployed(folder, fleet, order.image, board)
+            context = RunContext(request, fleet, image, skipped.junk)
+            report = runs.run(context, found, folder, board, provider.fates)
+    print(reports.to_json(report) if order.as_json else reports.summary(report))
+    if away := [worker.name for worker in report.workers if worker.away]:
         console.say(f"not back: {', '.join(away)}; `fab status` says what became of them, `fab up` makes them anew")
-    if done.failed:
-        raise SystemExit(1)
+    if report.failed:
+        raise SystemExit(ExitCode.FAILED)
 
 
-def _deployed(folder: Folder, known: Fleet, name: str, board: Board) -> Image:
-    """The image as the workers have it: deployed now, if it changed since it last was."""
+def _ensure_deployed(folder: Folder, known: Fleet, name: str, board: Board) -> Image:
+    """Deploy the container image if it has changed since it last was; return it as the workers have it."""
     if deployment.current(known, name, ROOT):
         return known.images[name]
     board.say("deploy", f"{name} is new or has changed")

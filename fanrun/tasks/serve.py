@@ -9,6 +9,8 @@ from fanrun.fleet import config, values
 from fanrun.fleet.errors import UsageError
 from fanrun.fleet.text import counted
 from fanrun.serving import service as services
+from fanrun.serving.client import how_to_call
+from fanrun.serving.files import ApiChanges
 from fanrun.tasks import options, target
 from fanrun.tasks.boundary import ROOT
 from fanrun.tasks.console import GREEN, Console
@@ -46,9 +48,9 @@ def serve(
             services.end(folder, board.say)
             console.say("the service has ended")
             return
-        asked = services.Asked(None if args is None else options.words(args), options.text("tokens", tokens))
+        changes = ApiChanges(None if args is None else options.words(args), options.text("tokens", tokens))
         with keepalive.keep(folder, target.provider(console, fleet), folder.load().hosts):
-            running = services.serve(folder, ROOT, number, asked, board.say)
+            running = services.serve(folder, ROOT, number, changes, board.say)
     hub, port = running[0].host, running[0].port
     console.say(f"{console.paint('serving:', GREEN)} {counted(number, 'processor')}, the API at {hub.inner}:{port}")
-    console.say("\n".join(services.how_to_call(folder, ROOT, running[0], os.environ)))
+    console.say("\n".join(how_to_call(folder, ROOT, running[0], os.environ)))

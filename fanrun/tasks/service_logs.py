@@ -63,7 +63,7 @@ class Container:
             found = TIMED.fullmatch(each)
             if found is None:
                 continue
-            when, message = normal_time(found[1]), whole(found[2])
+            when, message = normal_time(found[1]), join_pieces(found[2])
             level = level_of(message)
             record = {"timestamp": when, "host": self.host, "service": self.name, "stream": stream}
             record |= {"level": level} if level else {}
@@ -71,7 +71,7 @@ class Container:
             yield found[1], Line(when, self.host, f"{self.host}/{self.name}", stream, message, level, False, record)
 
 
-def whole(message: str) -> str:
+def join_pieces(message: str) -> str:
     """Return a message without the times that Docker puts between the pieces of a long one."""
     data, at = message.encode(), PIECE
     if len(data) <= PIECE:
@@ -116,7 +116,7 @@ class ServiceReader:
         return "" if self.is_there else NOTHING
 
     def lines(self) -> Iterator[Line]:
-        """Yield what is wanted, sorted by time."""
+        """Yield the chosen lines, sorted by time."""
         names = [name for name in self._remotes if self._asleep.get(name, 0) <= self._clock()]
         for name in names:
             self.problems.pop(name, None)
@@ -128,9 +128,9 @@ class ServiceReader:
         yield from sorted(lines, key=lambda line: line.time)
 
     def follow(self, wait: Callable[[float], None]) -> Iterator[Line]:
-        """Yield what is wanted as it is written, without an end; `wait` is called between two looks.
+        """Yield the chosen lines as they are written, without an end; `wait` is called between two looks.
 
-        What a person would wait for in vain is said at once: that nothing is there, and which hosts do not answer.
+        Where no line can come, a warning says so at once: that no container is there, or which hosts do not answer.
         """
         told: dict[str, str] = {}
         while True:

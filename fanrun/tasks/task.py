@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import fabric
-from loguru import logger
 
 from fanrun.fleet.errors import UsageError
+from fanrun.fleet.log_setup import log_to_terminal
 from fanrun.tasks import boundary, core
 from fanrun.tasks.console import Console
 
@@ -38,8 +38,7 @@ def task(
         def run(context: fabric.Connection, **values: object) -> None:
             console = Console(context.config)
             with boundary.exit_codes(console, code):
-                logger.remove()
-                logger.add(console.log, level="WARNING", format="{level}: {message}")
+                log_to_terminal(console.log)
                 _check(title, options, values)
                 body(console, **values)
 

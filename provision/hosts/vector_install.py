@@ -13,7 +13,8 @@ from fanrun.fleet.errors import CommandFailed, HostError, HostUnreachable, Usage
 from fanrun.fleet.probe import WORK
 from fanrun.fleet.script import script_argv
 from fanrun.fleet.shell import read
-from fanrun.fleet.ssh import Remote, ssh_argv
+from fanrun.fleet.ssh import Remote
+from fanrun.fleet.ssh_commands import ssh_argv
 from fanrun.fleet.store import Folder
 from provision.hosts import footprint, openpgp, setup
 from provision.hosts.common import ensure_file

@@ -14,7 +14,8 @@ from fanrun.fleet import environment, shell
 from fanrun.fleet.errors import CommandFailed, FanrunError, HostUnreachable, ImageError, ToolMissing, UsageError
 from fanrun.fleet.model import Host, Image
 from fanrun.fleet.poll import RetryPolicy, poll
-from fanrun.fleet.ssh import Remote, shorten, ssh_argv
+from fanrun.fleet.ssh import Remote, shorten
+from fanrun.fleet.ssh_commands import ssh_argv
 from fanrun.fleet.store import Folder
 from provision.hosts.registry import PORT, PUSH_PORT, REPOSITORY
 from provision.hosts.scripts import host_argv

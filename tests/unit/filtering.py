@@ -13,12 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from fanrun.fanout import commands
+from fanrun.fanout.worker_files.log_files import BatchLog
 
 FIELDS = '"fleet":"f","run":"r1","host":"worker-1","batch":"worker-1.0001"'
 MIB = 1024**2
 FILTER = re.findall(r"(?m)^filter='(.*)'$", commands.BATCH)
 """The line of Python with which BATCH starts the filter."""
 SOURCES = Path(__file__).resolve().parents[2] / "fanrun" / "fanout" / "worker_files"
+
+
+LEFT_OUT = re.compile(r"(\d+) lines \((\d+) bytes\) are left out: (.*)")
+"""What a log says where lines are missing."""
 
 
 @dataclass
@@ -56,9 +61,12 @@ def joined(records: Sequence[dict[str, Any]], stream: str) -> str:
 
 
 def start_filter(
-    target: Path, *program: str, spool: Path | None = None, limits: tuple[int, int] = (32 * MIB, 1024 * MIB),
+    target: Path,
+    *program: str,
+    spool: Path | None = None,
+    limits: tuple[int, int] = (32 * MIB, 1024 * MIB),
     fields: str = FIELDS,
-) -> subprocess.Popen[str]:  # fmt: skip
+) -> subprocess.Popen[str]:
     """Start the filter over a program; `limits` are those of a batch and of a spool."""
     target.mkdir(exist_ok=True)
     (target / "report.jsonl").touch()
@@ -80,9 +88,25 @@ def run_filter(
 
 
 def run_python(
-    target: Path, script: str, *arguments: str, spool: Path | None = None,
+    target: Path,
+    script: str,
+    *arguments: str,
+    spool: Path | None = None,
     limits: tuple[int, int] = (32 * MIB, 1024 * MIB),
-) -> Filtered:  # fmt: skip
+) -> Filtered:
     """Run the filter over a Python script, which has `out` and `err` to write bytes to."""
     head = "import os, sys, time\nout, err = sys.stdout.buffer, sys.stderr.buffer\n"
     return run_filter(target, sys.executable, "-c", head + script, *arguments, spool=spool, limits=limits)
+
+
+def notes(done: Filtered) -> list[re.Match[str]]:
+    """Return what the batch's log says is left out."""
+    found = [LEFT_OUT.fullmatch(message) for message in done.messages("fanrun")]
+    assert all(found)
+    return [match for match in found if match]
+
+
+def make_log(target: Path) -> BatchLog:
+    """Return a batch's log as the filter has it."""
+    target.mkdir()
+    return BatchLog(str(target), 32 * MIB)

@@ -15,7 +15,7 @@ from fanrun.fleet.errors import HostUnreachable
 from fanrun.fleet.model import Host
 from fanrun.fleet.store import Folder
 from fanrun.tasks import log_reader
-from fanrun.tasks.log_reader import Place, Reader
+from fanrun.tasks.log_reader import RunFolder, RunReader
 from tests.unit.logs_world import encoded
 from tests.unit.samples import FLEET
 
@@ -65,7 +65,7 @@ class World:
 
     def read(self, choice: Choice | None = None) -> tuple[list[str], dict[str, str]]:
         """Return the messages that are shown, and the problems."""
-        reader = Reader(Place("r1", self.home), choice or Choice(), self.folder)
+        reader = RunReader(RunFolder("r1", self.home), choice or Choice(), self.folder)
         return [line.message for line in reader.lines()], reader.problems
 
     def follow(
@@ -77,7 +77,7 @@ class World:
         def wait(seconds: float) -> None:
             left.pop(0)()
 
-        reader = Reader(Place("r1", self.home), Choice(), self.folder, clock)
+        reader = RunReader(RunFolder("r1", self.home), Choice(), self.folder, clock)
         found = [line.message for line in reader.follow(wait)]
         assert left == []
         return found, reader.problems
@@ -132,3 +132,7 @@ def shipped(lines: Sequence[bytes]) -> list[bytes]:
 def at(offset: int, line: bytes) -> bytes:
     """Return a line as the hub has it."""
     return line.replace(b"{", b'{"file":"r1.jsonl","offset":%d,' % offset, 1)
+
+
+ABC = [begin(), encoded(1, "a"), encoded(2, "b"), encoded(3, "c")]
+"""A worker's log with three messages."""

@@ -15,9 +15,15 @@ DAY = "2026-01-31T12:00:"
 def encoded(second: float, message: str, *, batch: str = "worker-1.0001", **more: object) -> bytes:
     """Return a line as the filter writes it, of so many seconds after noon."""
     fields = {
-        "timestamp": f"{DAY}{second:06.3f}Z", "fleet": "default", "run": "r1", "host": batch.rpartition(".")[0],
-        "batch": batch, "stream": "stdout", **more, "message": message,
-    }  # fmt: skip
+        "timestamp": f"{DAY}{second:06.3f}Z",
+        "fleet": "default",
+        "run": "r1",
+        "host": batch.rpartition(".")[0],
+        "batch": batch,
+        "stream": "stdout",
+        **more,
+        "message": message,
+    }
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 

@@ -10,12 +10,39 @@ from fanrun.fleet.model import Fleet, Host
 from fanrun.fleet.probe import Probe
 
 HOSTILE = (
-    b"plain.jpg", b"two words.jpg", b" lead and trail ", b"it's.jpg", b'a "quote".jpg', b"new\nline.jpg", b"tab\t.jpg",
-    b"back\\slash\\n.jpg", b"caf\xc3\xa9.jpg", b"latin-\xe9\xff.jpg", b"-rf", b"--delete", b"#hash", b";semi", b"...",
-    b"[ab].jpg", b"{1,2}.jpg", b"star*?.jpg", b"$(touch pwned)", b"`id`", b"$HOME", b"~", b"!bang", b"a:b", b"%20",
-    b"a|b&c<d>e", b"\x1b[31mred", b"deep/er/leaf", b"- dash/# hash/;x", b"sp ace/qu'o\"te/n\nl", b"dir\xff/\xfe.bin",
+    b"plain.jpg",
+    b"two words.jpg",
+    b" lead and trail ",
+    b"it's.jpg",
+    b'a "quote".jpg',
+    b"new\nline.jpg",
+    b"tab\t.jpg",
+    b"back\\slash\\n.jpg",
+    b"caf\xc3\xa9.jpg",
+    b"latin-\xe9\xff.jpg",
+    b"-rf",
+    b"--delete",
+    b"#hash",
+    b";semi",
+    b"...",
+    b"[ab].jpg",
+    b"{1,2}.jpg",
+    b"star*?.jpg",
+    b"$(touch pwned)",
+    b"`id`",
+    b"$HOME",
+    b"~",
+    b"!bang",
+    b"a:b",
+    b"%20",
+    b"a|b&c<d>e",
+    b"\x1b[31mred",
+    b"deep/er/leaf",
+    b"- dash/# hash/;x",
+    b"sp ace/qu'o\"te/n\nl",
+    b"dir\xff/\xfe.bin",
     b"x" * 200,
-)  # fmt: skip
+)
 """Keys that a shell, rsync, docker or a terminal could take for something else."""
 
 PROBE = Probe(
@@ -31,13 +58,14 @@ PROBE = Probe(
     python="/usr/bin/python3",
 )
 FLEET = Fleet(
-    "default", "local",
+    "default",
+    "local",
     (
         Host("worker-2", "worker", "10.0.0.12", "10.0.0.12", "admin"),
         Host("hub", "hub", "10.0.0.10", "10.0.0.10", "admin"),
         Host("worker-1", "worker", "127.0.0.1", "10.0.0.11", "admin", 2201),
     ),
-)  # fmt: skip
+)
 
 
 def write_tree(top: Path, keys: tuple[bytes, ...] = HOSTILE) -> dict[bytes, bytes]:

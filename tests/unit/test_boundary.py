@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from fanrun.fleet.errors import FanrunError, FleetError, RunUnfinished, ToolMissing, UsageError
+from fanrun.fleet.exit_codes import explain
 from fanrun.tasks import boundary
 from fanrun.tasks.core import CommandLine
 
@@ -19,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HOME = Path("/home/fleets")
 TASK = """
 import sys
+from fanrun.fleet.exit_codes import explain
 from fanrun.tasks import boundary
 from fanrun.tasks.console import Console
 boundary.install()
@@ -55,7 +57,7 @@ def oserror(number: int, path: str | None = None) -> OSError:
     ],
 )
 def test_what_an_error_is_told_as(error: BaseException, code: int, words: str) -> None:
-    text, found = boundary.told(error, HOME, 7)
+    text, found = explain(error, HOME, 7)
     assert found == code
     assert re.search(words, text), text
 
@@ -63,9 +65,15 @@ def test_what_an_error_is_told_as(error: BaseException, code: int, words: str) -
 def run(body: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run Python in a task's boundary."""
     return subprocess.run(
-        [sys.executable, "-c", TASK.format(body=body)], cwd=ROOT, env={**os.environ, **environment},
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+        [sys.executable, "-c", TASK.format(body=body)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
 
 
 @pytest.mark.parametrize("body", ["{}['x']", "raise ValueError('two\\nlines')", "open('/nowhere')", "assert False"])
@@ -107,9 +115,14 @@ def test_a_name_that_the_terminal_has_no_letters_for() -> None:
 def test_closed_streams(tmp_path: Path, closed: str, body: str) -> None:
     script = f'exec {closed}>&-; exec "$0" -c "$1"'
     done = subprocess.run(
-        ["sh", "-c", script, sys.executable, TASK.format(body=body)], cwd=ROOT, check=False, capture_output=True,
-        text=True, env={**os.environ, "TMPDIR": str(tmp_path)}, timeout=60,
-    )  # fmt: skip
+        ["sh", "-c", script, sys.executable, TASK.format(body=body)],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        timeout=60,
+    )
     assert (done.returncode, done.stdout, done.stderr) == (70 if closed == "2" else 0, "", "")
 
 
@@ -123,8 +136,12 @@ def test_programs_started_here_have_all_streams(tmp_path: Path, closed: str) -> 
     with (tmp_path / "said").open("wb") as said:
         done = subprocess.run(
             ["sh", "-c", f'exec {closed} 3>"$2"; exec "$0" -c "$1"', sys.executable, TASK.format(body=body), said.name],
-            cwd=ROOT, check=False, capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
+            cwd=ROOT,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
     assert (done.returncode, (tmp_path / "said").read_text()) == (0, "[0, 1, 2]\n"), done.stderr
 
 
@@ -142,9 +159,13 @@ def test_names_of_files_are_utf_8_whatever_is_printed(
 ) -> None:
     body = "import os, pathlib; pathlib.Path(os.sys.argv[1], '\\xf6').touch(); print(*os.listdir(os.sys.argv[1]))"
     done = subprocess.run(
-        [sys.executable, "-c", TASK.format(body=body), str(tmp_path)], cwd=ROOT, env={**os.environ, **environment},
-        check=False, capture_output=True, timeout=60,
-    )  # fmt: skip
+        [sys.executable, "-c", TASK.format(body=body), str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        check=False,
+        capture_output=True,
+        timeout=60,
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, printed + b"\n", b"")
     assert os.listdir(os.fsencode(tmp_path)) == ["\xf6".encode()]
 
@@ -153,9 +174,14 @@ def test_names_of_files_are_utf_8_whatever_is_printed(
 def test_output_that_finds_no_room() -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-c", TASK.format(body="print(1)")], cwd=ROOT, stdout=full, stderr=subprocess.PIPE,
-            text=True, check=False, timeout=60,
-        )  # fmt: skip
+            [sys.executable, "-c", TASK.format(body="print(1)")],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
     assert done.returncode == 1
     assert done.stderr == "error: a file can't be used: No space left on device; make room there\n"
 

@@ -10,8 +10,15 @@ from fanrun.tasks.core import CommandLine
 
 UP = ("hosts", "dry-run", "ssh-config", "fleet", "provider")
 ENDS_ITSELF = {
-    "help", "list", "list-depth", "list-format", "version", "complete", "print-completion-script", "list-agent-keys",
-}  # fmt: skip
+    "help",
+    "list",
+    "list-depth",
+    "list-format",
+    "version",
+    "complete",
+    "print-completion-script",
+    "list-agent-keys",
+}
 """Flags that Fabric answers before a task begins, and those that go with them."""
 
 

@@ -10,14 +10,25 @@ import pytest
 from fanrun.fleet import environment
 
 FOREIGN = {
-    "RSYNC_ICONV": "latin1,utf-8", "RSYNC_MAX_ALLOC": "10", "RSYNC_CHECKSUM_LIST": "none", "LOGURU_LEVEL": "none",
-    "TQDM_MININTERVAL": "none", "DOCKER_DEFAULT_PLATFORM": "linux/s390x", "DOCKER_API_VERSION": "1.12",
-    "BUILDX_BUILDER": "none", "DOCKER_BUILDKIT": "1",
-}  # fmt: skip
+    "RSYNC_ICONV": "latin1,utf-8",
+    "RSYNC_MAX_ALLOC": "10",
+    "RSYNC_CHECKSUM_LIST": "none",
+    "LOGURU_LEVEL": "none",
+    "TQDM_MININTERVAL": "none",
+    "DOCKER_DEFAULT_PLATFORM": "linux/s390x",
+    "DOCKER_API_VERSION": "1.12",
+    "BUILDX_BUILDER": "none",
+    "DOCKER_BUILDKIT": "1",
+}
 KEPT = {
-    "DOCKER_HOST": "unix:///x", "DOCKER_CONTEXT": "x", "DOCKER_CONFIG": "/x", "DOCKER_CONTENT_TRUST": "1",
-    "http_proxy": "http://x", "PATH": "/bin", "FANRUN_HOME": "/x",
-}  # fmt: skip
+    "DOCKER_HOST": "unix:///x",
+    "DOCKER_CONTEXT": "x",
+    "DOCKER_CONFIG": "/x",
+    "DOCKER_CONTENT_TRUST": "1",
+    "http_proxy": "http://x",
+    "PATH": "/bin",
+    "FANRUN_HOME": "/x",
+}
 
 
 @pytest.mark.parametrize("buildkit", [{}, {"DOCKER_BUILDKIT": "0"}])

@@ -41,9 +41,14 @@ def start(tmp_path: Path, dst: Path) -> Iterator[Start]:
         environment = {**os.environ, "FANRUN_HOME": str(tmp_path / "home"), "PYTHONUNBUFFERED": ""}
         where = [] if "--service" in argv else ["--dst", str(dst)]
         process = subprocess.Popen(
-            [str(FAB), "logs", *where, *argv], cwd=ROOT, env=environment, text=True, stdin=subprocess.DEVNULL,
-            stdout=stdout, stderr=subprocess.PIPE,
-        )  # fmt: skip
+            [str(FAB), "logs", *where, *argv],
+            cwd=ROOT,
+            env=environment,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+        )
         started.append(process)
         return process
 
@@ -66,10 +71,16 @@ def run(start: Start, *argv: str) -> tuple[int, str, str]:
 
 
 HOSTILE = [
-    "\x1b[2J\x1b[H\x1b]0;title\x07", "\x9b2J", "\r" + "x" * 10 + "\x08" * 10, "\u202eevil", "\x00", "\x7f",
-    f"{DAY}01.000Z worker-9.0001 | forged", "\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\",
+    "\x1b[2J\x1b[H\x1b]0;title\x07",
+    "\x9b2J",
+    "\r" + "x" * 10 + "\x08" * 10,
+    "\u202eevil",
+    "\x00",
+    "\x7f",
+    f"{DAY}01.000Z worker-9.0001 | forged",
+    "\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\",
     encoded(1, "of another batch", batch="worker-9.0001").decode().rstrip("\n"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("argv", [(), ("--json",)])

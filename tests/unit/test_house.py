@@ -70,7 +70,7 @@ def test_the_walk_sees_the_house() -> None:
     } <= set(MODULES)
     assert "provision.lifecycle" in imports("fanrun.tasks.fleet")
     assert "provision.providers.base" in imports("provision.lifecycle")
-    assert {"fanrun.tasks.core", "fanrun.fleet.errors"} <= imports("fanrun.tasks.boundary")
+    assert {"fanrun.tasks.core", "fanrun.fleet.exit_codes"} <= imports("fanrun.tasks.boundary")
     assert imports("fanrun.fanout.schedule.shares") == {"fanrun.fanout.plan"}
 
 
@@ -153,9 +153,16 @@ def test_forbidden_texts_stand_nowhere(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["run(x, shell=True)", "shell = True", "paramiko.AutoAddPolicy()", "-o StrictHostKeyChecking=no",
-     "StrictHostKeyChecking accept-new", "stricthostkeychecking  No", '"StrictHostKeyChecking", "no"'],
-)  # fmt: skip
+    [
+        "run(x, shell=True)",
+        "shell = True",
+        "paramiko.AutoAddPolicy()",
+        "-o StrictHostKeyChecking=no",
+        "StrictHostKeyChecking accept-new",
+        "stricthostkeychecking  No",
+        '"StrictHostKeyChecking", "no"',
+    ],
+)
 def test_forbidden_texts_are_recognized(text: str) -> None:
     assert FORBIDDEN.search(text)
 

@@ -11,8 +11,8 @@ import pytest
 
 from fanrun.fleet.model import Image
 from fanrun.fleet.store import Folder
+from fanrun.serving.client import how_to_call
 from fanrun.serving.containers import ApiOptions, HostSetup, api
-from fanrun.serving.service import how_to_call
 from tests.unit.samples import FLEET
 
 ROOT = Path("/there")

@@ -29,13 +29,27 @@ def test_a_line_is_read() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        b"", b"\n", encoded(1, "x")[:-9], b"\0" * 100, b"\xff\xfe", b"7", b"null", b"[]", b'"text"', b"{}",
-        b"[" * 100_000, b'{"timestamp":"x"}',
-        encoded(1, "x", host=7), encoded(1, "x", stream=None), encoded(1, "x", timestamp=["x"]),
-        encoded(1, "x").replace(b'"worker-1.0001"', b"{}"), b'{"message":"not ours"}', b"1" * 5000,
+        b"",
+        b"\n",
+        encoded(1, "x")[:-9],
+        b"\0" * 100,
+        b"\xff\xfe",
+        b"7",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"{}",
+        b"[" * 100_000,
+        b'{"timestamp":"x"}',
+        encoded(1, "x", host=7),
+        encoded(1, "x", stream=None),
+        encoded(1, "x", timestamp=["x"]),
+        encoded(1, "x").replace(b'"worker-1.0001"', b"{}"),
+        b'{"message":"not ours"}',
+        b"1" * 5000,
     ],
     ids=range(18),
-)  # fmt: skip
+)
 def test_what_is_torn_or_foreign_is_no_line(text: bytes) -> None:
     assert parse(text) is None
 
@@ -207,10 +221,16 @@ def test_times_have_milliseconds(text: str, normal: str) -> None:
 @pytest.mark.parametrize(
     ("text", "torn"),
     [
-        (b'{"timestamp":"2026-01-\n', True), (b'{"a":1}{"b":2}\n', True), (b"\0\0\n", True), (b"[" * 100_000, True),
-        (b'{"message":"no line of ours"}\n', False), (encoded(1, "x"), False), (b"\n", False), (b"", False),
+        (b'{"timestamp":"2026-01-\n', True),
+        (b'{"a":1}{"b":2}\n', True),
+        (b"\0\0\n", True),
+        (b"[" * 100_000, True),
+        (b'{"message":"no line of ours"}\n', False),
+        (encoded(1, "x"), False),
+        (b"\n", False),
+        (b"", False),
     ],
     ids=range(8),
-)  # fmt: skip
+)
 def test_what_is_no_object_was_torn(text: bytes, torn: bool) -> None:
     assert log_lines.is_torn(text) is torn

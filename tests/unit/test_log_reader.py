@@ -11,7 +11,7 @@ import pytest
 from fanrun.fanout.results import log_remote, log_worker
 from fanrun.fanout.results.log_lines import Choice, Window
 from fanrun.fleet.lock import exclusive
-from fanrun.tasks.log_reader import Place, Reader
+from fanrun.tasks.log_reader import RunFolder, RunReader
 from tests.unit.log_hosts import World, begin, shipped
 from tests.unit.logs_world import DAY, encoded, write_batch
 
@@ -133,7 +133,7 @@ PART = Window(f"{DAY}02.000Z", f"{DAY}03.000Z")
 def test_a_line_in_pieces_is_chosen_as_a_whole(world: World, choice: Choice, found: list[str]) -> None:
     world.spool("worker-1", *PIECES)
     assert world.read(choice) == (found, {})
-    reader = Reader(Place("r1", world.home), choice, world.folder)
+    reader = RunReader(RunFolder("r1", world.home), choice, world.folder)
     assert [line.message for line in reader.follow(lambda _: world.end(worker_1=["worker-1.0001"]))] == found
 
 
@@ -207,7 +207,7 @@ def test_a_worker_that_does_not_answer_is_asked_again_later(world: World) -> Non
         if len(counts) == 3:
             world.end(worker_1=["worker-1.0001"])
 
-    reader = Reader(Place("r1", world.home), Choice(), world.folder, lambda: now[0])
+    reader = RunReader(RunFolder("r1", world.home), Choice(), world.folder, lambda: now[0])
     for line in reader.follow(wait):
         seen += [line.message]
     assert (seen, counts, reader.problems) == (["b", "d", "a"], [2, 2, 3], {})

@@ -63,13 +63,21 @@ def test_a_bomb_is_not_unpacked(folder: Folder) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        answer(gzip.compress(bytes(CHUNK + 1))), answer(gzip.compress(b"a\n")[:-9]), answer(b"no gzip"), answer(b""),
-        answer(gzip.compress(b"a\n"), "5 1000 7 7"), answer(gzip.compress(b"a\n"), "-1 1000 7 7"),
-        answer(gzip.compress(b"a\n"), "x 1000 7 7"), answer(gzip.compress(b"a\n"), "0 1000"), "0 1000 7 7\n\u00e9",
-        "0 1000 7 7", answer(gzip.compress(b"a\n"), "9" * 5000 + " 1000 7 7"), "\ufffd" * 100,
+        answer(gzip.compress(bytes(CHUNK + 1))),
+        answer(gzip.compress(b"a\n")[:-9]),
+        answer(b"no gzip"),
+        answer(b""),
+        answer(gzip.compress(b"a\n"), "5 1000 7 7"),
+        answer(gzip.compress(b"a\n"), "-1 1000 7 7"),
+        answer(gzip.compress(b"a\n"), "x 1000 7 7"),
+        answer(gzip.compress(b"a\n"), "0 1000"),
+        "0 1000 7 7\n\u00e9",
+        "0 1000 7 7",
+        answer(gzip.compress(b"a\n"), "9" * 5000 + " 1000 7 7"),
+        "\ufffd" * 100,
     ],
     ids=range(12),
-)  # fmt: skip
+)
 def test_an_answer_that_no_log_gives_is_an_error_of_the_host(folder: Folder, text: str) -> None:
     file = RemoteFile(Answering(folder, text), "/log")
     with pytest.raises(HostError, match="what came of /log can't be read"):

@@ -87,10 +87,14 @@ def test_names_of_all_kinds(tmp_path: Path, key: bytes) -> None:
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("b.times", b"not numbers\n"), ("b.times", b"\xff\n"), ("b.times", b"1\n"), ("b.report.gz", b"no gzip"),
-        ("b.times", b"99999999999999999999 1000\n"), ("b.report.gz", gzip.compress(told("a", 1) * 9999, mtime=0)[:30]),
+        ("b.times", b"not numbers\n"),
+        ("b.times", b"\xff\n"),
+        ("b.times", b"1\n"),
+        ("b.report.gz", b"no gzip"),
+        ("b.times", b"99999999999999999999 1000\n"),
+        ("b.report.gz", gzip.compress(told("a", 1) * 9999, mtime=0)[:30]),
     ],
-)  # fmt: skip
+)
 def test_damaged_files_count_as_none(tmp_path: Path, name: str, content: bytes) -> None:
     write_report(tmp_path / "logs", "b", [told("a", 1)], [NOON + 11])
     (tmp_path / "logs" / name).write_bytes(content)

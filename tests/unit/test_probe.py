@@ -29,9 +29,16 @@ NOTHING = Probe(0, 0, 0.0, 1, 0, 0, 0, "", ())
 
 def test_an_answer_is_read() -> None:
     assert parse(ANSWER) == Probe(
-        1000, 1001, 0.42, 4, 2048 * 1024, 1000 * 4096, 600 * 4096, "20.10.24+dfsg1",
+        1000,
+        1001,
+        0.42,
+        4,
+        2048 * 1024,
+        1000 * 4096,
+        600 * 4096,
+        "20.10.24+dfsg1",
         ("hub:5000/fanrun/image@sha256:00", "debian@<none>"),
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "docker\n", "load\nuid\ngid x\ncpus -1\ndisk\nmemory kB\n", "image"])

@@ -149,36 +149,40 @@ def test_whether_something_is_there(world: World) -> None:
     assert (list(quiet.lines()), quiet.is_there, quiet.why_none) == ([], True, "")
 
 
-def test_who_follows_is_told_what_would_be_waited_for_in_vain(world: World, warnings: list[str]) -> None:
-    now, looks = [0.0], list[tuple[list[str], list[str]]]()
-    seen: list[str] = []
+def test_a_follower_is_told_at_once_why_no_line_comes(world: World, warnings: list[str]) -> None:
+    now, messages, looks = [0.0], list[str](), list[tuple[list[str], list[str]]]()
+
+    def lose_worker() -> None:
+        world.show("hub", "fanrun-api", stamped(1, "a"))
+        world.gone.add("worker-1")
+
+    def repair_worker() -> None:
+        world.gone.clear()
+        world.show("worker-1", "fanrun-processor-1", stamped(2, "b"))
+
+    changes: list[Callable[[], None] | None] = [None, lose_worker, None, repair_worker, None]
 
     def wait(_: float) -> None:
-        looks.append((seen.copy(), warnings.copy()))
-        seen.clear()
+        looks.append((messages.copy(), warnings.copy()))
+        messages.clear()
         warnings.clear()
         now[0] += REST / 2
-        number = len(looks)
-        if number == 2:
-            world.show("hub", "fanrun-api", stamped(1, "a"))
-            world.gone.add("worker-1")
-        elif number == 4:
-            world.gone.clear()
-            world.show("worker-1", "fanrun-processor-1", stamped(2, "b"))
-        elif number == 6:
+        if not changes:
             raise KeyboardInterrupt
+        if change := changes.pop(0):
+            change()
 
     reader = world.reader(clock=lambda: now[0])
     with contextlib.suppress(KeyboardInterrupt):
-        for line in reader.follow(wait):
-            seen += [line.message]
+        messages.extend(line.message for line in reader.follow(wait))
+    nothing: tuple[list[str], list[str]] = ([], [])
     assert looks == [
         ([], [f"the service: {NOTHING}"]),
-        ([], []),
+        nothing,
         (["a"], ["worker-1: no SSH to it"]),
-        ([], []),
+        nothing,
         (["b"], []),
-        ([], []),
+        nothing,
     ]
     assert reader.problems == {}
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from fanrun.fleet.errors import FanrunError, HostError, HostsFailed, HostUnreachable
 from fanrun.fleet.parallel import FAN_OUT, fan_out
 from fanrun.fleet.shell import line
-from fanrun.fleet.ssh import Remote, disconnect_argv, put_argv, rsync_shell, shorten, ssh_argv, unreachable
+from fanrun.fleet.ssh import Remote, put_argv, shorten, unreachable
+from fanrun.fleet.ssh_commands import disconnect_argv, rsync_shell, ssh_argv
 from fanrun.fleet.store import Folder
 from provision import lifecycle
 from tests.unit.samples import FLEET
@@ -55,8 +56,12 @@ def settings(remote: Remote) -> tuple[object, ...]:
 def test_ssh_argv(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "a b", "default")
     assert ssh_argv(folder, "worker-1", ["sh", "-c", "echo '$HOME'", ""]) == [
-        "ssh", "-F", f"{tmp_path}/a b/default/ssh_config", "worker-1", line(["sh", "-c", "echo '$HOME'", ""]),
-    ]  # fmt: skip
+        "ssh",
+        "-F",
+        f"{tmp_path}/a b/default/ssh_config",
+        "worker-1",
+        line(["sh", "-c", "echo '$HOME'", ""]),
+    ]
 
 
 def test_a_connection_of_ones_own_is_named_by_its_control_path(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from fanrun.fleet.lock import exclusive
 from fanrun.fleet.store import Folder
 from fanrun.tasks import logs
 from fanrun.tasks.log_printer import Printer
-from fanrun.tasks.log_reader import Place
+from fanrun.tasks.log_reader import RunFolder
 from tests.unit.logs_world import DAY, made, write_batch
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
@@ -35,9 +35,9 @@ def add_run(folder: Folder, dst: Path, run: str) -> Path:
 
 def test_the_last_run_is_meant(folder: Folder, tmp_path: Path) -> None:
     first, second = add_run(folder, tmp_path / "one", "r1"), add_run(folder, tmp_path / "two", "r2")
-    assert logs.locate(folder, None, None) == Place("r2", second)
-    assert logs.locate(folder, "r1", None) == Place("r1", first)
-    assert logs.locate(folder, None, str(tmp_path / "one")) == Place("r1", first)
+    assert logs.locate(folder, None, None) == RunFolder("r2", second)
+    assert logs.locate(folder, "r1", None) == RunFolder("r1", first)
+    assert logs.locate(folder, None, str(tmp_path / "one")) == RunFolder("r1", first)
 
 
 def refused(call: object) -> str:
@@ -118,7 +118,7 @@ def test_since_what(text: str) -> None:
 
 
 def test_choose(tmp_path: Path) -> None:
-    place = Place("r1", tmp_path)
+    place = RunFolder("r1", tmp_path)
     choice = logs.choose(place, {**NONE, "host": "worker-1", "level": "WARNING", "grep": "a.c"}, NOW)
     assert (choice.host, choice.level, choice.pattern and choice.pattern.pattern) == ("worker-1", "warning", "a.c")
     assert choice.windows is None
@@ -130,12 +130,12 @@ def test_choose(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pattern", ["(", "*", "[", "(" * 3000 + ")" * 3000, "a{99999999999}"])
 def test_a_pattern_that_is_none(tmp_path: Path, pattern: str) -> None:
-    said = refused(lambda: logs.choose(Place("r1", tmp_path), {**NONE, "grep": pattern}, NOW))
+    said = refused(lambda: logs.choose(RunFolder("r1", tmp_path), {**NONE, "grep": pattern}, NOW))
     assert "is no regular expression" in said
 
 
 def test_a_run_is_dead_that_nobody_holds(tmp_path: Path) -> None:
-    place = Place("r1", tmp_path / ".fanrun" / "runs" / "r1")
+    place = RunFolder("r1", tmp_path / ".fanrun" / "runs" / "r1")
     place.home.mkdir(parents=True)
     states = [(place.is_dead, place.is_over)]  # there is no lock to tell by
     lock = tmp_path / ".fanrun" / "lock"
@@ -189,8 +189,12 @@ def test_what_is_before_the_message_changes_no_terminal_either() -> None:
 def test_pieces_of_a_line_are_put_together() -> None:
     other: dict[str, object] = {"batch": "worker-2.0001"}
     lines: list[tuple[str, dict[str, object]]] = [
-        ("a", {"partial": True}), ("x", other), ("b", {"partial": True}), ("!", {"stream": "stderr"}), ("c", {}),
-    ]  # fmt: skip
+        ("a", {"partial": True}),
+        ("x", other),
+        ("b", {"partial": True}),
+        ("!", {"stream": "stderr"}),
+        ("c", {}),
+    ]
     assert shown(*lines) == [f"{DAY}01.000Z worker-2.0001 | x", f"{HEAD}!", f"{HEAD}abc"]
 
 
@@ -200,8 +204,10 @@ def test_a_line_without_an_end_is_printed_at_the_end() -> None:
 
 def test_a_line_whose_end_is_left_out_is_printed_by_itself() -> None:
     lines: list[tuple[str, dict[str, object]]] = [
-        ("a", {"partial": True}), ("2 lines are left out", {"stream": "fanrun"}), ("b", {}),
-    ]  # fmt: skip
+        ("a", {"partial": True}),
+        ("2 lines are left out", {"stream": "fanrun"}),
+        ("b", {}),
+    ]
     assert shown(*lines) == [f"{HEAD}a", f"{HEAD}2 lines are left out", f"{HEAD}b"]
 
 

@@ -91,8 +91,10 @@ def test_names_of_files_at_the_hub(vrl: Interpreter, run: object, folder: str) -
 
 def test_without_names_at_the_hub(vrl: Interpreter) -> None:
     assert at_hub(vrl, {}, {"service": "api", "host": "hub"}, {"run": "", "service": "../b"}) == [
-        ("unknown", "unknown"), ("api", "hub"), ("___b", "unknown"),
-    ]  # fmt: skip
+        ("unknown", "unknown"),
+        ("api", "hub"),
+        ("___b", "unknown"),
+    ]
 
 
 def batch_line(vrl: Interpreter, message: object, **more: object) -> dict[str, Any]:
@@ -134,11 +136,18 @@ def service_line(vrl: Interpreter, record: object) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "record",
     [
-        {"log": "x\n"}, {"log": "x\n", "attrs": None}, {"log": "x\n", "attrs": {"other": "a"}},
-        {"log": "x\n", "attrs": {"fanrun.service": ""}}, {"log": "x\n", "attrs": {"fanrun.service": {"a": 1}}},
-        {"log": "x\n", "attrs": "fanrun.service"}, [1], None, 7, "text",
+        {"log": "x\n"},
+        {"log": "x\n", "attrs": None},
+        {"log": "x\n", "attrs": {"other": "a"}},
+        {"log": "x\n", "attrs": {"fanrun.service": ""}},
+        {"log": "x\n", "attrs": {"fanrun.service": {"a": 1}}},
+        {"log": "x\n", "attrs": "fanrun.service"},
+        [1],
+        None,
+        7,
+        "text",
     ],
-)  # fmt: skip
+)
 def test_lines_of_others_are_not_shipped(vrl: Interpreter, record: object) -> None:
     assert "aborted" in service_line(vrl, record)["error"]
 

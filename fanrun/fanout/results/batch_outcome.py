@@ -13,7 +13,7 @@ from fanrun.fanout.results import judge
 from fanrun.fanout.results.attempt import Attempt
 from fanrun.fanout.results.destination import Destination
 from fanrun.fanout.results.joblog import Entry
-from fanrun.fanout.results.report import Failure
+from fanrun.fanout.results.report import Failure, shown
 from fanrun.fanout.results.staged import Staged
 from fanrun.fleet.errors import RunUnfinished
 
@@ -61,6 +61,9 @@ def record(outcome: BatchOutcome, destination: Destination) -> None:
         destination.given_up.extend(outcome.given_up)
         reasons = destination.reasons
         destination.ledger.fail([(item.key, reasons.of(item.key)) for item in outcome.given_up])
+        for item in outcome.given_up:
+            if item.key in reasons.failed:  # the others were not tried, and the warning that stops the run says why
+                logger.info("failed: {}: {}", shown(os.fsdecode(item.key)), shown(reasons.of(item.key)))
     if outcome.problem is not None:
         raise outcome.problem
 
@@ -80,7 +83,7 @@ def _record_inputs(outcome: BatchOutcome, destination: Destination) -> None:
         for key, reason in outcome.failed.items():
             words = judge.words_about(key, outcome.staged.ending.log)
             stats.failed[key] = Failure(os.fsdecode(key), reason, worker, outcome.tries[key], words)
-            logger.debug("failed: {} on {}: {}", os.fsdecode(key).encode(errors="replace"), worker, reason)
+            logger.info("failed: {} on {}: {}", shown(os.fsdecode(key)), worker, shown(reason))
 
 
 def _entries(outcome: BatchOutcome, dst: bytes) -> Iterator[Entry]:

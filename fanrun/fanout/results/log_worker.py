@@ -30,9 +30,13 @@ class WorkerLog:
     """
 
     def __init__(
-        self, own: RemoteFile, shipped: RemoteFile | None, fresh: Fresh, run: str,
+        self,
+        own: RemoteFile,
+        shipped: RemoteFile | None,
+        fresh: Fresh,
+        run: str,
         clock: Callable[[], float] = time.monotonic,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._own, self._shipped, self._fresh, self._run, self._clock = own, shipped, fresh, run, clock
         self._host = own.remote.host.name
         self._error: HostError | None = None

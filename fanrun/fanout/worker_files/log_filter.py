@@ -36,10 +36,20 @@ LITTLE = 4096  # bytes
 LINGER = 1.0  # seconds for which a program that has ended is read from, if others still write to its output
 SIGPIPE, SIGXFSZ = 13, 25  # the module signal costs milliseconds; Python ignores these two
 LEVELS = {
-    "TRACE": "trace", "DEBUG": "debug", "INFO": "info", "NOTICE": "info", "NOTE": "info", "WARN": "warning",
-    "WARNING": "warning", "ERR": "error", "ERROR": "error", "CRITICAL": "critical", "FATAL": "critical",
-    "FATAL ERROR": "critical", "PANIC": "critical",
-}  # fmt: skip
+    "TRACE": "trace",
+    "DEBUG": "debug",
+    "INFO": "info",
+    "NOTICE": "info",
+    "NOTE": "info",
+    "WARN": "warning",
+    "WARNING": "warning",
+    "ERR": "error",
+    "ERROR": "error",
+    "CRITICAL": "critical",
+    "FATAL": "critical",
+    "FATAL ERROR": "critical",
+    "PANIC": "critical",
+}
 WORDS = ("INFO", "ERR", "WARN", "DEBUG", "NOT", "FATAL", "CRITICAL", "TRACE", "PANIC")  # one of them is in each level
 
 

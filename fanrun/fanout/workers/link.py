@@ -12,7 +12,8 @@ from fanrun.fanout.commands import BatchFolder
 from fanrun.fanout.workers.executor import SSH_FAILED, CommandResult, Executor
 from fanrun.fleet import shell
 from fanrun.fleet.private_files import control_folder
-from fanrun.fleet.ssh import TIMED_OUT, connected_argv, disconnect_argv, rsync_shell, ssh_argv
+from fanrun.fleet.ssh import TIMED_OUT
+from fanrun.fleet.ssh_commands import connected_argv, disconnect_argv, rsync_shell, ssh_argv
 from fanrun.fleet.store import Folder
 
 PUSH = "push"

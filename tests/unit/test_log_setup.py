@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from loguru import logger
 
-from fanrun.fanout.runlog import RunLog
+from fanrun.fleet.log_setup import LogFile
 
 
 def test_what_is_logged_stands_there(tmp_path: Path) -> None:
     path = tmp_path / "run.log"
     path.write_text("before\n")
-    lines = RunLog(path)
+    lines = LogFile(path)
     sink = logger.add(lines.write, level="DEBUG")
     logger.debug("a name with \udcff and ö: {}", "fine")
     logger.remove(sink)
@@ -27,7 +27,7 @@ def test_what_is_logged_stands_there(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="macOS has no /dev/full")
 def test_a_full_disk_spoils_nothing_and_is_told(capfd: pytest.CaptureFixture[str]) -> None:
-    lines = RunLog(Path("/dev/full"))
+    lines = LogFile(Path("/dev/full"))
     sink = logger.add(lines.write, level="DEBUG")
     logger.debug("something")
     logger.debug("something else")

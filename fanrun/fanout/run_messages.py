@@ -1,0 +1,79 @@
+"""What run.log tells of a run at level INFO, besides its failures, and at level ERROR."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import platform
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+
+from loguru import logger
+
+from fanrun.fanout.context import RunContext
+from fanrun.fanout.plan import Input
+from fanrun.fanout.results import report as reports
+from fanrun.fanout.results.report import Report, amount, shown
+from fanrun.fanout.resume import ResumePlan
+from fanrun.fleet.exit_codes import ExitCode, explain
+from fanrun.fleet.model import Fleet, known_as
+from fanrun.fleet.probe import Probe
+from fanrun.fleet.redaction import redact_command
+from fanrun.fleet.release import RELEASE
+from fanrun.fleet.text import counted
+
+
+def log_request(context: RunContext, inputs: Sequence[Input], argv: Sequence[str] | None = None) -> None:
+    """Log what a person asked for; `argv` is the command as it was typed, that of this process by default."""
+    logger.info("command: {}", shown(redact_command(sys.argv if argv is None else argv)))
+    logger.info("Fanrun {}, Python {}, {}", RELEASE, platform.python_version(), platform.platform())
+    logger.info("run {} on fleet {}, by provider {}", context.name, context.fleet.name, context.fleet.provider)
+    logger.info("container image {}: {}", context.image.name, context.image.ref)
+    logger.info("SRC {}: {}", shown(context.request.src), _amount_of(inputs))
+    logger.info("DST {}", shown(context.request.dst))
+
+
+def log_resume(plan: ResumePlan) -> None:
+    """Log how much is left to do."""
+    copied = f", {len(plan.copied)} of them under another name" if plan.copied else ""
+    logger.info("left to do: {}; done before: {}{}", _amount_of(plan.todo), len(plan.before), copied)
+
+
+def log_hosts(fleet: Fleet, probes: Mapping[str, Probe]) -> None:
+    """Log the hosts of a run: the hub, and the workers that take part with what they have; `probes` are by name."""
+    for host in fleet.hosts:
+        address = known_as(host.address, host.port)
+        if host.role == "hub":
+            logger.info("host {}: {}", host.name, address)
+        elif probe := probes.get(host.name):
+            cores = counted(probe.cpus, "core")
+            logger.info("host {}: {}, {}, {} of memory", host.name, address, cores, amount(probe.memory))
+
+
+def log_summary(report: Report) -> None:
+    """Log the summary that a person reads at the end, without the list of failures: each was logged as it happened."""
+    for line in reports.summary(dataclasses.replace(report, failed=[])).splitlines():
+        logger.info("{}", line)
+    if report.failed:
+        logger.info("{} failed", counted(len(report.failed), "input"))
+
+
+def log_end(report: Report) -> None:
+    """Log the exit code of a run that finished."""
+    logger.info("exit code {}", int(ExitCode.FAILED if report.failed else ExitCode.DONE))
+
+
+@contextlib.contextmanager
+def logged_error() -> Iterator[None]:
+    """Log the error that ends a run, if there is one, and its exit code."""
+    try:
+        yield
+    except BaseException as error:
+        text, code = explain(error, None, ExitCode.USAGE)
+        logger.error("{}", shown(text or f"unexpected {type(error).__name__}: {error}"))
+        logger.info("exit code {}", int(code))
+        raise
+
+
+def _amount_of(inputs: Sequence[Input]) -> str:
+    return f"{counted(len(inputs), 'input')}, {amount(sum(item.size for item in inputs))}"
