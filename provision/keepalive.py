@@ -27,7 +27,7 @@ def keep(folder: Folder, provider: Provider, hosts: Sequence[Host], *, wait: flo
 
     All the time that a task takes, whatever it does meanwhile: a host that can't be told now is told the next time.
     """
-    if not provider.leases:
+    if not provider.lease:
         yield
         return
     over, told = threading.Event(), threading.Event()

@@ -209,8 +209,7 @@ def _set_up_hosts(
 def _set_up_host(remote: Remote, folder: Folder, fleet: Fleet, provider: Provider, reporter: Reporter) -> None:
     reporter.step(remote.host.name, "waiting for SSH")
     wait_for_ssh(folder, remote.host, timeout=provider.boot_timeout)
-    ttl = provider.options.ttl if provider.leases else 0
-    for title, ensure in setup.steps(folder, fleet, remote.host, ttl):
+    for title, ensure in setup.steps(folder, fleet, remote.host, provider.lease):
         reporter.step(remote.host.name, title)
         changed = ensure(remote)
         if changed:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import provision.providers
-from fanrun.fleet.config import ProviderOptions
-from fanrun.fleet.errors import FanrunError, HostsFailed, ToolMissing, UsageError
+from fanrun.fleet.errors import FanrunError, HostsFailed, UsageError
 from fanrun.fleet.model import Host, Role
 from fanrun.fleet.store import Folder
+from provision.options import ProviderOptions
 
 Say = Callable[[str, str], None]
 """Tells a person of progress: say(host, what)."""
@@ -29,7 +26,6 @@ class HostSpec:
     role: Role
 
 
-NO_OPTIONS = ProviderOptions()
 State = Literal["running", "stopped", "broken", "unreachable"]
 
 
@@ -84,10 +80,10 @@ class Provider(ABC):
     """
 
     name: str
-    leases = False
-    """Whether hosts end themselves when nobody works with them."""
-    option_names: frozenset[str] = frozenset()
-    """The options of `fab up` that this provider takes and not every other does, as names of parameters."""
+    options: ProviderOptions
+    """The provider's options: an object of its own class `OPTIONS`."""
+    lease = 0
+    """Seconds after the last command when hosts end themselves; 0 where they never do."""
     boot_timeout = 120.0
     """Seconds that a host may take until it answers by SSH."""
 
@@ -212,39 +208,3 @@ class Provider(ABC):
     def plan(self, specs: Sequence[HostSpec]) -> list[str]:
         """More about what would be launched, in lines for a person, where there is more to say; changes nothing."""
         return []
-
-
-def names() -> list[str]:
-    """The providers there are."""
-    return sorted(_modules())
-
-
-def _modules() -> dict[str, str]:
-    """Return the module of each provider by its name: one that is a package has it in `provider`."""
-    found = {each.name: each.ispkg for each in pkgutil.iter_modules(provision.providers.__path__)}
-    path = provision.providers.__name__
-    return {name: f"{path}.{name}{'.provider' if package else ''}" for name, package in found.items() if name != "base"}
-
-
-def load(name: str, folder: Folder, options: ProviderOptions = NO_OPTIONS, fleet_id: str = "") -> Provider:
-    """Return the provider of that name for a fleet, or for other hosts with `fleet_id`; UsageError names the known."""
-    if name not in names():
-        raise UsageError(f"there is no provider {name!r}; choose one of: {', '.join(names())}")
-    return kind(name)(folder, options, fleet_id)
-
-
-def kind(name: str) -> type[Provider]:
-    """Return the class of a provider that there is; ToolMissing where it needs a package that is not installed."""
-    try:
-        provider: type[Provider] = importlib.import_module(_modules()[name]).PROVIDER
-    except ImportError as error:
-        raise ToolMissing(
-            f"provider {name} needs a Python package that can't be imported ({error}); script/setup installs it",
-            tool=error.name or name,
-        ) from error
-    return provider
-
-
-def owners(option: str) -> list[str]:
-    """Return the names of the providers that take an option, as `min_hosts`."""
-    return [name for name in names() if option in kind(name).option_names]

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanrun.fleet.config import ProviderOptions
 from fanrun.fleet.errors import FleetError, UsageError
 from fanrun.fleet.model import Fleet, Host, Image, Role, number
 from fanrun.fleet.store import Folder
@@ -19,6 +18,7 @@ from provision.connections import disconnect
 from provision.deployment import OWN, current
 from provision.host_changes import change, needed, plan
 from provision.lifecycle import begin, check_up
+from provision.options import ProviderOptions
 from provision.other_fleets import describe, refuse_others
 from provision.providers.base import FoundHost, HostSpec, OtherFleet, Provider, State
 from provision.registry import build

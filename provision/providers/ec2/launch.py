@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from fanrun.fleet.config import ProviderOptions
 from provision.providers.ec2 import amis
 from provision.providers.ec2.instance import Tags
+from provision.providers.ec2.options import Ec2Options
 
 SPOT = {"MarketType": "spot", "SpotOptions": {"SpotInstanceType": "one-time"}}
 
@@ -25,7 +25,7 @@ class Launch:
     spot: bool
 
 
-def arguments(options: ProviderOptions, image: dict[str, Any], launch: Launch) -> dict[str, Any]:
+def arguments(options: Ec2Options, image: dict[str, Any], launch: Launch) -> dict[str, Any]:
     """Return the call for these instances, but for its client token."""
     size = max(options.disk, amis.min_disk(image))
     disk = {"VolumeSize": size, "VolumeType": "gp3", "Encrypted": True, "DeleteOnTermination": True}

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from fanrun.fleet.config import ProviderOptions, me
+from fanrun.fleet.config import me
 from fanrun.fleet.errors import ProviderError, UsageError
 from fanrun.fleet.model import HUB, Host, Role, number
 from fanrun.fleet.poll import RetryPolicy, poll, wait_until
@@ -26,6 +26,7 @@ from provision.providers.ec2 import amis, instance, launch, namesakes, network, 
 from provision.providers.ec2.api import PAUSE, Api, ApiError
 from provision.providers.ec2.cleanup import Cleanup
 from provision.providers.ec2.launch_journal import LaunchJournal
+from provision.providers.ec2.options import Ec2Options
 from provision.providers.ec2.userdata import user_data
 
 USER = "fanrun"
@@ -49,14 +50,11 @@ class Ec2Provider(Provider):
     """Instances of one region, of one account."""
 
     name = "ec2"
-    leases = True
-    option_names = frozenset({
-        "region", "instance_type", "hub_type", "ami", "spot", "disk", "subnet", "allow", "ttl", "min_hosts", "prices",
-    })  # fmt: skip
+    options: Ec2Options
 
-    def __init__(self, folder: Folder, options: ProviderOptions, fleet_id: str = "") -> None:
+    def __init__(self, folder: Folder, options: Ec2Options, fleet_id: str = "") -> None:
         super().__init__(folder, options, fleet_id)
-        self.boot_timeout = float(options.boot_timeout)
+        self.boot_timeout, self.lease = float(options.boot_timeout), options.ttl
         self._owner = options.owner or me()
         self._filters = instance.of_name(folder.name)
         self._journal = LaunchJournal(folder.path / "launching.json")

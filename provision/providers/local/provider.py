@@ -35,6 +35,7 @@ from provision.providers.local.containers import (
     tar,
 )
 from provision.providers.local.host_image import USER, ensure_host_image
+from provision.providers.local.options import LocalOptions
 from provision.registry import build, daemon
 
 
@@ -42,6 +43,7 @@ class LocalProvider(Provider):
     """Containers of the Docker daemon that this machine's client talks to."""
 
     name = "local"
+    options: LocalOptions
 
     def check(self) -> None:
         build.ensure_client_docker()

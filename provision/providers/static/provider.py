@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from fanrun.fleet.config import ProviderOptions, me
+from fanrun.fleet.config import me
 from fanrun.fleet.errors import FanrunError, FleetError, HostError, HostsFailed, ToolMissing, UsageError
 from fanrun.fleet.model import HUB, Host, known_as, old_id
 from fanrun.fleet.parallel import fan_out
@@ -21,11 +21,12 @@ from fanrun.fleet.shell import Heard, complaint
 from fanrun.fleet.store import Folder
 from provision.hosts import footprint, startup
 from provision.hosts.footprint import HostFacts
-from provision.providers.base import FoundHost, HostSpec, OtherFleet, Provider, Say, State
+from provision.providers.base import Confirm, FoundHost, HostSpec, OtherFleet, Provider, Say, State
 from provision.providers.static import user_ssh
 from provision.providers.static.eligibility import NO_SUDO, find_problem
 from provision.providers.static.host_keys import HostKeys
 from provision.providers.static.members import Member, list_workers, make_host, make_target
+from provision.providers.static.options import StaticOptions
 from provision.providers.static.uncleaned import UncleanedMachines
 
 T = TypeVar("T")
@@ -39,9 +40,9 @@ class StaticProvider(Provider):
     """The machines that `host` and `hub` name, and those that were taken earlier."""
 
     name = "static"
-    option_names = frozenset({"host", "hub", "known_hosts", "ssh_config", "scan"})
+    options: StaticOptions
 
-    def __init__(self, folder: Folder, options: ProviderOptions, fleet_id: str = "") -> None:
+    def __init__(self, folder: Folder, options: StaticOptions, fleet_id: str = "") -> None:
         super().__init__(folder, options, fleet_id)
         self._owner = options.owner or me()
         self._config = options.ssh_config
@@ -50,6 +51,11 @@ class StaticProvider(Provider):
         self._keys = HostKeys(folder, options.known_hosts)
         self._unreachable: dict[str, str] = {}
         self._facts: dict[str, HostFacts] = {}
+
+    @property
+    def _confirm(self) -> Confirm | None:
+        """The way to ask a person about host keys, where --scan was given and a person can be asked."""
+        return self.confirm if self.options.scan else None
 
     def resolved_options(self) -> dict[str, str]:
         return {"owner": self._owner}
@@ -68,7 +74,7 @@ class StaticProvider(Provider):
         for file in (self._config, self.options.known_hosts):
             if file and not Path(file).is_file():
                 raise UsageError(f"there is no file {file}")
-        self._keys.learn([member.target for member in self._members()], self.confirm)
+        self._keys.learn([member.target for member in self._members()], self._confirm)
 
     def adoptable(self) -> list[str]:
         key = self.folder.key.with_suffix(".pub")
@@ -229,7 +235,7 @@ class StaticProvider(Provider):
         self, members: Sequence[Member], work: Callable[[Member], T]
     ) -> tuple[dict[str, T], dict[str, FanrunError]]:
         """Call work(member) once for each machine, at the same time: (results, errors) by its place."""
-        self._keys.learn([member.target for member in members], self.confirm)
+        self._keys.learn([member.target for member in members], self._confirm)
         keys = {self._keys[member.place]: member.target.given for member in members}
         if len(keys) < len({member.place for member in members}):
             raise UsageError(
