@@ -53,9 +53,20 @@ def _row(fleet: Fleet, host: Host, probe: Probe | None, error: FanrunError | Non
         f"{image.name} {image.ref.rpartition('@')[2]}" for image in fleet.images.values() if image.ref in probe.images
     )
     return HostStatus(
-        host.name, host.role, address, True, "", probe.docker, had, probe.load, probe.cpus,
-        probe.disk_free, probe.disk_total, probe.services, probe.lease,
-    )  # fmt: skip
+        host.name,
+        host.role,
+        address,
+        True,
+        "",
+        probe.docker,
+        had,
+        probe.load,
+        probe.cpus,
+        probe.disk_free,
+        probe.disk_total,
+        probe.services,
+        probe.lease,
+    )
 
 
 def explained(rows: Sequence[HostStatus], fates: Mapping[str, str]) -> list[HostStatus]:
@@ -74,9 +85,11 @@ def problems(rows: Sequence[HostStatus]) -> list[str]:
 def to_json(fleet: Fleet, rows: Sequence[HostStatus], bill: Bill | None) -> str:
     """The fleet, its hosts and what it costs as JSON; `cost` in US dollars, null where it is unknown."""
     data = {
-        "fleet": fleet.name, "provider": fleet.provider, "hosts": [dataclasses.asdict(row) for row in rows],
+        "fleet": fleet.name,
+        "provider": fleet.provider,
+        "hosts": [dataclasses.asdict(row) for row in rows],
         "cost": dataclasses.asdict(bill) if bill else None,
-    }  # fmt: skip
+    }
     return json.dumps(data, indent=2)
 
 

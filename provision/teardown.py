@@ -96,10 +96,10 @@ def _why_kept(folder: Folder, provider: Provider, names: Sequence[str], others: 
 
 def _why_unreadable_is_kept(folder: Folder, provider: Provider, names: Sequence[str], forget: str) -> str:
     """Return why a folder is kept whose fleet.json can't be read; "" if all its hosts were found."""
-    if names and not (places := provider.unseen()):
+    if names and not (places := provider.unnamed_hosts()):
         return ""
     where = f"on {', '.join(places)}, which known_hosts names" if names else "elsewhere"
-    found = "" if names else f"no host of the fleet is in {provider.looked()}; "
+    found = "" if names else f"no host of the fleet is in {provider.search_scope()}; "
     return (
         f"{folder.fleet_json} is missing or can't be read; {found}if the fleet has hosts {where}, "
         f"`fab down --provider=…` with the options that name them ends them; if not, {forget}"
@@ -113,7 +113,7 @@ def _why_missing_are_kept(folder: Folder, provider: Provider, forget: str) -> st
         return ""
     hosts = ", ".join(host.name for host in missing)
     return (
-        f"an older Fanrun did not note where {hosts} are, and they are not in {provider.looked()}; "
+        f"an older Fanrun did not note where {hosts} are, and they are not in {provider.search_scope()}; "
         f"look where they may be, for example with DOCKER_HOST or AWS_PROFILE; if they are gone, {forget}"
     )
 
@@ -152,7 +152,7 @@ def _end(provider: Provider, names: Sequence[str], say: Say) -> None:
             failed.append(str(error))
     if failed:
         raise FanrunError("; ".join(dict.fromkeys(failed)))
-    left = [provider.left(item.host.name) for item in provider.find()]
+    left = [provider.describe_remaining(item.host.name) for item in provider.find()]
     if left:
         raise FanrunError(f"still there: {', '.join(left)}; run `fab down` again")
 
@@ -163,5 +163,5 @@ def _missing(folder: Folder, provider: Provider, names: Sequence[str]) -> dict[H
     with contextlib.suppress(FleetError):
         hosts = folder.load().hosts
     gone = [host for host in hosts if host.name not in names]
-    fates = provider.fates() if gone else {}
+    fates = provider.termination_reasons() if gone else {}
     return {host: fates.get(host.name, "") for host in gone}

@@ -181,7 +181,9 @@ def _run(
             if name != deployment.OWN and not request.args:
                 deployment.check_command(name)
             image = _deployed(folder, known, name, board)
-            done = runs.run(RunContext(request, known, image, found[1].junk), found, folder, board, chosen.fates)
+            done = runs.run(
+                RunContext(request, known, image, found[1].junk), found, folder, board, chosen.termination_reasons
+            )
     print(reports.to_json(done) if as_json else reports.summary(done))
     if away := [worker.name for worker in done.workers if worker.away]:
         console.say(f"not back: {', '.join(away)}; `fab status` says what became of them, `fab up` makes them anew")

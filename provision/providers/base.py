@@ -130,11 +130,11 @@ class Provider(ABC):
         """Whether the fleet's folder says where the fleet is, so that what is not found there does not exist."""
         return True
 
-    def unseen(self) -> list[str]:
-        """Return the places where the fleet may have hosts that nobody named, where its fleet.json can't be read."""
+    def unnamed_hosts(self) -> list[str]:
+        """Return addresses of hosts that the fleet may have and that no option names; for a fleet.json that is lost."""
         return []
 
-    def looked(self) -> str:
+    def search_scope(self) -> str:
         """Return a text that says where `others` looks with `everywhere`."""
         return f"what provider {self.name} knows of"
 
@@ -177,12 +177,12 @@ class Provider(ABC):
     def clean(self, say: Say) -> None:
         """Remove what belongs to the fleet and to no host, once no host is left."""
 
-    def left(self, name: str) -> str:
-        """What to tell of a host that is still there after `terminate`."""
+    def describe_remaining(self, name: str) -> str:
+        """Return what to tell of a host that is still there after `terminate`."""
         return name
 
-    def fates(self) -> dict[str, str]:
-        """Why hosts of the fleet are gone that nobody here ended, by name; only of those that are."""
+    def termination_reasons(self) -> dict[str, str]:
+        """Return why hosts of the fleet have ended that no command ended, by name."""
         return {}
 
     def bake(self, name: str, say: Say) -> str:

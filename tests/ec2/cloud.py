@@ -35,6 +35,7 @@ from werkzeug.wrappers import Request, Response
 from fanrun.fleet.store import Folder
 from provision.providers.ec2.amis import DEBIAN
 from provision.providers.ec2.instance import unpacked
+from provision.providers.local import network
 from provision.providers.local.containers import CGROUP, NESTED, resource
 from provision.providers.local.host_image import IMAGE, ensure_host_image
 from provision.providers.local.options import LocalOptions
@@ -112,7 +113,7 @@ class Cloud:
                 self._image(f"ami-{number}{day:016x}", kind, day)
         if self.bodies:
             ensure_host_image(lambda host, what: None)
-            self._subnet = self._local._subnet(self._local._ensure_network())
+            self._subnet = network.read_subnet(network.ensure_network(self._local.folder))
         attach = Instance.attach_eni
 
         def attach_at_home(instance: Instance, eni: NetworkInterface, index: int) -> str:

@@ -169,8 +169,8 @@ def test_any_option_is_understood_or_refused(given_: dict[str, str]) -> None:
 )
 def test_why_an_instance_is_gone(code: str, expected: str) -> None:
     item = {"State": {"Name": "terminated"}, "StateReason": {"Code": code, "Message": f"{code}: something"}}
-    assert re.search(expected, instance.fate(item))
-    assert "`fab up`" in instance.fate(item)
+    assert re.search(expected, instance.termination_reason(item))
+    assert "`fab up`" in instance.termination_reason(item)
 
 
 @given(st.sets(st.integers(1, 1000)))

@@ -101,7 +101,7 @@ class OneName(Provider):
     def is_placed(self) -> bool:
         return self.placed
 
-    def unseen(self) -> list[str]:
+    def unnamed_hosts(self) -> list[str]:
         return self.not_seen
 
     def check(self) -> None:

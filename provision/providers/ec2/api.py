@@ -35,8 +35,13 @@ SHOWN = 120
 """So many characters are shown of an answer that nobody understands."""
 FINAL = ("InsufficientInstanceCapacity", "InsufficientCapacity", "InsufficientHostCapacity")
 """Failures on Amazon's side that are not over in seconds: told at once, not tried again in silence."""
-FRESH = ("InvalidKeyPair.NotFound", "InvalidGroup.NotFound", "InvalidGroupId.NotFound",
-         "InvalidSecurityGroupID.NotFound", "InvalidKeyPair.Duplicate")  # fmt: skip
+FRESH = (
+    "InvalidKeyPair.NotFound",
+    "InvalidGroup.NotFound",
+    "InvalidGroupId.NotFound",
+    "InvalidSecurityGroupID.NotFound",
+    "InvalidKeyPair.Duplicate",
+)
 """What is said of a key pair or group that was made, or removed, a moment ago."""
 POLICY = "docs/iam-policy.json"
 QUOTAS = "https://console.aws.amazon.com/servicequotas/home/services/ec2/quotas"

@@ -108,8 +108,8 @@ def reason(item: Mapping[str, Any]) -> str:
     return str(said.get("Message") or state(item)) + (hint if said.get("Code") == "Client.InternalError" else "")
 
 
-def fate(item: Mapping[str, Any]) -> str:
-    """Why an instance ended, for a person."""
+def termination_reason(item: Mapping[str, Any]) -> str:
+    """Return why an instance ended, in words for a person."""
     code = str(item.get("StateReason", {}).get("Code", ""))
     if code.startswith("Server.SpotInstance"):
         return "ended by Amazon: spot interruption; `fab up` launches another"

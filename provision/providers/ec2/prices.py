@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from fanrun.fleet.errors import UsageError
+from fanrun.fleet.model import Role
+from fanrun.fleet.text import counted
 
 TABLE = Path(__file__).with_name("prices.json")
 MONTH = 730
@@ -41,10 +43,12 @@ def load(path: str = "") -> Prices:
     try:
         data: dict[str, Any] = json.loads(Path(path or TABLE).read_text("utf-8"))
         return Prices(
-            str(data["date"]), tuple(map(str, data["regions"])),
+            str(data["date"]),
+            tuple(map(str, data["regions"])),
             {str(name): float(price) for name, price in data["instances"].items()},
-            float(data["address"]), float(data["gib_month"]),
-        )  # fmt: skip
+            float(data["address"]),
+            float(data["gib_month"]),
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         next_step = f"{TABLE} is an example" if path else "restore it with git, or name another with --prices"
         raise UsageError(f"the prices in {path or TABLE} can't be read ({error!r}); {next_step}") from error
@@ -60,12 +64,12 @@ def total(amounts: list[float | None]) -> float | None:
     return None if None in amounts else sum(amount for amount in amounts if amount is not None)
 
 
-def lines(table: Prices, region: str, kinds: Mapping[str, tuple[int, str]], disk: int, spot: bool) -> list[str]:
+def lines(table: Prices, region: str, kinds: Mapping[Role, tuple[int, str]], disk: int, spot: bool) -> list[str]:
     """What so many hosts of these types, {role: (count, type)}, cost an hour, for people; `spot` is for workers."""
     found, hours = list[str](), list[float | None]()
     for role, (count, kind) in kinds.items():
         hour = table.hour(region, kind, disk)
         hours += [hour] * count
         market = "spot, at most " if spot and role == "worker" else ""
-        found.append(f"{count} {role}{'s'[: count > 1]}: {kind}, {disk} GiB, {market}{dollars(hour)} an hour each")
+        found.append(f"{counted(count, role)}: {kind}, {disk} GiB, {market}{dollars(hour)} an hour each")
     return [*found, f"in all {dollars(total(hours))} an hour, by prices of {table.date}"]

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from fanrun.fleet.config import me
 from fanrun.fleet.errors import FanrunError, FleetError, HostError, HostsFailed, ToolMissing, UsageError
-from fanrun.fleet.model import HUB, Host, known_as, old_id
+from fanrun.fleet.model import Host, known_as, old_id
 from fanrun.fleet.parallel import fan_out
 from fanrun.fleet.shell import Heard, complaint
 from fanrun.fleet.store import Folder
@@ -25,15 +25,15 @@ from provision.providers.base import Confirm, FoundHost, HostSpec, OtherFleet, P
 from provision.providers.static import user_ssh
 from provision.providers.static.eligibility import NO_SUDO, find_problem
 from provision.providers.static.host_keys import HostKeys
-from provision.providers.static.members import Member, list_workers, make_host, make_target
+from provision.providers.static.members import Member, list_members, list_workers, make_target
 from provision.providers.static.options import StaticOptions
 from provision.providers.static.uncleaned import UncleanedMachines
+from provision.providers.static.user_ssh import SshAccess
 
 T = TypeVar("T")
 
-LOOKING = 40
-REMOVING = 900
-"""Seconds that looking at a machine, and cleaning it up, may take."""
+FACTS_TIMEOUT, CLEANUP_TIMEOUT = 40, 900
+"""Seconds that reading the facts of a machine, and cleaning it up, may take."""
 
 
 class StaticProvider(Provider):
@@ -102,10 +102,10 @@ class StaticProvider(Provider):
         """A machine can be in one fleet."""
         return True
 
-    def looked(self) -> str:
+    def search_scope(self) -> str:
         return f"the marks of {', '.join(sorted({member.target.given for member in self._members()}))}"
 
-    def unseen(self) -> list[str]:
+    def unnamed_hosts(self) -> list[str]:
         return sorted(self.folder.host_keys.places() - {member.place for member in self._members()})
 
     def find(self) -> list[FoundHost]:
@@ -140,7 +140,7 @@ class StaticProvider(Provider):
 
         def claim(member: Member) -> None:
             argv = footprint.claim_argv(self.folder.name, self._owner, self._roles(member), key, self.ids)
-            self._run(member, argv, LOOKING)
+            self._run(member, argv, FACTS_TIMEOUT)
             self.folder.host_keys.pin(member.host.address, member.host.port, self._keys[member.place])
 
         _, errors = self._on_machines(members, claim)
@@ -156,7 +156,8 @@ class StaticProvider(Provider):
         members = [member for member in [*self._members(), *self._former()] if member.host.name in names]
 
         def remove(member: Member) -> None:
-            for line in self._run(member, ["sudo", "-n", *footprint.remove_argv(self.ids)], REMOVING).text.splitlines():
+            argv = ["sudo", "-n", *footprint.remove_argv(self.ids)]
+            for line in self._run(member, argv, CLEANUP_TIMEOUT).text.splitlines():
                 say(member.host.name, line)
 
         done, errors = self._on_machines(members, remove)
@@ -168,13 +169,13 @@ class StaticProvider(Provider):
     def clean(self, say: Say) -> None:
         """Nothing belongs to the fleet that is on no machine."""
 
-    def left(self, name: str) -> str:
+    def describe_remaining(self, name: str) -> str:
         for member in [*self._members(), *self._former()]:
             if member.host.name == name and (reason := self._unreachable.get(member.place)):
                 return (
                     f"{name}: {reason}; if the machine is gone for good, `rm -r {self.folder.path}` forgets the fleet"
                 )
-        return super().left(name)
+        return super().describe_remaining(name)
 
     def plan(self, specs: Sequence[HostSpec]) -> list[str]:
         names = [item.name for item in specs]
@@ -182,16 +183,9 @@ class StaticProvider(Provider):
         return [f"{member.host.name} is {member.target.given}" for member in members]
 
     def _members(self) -> list[Member]:
-        """The hub and the workers, numbered as they were given; the hub is the first of them if none is named."""
-        if self._known_members is not None:
-            return self._known_members
-        targets = [user_ssh.resolve(item, self._config) for item in list_workers(self.options.host)]
-        places = [item.place for item in targets]
-        if double := next((item.given for item in targets if places.count(item.place) > 1), None):
-            raise UsageError(f"--host names {double} twice; name each machine once")
-        hub = user_ssh.resolve(self.options.hub, self._config) if self.options.hub else targets[0]
-        workers = [Member(make_host(f"worker-{n}", "worker", item), item) for n, item in enumerate(targets, 1)]
-        self._known_members = [Member(make_host(HUB, "hub", hub), hub), *workers]
+        """Return the hub and the workers that the options name."""
+        if self._known_members is None:
+            self._known_members = list_members(self.options)
         return self._known_members
 
     def _former(self) -> list[Member]:
@@ -222,11 +216,11 @@ class StaticProvider(Provider):
 
     def _read_facts(self, members: Sequence[Member]) -> tuple[dict[str, HostFacts], dict[str, FanrunError]]:
         def read_facts(member: Member) -> HostFacts:
-            heard = self._run(member, footprint.look_argv(), LOOKING)
+            heard = self._run(member, footprint.look_argv(), FACTS_TIMEOUT)
             found = footprint.parse(heard.text)
             if not heard.noise:
                 return found
-            file = self._run(member, startup.find_argv(heard.noise), LOOKING).text.strip()
+            file = self._run(member, startup.find_argv(heard.noise), FACTS_TIMEOUT).text.strip()
             return dataclasses.replace(found, noise=complaint(heard.noise, file))
 
         return self._on_machines(members, read_facts)
@@ -245,10 +239,8 @@ class StaticProvider(Provider):
         return fan_out(one, lambda place: work(one[place]))
 
     def _run(self, member: Member, argv: Sequence[str], seconds: int) -> Heard:
-        key = self._keys[member.place]
-        return user_ssh.run(
-            member.target, key, argv, identity=self.folder.key, ssh_config=self._config, seconds=seconds
-        )
+        access = SshAccess(member.target, self._keys[member.place], self.folder.key, self._config)
+        return user_ssh.run(access, argv, seconds)
 
 
 PROVIDER = StaticProvider
