@@ -50,8 +50,8 @@ def down(folder: Folder, provider: Provider, say: Say) -> Ended:
                 folder.adopt(ids)
         names = sorted((item.host.name for item in provider.find()), key=number)
         others, kept = look_around(folder, provider, names)
-        for host, fate in _missing(folder, provider, names).items():
-            say(host.name, fate or f"was not there any more (it had {host.address}), and nobody knows why")
+        for host, reason in _missing(folder, provider, names).items():
+            say(host.name, reason or f"was not there any more (it had {host.address}), and nobody knows why")
         _end(provider, names, say)
         if kept:
             return Ended(tuple(names), others, kept)
@@ -158,10 +158,10 @@ def _end(provider: Provider, names: Sequence[str], say: Say) -> None:
 
 
 def _missing(folder: Folder, provider: Provider, names: Sequence[str]) -> dict[Host, str]:
-    """What became of the hosts that the folder knows and the provider no longer has; "" where nobody knows."""
+    """Return why hosts that the folder knows no longer exist at the provider; "" where the reason is unknown."""
     hosts: tuple[Host, ...] = ()
     with contextlib.suppress(FleetError):
         hosts = folder.load().hosts
     gone = [host for host in hosts if host.name not in names]
-    fates = provider.termination_reasons() if gone else {}
-    return {host: fates.get(host.name, "") for host in gone}
+    reasons = provider.termination_reasons() if gone else {}
+    return {host: reasons.get(host.name, "") for host in gone}

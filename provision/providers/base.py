@@ -1,4 +1,4 @@
-"""The seam between Fanrun and whatever lends it hosts."""
+"""The interface between Fanrun and the providers of its hosts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Confirm = Callable[[str], bool]
 
 @dataclass(frozen=True)
 class HostSpec:
-    """A host that shall exist."""
+    """Hold the name and role of a host to launch."""
 
     name: str
     role: Role
@@ -31,7 +31,7 @@ State = Literal["running", "stopped", "broken", "unreachable"]
 
 @dataclass(frozen=True)
 class FoundHost:
-    """A host that the provider has; a "broken" one is incomplete, an "unreachable" one can't be asked what it is."""
+    """Hold a host that the provider has; a "broken" one is incomplete, the state of an "unreachable" one is unknown."""
 
     host: Host
     state: State
@@ -65,7 +65,7 @@ class OtherFleet:
 
 
 class SearchIncomplete(HostsFailed):
-    """Some places could not be looked at for other fleets; `found` are those of the other places."""
+    """Say that some places could not be searched for other fleets; `found` are the fleets of the other places."""
 
     def __init__(self, errors: Mapping[str, FanrunError], found: Sequence[OtherFleet]) -> None:
         super().__init__(errors)
@@ -73,7 +73,7 @@ class SearchIncomplete(HostsFailed):
 
 
 class Provider(ABC):
-    """Launches, finds and terminates the hosts of one fleet.
+    """Launch, find and terminate the hosts of one fleet.
 
     The name of its module or package in provision/providers/ is the provider's name; the class is called `PROVIDER`
     there.  What a fleet has is read from the provider, by tag or label.  The fleet's hosts carry one of its `ids`.
@@ -88,21 +88,21 @@ class Provider(ABC):
     """Seconds that a host may take until it answers by SSH."""
 
     def __init__(self, folder: Folder, options: ProviderOptions, fleet_id: str = "") -> None:
-        """`fleet_id` is the id of other hosts to work with, in place of the folder's own."""
+        """Make a provider for the fleet in a folder; with `fleet_id`, for the hosts that have that id instead."""
         self.folder, self.options, self._fleet_id = folder, options, fleet_id
-        self.confirm: Confirm | None = None  # where a person is there to be asked
+        self.confirm: Confirm | None = None  # None where no person can be asked
 
     def resolved_options(self) -> dict[str, str]:
-        """Return options that the machine's settings gave; they are kept, so that `down` looks in the same place."""
+        """Return options that come from this machine's settings; they are saved, so that `down` finds the hosts."""
         return {}
 
     def workers(self, requested: int | None) -> int | None:
-        """How many workers there shall be where so many were asked for; None leaves it as it is."""
+        """Return the number of workers for a fleet, given the requested one; None leaves it as it is."""
         return requested
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The ids that the fleet's hosts carry; the first one is what new hosts get."""
+        """Return the ids that the fleet's hosts carry; the first one is what new hosts get."""
         if self._fleet_id:
             return (self._fleet_id,)
         known = self.folder.ids
@@ -117,17 +117,17 @@ class Provider(ABC):
     def others(self, *, everywhere: bool = False) -> list[OtherFleet]:
         """Return what carries the fleet's name and none of its ids; `everywhere`: not only where the fleet is.
 
-        Raises SearchIncomplete where a place could not be looked at.
+        Raises SearchIncomplete where a place could not be searched.
         """
         return []
 
     def excludes(self, other: OtherFleet) -> bool:
-        """Whether the fleet can't be made while that other one is there."""
+        """Return whether the fleet can't be made while that other one exists."""
         return False
 
     @property
     def is_placed(self) -> bool:
-        """Whether the fleet's folder says where the fleet is, so that what is not found there does not exist."""
+        """Return whether the folder says where the fleet's hosts are: those that are not found there do not exist."""
         return True
 
     def unnamed_hosts(self) -> list[str]:
@@ -148,21 +148,21 @@ class Provider(ABC):
 
     @abstractmethod
     def find(self) -> list[FoundHost]:
-        """Every host of the fleet that exists, in no particular order."""
+        """Return every host of the fleet that exists, in no particular order."""
 
     def replaces(self, found: FoundHost) -> bool:
-        """Whether `launch` ends this host and makes another in its place."""
+        """Return whether `launch` ends this host and makes another in its place."""
         return found.state == "broken"
 
     @abstractmethod
     def launch(self, specs: Sequence[HostSpec], say: Say) -> list[Host]:
-        """Make these hosts exist and run, their host keys pinned and the fleet's key let in.
+        """Make these hosts exist and run; pin their host keys, and authorize the fleet's key.
 
-        A host that exists but stands still is started.  Safe to repeat after any interruption.
+        A host that exists but is stopped is started.  Safe to repeat after any interruption.
         """
 
     def ensure_access(self, say: Say) -> None:
-        """Let this machine, wherever it is now, reach the hosts that there are; where something is between."""
+        """Let this machine, from its present address, reach the hosts that exist, where a firewall is between."""
         return
 
     @abstractmethod
@@ -170,7 +170,7 @@ class Provider(ABC):
         """End these hosts and all that came with them; those already gone are no error."""
 
     def end_unreachable(self, names: Sequence[str], say: Say) -> dict[str, str]:
-        """End hosts that were launched and never answered, where others are to be had; tells what became of them."""
+        """End hosts that were launched and never answered, where new ones can be launched; return what was done."""
         return {}
 
     @abstractmethod
@@ -202,9 +202,9 @@ class Provider(ABC):
         return f"provider {self.name} makes no images; to remove those of EC2, use --provider=ec2 with their --region"
 
     def bill(self) -> Bill | None:
-        """What the fleet costs; None where hosts cost nothing."""
+        """Return what the fleet costs; None where hosts cost nothing."""
         return None
 
     def plan(self, specs: Sequence[HostSpec]) -> list[str]:
-        """More about what would be launched, in lines for a person, where there is more to say; changes nothing."""
+        """Return lines for a person on what would be launched; changes nothing."""
         return []

@@ -26,7 +26,7 @@ def regions(api: Api) -> list[Api]:
 def find(apis: Sequence[Api], home: str, fleet: str, ids: Sequence[str]) -> list[OtherFleet]:
     """Return what carries the fleet's name in these regions, hosts or not; in region `home`, what has none of its ids.
 
-    Raises SearchIncomplete naming each region that could not be looked at.
+    Raises SearchIncomplete naming each region that could not be searched.
     """
     by_region = {api.region: api for api in apis}
     found, errors = fan_out(

@@ -28,7 +28,7 @@ class Prices:
     gib_month: float
 
     def hour(self, region: str, instance_type: str, disk: int) -> float | None:
-        """A host's price an hour with its address and a disk of so many GiB; None where it is unknown.
+        """Return a host's price an hour with its address and a disk of so many GiB; None where it is unknown.
 
         A spot instance costs no more than that.
         """
@@ -55,17 +55,17 @@ def load(path: str = "") -> Prices:
 
 
 def dollars(amount: float | None) -> str:
-    """An amount for people: "$0.21", or "unknown"."""
+    """Return an amount for people: "$0.21", or "unknown"."""
     return "unknown" if amount is None else f"${amount:.2f}" if amount >= 0.1 else f"${amount:.4f}"
 
 
 def total(amounts: list[float | None]) -> float | None:
-    """The sum, None if any is unknown."""
+    """Return the sum, None if any is unknown."""
     return None if None in amounts else sum(amount for amount in amounts if amount is not None)
 
 
 def lines(table: Prices, region: str, kinds: Mapping[Role, tuple[int, str]], disk: int, spot: bool) -> list[str]:
-    """What so many hosts of these types, {role: (count, type)}, cost an hour, for people; `spot` is for workers."""
+    """Return lines on what hosts of these types, {role: (count, type)}, cost an hour; `spot` is for workers."""
     found, hours = list[str](), list[float | None]()
     for role, (count, kind) in kinds.items():
         hour = table.hour(region, kind, disk)

@@ -66,7 +66,7 @@ def labels_of(inspected: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_old(inspected: Mapping[str, Any]) -> bool:
-    """Whether a container is from before fleets had ids."""
+    """Return whether a container is from before fleets had ids."""
     return "id" not in labels_of(inspected)
 
 
@@ -109,7 +109,7 @@ def found_host(inspected: Mapping[str, Any]) -> FoundHost:
 
 
 def tar(files: Mapping[str, tuple[str, int]]) -> bytes:
-    """A tar archive of files ({path: (text, mode)}), owned by root and so fit for sshd."""
+    """Return a tar archive of files, {path: (text, mode)}, that are owned by root, as sshd demands."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for path, (text, mode) in files.items():

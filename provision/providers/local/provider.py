@@ -144,12 +144,12 @@ class LocalProvider(Provider):
 
     @functools.cached_property
     def _networks(self) -> set[str]:
-        """The networks that the fleet's containers were seen in: older ones have no label."""
+        """Return the networks that the fleet's containers were seen in: older ones have no label."""
         return set()
 
     @functools.cached_property
     def _named(self) -> list[dict[str, Any]]:
-        """All containers that carried the fleet's name when first asked for."""
+        """Return all containers that carried the fleet's name when first asked for."""
         return self._containers()
 
     def _containers(self) -> list[dict[str, Any]]:
@@ -176,7 +176,7 @@ class LocalProvider(Provider):
         return mine
 
     def _has_key(self, item: Mapping[str, Any]) -> bool:
-        """Whether a host lets this folder's key in, running or not."""
+        """Return whether a host lets this folder's key in, running or not."""
         try:
             copied = docker.run_bytes("cp", f"{item['Id']}:{AUTHORIZED_KEYS}", "-")
             key = self.folder.key.with_suffix(".pub").read_bytes().strip()

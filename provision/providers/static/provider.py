@@ -54,7 +54,7 @@ class StaticProvider(Provider):
 
     @property
     def _confirm(self) -> Confirm | None:
-        """The way to ask a person about host keys, where --scan was given and a person can be asked."""
+        """Return the way to ask a person about host keys, where --scan was given and a person can be asked."""
         return self.confirm if self.options.scan else None
 
     def resolved_options(self) -> dict[str, str]:
@@ -99,7 +99,7 @@ class StaticProvider(Provider):
         ]
 
     def excludes(self, other: OtherFleet) -> bool:
-        """A machine can be in one fleet."""
+        """Return True: a machine can be in one fleet only."""
         return True
 
     def search_scope(self) -> str:
@@ -124,7 +124,7 @@ class StaticProvider(Provider):
         return found
 
     def replaces(self, found: FoundHost) -> bool:
-        """A machine is taken again as it is."""
+        """Return False: a machine is used again as it is."""
         return False
 
     def launch(self, specs: Sequence[HostSpec], say: Say) -> list[Host]:
@@ -152,7 +152,7 @@ class StaticProvider(Provider):
         return [member.host for member in members]
 
     def terminate(self, names: Sequence[str], say: Say) -> None:
-        """Remove what was brought to these machines; one that can't be reached is told of, and left."""
+        """Remove what was installed on these machines; one that can't be reached is reported and left as it is."""
         members = [member for member in [*self._members(), *self._former()] if member.host.name in names]
 
         def remove(member: Member) -> None:
@@ -167,7 +167,7 @@ class StaticProvider(Provider):
             say(place, f"{error}; what is on it stays")
 
     def clean(self, say: Say) -> None:
-        """Nothing belongs to the fleet that is on no machine."""
+        """Do nothing: all that belongs to the fleet is on its machines."""
 
     def describe_remaining(self, name: str) -> str:
         for member in [*self._members(), *self._former()]:
@@ -189,7 +189,7 @@ class StaticProvider(Provider):
         return self._known_members
 
     def _former(self) -> list[Member]:
-        """The machines that the fleet has or had, with something of it on them, and that are not named any more."""
+        """Return machines that may still have files of the fleet and that the options no longer name."""
         hosts = [host for host, _ in self._uncleaned.read().values()]
         with contextlib.suppress(FleetError):
             hosts += self.folder.load().hosts
@@ -205,7 +205,7 @@ class StaticProvider(Provider):
         return " ".join(sorted(each.host.role for each in self._members() if each.place == member.place))
 
     def _state(self, member: Member, facts: HostFacts | None) -> State | None:
-        """What the machine is to the fleet; None for one that is not the fleet's."""
+        """Return the state of a machine as a host of the fleet; None if it is not in the fleet."""
         if facts is None or not facts.sudo:
             return "unreachable"
         if facts.id not in self.ids:

@@ -47,12 +47,12 @@ class SshTarget:
 
     @property
     def place(self) -> str:
-        """The machine, as known_hosts names it."""
+        """Return the machine's name in known_hosts."""
         return known_as(self.address, self.port)
 
 
 def resolve(given: str, ssh_config: str = "") -> SshTarget:
-    """What the person's ssh makes of "[user@]host[:port]"; UsageError if that can't be meant.
+    """Return how the user's ssh reaches "[user@]host[:port]"; UsageError if that is no machine.
 
     `ssh_config` is another file than ~/.ssh/config.
     """
@@ -69,7 +69,7 @@ def resolve(given: str, ssh_config: str = "") -> SshTarget:
 
 
 def parse(given: str, settings: str, ssh_config: str = "") -> SshTarget:
-    """The SshTarget that `ssh -G` describes in these lines of "name value"."""
+    """Return the SshTarget that `ssh -G` describes in these lines of "name value"."""
     found = dict(line.partition(" ")[::2] for line in settings.splitlines())
     address, port = found["hostname"], int(found["port"])
     files = shlex.split(f"{found.get('userknownhostsfile', '')} {found.get('globalknownhostsfile', '')}")
@@ -90,7 +90,7 @@ def parse(given: str, settings: str, ssh_config: str = "") -> SshTarget:
 
 
 def known_key(target: SshTarget, file: str = "") -> str:
-    """The machine's host key, "ssh-ed25519 AAAA…", by `file` or else the files that ssh reads; "" if they have none."""
+    """Return the machine's host key, "ssh-ed25519 AAAA…", from `file`, else from ssh's own files; "" if unknown."""
     names = [target.alias] if target.alias and not file else [target.place]
     for each in [file] if file else target.known_hosts:
         for name in names:
@@ -100,7 +100,7 @@ def known_key(target: SshTarget, file: str = "") -> str:
 
 
 def offered_key(target: SshTarget) -> str:
-    """The host key that answers there, for a person to look at; HostUnreachable if nothing does."""
+    """Return the host key that a machine offers, for a person to check; HostUnreachable if nothing answers."""
     try:
         sock = _connect(target)
         transport = paramiko.Transport(sock)
@@ -119,7 +119,7 @@ def offered_key(target: SshTarget) -> str:
 
 
 def fingerprint(key: str) -> str:
-    """How ssh-keygen shows a key, as in SHA256:…"""
+    """Return the fingerprint of a key, as SHA256:…"""
     shown = subprocess.run(["ssh-keygen", "-lf", "-"], input=key, capture_output=True, text=True, check=True)
     return shown.stdout.split()[1]
 
@@ -221,7 +221,7 @@ def _connect(target: SshTarget) -> socket.socket | paramiko.ProxyCommand:
 
 
 def _find_key(name: str, file: str) -> str:
-    """The ed25519 key of that name in a known_hosts file, whose names may be hashed; a revoked one is none."""
+    """Return the ed25519 key of that name in a known_hosts file, whose names may be hashed; a revoked one is none."""
     found = subprocess.run(["ssh-keygen", "-F", name, "-f", file], capture_output=True, text=True, check=False)
     lines = [line.split() for line in found.stdout.splitlines() if not line.startswith("#")]
     revoked = {tuple(words[2:4]) for words in lines if words[:1] == ["@revoked"]}
