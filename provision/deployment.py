@@ -50,7 +50,7 @@ def check_command(name: str) -> None:
 
 
 def current(fleet: Fleet, name: str, root: Path) -> bool:
-    """Whether the image of that name is deployed as it stands here now."""
+    """Return whether the image of that name is deployed as it stands here now."""
     known = fleet.images.get(name)
     if known is None:
         return False

@@ -22,7 +22,7 @@ class Change:
 
     @property
     def ends(self) -> str:
-        """What is ended, in words for a person; "" if nothing is."""
+        """Return what is ended, in words for a person; "" if nothing is."""
         parts = [f"end {', '.join(self.terminate)}"] if self.terminate else []
         parts += [f"end {', '.join(self.replace)} and launch new ones"] if self.replace else []
         return "; ".join(parts)

@@ -27,7 +27,7 @@ def keep(folder: Folder, provider: Provider, hosts: Sequence[Host], *, wait: flo
 
     All the time that a task takes, whatever it does meanwhile: a host that can't be told now is told the next time.
     """
-    if not provider.leases:
+    if not provider.lease:
         yield
         return
     over, told = threading.Event(), threading.Event()
@@ -35,7 +35,7 @@ def keep(folder: Folder, provider: Provider, hosts: Sequence[Host], *, wait: flo
     def tell() -> None:
         over.wait(wait)
         while not over.is_set():
-            on_hosts(folder, hosts, setup.extend_host)  # who can't be told is another's matter
+            on_hosts(folder, hosts, setup.extend_host)  # hosts that can't be reached are reported elsewhere
             told.set()
             over.wait(KEEP)
 

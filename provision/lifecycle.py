@@ -44,7 +44,7 @@ def check_up(provider: Provider, taken: str = "") -> None:
 def begin(
     folder: Folder, provider: str, workers: int | None, provider_options: Mapping[str, str] | None = None
 ) -> Fleet:
-    """The fleet in this folder, made with its id, key and CA if it isn't there yet, as it is now asked for."""
+    """Return the fleet in this folder with this size and these options; a new one gets its id, key and CA."""
     fleet = folder.load() if folder.exists() else Fleet(folder.name, provider)
     fleet = dataclasses.replace(
         fleet, size=workers or fleet.size, provider_options={**fleet.provider_options, **(provider_options or {})}
@@ -176,16 +176,16 @@ def _match(folder: Folder, fleet: Fleet, provider: Provider, say: Say) -> tuple[
 def _end_unreachable(
     provider: Provider, errors: Mapping[str, FanrunError], launched: Sequence[Host], say: Say
 ) -> dict[str, FanrunError]:
-    """The errors; hosts that were launched and never answered are ended, where that is how it is done."""
+    """End hosts that were launched and never answered; return the errors, with what became of those hosts."""
     silent = [host.name for host in launched if isinstance(errors.get(host.name), HostUnreachable)]
-    fates: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     if silent:
         try:
-            fates = provider.end_unreachable(silent, say)
+            reasons = provider.end_unreachable(silent, say)
         except FanrunError as error:
-            fates = dict.fromkeys(silent, str(error))
+            reasons = dict.fromkeys(silent, str(error))
     return {
-        name: HostUnreachable(f"{error}; {fates[name]}", host=name) if name in fates else error
+        name: HostUnreachable(f"{error}; {reasons[name]}", host=name) if name in reasons else error
         for name, error in errors.items()
     }
 
@@ -209,8 +209,7 @@ def _set_up_hosts(
 def _set_up_host(remote: Remote, folder: Folder, fleet: Fleet, provider: Provider, reporter: Reporter) -> None:
     reporter.step(remote.host.name, "waiting for SSH")
     wait_for_ssh(folder, remote.host, timeout=provider.boot_timeout)
-    ttl = provider.options.ttl if provider.leases else 0
-    for title, ensure in setup.steps(folder, fleet, remote.host, ttl):
+    for title, ensure in setup.steps(folder, fleet, remote.host, provider.lease):
         reporter.step(remote.host.name, title)
         changed = ensure(remote)
         if changed:

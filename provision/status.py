@@ -53,18 +53,32 @@ def _row(fleet: Fleet, host: Host, probe: Probe | None, error: FanrunError | Non
         f"{image.name} {image.ref.rpartition('@')[2]}" for image in fleet.images.values() if image.ref in probe.images
     )
     return HostStatus(
-        host.name, host.role, address, True, "", probe.docker, had, probe.load, probe.cpus,
-        probe.disk_free, probe.disk_total, probe.services, probe.lease,
-    )  # fmt: skip
+        host.name,
+        host.role,
+        address,
+        True,
+        "",
+        probe.docker,
+        had,
+        probe.load,
+        probe.cpus,
+        probe.disk_free,
+        probe.disk_total,
+        probe.services,
+        probe.lease,
+    )
 
 
-def explained(rows: Sequence[HostStatus], fates: Mapping[str, str]) -> list[HostStatus]:
-    """The rows, those that can't be reached with what the provider knows of them."""
-    return [row if row.reachable else dataclasses.replace(row, error=fates.get(row.name, row.error)) for row in rows]
+def explained(rows: Sequence[HostStatus], termination_reasons: Mapping[str, str]) -> list[HostStatus]:
+    """Return the rows; those of unreachable hosts say why the provider ended them."""
+    return [
+        row if row.reachable else dataclasses.replace(row, error=termination_reasons.get(row.name, row.error))
+        for row in rows
+    ]
 
 
 def problems(rows: Sequence[HostStatus]) -> list[str]:
-    """What keeps the fleet from working, a line a host."""
+    """Return the problems of the fleet, one line for each host."""
     if not rows:
         return ["the fleet has no hosts"]
     dead = [f"{row.name} can't be reached" for row in rows if not row.reachable]
@@ -72,16 +86,18 @@ def problems(rows: Sequence[HostStatus]) -> list[str]:
 
 
 def to_json(fleet: Fleet, rows: Sequence[HostStatus], bill: Bill | None) -> str:
-    """The fleet, its hosts and what it costs as JSON; `cost` in US dollars, null where it is unknown."""
+    """Return the fleet, its hosts and what it costs as JSON; `cost` in US dollars, null where it is unknown."""
     data = {
-        "fleet": fleet.name, "provider": fleet.provider, "hosts": [dataclasses.asdict(row) for row in rows],
+        "fleet": fleet.name,
+        "provider": fleet.provider,
+        "hosts": [dataclasses.asdict(row) for row in rows],
         "cost": dataclasses.asdict(bill) if bill else None,
-    }  # fmt: skip
+    }
     return json.dumps(data, indent=2)
 
 
 def costs(rows: Sequence[HostStatus], bill: Bill | None) -> list[str]:
-    """What the fleet costs and when it ends itself, for people; nothing where neither is so."""
+    """Return lines on what the fleet costs and when it ends itself, where it does."""
     lines = []
     if bill:
         hour, so_far = prices.dollars(bill.hour), prices.dollars(bill.so_far)
@@ -92,13 +108,13 @@ def costs(rows: Sequence[HostStatus], bill: Bill | None) -> list[str]:
 
 
 def serving(rows: Sequence[HostStatus]) -> list[str]:
-    """The service's servers, for people, a line a host that has any; a machine of two names is told of once."""
+    """Return a line on the servers of each host that has any; a machine with two names has one line."""
     found = {row.address: row for row in reversed(rows) if row.services}
     return [f"serving on {row.name}: {', '.join(row.services)}" for row in reversed(found.values())]
 
 
 def table(rows: Sequence[HostStatus]) -> str:
-    """The rows for people, a line a host."""
+    """Return the rows as a table, one line for each host."""
     head = ["HOST", "ROLE", "ADDRESS", "REACHABLE", "DOCKER", "LOAD", "DISK FREE", "IMAGE"]
     lines = [head]
     for row in rows:

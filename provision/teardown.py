@@ -50,8 +50,8 @@ def down(folder: Folder, provider: Provider, say: Say) -> Ended:
                 folder.adopt(ids)
         names = sorted((item.host.name for item in provider.find()), key=number)
         others, kept = look_around(folder, provider, names)
-        for host, fate in _missing(folder, provider, names).items():
-            say(host.name, fate or f"was not there any more (it had {host.address}), and nobody knows why")
+        for host, reason in _missing(folder, provider, names).items():
+            say(host.name, reason or f"was not there any more (it had {host.address}), and nobody knows why")
         _end(provider, names, say)
         if kept:
             return Ended(tuple(names), others, kept)
@@ -96,10 +96,10 @@ def _why_kept(folder: Folder, provider: Provider, names: Sequence[str], others: 
 
 def _why_unreadable_is_kept(folder: Folder, provider: Provider, names: Sequence[str], forget: str) -> str:
     """Return why a folder is kept whose fleet.json can't be read; "" if all its hosts were found."""
-    if names and not (places := provider.unseen()):
+    if names and not (places := provider.unnamed_hosts()):
         return ""
     where = f"on {', '.join(places)}, which known_hosts names" if names else "elsewhere"
-    found = "" if names else f"no host of the fleet is in {provider.looked()}; "
+    found = "" if names else f"no host of the fleet is in {provider.search_scope()}; "
     return (
         f"{folder.fleet_json} is missing or can't be read; {found}if the fleet has hosts {where}, "
         f"`fab down --provider=…` with the options that name them ends them; if not, {forget}"
@@ -113,7 +113,7 @@ def _why_missing_are_kept(folder: Folder, provider: Provider, forget: str) -> st
         return ""
     hosts = ", ".join(host.name for host in missing)
     return (
-        f"an older Fanrun did not note where {hosts} are, and they are not in {provider.looked()}; "
+        f"an older Fanrun did not note where {hosts} are, and they are not in {provider.search_scope()}; "
         f"look where they may be, for example with DOCKER_HOST or AWS_PROFILE; if they are gone, {forget}"
     )
 
@@ -152,16 +152,16 @@ def _end(provider: Provider, names: Sequence[str], say: Say) -> None:
             failed.append(str(error))
     if failed:
         raise FanrunError("; ".join(dict.fromkeys(failed)))
-    left = [provider.left(item.host.name) for item in provider.find()]
+    left = [provider.describe_remaining(item.host.name) for item in provider.find()]
     if left:
         raise FanrunError(f"still there: {', '.join(left)}; run `fab down` again")
 
 
 def _missing(folder: Folder, provider: Provider, names: Sequence[str]) -> dict[Host, str]:
-    """What became of the hosts that the folder knows and the provider no longer has; "" where nobody knows."""
+    """Return why hosts that the folder knows no longer exist at the provider; "" where the reason is unknown."""
     hosts: tuple[Host, ...] = ()
     with contextlib.suppress(FleetError):
         hosts = folder.load().hosts
     gone = [host for host in hosts if host.name not in names]
-    fates = provider.fates() if gone else {}
-    return {host: fates.get(host.name, "") for host in gone}
+    reasons = provider.termination_reasons() if gone else {}
+    return {host: reasons.get(host.name, "") for host in gone}

@@ -56,7 +56,7 @@ def down(console: Console, aim: Target, yes: bool, *, chosen: bool) -> None:
         return
     elsewhere = "" if chosen else "; use --provider to look elsewhere"
     what = f"fleet {aim.folder.name} is gone:" if known else f"no fleet {aim.folder.name} is known here, and"
-    console.say(f"{what} there were no hosts in {aim.provider.looked()}{elsewhere}")
+    console.say(f"{what} there were no hosts in {aim.provider.search_scope()}{elsewhere}")
 
 
 def take_over(console: Console, aim: Target, yes: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 
 from fanrun.fleet.errors import FanrunError, FleetDamaged, UsageError
 from fanrun.fleet.model import Fleet
@@ -11,65 +10,39 @@ from fanrun.fleet.text import counted
 from fanrun.tasks import ending, target
 from fanrun.tasks.boundary import ROOT
 from fanrun.tasks.console import GREEN, Console
-from fanrun.tasks.options import FLEET, INSTANCES, MACHINES, TAKE_OVER, YES
+from fanrun.tasks.fleet_choice import FleetChoice, choice
+from fanrun.tasks.options import FLEET, TAKE_OVER, YES
 from fanrun.tasks.task import task
-from provision import deployment, host_changes, keepalive, lifecycle
+from provision import catalog, deployment, host_changes, keepalive, lifecycle
 from provision.hosts import shipping
-from provision.providers import base as providers
+from provision.providers.base import Provider
 
 
 @task(
-    iterable=["host"],
     help={
         "hosts": "how many workers, 1 or more (default: as many as it has, 2 for a new one); a hub comes with them",
-        "provider": f"where hosts come from: {', '.join(providers.names())} (default: local)",
         "dry-run": "print what would be done and what it would cost, and change nothing",
-        **INSTANCES,
-        **MACHINES,
-        "scan": "static: show the host keys that the machines offer, and take them if told so",
         "vector": "a file with Vector's Debian package, for hosts that can't reach Vector's own repository",
         "take-over": f"first {TAKE_OVER}",
         "yes": YES,
-        "fleet": FLEET,
     },
+    group=choice("up", f"where hosts come from: {', '.join(catalog.names())} (default: local)"),
 )
 def up(
     console: Console,
+    fleet: FleetChoice,
     hosts: str | None = None,
-    provider: str | None = None,
     dry_run: bool = False,
-    region: str | None = None,
-    instance_type: str | None = None,
-    hub_type: str | None = None,
-    ami: str | None = None,
-    spot: bool = False,
-    disk: str | None = None,
-    subnet: str | None = None,
-    allow: str | None = None,
-    ttl: str | None = None,
-    min_hosts: str | None = None,
-    prices: str | None = None,
-    host: Sequence[str] | None = None,
-    hub: str | None = None,
-    known_hosts: str | None = None,
-    ssh_config: str | None = None,
-    scan: bool = False,
     vector: str | None = None,
     take_over: str | None = None,
     yes: bool = False,
-    fleet: str | None = None,
 ) -> None:
     """Make a fleet of a hub and so many workers, or bring one to that number and repair it."""
-    flags = {
-        "region": region, "instance_type": instance_type, "hub_type": hub_type, "ami": ami, "spot": spot, "disk": disk,
-        "subnet": subnet, "allow": allow, "ttl": ttl, "min_hosts": min_hosts, "prices": prices, "host": host,
-        "hub": hub, "known_hosts": known_hosts, "ssh_config": ssh_config, "scan": scan,
-    }  # fmt: skip
-    aim = target.target(console, provider, fleet, flags, hosts=hosts, vector=vector)
+    aim = target.target(console, fleet, hosts=hosts, vector=vector)
     shipping.check(aim.settings.logs)
     taken = None if take_over is None else target.with_id(aim, take_over)
     chosen = aim.provider
-    chosen.confirm = console.ask_about_keys if scan else None
+    chosen.confirm = console.ask_about_keys
     console.say(f"fleet {aim.settings.fleet}, by provider {chosen.name}")
     if dry_run or taken:
         lifecycle.check_up(chosen, take_over or "")
@@ -101,24 +74,13 @@ def deploy(console: Console, fleet: str | None = None) -> None:
 @task(
     help={
         "delete": "remove every image of yours that was made so in the region, with its snapshots",
-        "provider": "with --delete: whose images, where there is no fleet (default: local)",
-        "region": INSTANCES["region"],
         "yes": YES,
-        "fleet": FLEET,
-    }
+    },
+    group=choice("bake", "with --delete: whose images, where there is no fleet (default: local)"),
 )
-def bake(
-    console: Console,
-    delete: bool = False,
-    provider: str | None = None,
-    region: str | None = None,
-    yes: bool = False,
-    fleet: str | None = None,
-) -> None:
+def bake(console: Console, fleet: FleetChoice, delete: bool = False, yes: bool = False) -> None:
     """Make an image of a worker that is set up, so that the next hosts start with all installed (EC2)."""
-    flags = {"region": region}
-    aim = target.named(console, provider, fleet, flags) if delete and provider else None
-    aim = aim or target.target(console, provider, fleet, flags)
+    aim = target.named(console, fleet, fleet.provider) if delete and fleet.provider else target.target(console, fleet)
     chosen = aim.provider
     if delete:
         if console.asks(yes):
@@ -132,36 +94,18 @@ def bake(
 
 
 @task(
-    iterable=["host"],
     help={
-        "provider": "who lent the hosts, where the fleet's folder was lost (default: local)",
-        "region": INSTANCES["region"],
-        **MACHINES,
         "take-over": f"{TAKE_OVER}; the fleet of this folder stays",
         "dry-run": "print what would be ended, and change nothing",
         "yes": YES,
-        "fleet": FLEET,
     },
+    group=choice("down", "who lent the hosts, where the fleet's folder was lost (default: local)"),
 )
 def down(
-    console: Console,
-    provider: str | None = None,
-    region: str | None = None,
-    host: Sequence[str] | None = None,
-    hub: str | None = None,
-    known_hosts: str | None = None,
-    ssh_config: str | None = None,
-    take_over: str | None = None,
-    dry_run: bool = False,
-    yes: bool = False,
-    fleet: str | None = None,
+    console: Console, fleet: FleetChoice, take_over: str | None = None, dry_run: bool = False, yes: bool = False
 ) -> None:
     """End the fleet's hosts, or give them back as they were, and forget it; harmless when there is none."""
-    flags = {"region": region, "host": host, "hub": hub, "known_hosts": known_hosts, "ssh_config": ssh_config}
-    if take_over is not None:
-        aim = target.other(console, provider, fleet, flags, take_over)
-    else:
-        aim = target.target(console, provider, fleet, flags)
+    aim = target.target(console, fleet) if take_over is None else target.other(console, fleet, take_over)
     if dry_run and take_over is not None:
         ending.plan_take_over(console, aim)
     elif dry_run:
@@ -169,7 +113,7 @@ def down(
     elif take_over is not None:
         ending.take_over(console, aim, yes)
     else:
-        ending.down(console, aim, yes, chosen=provider is not None or aim.folder.exists())
+        ending.down(console, aim, yes, chosen=fleet.provider is not None or aim.folder.exists())
 
 
 def _workers(aim: target.Target) -> int:
@@ -199,7 +143,7 @@ def _up(console: Console, aim: target.Target, yes: bool) -> tuple[Fleet, list[st
         board.close()
 
 
-def _exists(chosen: providers.Provider, error: BaseException) -> str:
+def _exists(chosen: Provider, error: BaseException) -> str:
     """Say what stands after an `up` that failed with `error`, which is told after it; "" if nothing began."""
     if isinstance(error, FleetDamaged):
         return ""

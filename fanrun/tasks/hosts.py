@@ -28,7 +28,7 @@ def status(console: Console, json_: bool = False, fleet: str | None = None) -> N
     try:
         chosen = target.provider(console, fleet)
         if not all(row.reachable for row in rows):
-            rows = statuses.explained(rows, chosen.fates())
+            rows = statuses.explained(rows, chosen.termination_reasons())
         bill = chosen.bill()
     except FanrunError as error:  # what the hosts have said is shown all the same
         problem = error

@@ -13,7 +13,7 @@ from fanrun.fanout.request import Limits
 from fanrun.fleet import values
 from fanrun.fleet.errors import UsageError
 from fanrun.tasks.core import flag
-from provision.providers import base as providers
+from provision import catalog
 
 MIN_MEMORY = 6 * MIB  # Docker's own
 
@@ -31,30 +31,11 @@ RESULTS = {
     "expect": "the results that each input must have, as '{stem}.txt,{stem}.pdf'; also {name} and {folder}",
     "ignore-results": f"names of files that are no results, with commas (default: {','.join(UNFINISHED)})",
 }
-MACHINES = {
-    "host": "static: a machine that exists, as user@address[:port] or as your ssh_config knows it; repeatable",
-    "hub": "static: the machine that is the hub, one of those or another (default: the first of them)",
-    "known-hosts": "static: the file with the machines' host keys (default: those of your ssh)",
-    "ssh-config": "static: the file that says how to reach them, by which jump hosts (default: your ssh's)",
-}
-INSTANCES = {
-    "region": "EC2: the region (default: the one of your AWS settings)",
-    "instance-type": "EC2: what workers are (default: c6i.large, or c7g.large if this machine is an ARM)",
-    "hub-type": "EC2: what the hub is (default: t3.small or t4g.small)",
-    "ami": "EC2: the image that hosts start from (default: Debian's newest)",
-    "spot": "EC2: workers at the spot price, that Amazon may end at any time",
-    "disk": "EC2: GiB of disk a host (default: 30)",
-    "subnet": "EC2: the subnet (default: one of the default VPC)",
-    "allow": "EC2: networks that may reach SSH besides this machine, as 203.0.113.0/24,198.51.100.7/32",
-    "ttl": "EC2: time after the last fab command when hosts end themselves, as 90m, 4h or 2d (default: 4h)",
-    "min-hosts": "EC2: be content with so many workers if Amazon has no more (default: all or none)",
-    "prices": "EC2: a file of prices to reckon with (default: provision/providers/ec2/prices.json)",
-}
 
 
-def given(options: Mapping[str, object]) -> list[str]:
+def given(flags: Mapping[str, object]) -> list[str]:
     """Return the names of the options that stand on the command line; what was not given is None, False or []."""
-    return [name for name, value in options.items() if value is not None and value is not False and value != []]
+    return [name for name, value in flags.items() if value is not None and value is not False and value != []]
 
 
 def check(names: Sequence[str], provider: str, fleet: str = "") -> None:
@@ -63,17 +44,17 @@ def check(names: Sequence[str], provider: str, fleet: str = "") -> None:
     `fleet` is the name of the fleet where it exists already, and so has its provider.
     """
     for name in names:
-        if name in providers.kind(provider).option_names:
+        if catalog.takes(provider, name):
             continue
         if fleet:
             raise UsageError(f"fleet {fleet} is of provider {provider}, which has no --{flag(name)}; leave it out")
-        meant = " or ".join(f"--provider={owner}" for owner in providers.owners(name))
+        meant = " or ".join(f"--provider={owner}" for owner in catalog.owners(name))
         raise UsageError(f"provider {provider} has no --{flag(name)}; did you mean {meant}?")
 
 
-def refuse(options: Mapping[str, object], why: str) -> None:
+def refuse(flags: Mapping[str, object], why: str) -> None:
     """Raise UsageError for the first of these options that is given; `why` says what is in its way."""
-    for name in given(options):
+    for name in given(flags):
         raise UsageError(f"{why}; leave out --{flag(name)}")
 
 

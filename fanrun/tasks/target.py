@@ -15,10 +15,10 @@ from fanrun.fleet.store import Folder
 from fanrun.tasks import options
 from fanrun.tasks.boundary import ROOT
 from fanrun.tasks.console import Console
-from provision.providers import base as providers
-
-PLACE = ("account", "region", "profile", "owner")
-"""The settings without which a fleet's hosts would not be found any more."""
+from fanrun.tasks.fleet_choice import FleetChoice
+from provision import catalog
+from provision.options import ProviderOptions
+from provision.providers.base import Provider
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Target:
 
     settings: config.Settings
     folder: Folder
-    provider: providers.Provider
+    provider: Provider
 
 
 def settings(console: Console, **flags: object) -> config.Settings:
@@ -39,7 +39,8 @@ def settings(console: Console, **flags: object) -> config.Settings:
     if found is not None and not hasattr(found, "items"):
         raise UsageError("fabric.yaml: `fanrun:` holds settings, a line `name: value` each")
     file = dict(found or {})
-    made = config.settings(ROOT, file, os.environ, {name: options.setting(value) for name, value in flags.items()})
+    texts = {name: options.setting(value) for name, value in flags.items()}
+    made = config.settings(ROOT, file, os.environ, texts, catalog.setting_names())
     usual = config.usual_fleet(file, os.environ)
     console.fleet = "" if made.fleet == usual == config.Settings.fleet else made.fleet
     console.home = made.home
@@ -58,59 +59,59 @@ def log_limits(console: Console, fleet: str | None) -> LogLimits:
     return LogLimits(logs.batch, logs.spool)
 
 
-def provider(console: Console, fleet: str | None) -> providers.Provider:
+def provider(console: Console, fleet: str | None) -> Provider:
     """Return the provider of a fleet, for a task that has no options of providers."""
-    return target(console, None, fleet, {}).provider
+    return target(console, FleetChoice(fleet)).provider
 
 
-def target(
-    console: Console,
-    name: str | None,
-    fleet: str | None,
-    flags: Mapping[str, object],
-    *,
-    hosts: str | None = None,
-    vector: str | None = None,
-) -> Target:
-    """Return what a task works with where --provider is `name` and the options of providers are `flags`.
+def target(console: Console, choice: FleetChoice, *, hosts: str | None = None, vector: str | None = None) -> Target:
+    """Return what a task works with; `hosts` and `vector` are the values of --hosts and --vector.
 
     Raises UsageError for an option that belongs to another provider.
     """
-    made = settings(console, provider=name, fleet=fleet, hosts=hosts, vector=vector, **flags)
-    place = Folder(made.home, made.fleet)
-    known, provider_options = _known(place, made, name)
-    chosen = known or name or made.provider
-    if chosen in providers.names():
-        options.check(options.given(flags), chosen, made.fleet if known else "")
-    return Target(made, place, providers.load(chosen, place, config.provider_options(provider_options)))
+    made, place = _chosen(console, choice, hosts=hosts, vector=vector)
+    known, provider_options = _known(place, made, choice.provider)
+    name = known or choice.provider or made.provider
+    if name in catalog.names():
+        options.check(options.given(choice.flags), name, made.fleet if known else "")
+    return Target(made, place, catalog.load(name, place, _parse(name, provider_options, choice)))
 
 
-def other(console: Console, name: str | None, fleet: str | None, flags: Mapping[str, object], fleet_id: str) -> Target:
+def other(console: Console, choice: FleetChoice, fleet_id: str) -> Target:
     """Return what a task works with to end the hosts with that id, wherever the fleet of the folder is."""
-    made = settings(console, provider=name, fleet=fleet, **flags)
-    place = Folder(made.home, made.fleet)
-    chosen, provider_options = name or made.provider, made.provider_options
-    known = _load(place, name)
-    if known and name in (None, known.provider):
-        chosen, provider_options = known.provider, {**known.provider_options, **provider_options}
-    if chosen in providers.names():
-        options.check(options.given(flags), chosen)
-    return with_id(
-        Target(made, place, providers.load(chosen, place, config.provider_options(provider_options))), fleet_id
-    )
+    made, place = _chosen(console, choice)
+    name, provider_options = choice.provider or made.provider, made.provider_options
+    known = _load(place, choice.provider)
+    if known and choice.provider in (None, known.provider):
+        name, provider_options = known.provider, {**known.provider_options, **provider_options}
+    if name in catalog.names():
+        options.check(options.given(choice.flags), name)
+    provider = catalog.load(name, place, _parse(name, provider_options, choice))
+    return with_id(Target(made, place, provider), fleet_id)
 
 
-def named(console: Console, name: str, fleet: str | None, flags: Mapping[str, object]) -> Target:
-    """Return what a task works with that is about a provider, and not about the fleet of the folder."""
-    made = settings(console, provider=name, fleet=fleet, **flags)
-    place = Folder(made.home, made.fleet)
-    return Target(made, place, providers.load(name, place, config.provider_options(made.provider_options)))
+def named(console: Console, choice: FleetChoice, name: str) -> Target:
+    """Return what a task works with that is about the provider of that name, and not about the fleet of the folder."""
+    made, place = _chosen(console, choice)
+    return Target(made, place, catalog.load(name, place, _parse(name, made.provider_options, choice)))
+
+
+def _chosen(console: Console, choice: FleetChoice, **flags: object) -> tuple[config.Settings, Folder]:
+    """Return the settings of a task, and the folder of its fleet; `flags` are given besides the choice."""
+    made = settings(console, provider=choice.provider, fleet=choice.fleet, **flags, **choice.flags)
+    return made, Folder(made.home, made.fleet)
+
+
+def _parse(name: str, texts: Mapping[str, str], choice: FleetChoice) -> ProviderOptions:
+    """Return the options of a provider from the settings and from the flags that are no settings."""
+    flags = {each: given for each, value in choice.flags.items() if (given := options.setting(value)) is not None}
+    return catalog.parse(name, {**flags, **texts})
 
 
 def with_id(aim: Target, fleet_id: str) -> Target:
     """Return the same target, whose provider works with the hosts that have that id."""
     _check_id(aim, fleet_id)
-    chosen = providers.load(aim.provider.name, aim.folder, aim.provider.options, fleet_id)
+    chosen = catalog.load(aim.provider.name, aim.folder, aim.provider.options, fleet_id)
     return dataclasses.replace(aim, provider=chosen)
 
 
@@ -125,12 +126,12 @@ def _check_id(aim: Target, fleet_id: str) -> None:
 
 
 def _known(place: Folder, made: config.Settings, name: str | None) -> tuple[str, dict[str, str]]:
-    """The provider of the fleet if it was begun, else "", and what hosts shall be like."""
+    """Return the provider of the fleet if it was begun, else "", and the options of providers as texts."""
     fleet = _load(place, name)
     if fleet is None:
         return "", made.provider_options
     provider_options = {**fleet.provider_options, **made.provider_options}
-    for option in PLACE:
+    for option in catalog.placing():
         if fleet.provider_options.get(option, provider_options.get(option)) != provider_options.get(option):
             raise UsageError(
                 f"fleet {made.fleet} was begun with {option} {fleet.provider_options[option]!r}, not "

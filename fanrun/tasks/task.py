@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import fabric
 
@@ -13,8 +15,18 @@ from fanrun.fleet.errors import UsageError
 from fanrun.fleet.log_setup import log_to_terminal
 from fanrun.tasks import boundary, core
 from fanrun.tasks.console import Console
+from provision.options import Flag
 
 Body = Callable[..., None]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class OptionGroup(Generic[T]):
+    """Options that a task gets as one object: `make` builds it from their values by name."""
+
+    flags: Mapping[str, Flag]
+    make: Callable[[Mapping[str, object]], T]
 
 
 def task(
@@ -23,16 +35,20 @@ def task(
     iterable: Iterable[str] = (),
     name: str | None = None,
     code: int = 1,
+    group: OptionGroup[Any] | None = None,
 ) -> Callable[[Body], object]:
-    """Declare a function as a task of Fabric's; it gets a Console and its options.
+    """Declare a function as a task of Fabric's; it gets a Console, the object of `group` if there is one, its options.
 
     `help` has a text for every option, `iterable` names those that can be given more than once, `code` is the exit code
     of errors that are neither usage nor an unfinished run.  Options have no short forms: those are Fabric's.
     """
+    flags = group.flags if group else {}
+    texts = {**help, **{core.flag(each): flag.help_text for each, flag in flags.items()}}
+    lists = [*iterable, *(each for each, flag in flags.items() if flag.is_list)]
 
     def declare(body: Body) -> object:
-        title = name or body.__name__
-        options = {core.flag(each) for each in list(inspect.signature(body).parameters)[1:]}
+        title, signature = name or body.__name__, _signature(body, flags if group else None)
+        options = {core.flag(each) for each in list(signature.parameters)[1:]}
 
         @functools.wraps(body)
         def run(context: fabric.Connection, **values: object) -> None:
@@ -40,13 +56,23 @@ def task(
             with boundary.exit_codes(console, code):
                 log_to_terminal(console.log)
                 _check(title, options, values)
-                body(console, **values)
+                made = [group.make({each: values.pop(each) for each in flags})] if group else []
+                body(console, *made, **values)
 
-        return fabric.task(name=name, iterable=list(iterable), help=dict(help), auto_shortflags=False, positional=[])(
-            run
-        )
+        vars(run)["__signature__"] = signature  # Fabric reads it by inspect.signature
+        return fabric.task(name=name, iterable=lists, help=texts, auto_shortflags=False, positional=[])(run)
 
     return declare
+
+
+def _signature(body: Body, flags: Mapping[str, Flag] | None) -> inspect.Signature:
+    """Return the parameters of a task; flags of a group stand in place of the parameter that gets their object."""
+    signature = inspect.signature(body)
+    if flags is None:
+        return signature
+    console, _, *own = signature.parameters.values()
+    grouped = [inspect.Parameter(each, console.kind, default=flag.default) for each, flag in flags.items()]
+    return signature.replace(parameters=[console, *own, *grouped])
 
 
 def _check(title: str, options: set[str], values: Mapping[str, object]) -> None:

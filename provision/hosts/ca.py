@@ -17,7 +17,7 @@ SKEW = datetime.timedelta(days=1)
 
 
 def ssh_key() -> tuple[str, str]:
-    """A new ed25519 key: (private in OpenSSH's format, public as "ssh-ed25519 AAAA…")."""
+    """Return a new ed25519 key: (private in OpenSSH's format, public as "ssh-ed25519 AAAA…")."""
     key = ed25519.Ed25519PrivateKey.generate()
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
@@ -27,14 +27,20 @@ def ssh_key() -> tuple[str, str]:
 
 
 def authority(fleet: str) -> tuple[str, str]:
-    """A new CA for a fleet: (private key, certificate), both PEM."""
+    """Return a new CA for a fleet: (private key, certificate), both PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Fanrun fleet {fleet}")])
     usage = x509.KeyUsage(
-        digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False,
-        key_encipherment=False, data_encipherment=False, key_agreement=False,
-        encipher_only=False, decipher_only=False,
-    )  # fmt: skip
+        digital_signature=True,
+        key_cert_sign=True,
+        crl_sign=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
     certificate = (
         _builder(name, name, key.public_key())
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -46,7 +52,7 @@ def authority(fleet: str) -> tuple[str, str]:
 
 
 def server(ca_key: str, ca_cert: str, addresses: list[str], *, client: bool = False) -> tuple[str, str]:
-    """A server's (private key, certificate), PEM, signed by the CA for IPs and DNS names; `client`: for one as well."""
+    """Return a server's (private key, certificate), PEM, signed by the CA for names; `client`: also a client's."""
     both = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     return _sign(ca_key, ca_cert, addresses, both if client else both[:1])
 
@@ -76,7 +82,7 @@ def _sign(ca_key: str, ca_cert: str, addresses: list[str], usages: list[x509.Obj
 
 
 def serves(certificate: str, addresses: list[str], ca_cert: str) -> bool:
-    """Whether the PEM certificate is the CA's, for these addresses, and good for a month yet."""
+    """Return whether the PEM certificate is the CA's, for these addresses, and valid for a month or more."""
     try:
         found = x509.load_pem_x509_certificate(certificate.encode())
         found.verify_directly_issued_by(x509.load_pem_x509_certificate(ca_cert.encode()))

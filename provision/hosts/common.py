@@ -72,7 +72,7 @@ def write(remote: Remote, path: str, text: str, *, mode: str = "644", owner: str
 
 
 def has_pair(remote: Remote, folder: Folder, key: str, certificate: str, names: list[str]) -> bool:
-    """Whether the host has this key, and the certificate for these names is the CA's and good for a month yet."""
+    """Return whether the host has this key and a certificate of the CA for these names, valid for a month or more."""
     found = remote.run(host_argv("pair-certificate.sh", key, certificate), sudo=True, check=False)
     return found.exit_code == 0 and ca.serves(found.stdout, names, folder.ca_cert.read_text())
 

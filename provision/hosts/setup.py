@@ -35,7 +35,7 @@ Step = Callable[[Remote], str | None]
 
 
 def steps(folder: Folder, fleet: Fleet, host: Host, ttl: int) -> list[tuple[str, Step]]:
-    """The steps for one host, in their order: (what it does, the step); `ttl` is its lease, 0 if it has none."""
+    """Return the steps for one host, in their order: (what it does, the step); `ttl` is its lease, 0 if it has none."""
     hub = fleet.hub
     is_hub = (host.address, host.port) == (hub.address, hub.port)  # a worker may be on the same machine
     programs = PROGRAMS | (HUB_PROGRAMS if host == hub else WORKER_PROGRAMS)
@@ -148,7 +148,7 @@ def ensure_packages_host(remote: Remote, programs: dict[str, list[str]]) -> str 
 
 
 def _packages(remote: Remote, choices: list[list[str]]) -> list[str]:
-    """Of each list the first package that the host's apt knows, the last one if it knows none."""
+    """Return of each list the first package that the host's apt knows, the last one if it knows none."""
     names = sorted({name for choice in choices for name in choice})
     known = remote.run(["apt-cache", "policy", *names]).stdout.splitlines()
     return sorted({next((n for n in choice if f"{n}:" in known), choice[-1]) for choice in choices})

@@ -18,8 +18,8 @@ from fanrun.fleet.store import Folder
 from provision.hosts import vector, vector_install
 from provision.hosts.deb import Deb
 from provision.hosts.spool import LOGS, ensure_spool_host
-from provision.hosts.vector import Place
-from provision.hosts.vector_install import REPOSITORY, Found, Repository
+from provision.hosts.vector import VectorHost
+from provision.hosts.vector_install import REPOSITORY, Repository, VectorState
 from provision.providers.base import Say
 
 STAY = "logs stay on the workers and come home with the batches"
@@ -29,9 +29,9 @@ CONFIG = "vector.toml"
 
 @dataclass(frozen=True)
 class Shipping:
-    """What shipping needs: the fleet, the text of vector.toml, the settings, and whom to tell.
+    """Hold what shipping needs: the fleet, the text of vector.toml, the settings, and two ways to report.
 
-    `note` is told of each change, `say` of what is as it was.
+    `note` reports a change, `say` a state that has not changed.
     """
 
     folder: Folder
@@ -57,20 +57,20 @@ def read_config(root: Path) -> str:
 
 
 def ensure(shipping: Shipping) -> bool:
-    """Have every machine of the fleet ship its logs to the hub; returns whether all of them do.
+    """Make every machine of the fleet ship its logs to the hub; return whether all of them do.
 
-    A machine that can't is named, once for those that can't for one reason.  Raises HostsFailed where they must.
+    Machines that can't are named, together for each reason.  Raises HostsFailed where log shipping is required.
     """
     deb = check(shipping.logs)
     places = vector.places(shipping.fleet)
-    found, errors = on_hosts(shipping.folder, [place.host for place in places], vector_install.look_host)
+    found, errors = on_hosts(shipping.folder, [place.host for place in places], vector_install.inspect_host)
     if not shipping.logs.enabled:
         _end(shipping, places)
         shipping.say("logs", f"log shipping is off; {STAY}")
         return False
     errors |= {name: HostError(each.foreign, host=name) for name, each in found.items() if each.foreign}
     missing = [place.host for place in places if place.host.name in found and _lacks(found[place.host.name])]
-    errors |= _install(shipping, missing, found, deb)
+    errors |= _install_hosts(shipping, missing, found, deb)
     ready = [place for place in places if place.host.name not in errors]
     errors |= _set_up(shipping, ready, {place.host.name for place in places if place.host.name in found})
     if errors:
@@ -80,12 +80,12 @@ def ensure(shipping: Shipping) -> bool:
     return True
 
 
-def _lacks(found: Found) -> bool:
+def _lacks(found: VectorState) -> bool:
     return not found.is_ready and not found.foreign
 
 
-def _install(
-    shipping: Shipping, hosts: Sequence[Host], found: Mapping[str, Found], deb: Deb | None
+def _install_hosts(
+    shipping: Shipping, hosts: Sequence[Host], found: Mapping[str, VectorState], deb: Deb | None
 ) -> dict[str, FanrunError]:
     """Install Vector on these hosts; returns the errors by host.
 
@@ -119,8 +119,8 @@ def _install(
     return on_hosts(shipping.folder, hosts[1:], download)[1]
 
 
-def _set_up(shipping: Shipping, ready: Sequence[Place], reached: set[str]) -> dict[str, FanrunError]:
-    """Have Vector run on the machines that are `ready`, and the folder for logs be on all that were reached."""
+def _set_up(shipping: Shipping, ready: Sequence[VectorHost], reached: set[str]) -> dict[str, FanrunError]:
+    """Start Vector on the machines that are `ready`; make the folder for logs on all that were reached."""
     places = {place.host.name: place for place in vector.places(shipping.fleet) if place.host.name in reached}
     names = {place.host.name for place in ready}
 
@@ -137,9 +137,9 @@ def _set_up(shipping: Shipping, ready: Sequence[Place], reached: set[str]) -> di
     return on_hosts(shipping.folder, [place.host for place in places.values()], set_up)[1]
 
 
-def _run_host(remote: Remote, shipping: Shipping, place: Place) -> list[str | None]:
-    """Have Vector run on a machine that has it."""
-    found = vector_install.look_host(remote)
+def _run_host(remote: Remote, shipping: Shipping, place: VectorHost) -> list[str | None]:
+    """Start Vector on a machine that has it."""
+    found = vector_install.inspect_host(remote)
     changes: list[str | None] = []
     if place.is_hub:
         changes.append(vector.ensure_receiver_host(remote, shipping.folder, found))
@@ -151,8 +151,8 @@ def _run_host(remote: Remote, shipping: Shipping, place: Place) -> list[str | No
     return changes
 
 
-def _end(shipping: Shipping, places: Sequence[Place]) -> None:
-    """Have no machine ship logs any more."""
+def _end(shipping: Shipping, places: Sequence[VectorHost]) -> None:
+    """Stop log shipping on every machine."""
     hubs = {place.host.name for place in places if place.is_hub}
 
     def end(remote: Remote) -> None:
@@ -161,11 +161,13 @@ def _end(shipping: Shipping, places: Sequence[Place]) -> None:
         for change in filter(None, changes):
             shipping.note(remote.host.name, change)
 
-    on_hosts(shipping.folder, [place.host for place in places], end)  # who can't be told is another's matter
+    on_hosts(
+        shipping.folder, [place.host for place in places], end
+    )  # hosts that can't be reached are reported elsewhere
 
 
 def _tell(shipping: Shipping, errors: Mapping[str, FanrunError]) -> None:
-    """Say why machines ship no logs, once for each reason; HostsFailed where they must."""
+    """Say why machines ship no logs, once for each reason; HostsFailed where log shipping is required."""
     if shipping.logs.required:
         raise HostsFailed({name: _required(name, error) for name, error in errors.items()})
     reasons: dict[str, list[str]] = {}

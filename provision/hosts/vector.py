@@ -26,7 +26,7 @@ from provision.hosts.common import (
 )
 from provision.hosts.scripts import host_argv
 from provision.hosts.spool import LOGS
-from provision.hosts.vector_install import Found
+from provision.hosts.vector_install import VectorState
 
 PORT = 6000
 DATA, FOLDER = "/var/lib/fanrun-vector", "/etc/fanrun/vector"
@@ -47,8 +47,8 @@ ONE_THREAD = "VECTOR_THREADS=1"
 
 
 @dataclass(frozen=True)
-class Place:
-    """A machine of the fleet: the name that its logs carry, and whether it is the hub.
+class VectorHost:
+    """Hold a machine of the fleet: the name in its log lines, and whether it is the hub.
 
     A machine that is the hub and a worker has the worker's name.
     """
@@ -57,11 +57,11 @@ class Place:
     is_hub: bool
 
 
-def places(fleet: Fleet) -> list[Place]:
+def places(fleet: Fleet) -> list[VectorHost]:
     """Return the fleet's machines, each one once."""
     hub = fleet.hub
     machines = {(host.address, host.port): host for host in (hub, *fleet.workers)}
-    return [Place(host, (host.address, host.port) == (hub.address, hub.port)) for host in machines.values()]
+    return [VectorHost(host, (host.address, host.port) == (hub.address, hub.port)) for host in machines.values()]
 
 
 def at(address: str) -> str:
@@ -79,7 +79,7 @@ def receiver_config(address: str) -> str:
     return read_file("vector-hub.toml").replace('"ADDRESS:', f'"{at(address)}:')
 
 
-def service_files(name: str, found: Found) -> dict[str, str]:
+def service_files(name: str, found: VectorState) -> dict[str, str]:
     """Return the file that makes the machine's init system know a service: {path: text}."""
     if found.systemd:
         text = read_file(f"{name}.service").replace("PROGRAM", found.program)
@@ -90,7 +90,7 @@ def service_files(name: str, found: Found) -> dict[str, str]:
     return {f"/etc/init.d/{name}": text.replace("PROGRAM", found.program)}
 
 
-def expiry_files(logs: Logs, found: Found) -> dict[str, str]:
+def expiry_files(logs: Logs, found: VectorState) -> dict[str, str]:
     """Return what removes old logs at the hub, once a minute: {path: text}."""
     texts = {EXPIRE: read_file("expire-logs.sh")}
     if found.systemd:
@@ -100,7 +100,7 @@ def expiry_files(logs: Logs, found: Found) -> dict[str, str]:
     return {path: text.replace("DAYS BYTES", f"{logs.days} {logs.bytes}") for path, text in texts.items()}
 
 
-def ensure_shipper_host(remote: Remote, folder: Folder, text: str, hub: Host, found: Found) -> str | None:
+def ensure_shipper_host(remote: Remote, folder: Folder, text: str, hub: Host, found: VectorState) -> str | None:
     """Ship this host's logs to the hub; `text` is vector.toml."""
     _ensure_folders(remote)
     renewed = ensure_client_pair(remote, folder, KEY, CERTIFICATE, owner=OWNER)
@@ -109,7 +109,7 @@ def ensure_shipper_host(remote: Remote, folder: Folder, text: str, hub: Host, fo
     return _ensure_service(remote, SHIPPER, Half(config, texts, found.program, renewed))
 
 
-def ensure_receiver_host(remote: Remote, folder: Folder, found: Found) -> str | None:
+def ensure_receiver_host(remote: Remote, folder: Folder, found: VectorState) -> str | None:
     """Take the logs of the fleet's hosts, at the fleet's address and from those with a certificate of its CA alone."""
     _ensure_folders(remote)
     names = [remote.host.inner]
@@ -124,7 +124,7 @@ def ensure_receiver_host(remote: Remote, folder: Folder, found: Found) -> str | 
     return _ensure_service(remote, RECEIVER, half)
 
 
-def ensure_expiry_host(remote: Remote, logs: Logs, found: Found) -> str | None:
+def ensure_expiry_host(remote: Remote, logs: Logs, found: VectorState) -> str | None:
     """Remove old logs at the hub, now and once a minute; without systemd and cron, at each `fab up` alone."""
     texts = expiry_files(logs, found)
     if not found.systemd and remote.run(["test", "-d", "/etc/cron.d"], check=False).exit_code != 0:
@@ -142,7 +142,7 @@ def ensure_expiry_host(remote: Remote, logs: Logs, found: Found) -> str | None:
 
 
 def end_host(remote: Remote, names: list[str]) -> str | None:
-    """Have these services run no more; their files stay until the machine is given back."""
+    """Stop these services; their files stay until the machine is given back."""
     done = remote.run(host_argv("service-end.sh", *names), sudo=True)
     return f"{' and '.join(done.stdout.split())} ended" if done.stdout.strip() else None
 

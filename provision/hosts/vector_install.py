@@ -51,8 +51,8 @@ REPOSITORY = Repository(
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a host has of Vector: where the program is, its version, whose it is; "" and False for what is not there."""
+class VectorState:
+    """Hold what a host has of Vector: the program, its version, who installed it; "" and False for what is missing."""
 
     architecture: str = ""
     program: str = ""
@@ -65,27 +65,27 @@ class Found:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the program is there in the pinned version, with the user that it runs as."""
+        """Return whether the program is there in the pinned version, with the user that it runs as."""
         return bool(self.program) and self.version == VERSION and self.user and not self.halfway
 
     @property
     def foreign(self) -> str:
-        """Why the Vector that is there can't be used and is not to be touched; "" if there is none like that."""
+        """Return why the Vector that is there can't be used and is not to be touched; "" if there is none like that."""
         if not self.program or self.ours or self.halfway or self.is_ready:
             return ""
         what = "without a user `vector`" if self.version == VERSION else f"version {self.version or 'unknown'}"
         return f"has a Vector of its own ({what}), which is left alone; Fanrun ships logs with version {VERSION}"
 
 
-def parse(text: str) -> Found:
+def parse(text: str) -> VectorState:
     """Read what vector-look.sh printed."""
     lines = dict(line.partition(" ")[::2] for line in text.splitlines())
     flags = {name: lines.get(name) == "yes" for name in ("systemd", "halfway", "ours", "user", "receiver")}
-    return Found(lines.get("architecture", ""), lines.get("program", ""), lines.get("version", ""), **flags)
+    return VectorState(lines.get("architecture", ""), lines.get("program", ""), lines.get("version", ""), **flags)
 
 
-def look_host(remote: Remote) -> Found:
-    """Look what a host has of Vector; changes nothing."""
+def inspect_host(remote: Remote) -> VectorState:
+    """Return what a host has of Vector; changes nothing."""
     argv = host_argv("vector-look.sh", footprint.ADDED)
     return parse(remote.run(argv, sudo=True).stdout)
 
@@ -142,19 +142,19 @@ def fetch_key_host(remote: Remote, repository: Repository) -> bytes:
 
 
 def install_from_repository_host(remote: Remote, repository: Repository, key: bytes) -> str:
-    """Install Vector from its repository; where that fails, apt knows it no more."""
+    """Install Vector from its repository; where that fails, the repository is removed from apt."""
     texts = {KEYRING: openpgp.armor(key), PREFERENCES: preferences(repository), SOURCES: sources(repository)}
     for path, text in texts.items():
         ensure_file(remote, path, text)
-    wanted = f"{PACKAGE}={PACKAGE_VERSION}"
+    package = f"{PACKAGE}={PACKAGE_VERSION}"
     try:
-        argv = host_argv("vector-update.sh", SOURCES, wanted)
+        argv = host_argv("vector-update.sh", SOURCES, package)
         remote.run(argv, sudo=True, timeout=UPDATING)
-        return _install(remote, wanted)
+        return _install_package(remote, package)
     except HostUnreachable:
         raise
     except HostError as error:
-        # Its lists would be asked for at every `apt-get update` from now on.
+        # Every later `apt-get update` would try to download its lists.
         remote.run(["rm", "-f", *texts], sudo=True, check=False)
         raise HostError(
             f"Vector can't be installed from {repository.origin} ({error})", host=remote.host.name
@@ -167,7 +167,7 @@ def install_from_file_host(remote: Remote, folder: Folder, deb: Deb, architectur
         raise HostError(f"is {architecture}, but {deb.path} is for {deb.architecture}", host=remote.host.name)
     try:
         _copy(remote, folder, deb.path)
-        return _install(remote, COPIED)
+        return _install_package(remote, COPIED)
     except CommandFailed as error:
         raise HostError(f"{deb.path} can't be installed ({error})", host=remote.host.name) from error
     finally:
@@ -186,14 +186,14 @@ def _copy(remote: Remote, folder: Folder, path: Path) -> None:
         raise HostError(f"{path} could not be copied ({said[-1] if said else 'it was cut'})", host=remote.host.name)
 
 
-def _install(remote: Remote, what: str) -> str:
+def _install_package(remote: Remote, what: str) -> str:
     """Install a package that apt knows, or that is in a file; its own service never runs."""
     remote.run(host_argv("vector-mask.sh", footprint.ADDED), sudo=True)
     remote.run(footprint.note_packages_argv([what]), sudo=True)
     # An init script would not start it either: in runlevel 1 nothing is started.
     argv = ["env", "RUNLEVEL=1", *script_argv(setup.INSTALL, what)]
     remote.run(argv, sudo=True, timeout=INSTALLING)
-    found = look_host(remote)
+    found = inspect_host(remote)
     if not found.is_ready:
         raise HostError(
             f"after its package was installed, `vector --version` says {found.version or 'nothing'}, not {VERSION}",

@@ -1,19 +1,16 @@
-"""The seam between Fanrun and whatever lends it hosts."""
+"""The interface between Fanrun and the providers of its hosts."""
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import provision.providers
-from fanrun.fleet.config import ProviderOptions
-from fanrun.fleet.errors import FanrunError, HostsFailed, ToolMissing, UsageError
+from fanrun.fleet.errors import FanrunError, HostsFailed, UsageError
 from fanrun.fleet.model import Host, Role
 from fanrun.fleet.store import Folder
+from provision.options import ProviderOptions
 
 Say = Callable[[str, str], None]
 """Tells a person of progress: say(host, what)."""
@@ -23,19 +20,18 @@ Confirm = Callable[[str], bool]
 
 @dataclass(frozen=True)
 class HostSpec:
-    """A host that shall exist."""
+    """Hold the name and role of a host to launch."""
 
     name: str
     role: Role
 
 
-NO_OPTIONS = ProviderOptions()
 State = Literal["running", "stopped", "broken", "unreachable"]
 
 
 @dataclass(frozen=True)
 class FoundHost:
-    """A host that the provider has; a "broken" one is incomplete, an "unreachable" one can't be asked what it is."""
+    """Hold a host that the provider has; a "broken" one is incomplete, the state of an "unreachable" one is unknown."""
 
     host: Host
     state: State
@@ -69,7 +65,7 @@ class OtherFleet:
 
 
 class SearchIncomplete(HostsFailed):
-    """Some places could not be looked at for other fleets; `found` are those of the other places."""
+    """Say that some places could not be searched for other fleets; `found` are the fleets of the other places."""
 
     def __init__(self, errors: Mapping[str, FanrunError], found: Sequence[OtherFleet]) -> None:
         super().__init__(errors)
@@ -77,36 +73,36 @@ class SearchIncomplete(HostsFailed):
 
 
 class Provider(ABC):
-    """Launches, finds and terminates the hosts of one fleet.
+    """Launch, find and terminate the hosts of one fleet.
 
     The name of its module or package in provision/providers/ is the provider's name; the class is called `PROVIDER`
     there.  What a fleet has is read from the provider, by tag or label.  The fleet's hosts carry one of its `ids`.
     """
 
     name: str
-    leases = False
-    """Whether hosts end themselves when nobody works with them."""
-    option_names: frozenset[str] = frozenset()
-    """The options of `fab up` that this provider takes and not every other does, as names of parameters."""
+    options: ProviderOptions
+    """The provider's options: an object of its own class `OPTIONS`."""
+    lease = 0
+    """Seconds after the last command when hosts end themselves; 0 where they never do."""
     boot_timeout = 120.0
     """Seconds that a host may take until it answers by SSH."""
 
     def __init__(self, folder: Folder, options: ProviderOptions, fleet_id: str = "") -> None:
-        """`fleet_id` is the id of other hosts to work with, in place of the folder's own."""
+        """Make a provider for the fleet in a folder; with `fleet_id`, for the hosts that have that id instead."""
         self.folder, self.options, self._fleet_id = folder, options, fleet_id
-        self.confirm: Confirm | None = None  # where a person is there to be asked
+        self.confirm: Confirm | None = None  # None where no person can be asked
 
     def resolved_options(self) -> dict[str, str]:
-        """Return options that the machine's settings gave; they are kept, so that `down` looks in the same place."""
+        """Return options that come from this machine's settings; they are saved, so that `down` finds the hosts."""
         return {}
 
     def workers(self, requested: int | None) -> int | None:
-        """How many workers there shall be where so many were asked for; None leaves it as it is."""
+        """Return the number of workers for a fleet, given the requested one; None leaves it as it is."""
         return requested
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The ids that the fleet's hosts carry; the first one is what new hosts get."""
+        """Return the ids that the fleet's hosts carry; the first one is what new hosts get."""
         if self._fleet_id:
             return (self._fleet_id,)
         known = self.folder.ids
@@ -121,24 +117,24 @@ class Provider(ABC):
     def others(self, *, everywhere: bool = False) -> list[OtherFleet]:
         """Return what carries the fleet's name and none of its ids; `everywhere`: not only where the fleet is.
 
-        Raises SearchIncomplete where a place could not be looked at.
+        Raises SearchIncomplete where a place could not be searched.
         """
         return []
 
     def excludes(self, other: OtherFleet) -> bool:
-        """Whether the fleet can't be made while that other one is there."""
+        """Return whether the fleet can't be made while that other one exists."""
         return False
 
     @property
     def is_placed(self) -> bool:
-        """Whether the fleet's folder says where the fleet is, so that what is not found there does not exist."""
+        """Return whether the folder says where the fleet's hosts are: those that are not found there do not exist."""
         return True
 
-    def unseen(self) -> list[str]:
-        """Return the places where the fleet may have hosts that nobody named, where its fleet.json can't be read."""
+    def unnamed_hosts(self) -> list[str]:
+        """Return addresses of hosts that the fleet may have and that no option names; for a fleet.json that is lost."""
         return []
 
-    def looked(self) -> str:
+    def search_scope(self) -> str:
         """Return a text that says where `others` looks with `everywhere`."""
         return f"what provider {self.name} knows of"
 
@@ -152,21 +148,21 @@ class Provider(ABC):
 
     @abstractmethod
     def find(self) -> list[FoundHost]:
-        """Every host of the fleet that exists, in no particular order."""
+        """Return every host of the fleet that exists, in no particular order."""
 
     def replaces(self, found: FoundHost) -> bool:
-        """Whether `launch` ends this host and makes another in its place."""
+        """Return whether `launch` ends this host and makes another in its place."""
         return found.state == "broken"
 
     @abstractmethod
     def launch(self, specs: Sequence[HostSpec], say: Say) -> list[Host]:
-        """Make these hosts exist and run, their host keys pinned and the fleet's key let in.
+        """Make these hosts exist and run; pin their host keys, and authorize the fleet's key.
 
-        A host that exists but stands still is started.  Safe to repeat after any interruption.
+        A host that exists but is stopped is started.  Safe to repeat after any interruption.
         """
 
     def ensure_access(self, say: Say) -> None:
-        """Let this machine, wherever it is now, reach the hosts that there are; where something is between."""
+        """Let this machine, from its present address, reach the hosts that exist, where a firewall is between."""
         return
 
     @abstractmethod
@@ -174,19 +170,19 @@ class Provider(ABC):
         """End these hosts and all that came with them; those already gone are no error."""
 
     def end_unreachable(self, names: Sequence[str], say: Say) -> dict[str, str]:
-        """End hosts that were launched and never answered, where others are to be had; tells what became of them."""
+        """End hosts that were launched and never answered, where new ones can be launched; return what was done."""
         return {}
 
     @abstractmethod
     def clean(self, say: Say) -> None:
         """Remove what belongs to the fleet and to no host, once no host is left."""
 
-    def left(self, name: str) -> str:
-        """What to tell of a host that is still there after `terminate`."""
+    def describe_remaining(self, name: str) -> str:
+        """Return what to tell of a host that is still there after `terminate`."""
         return name
 
-    def fates(self) -> dict[str, str]:
-        """Why hosts of the fleet are gone that nobody here ended, by name; only of those that are."""
+    def termination_reasons(self) -> dict[str, str]:
+        """Return why hosts of the fleet have ended that no command ended, by name."""
         return {}
 
     def bake(self, name: str, say: Say) -> str:
@@ -206,45 +202,9 @@ class Provider(ABC):
         return f"provider {self.name} makes no images; to remove those of EC2, use --provider=ec2 with their --region"
 
     def bill(self) -> Bill | None:
-        """What the fleet costs; None where hosts cost nothing."""
+        """Return what the fleet costs; None where hosts cost nothing."""
         return None
 
     def plan(self, specs: Sequence[HostSpec]) -> list[str]:
-        """More about what would be launched, in lines for a person, where there is more to say; changes nothing."""
+        """Return lines for a person on what would be launched; changes nothing."""
         return []
-
-
-def names() -> list[str]:
-    """The providers there are."""
-    return sorted(_modules())
-
-
-def _modules() -> dict[str, str]:
-    """Return the module of each provider by its name: one that is a package has it in `provider`."""
-    found = {each.name: each.ispkg for each in pkgutil.iter_modules(provision.providers.__path__)}
-    path = provision.providers.__name__
-    return {name: f"{path}.{name}{'.provider' if package else ''}" for name, package in found.items() if name != "base"}
-
-
-def load(name: str, folder: Folder, options: ProviderOptions = NO_OPTIONS, fleet_id: str = "") -> Provider:
-    """Return the provider of that name for a fleet, or for other hosts with `fleet_id`; UsageError names the known."""
-    if name not in names():
-        raise UsageError(f"there is no provider {name!r}; choose one of: {', '.join(names())}")
-    return kind(name)(folder, options, fleet_id)
-
-
-def kind(name: str) -> type[Provider]:
-    """Return the class of a provider that there is; ToolMissing where it needs a package that is not installed."""
-    try:
-        provider: type[Provider] = importlib.import_module(_modules()[name]).PROVIDER
-    except ImportError as error:
-        raise ToolMissing(
-            f"provider {name} needs a Python package that can't be imported ({error}); script/setup installs it",
-            tool=error.name or name,
-        ) from error
-    return provider
-
-
-def owners(option: str) -> list[str]:
-    """Return the names of the providers that take an option, as `min_hosts`."""
-    return [name for name in names() if option in kind(name).option_names]

@@ -32,9 +32,14 @@ class Cancellation:
             if self._cancelled:
                 raise Cancelled
             self._client = subprocess.Popen(
-                argv, env=environ, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                argv,
+                env=environ,
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
                 errors="replace",
-            )  # fmt: skip
+            )
             return self._client
 
     def cancel(self) -> None:

@@ -19,10 +19,10 @@ from provision.registry.background import Cancellation
 from provision.registry.build_settings import machine_settings
 from provision.registry.context import open_context
 
-IMAGING = tuple(f"imaging/{name}.py" for name in (
-    "__init__", "bmp", "colour", "decode", "encode", "files", "gif", "heif", "inputs", "metadata", "png", "pool",
-    "rotate", "rules", "scale", "tiff", "transform",
-))  # fmt: skip
+IMAGING_MODULES = (
+    "__init__ bmp colour decode encode files gif heif inputs metadata png pool rotate rules scale tiff transform"
+)
+IMAGING = tuple(f"imaging/{name}.py" for name in IMAGING_MODULES.split())
 SOURCES: tuple[str, ...] = ("Dockerfile", "process.py", *IMAGING, "requirements/image.txt")
 SERVICE_LOCKS = ("requirements/image.txt", "requirements/service.txt")
 LOADTEST = "service/loadtest/"  # not in the image

@@ -26,12 +26,12 @@ class Endpoint:
 
     @property
     def is_chosen(self) -> bool:
-        """Whether a person chose it, by a context or by a variable."""
+        """Return whether a person chose it, by a context or by a variable."""
         return self.context not in ("", "default") or bool(os.environ.get("DOCKER_HOST"))
 
     @property
     def is_file(self) -> bool:
-        """Whether it is a socket or pipe of this machine."""
+        """Return whether it is a socket or pipe of this machine."""
         return not self.host or urlsplit(self.host).scheme in HERE
 
     def __str__(self) -> str:
@@ -40,7 +40,7 @@ class Endpoint:
 
     @property
     def advice(self) -> str:
-        """How to choose another."""
+        """Return the words on how to choose another daemon."""
         set_by = next((name for name in ("DOCKER_HOST", "DOCKER_CONTEXT") if os.environ.get(name)), "")
         return f"unset {set_by}" if set_by else "choose another with `docker context use`"
 
@@ -56,7 +56,7 @@ class Daemon:
 
     @property
     def shares_network(self) -> bool:
-        """Whether it has this machine's loopback and bridges: not one in a VM, without root, or elsewhere."""
+        """Return whether it has this machine's loopback and bridges: not one in a VM, without root, or elsewhere."""
         return (
             platform.system() == "Linux"
             and self.endpoint.is_file
@@ -67,7 +67,7 @@ class Daemon:
 
     @property
     def is_remote(self) -> bool:
-        """Whether it is on another machine, and so are the ports that it publishes."""
+        """Return whether it is on another machine, and so are the ports that it publishes."""
         if self.endpoint.is_file or "Docker Desktop" in self.system:
             return False
         return self.name != socket.gethostname() or not _is_own(urlsplit(self.endpoint.host).hostname or "")
@@ -103,7 +103,7 @@ def no_answer(said: str) -> ToolMissing:
 
 
 def _is_own(host: str) -> bool:
-    """Whether an address, or a name, is this machine's."""
+    """Return whether an address, or a name, is this machine's."""
     with contextlib.suppress(OSError):
         family, kind, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_DGRAM)[0]
         with socket.socket(family, kind) as trial:

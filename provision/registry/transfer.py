@@ -31,7 +31,7 @@ OPENING = RetryPolicy(timeout=20, pause=0.02)
 
 
 def inspect(name: str) -> str:
-    """The client's image id for a name, pulled if it isn't there; ImageError if it can't be had."""
+    """Return the client's image id for a name, pulled if it isn't there; ImageError if it can't be had."""
     try:
         return _docker("image", "inspect", "--format={{.Id}}", "--", name, image=name).strip()
     except ImageError:
@@ -131,7 +131,7 @@ def _push_by_ssh(folder: Folder, hub: Host, image_id: str) -> str:
 
 
 def ref(hub: Host, digest: str) -> str:
-    """What a worker pulls: the hub's registry, as the fleet's members reach it, and the digest."""
+    """Return the name that a worker pulls: the hub's registry and the digest."""
     return f"{hub.inner}:{PORT}/{REPOSITORY}@{digest}"
 
 
@@ -162,7 +162,7 @@ def remove_old_images_host(remote: Remote, kept: Collection[str]) -> None:
 
 @contextlib.contextmanager
 def tunnel(folder: Folder, host: Host, remote_port: int) -> Iterator[int]:
-    """A loopback port of the client that leads to the host's own loopback port, while in use."""
+    """Yield a loopback port of the client that leads to a loopback port of the host."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
@@ -185,7 +185,7 @@ def _wait_for_port(process: subprocess.Popen[bytes], port: int, host: Host) -> N
 
 
 def _is_open(port: int) -> bool:
-    """Whether something on this machine listens on the port."""
+    """Return whether something on this machine listens on the port."""
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
     return False

@@ -32,12 +32,13 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
-from fanrun.fleet.config import ProviderOptions
 from fanrun.fleet.store import Folder
 from provision.providers.ec2.amis import DEBIAN
 from provision.providers.ec2.instance import unpacked
+from provision.providers.local import network
 from provision.providers.local.containers import CGROUP, NESTED, resource
 from provision.providers.local.host_image import IMAGE, ensure_host_image
+from provision.providers.local.options import LocalOptions
 from provision.providers.local.provider import LocalProvider
 from tests.fleet.harness import ROOT, Fab, docker
 from tests.waiting import wait_until
@@ -93,7 +94,7 @@ class Cloud:
         self._tokens: dict[str, Response] = {}
         self._lock = threading.RLock()
         self._app = DomainDispatcherApplication(create_backend_app)
-        self._local = LocalProvider(Folder(home, "cloud"), ProviderOptions())
+        self._local = LocalProvider(Folder(home, "cloud"), LocalOptions())
         self._network = resource("cloud", self._local.folder.ensure_id(), "net")
         self._subnet = ipaddress.IPv4Network("198.18.0.0/15")
         self._numbers = itertools.count(10)
@@ -112,7 +113,7 @@ class Cloud:
                 self._image(f"ami-{number}{day:016x}", kind, day)
         if self.bodies:
             ensure_host_image(lambda host, what: None)
-            self._subnet = self._local._subnet(self._local._ensure_network())
+            self._subnet = network.read_subnet(network.ensure_network(self._local.folder))
         attach = Instance.attach_eni
 
         def attach_at_home(instance: Instance, eni: NetworkInterface, index: int) -> str:

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from fanrun.fleet.store import Folder
-from provision import lifecycle
-from provision.providers import base as providers
+from provision import catalog, lifecycle
 from provision.providers.base import HostSpec
 from tests.fleet.harness import FAB, ROOT, Fab, docker
 from tests.terminal import Talk, talk
@@ -28,7 +27,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fab]:
     fab = Fab(tmp_path_factory.mktemp("home"), "ask")
     folder = Folder(fab.home, fab.fleet)
     fleet = lifecycle.begin(folder, "local", 2)
-    provider = providers.load("local", folder)
+    provider = catalog.load("local", folder)
     try:
         hosts = provider.launch(
             [HostSpec(n, "hub" if n == "hub" else "worker") for n in sorted(HOSTS)], lambda *_: None

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from fanrun.fleet.config import ProviderOptions
 from fanrun.fleet.model import Fleet, Host
 from fanrun.fleet.private_files import write_private
 from fanrun.fleet.store import Folder
@@ -21,7 +20,7 @@ from provision.hosts import ca
 from provision.providers.base import HostSpec
 from provision.providers.local import containers, host_image
 from provision.providers.local import docker as local_docker
-from provision.providers.local.provider import LocalProvider
+from provision.providers.local.network import read_subnet
 from tests.fleet.harness import Fab, docker, tree
 from tests.waiting import wait_until
 
@@ -153,11 +152,10 @@ def old_fleet(home: Path, name: str) -> Folder:
     write_private(folder.key.with_suffix(".pub"), f"{public} fanrun-{name}\n".encode())
     for path, text in zip((folder.ca_key, folder.ca_cert), ca.authority(name), strict=True):
         write_private(path, text.encode())
-    provider = LocalProvider(folder, ProviderOptions())
     host_image.ensure_host_image(lambda host, what: None)
     old = f"fanrun-{name}-{hashlib.sha256(str(folder.path).encode()).hexdigest()[:8]}"
     docker("network", "create", f"{old}-draft")
-    subnet = provider._subnet(f"{old}-draft")
+    subnet = read_subnet(f"{old}-draft")
     docker("network", "rm", f"{old}-draft")
     docker("network", "create", f"--subnet={subnet}", f"{old}-net")
     made = [

@@ -13,10 +13,11 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanrun.fleet import config
 from fanrun.fleet.errors import ProviderError, UsageError
+from provision import options
 from provision.providers.ec2 import instance, network, prices
 from provision.providers.ec2.api import Api, explain
+from provision.providers.ec2.options import Ec2Options
 from provision.providers.ec2.userdata import user_data
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -121,12 +122,12 @@ def test_without_a_region_or_with_a_profile_that_is_none(monkeypatch: pytest.Mon
         Api("eu-central-1")
 
 
-def test_wishes() -> None:
-    assert config.provider_options({}) == config.ProviderOptions()
+def test_options() -> None:
+    assert options.parse(Ec2Options, {}) == Ec2Options()
     texts = {"profile": "work", "owner": "ann", "subnet": "subnet-0a", "allow": "1.2.3.4/32", "prices": "file"}
-    assert all(getattr(config.provider_options(texts), name) == text for name, text in texts.items())
+    assert all(getattr(options.parse(Ec2Options, texts), name) == text for name, text in texts.items())
     given = {"region": "eu-central-1", "spot": "True", "disk": "100", "ttl": "2d", "min_hosts": "3", "ami": "ami-0a"}
-    found = config.provider_options(given)
+    found = options.parse(Ec2Options, given)
     assert (found.region, found.spot, found.disk, found.ttl, found.min_hosts) == ("eu-central-1", True, 100, 172800, 3)
     assert found.ami == "ami-0a"
 
@@ -145,15 +146,15 @@ def test_wishes() -> None:
         ("min_hosts", "0", "--min-hosts=0"),
     ],
 )
-def test_a_wish_that_can_not_be_meant(name: str, value: str, expected: str) -> None:
+def test_an_option_that_can_not_be_used(name: str, value: str, expected: str) -> None:
     with pytest.raises(UsageError, match=expected):
-        config.provider_options({name: value})
+        options.parse(Ec2Options, {name: value})
 
 
-@given(st.dictionaries(st.sampled_from(config.PROVIDER_OPTIONS), st.text()))
-def test_whatever_is_wished_for_is_understood_or_refused(given_: dict[str, str]) -> None:
+@given(st.dictionaries(st.sampled_from(sorted(options.fields_of(Ec2Options))), st.text()))
+def test_any_option_is_understood_or_refused(given_: dict[str, str]) -> None:
     with contextlib.suppress(UsageError):
-        config.provider_options(given_)
+        options.parse(Ec2Options, given_)
 
 
 @pytest.mark.parametrize(
@@ -168,8 +169,8 @@ def test_whatever_is_wished_for_is_understood_or_refused(given_: dict[str, str])
 )
 def test_why_an_instance_is_gone(code: str, expected: str) -> None:
     item = {"State": {"Name": "terminated"}, "StateReason": {"Code": code, "Message": f"{code}: something"}}
-    assert re.search(expected, instance.fate(item))
-    assert "`fab up`" in instance.fate(item)
+    assert re.search(expected, instance.termination_reason(item))
+    assert "`fab up`" in instance.termination_reason(item)
 
 
 @given(st.sets(st.integers(1, 1000)))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from fanrun.fleet.config import MAX_HOSTS, Logs, Settings, me, settings
 from fanrun.fleet.errors import UsageError
 from fanrun.fleet.values import size, whole_number
+from provision import catalog
 
 ROOT = Path("/checkout")
 
@@ -65,7 +66,7 @@ def test_a_setting_without_a_value_is_none() -> None:
 @pytest.mark.parametrize("value", [{"a": 1}, [{"a": 1}], [None], [["a"]]])
 def test_a_setting_that_is_no_text(value: object) -> None:
     with pytest.raises(UsageError, match=r"host holds .*; give a text, a number, or a list of them"):
-        settings(ROOT, {"host": value}, {}, {})
+        settings(ROOT, {"host": value}, {}, {}, catalog.setting_names())
 
 
 def test_a_user_without_a_name_owns_a_fleet(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,9 +82,8 @@ def test_an_unknown_setting_is_named() -> None:
 
 
 def test_a_list_of_machines_and_files_beside_fabric_yaml() -> None:
-    found = settings(
-        ROOT, {"host": ["a@b", "c@d:22"], "known_hosts": "keys"}, {}, {"ssh_config": "my"}
-    ).provider_options
+    file = {"host": ["a@b", "c@d:22"], "known_hosts": "keys"}
+    found = settings(ROOT, file, {}, {"ssh_config": "my"}, catalog.setting_names()).provider_options
     assert found == {"host": "a@b,c@d:22", "known_hosts": "/checkout/keys", "ssh_config": str(Path.cwd() / "my")}
 
 

@@ -10,11 +10,12 @@ import pytest
 import fabfile
 from fanrun.fleet.errors import UsageError
 from fanrun.tasks import options
-from provision.providers import base as providers
+from provision import catalog
+from provision.options import flags_of
 
 COMMON = {"hosts", "provider", "fleet", "dry_run", "yes", "delete", "take_over", "vector"}
 """Options that every provider takes."""
-OWN = {name: providers.kind(name).option_names for name in providers.names()}
+OWN = {name: flags_of(catalog.options_class(name), "up").keys() for name in catalog.names()}
 ALL = sorted({option for found in OWN.values() for option in found})
 
 
@@ -29,7 +30,7 @@ def test_every_option_of_a_task_is_common_or_a_providers(task: str) -> None:
 @pytest.mark.parametrize("option", ALL)
 @pytest.mark.parametrize("provider", OWN)
 def test_an_option_is_taken_by_its_provider_alone(provider: str, option: str) -> None:
-    owners = providers.owners(option)
+    owners = catalog.owners(option)
     assert owners == [name for name in OWN if option in OWN[name]]
     if provider in owners:
         options.check([option], provider)

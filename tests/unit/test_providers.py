@@ -11,9 +11,11 @@ import pytest
 from fanrun.fleet.errors import UsageError
 from fanrun.fleet.model import Host
 from fanrun.fleet.store import Folder
+from provision import catalog
 from provision.providers import base
 from provision.providers.base import Provider
 from provision.providers.local import containers, host_image
+from provision.providers.local.options import LocalOptions
 from provision.providers.local.provider import LocalProvider
 
 PROVIDERS = Path(base.__file__).parent
@@ -22,13 +24,13 @@ PROVIDERS = Path(base.__file__).parent
 def test_every_file_is_a_provider() -> None:
     files = {path.stem for path in PROVIDERS.glob("*.py")} - {"__init__", "base"}
     packages = {path.parent.name for path in PROVIDERS.glob("*/provider.py")}
-    assert base.names() == sorted(files | packages)
+    assert catalog.names() == sorted(files | packages)
     assert {"ec2", "local", "static"} <= packages
 
 
-@pytest.mark.parametrize("name", base.names())
+@pytest.mark.parametrize("name", catalog.names())
 def test_a_provider_is_loaded_by_its_name(folder: Folder, name: str) -> None:
-    provider = base.load(name, folder)
+    provider = catalog.load(name, folder)
     assert isinstance(provider, Provider)
     assert (provider.name, provider.folder) == (name, folder)
 
@@ -36,7 +38,7 @@ def test_a_provider_is_loaded_by_its_name(folder: Folder, name: str) -> None:
 @pytest.mark.parametrize("name", ["nope", "", "base", "__init__", "Local", "../local", "local ", "os"])
 def test_an_unknown_provider_names_the_known_ones(folder: Folder, name: str) -> None:
     with pytest.raises(UsageError, match=f"there is no provider {name!r}; choose one of: .*local"):
-        base.load(name, folder)
+        catalog.load(name, folder)
 
 
 HUB = Host("hub", "hub", "10.0.0.10", "10.0.0.10", "admin")
@@ -80,7 +82,7 @@ def another(place: Path, fleet_id: str) -> base.OtherFleet:
 
 def test_a_fleet_of_another_checkout_that_is_still_there_is_no_hindrance(tmp_path: Path) -> None:
     here, there = Folder(tmp_path / "a", "blue"), Folder(tmp_path / "b", "blue")
-    provider = LocalProvider(here, base.NO_OPTIONS)
+    provider = LocalProvider(here, LocalOptions())
     assert provider.excludes(another(there.path, there.ensure_id())) is False
     assert provider.excludes(another(there.path, "another")), "the folder there knows nothing of it"
     assert provider.excludes(another(here.path, "another")), "this very folder was made anew"

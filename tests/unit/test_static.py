@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from fanrun.fleet.config import ProviderOptions
 from fanrun.fleet.errors import UsageError
 from fanrun.fleet.model import VERSION, old_id
 from fanrun.fleet.store import Folder
 from provision.hosts.footprint import HostFacts, parse
 from provision.providers.base import HostSpec
 from provision.providers.static.eligibility import find_problem
+from provision.providers.static.options import StaticOptions
 from provision.providers.static.provider import StaticProvider
 
 
@@ -26,7 +26,7 @@ def config(tmp_path: Path) -> str:
 
 
 def provider(folder: Folder, config: str, host: str, hub: str = "") -> StaticProvider:
-    return StaticProvider(folder, ProviderOptions(host=host, hub=hub, ssh_config=config))
+    return StaticProvider(folder, StaticOptions(host=host, hub=hub, ssh_config=config))
 
 
 @pytest.mark.parametrize(
@@ -67,9 +67,9 @@ def test_lists_that_can_not_be_meant(folder: Folder, config: str, host: str, mes
 
 
 def test_a_file_that_is_not_there_is_named(folder: Folder, config: str) -> None:
-    provider_options = ProviderOptions(host="a@10.0.0.1", ssh_config=config, known_hosts="/nowhere/keys")
+    options = StaticOptions(host="a@10.0.0.1", ssh_config=config, known_hosts="/nowhere/keys")
     with pytest.raises(UsageError, match="there is no file /nowhere/keys"):
-        StaticProvider(folder, provider_options).check()
+        StaticProvider(folder, options).check()
 
 
 def test_a_machine_of_another_architecture_is_refused(

@@ -15,13 +15,13 @@ from provision.hosts import vector
 from provision.hosts.common import ANY, read_file
 from provision.hosts.openpgp import dearmor
 from provision.hosts.shipping import read_config
-from provision.hosts.vector_install import REPOSITORY, Found, Repository, check_key, parse, preferences, sources
+from provision.hosts.vector_install import REPOSITORY, Repository, VectorState, check_key, parse, preferences, sources
 from tests.unit.samples import FLEET
 from tests.unit.test_openpgp import FINGERPRINT, KEY
 
 ROOT = Path(__file__).resolve().parents[2]
-PLAIN = Found("amd64", "/usr/bin/vector", "0.57.0", user=True)
-SYSTEMD = Found("amd64", "/usr/bin/vector", "0.57.0", systemd=True, user=True)
+PLAIN = VectorState("amd64", "/usr/bin/vector", "0.57.0", user=True)
+SYSTEMD = VectorState("amd64", "/usr/bin/vector", "0.57.0", systemd=True, user=True)
 GIB = 1024**3
 
 
@@ -144,29 +144,29 @@ def test_a_key_is_taken_by_its_fingerprint_alone() -> None:
 @pytest.mark.parametrize(
     ("text", "found", "ready", "foreign"),
     [
-        ("architecture amd64\n", Found("amd64"), False, ""),
+        ("architecture amd64\n", VectorState("amd64"), False, ""),
         ("architecture amd64\nprogram /usr/bin/vector\nversion 0.57.0\nuser yes\n", PLAIN, True, ""),
         (
             "program /opt/vector\nversion 0.48.0\nuser yes\n",
-            Found("", "/opt/vector", "0.48.0", user=True), False, "version 0.48.0",
+            VectorState("", "/opt/vector", "0.48.0", user=True), False, "version 0.48.0",
         ),
-        ("program /opt/vector\nversion 0.57.0\n", Found("", "/opt/vector", "0.57.0"), False, "without a user"),
-        ("program /opt/vector\nversion \n", Found("", "/opt/vector"), False, "version unknown"),
+        ("program /opt/vector\nversion 0.57.0\n", VectorState("", "/opt/vector", "0.57.0"), False, "without a user"),
+        ("program /opt/vector\nversion \n", VectorState("", "/opt/vector"), False, "version unknown"),
         (
             "program /usr/bin/vector\nversion 0.56.0\nours yes\nuser yes\n",
-            Found("", "/usr/bin/vector", "0.56.0", ours=True, user=True), False, "",
+            VectorState("", "/usr/bin/vector", "0.56.0", ours=True, user=True), False, "",
         ),
-        ("program /usr/bin/vector\nhalfway yes\n", Found("", "/usr/bin/vector", halfway=True), False, ""),
-        ("receiver yes\nreceiver yes\nsystemd yes\n", Found(systemd=True, receiver=True), False, ""),
+        ("program /usr/bin/vector\nhalfway yes\n", VectorState("", "/usr/bin/vector", halfway=True), False, ""),
+        ("receiver yes\nreceiver yes\nsystemd yes\n", VectorState(systemd=True, receiver=True), False, ""),
     ],
 )  # fmt: skip
-def test_what_a_host_has(text: str, found: Found, ready: bool, foreign: str) -> None:
+def test_what_a_host_has(text: str, found: VectorState, ready: bool, foreign: str) -> None:
     assert parse(text) == found
     assert found.is_ready == ready
     assert (foreign in found.foreign) if foreign else found.foreign == ""
 
 
-def look(tmp_path: Path, **programs: str) -> Found:
+def look(tmp_path: Path, **programs: str) -> VectorState:
     """What vector-look.sh says where these programs come first."""
     for name, text in {"dpkg": "echo amd64", "dpkg-query": ":", "getent": "exit 2", **programs}.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")

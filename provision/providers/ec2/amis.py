@@ -21,7 +21,7 @@ ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}
 
 
 def architecture(api: Api, instance_type: str) -> str:
-    """The architecture of an instance type, as images name it (x86_64, arm64)."""
+    """Return the architecture of an instance type, as images name it (x86_64, arm64)."""
     types = api.call("describe_instance_types", InstanceTypes=[instance_type])["InstanceTypes"]
     found = [
         name for kind in types for name in kind["ProcessorInfo"]["SupportedArchitectures"] if name in ARCHITECTURES
@@ -32,7 +32,7 @@ def architecture(api: Api, instance_type: str) -> str:
 
 
 def newest_debian(api: Api, kind: str) -> dict[str, Any]:
-    """Debian's newest official image for an architecture."""
+    """Return Debian's newest official image for an architecture."""
     name = f"{RELEASE}-{ARCHITECTURES[kind]}-*"
     filters = [
         {"Name": "name", "Values": [name]},
@@ -47,7 +47,7 @@ def newest_debian(api: Api, kind: str) -> dict[str, Any]:
 
 
 def image(api: Api, ami: str) -> dict[str, Any]:
-    """The image of that id."""
+    """Return the image of that id."""
     found: list[dict[str, Any]] = api.call("describe_images", ImageIds=[ami])["Images"]
     if not found:
         raise UsageError(
@@ -57,19 +57,19 @@ def image(api: Api, ami: str) -> dict[str, Any]:
 
 
 def min_disk(image: dict[str, Any]) -> int:
-    """The GiB that an image needs for its root."""
+    """Return the GiB that an image needs for its root."""
     root = [each for each in image.get("BlockDeviceMappings", []) if each["DeviceName"] == image["RootDeviceName"]]
     return int(root[0].get("Ebs", {}).get("VolumeSize", 0)) if root else 0
 
 
 def newest_own(api: Api, kind: str, owner: str) -> dict[str, Any] | None:
-    """The newest image that its owner's `fab bake` made for an architecture, None if there is none."""
+    """Return the newest image that its owner's `fab bake` made for an architecture, None if there is none."""
     images = [image for image in baked(api, owner) if image["State"] == "available" and image["Architecture"] == kind]
     return max(images, key=lambda image: str(image["CreationDate"]), default=None)
 
 
 def baked(api: Api, owner: str) -> list[dict[str, Any]]:
-    """Every image that its owner's `fab bake` made in this region, ready or not."""
+    """Return every image that its owner's `fab bake` made in this region, ready or not."""
     found: list[dict[str, Any]] = api.call("describe_images", Owners=["self"], Filters=_filters(owner))["Images"]
     return found
 

@@ -35,8 +35,13 @@ SHOWN = 120
 """So many characters are shown of an answer that nobody understands."""
 FINAL = ("InsufficientInstanceCapacity", "InsufficientCapacity", "InsufficientHostCapacity")
 """Failures on Amazon's side that are not over in seconds: told at once, not tried again in silence."""
-FRESH = ("InvalidKeyPair.NotFound", "InvalidGroup.NotFound", "InvalidGroupId.NotFound",
-         "InvalidSecurityGroupID.NotFound", "InvalidKeyPair.Duplicate")  # fmt: skip
+FRESH = (
+    "InvalidKeyPair.NotFound",
+    "InvalidGroup.NotFound",
+    "InvalidGroupId.NotFound",
+    "InvalidSecurityGroupID.NotFound",
+    "InvalidKeyPair.Duplicate",
+)
 """What is said of a key pair or group that was made, or removed, a moment ago."""
 POLICY = "docs/iam-policy.json"
 QUOTAS = "https://console.aws.amazon.com/servicequotas/home/services/ec2/quotas"
@@ -128,7 +133,7 @@ class Api:
 
     @functools.cached_property
     def account(self) -> str:
-        """The account that the credentials belong to."""
+        """Return the account that the credentials belong to."""
         action = "sts:GetCallerIdentity"
         return str(_called(action, self._first.get_caller_identity)["Account"])
 
@@ -143,7 +148,7 @@ class Api:
         return _called(_name(action), lambda: getattr(self._client, action)(**arguments))
 
     def all(self, action: str, key: str, **arguments: object) -> list[dict[str, Any]]:
-        """Everything that a describing action lists under `key`, page after page where it has pages."""
+        """Return everything that a describing action lists under `key`, page after page where it has pages."""
         if not self._client.can_paginate(action):
             return list(self.call(action, **arguments)[key])
         pages = self._client.get_paginator(action).paginate(**arguments)
@@ -176,7 +181,7 @@ def _final(response: tuple[Any, dict[str, Any]] | None, **_: object) -> None:
 
 
 def _name(action: str) -> str:
-    """An action of EC2 by its name in policies: run_instances -> ec2:RunInstances."""
+    """Return the name that an action of EC2 has in policies: run_instances -> ec2:RunInstances."""
     return "ec2:" + "".join(part.capitalize() for part in action.split("_"))
 
 
@@ -200,14 +205,14 @@ def _called(action: str, call: Callable[[], Mapping[str, Any]]) -> Answer:
 
 
 def _answer(action: str, value: object) -> object:
-    """A part of an answer, and all parts of it, as Answer."""
+    """Return a part of an answer as Answer, with all parts of it."""
     if isinstance(value, Mapping):
         return Answer(action, value)
     return [_answer(action, item) for item in value] if isinstance(value, list) else value
 
 
 def strange(action: str, why: str) -> ApiError:
-    """The error of a call that was answered by something else than Amazon: a proxy, a login page, another server."""
+    """Return the error for a call that was not answered by Amazon: by a proxy, a login page, or another server."""
     line = " ".join(why.split())
     return ApiError(
         f"{action} was not answered as Amazon does ({line[:SHOWN]}{'…' if len(line) > SHOWN else ''}); look at the "
@@ -217,7 +222,7 @@ def strange(action: str, why: str) -> ApiError:
 
 
 def explain(action: str, error: ClientError) -> FanrunError:
-    """An error of the API as ours: the action (ec2:RunInstances), what Amazon says, and the next step."""
+    """Return an error of the API as ours: the action (ec2:RunInstances), what Amazon says, and the next step."""
     code = str(error.response.get("Error", {}).get("Code", ""))
     said = " ".join(str(error.response.get("Error", {}).get("Message", "")).split()).rstrip(".")
     if code in ("UnauthorizedOperation", "AccessDenied", "Client.UnauthorizedOperation"):

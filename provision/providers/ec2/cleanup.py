@@ -26,11 +26,11 @@ class Cleanup:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is left yet."""
+        """Return whether nothing is left yet."""
         return not self._left
 
     def all(self, action: str, key: str, **arguments: object) -> list[dict[str, Any]]:
-        """What a describing action lists under `key`; nothing if it may not be called."""
+        """Return what a describing action lists under `key`; nothing if it may not be called."""
         try:
             return self._api.all(action, key, **arguments)
         except ApiError as error:
@@ -63,7 +63,7 @@ class Cleanup:
         self._why += [why] if why not in self._why else []
 
     def end(self) -> None:
-        """ProviderError if something is left: what, why, and how it is removed."""
+        """Raise ProviderError if something is left: what, why, and how to remove it."""
         if self._left:
             raise ProviderError(
                 f"left: {', '.join(self._left)}; {'; '.join(self._why)}; then {self._again} again", provider="ec2"
@@ -71,7 +71,7 @@ class Cleanup:
 
 
 def command(region: str, action: str, arguments: dict[str, Any]) -> str:
-    """A call as a person would make it: `aws ec2 delete-volume --region us-east-1 --volume-id vol-1`."""
+    """Return the command for a call: `aws ec2 delete-volume --region us-east-1 --volume-id vol-1`."""
     words = ["aws", "ec2", action.replace("_", "-"), "--region", region]
     for name, value in arguments.items():
         words.append("-" + re.sub(r"(?=[A-Z])", "-", name).lower())

@@ -14,12 +14,12 @@ Tags = list[dict[str, str]]
 
 
 def tag(key: str, value: str) -> dict[str, str]:
-    """A tag of Fanrun's own; but for Name, which Amazon's console shows."""
+    """Return a tag of Fanrun; Name, which Amazon's console shows, has no prefix."""
     return {"Key": key if key == "Name" else f"fanrun:{key}", "Value": value}
 
 
 def fleet_tags(fleet: str, identity: str, owner: str, folder: str, ttl: int) -> Tags:
-    """What everything of a fleet is tagged with; `identity` is its id, `folder` where its owner's machine knows it.
+    """Return the tags of everything in a fleet; `identity` is its id, `folder` its folder on its owner's machine.
 
     `ttl` are the seconds until it ends itself if nobody comes back.
     """
@@ -29,17 +29,17 @@ def fleet_tags(fleet: str, identity: str, owner: str, folder: str, ttl: int) -> 
 
 
 def of_name(fleet: str) -> list[dict[str, Any]]:
-    """The filters that find what is tagged with a fleet's name: several fleets may have it, each with its own id."""
+    """Return the filters that find what has a fleet's name in its tags; several fleets may have the same name."""
     return [{"Name": "tag:fanrun:fleet", "Values": [fleet]}]
 
 
 def in_states(fleet: str, states: Sequence[str]) -> list[dict[str, Any]]:
-    """The filters that find the instances in these states that are tagged with a fleet's name."""
+    """Return the filters that find the instances in these states with a fleet's name in their tags."""
     return [*of_name(fleet), {"Name": "instance-state-name", "Values": list(states)}]
 
 
 def of_reservations(reservations: Sequence[Mapping[str, Any]], fleet: str) -> list[dict[str, Any]]:
-    """Return the instances that were asked for by the fleet's name; ApiError for an answer with others in it."""
+    """Return the instances in an answer to a request by the fleet's name; ApiError if there are others in it."""
     found = [item for each in reservations for item in each["Instances"]]
     for item in found:
         if tags(item).get("fleet") != fleet:
@@ -54,12 +54,12 @@ def fleet_id(item: Mapping[str, Any]) -> str:
 
 
 def name_tags(role: str, names: Sequence[str], shown: str) -> Tags:
-    """What the instances of one launch have besides.  All have the same: `name` finds each one's own."""
+    """Return the further tags of the instances of one launch; all have the same, `name` finds each one's name."""
     return [tag("role", role), tag("names", packed(names)), tag("Name", shown)]
 
 
 def packed(names: Sequence[str]) -> str:
-    """Names as ranges of their numbers, "hub" or "worker-1..26 worker-28": a tag holds 256 characters."""
+    """Return names as ranges of their numbers, "hub" or "worker-1..26 worker-28": a tag holds 256 characters."""
     ranges: list[list[str]] = []
     for each in names:
         last = ranges[-1][-1].rpartition("-") if ranges else ("", "", "")
@@ -71,7 +71,7 @@ def packed(names: Sequence[str]) -> str:
 
 
 def unpacked(text: str) -> list[str]:
-    """The names that `packed` wrote so."""
+    """Return the names in a text that `packed` made."""
     names = []
     for part in text.split():
         first, _, last = part.partition("..")
@@ -81,35 +81,35 @@ def unpacked(text: str) -> list[str]:
 
 
 def tags(item: Mapping[str, Any]) -> dict[str, str]:
-    """Fanrun's own tags, by their short names."""
+    """Return Fanrun's own tags, by their short names."""
     return {each["Key"].removeprefix("fanrun:"): each["Value"] for each in item.get("Tags", [])}
 
 
 def name(item: Mapping[str, Any]) -> str:
-    """The host's name: the one at the instance's place among those that it was launched with."""
+    """Return the host's name: its index in the launch is the index among the names of that launch."""
     names, place = unpacked(tags(item).get("names", "")), item.get("AmiLaunchIndex", 0)
     return str(names[place]) if place < len(names) else str(item["InstanceId"])
 
 
 def state(item: Mapping[str, Any]) -> str:
-    """The state, as Amazon names it."""
+    """Return the state, as Amazon names it."""
     return str(item["State"]["Name"])
 
 
 def address(item: Mapping[str, Any]) -> str:
-    """Where the client reaches it: its public address, or the private one if it has no other; "" if none yet."""
+    """Return the address for the client: the public one, else the private one, "" if there is none yet."""
     return str(item.get("PublicIpAddress") or item.get("PrivateIpAddress") or "")
 
 
 def reason(item: Mapping[str, Any]) -> str:
-    """Why it is in its state, as Amazon says."""
+    """Return why it is in its state, as Amazon says."""
     said = item.get("StateReason", {})
     hint = ", often as the key of its volumes may not be used: see the README's list of KMS permissions"
     return str(said.get("Message") or state(item)) + (hint if said.get("Code") == "Client.InternalError" else "")
 
 
-def fate(item: Mapping[str, Any]) -> str:
-    """Why an instance ended, for a person."""
+def termination_reason(item: Mapping[str, Any]) -> str:
+    """Return why an instance ended, in words for a person."""
     code = str(item.get("StateReason", {}).get("Code", ""))
     if code.startswith("Server.SpotInstance"):
         return "ended by Amazon: spot interruption; `fab up` launches another"
@@ -119,7 +119,7 @@ def fate(item: Mapping[str, Any]) -> str:
 
 
 def checks(status: Mapping[str, Any]) -> str:
-    """What is wrong by Amazon's own checks of a machine, and of the one below it; "" if nothing is."""
+    """Return which of Amazon's own checks of an instance have failed, in words; "" if none has."""
     kinds = {"InstanceStatus": "instance", "SystemStatus": "system"}
     bad = [kinds[key] for key in kinds if status.get(key, {}).get("Status") == "impaired"]
     return f"Amazon says that its {' and '.join(bad)} status is impaired; " if bad else ""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from fanrun.fleet.config import ProviderOptions
 from provision.providers.ec2 import amis
 from provision.providers.ec2.instance import Tags
+from provision.providers.ec2.options import Ec2Options
 
 SPOT = {"MarketType": "spot", "SpotOptions": {"SpotInstanceType": "one-time"}}
 
@@ -25,24 +25,31 @@ class Launch:
     spot: bool
 
 
-def arguments(options: ProviderOptions, image: dict[str, Any], launch: Launch) -> dict[str, Any]:
+def arguments(options: Ec2Options, image: dict[str, Any], launch: Launch) -> dict[str, Any]:
     """Return the call for these instances, but for its client token."""
     size = max(options.disk, amis.min_disk(image))
     disk = {"VolumeSize": size, "VolumeType": "gp3", "Encrypted": True, "DeleteOnTermination": True}
     network: dict[str, Any] = {
-        "DeviceIndex": 0, "Groups": [launch.group], "DeleteOnTermination": True, "AssociatePublicIpAddress": True,
-    }  # fmt: skip
+        "DeviceIndex": 0,
+        "Groups": [launch.group],
+        "DeleteOnTermination": True,
+        "AssociatePublicIpAddress": True,
+    }
     if options.subnet:
         network["SubnetId"] = options.subnet
     call: dict[str, Any] = {
-        "ImageId": image["ImageId"], "InstanceType": launch.kind, "MinCount": launch.count[0],
+        "ImageId": image["ImageId"],
+        "InstanceType": launch.kind,
+        "MinCount": launch.count[0],
         "MaxCount": launch.count[1],
-        "KeyName": launch.key, "UserData": launch.user_data, "InstanceInitiatedShutdownBehavior": "terminate",
+        "KeyName": launch.key,
+        "UserData": launch.user_data,
+        "InstanceInitiatedShutdownBehavior": "terminate",
         "MetadataOptions": {"HttpTokens": "required", "HttpPutResponseHopLimit": 1, "HttpEndpoint": "enabled"},
         "BlockDeviceMappings": [{"DeviceName": image.get("RootDeviceName", "/dev/xvda"), "Ebs": disk}],
         "NetworkInterfaces": [network],
         "TagSpecifications": [
             {"ResourceType": resource, "Tags": launch.tags} for resource in ("instance", "volume", "network-interface")
         ],
-    }  # fmt: skip
+    }
     return {**call, "InstanceMarketOptions": SPOT} if launch.spot else call

@@ -18,29 +18,29 @@ class LaunchJournal:
         self._path = path
 
     def tokens(self) -> set[str]:
-        """Those of launches of which something may have come."""
+        """Return the tokens of launches that may have made instances."""
         return self._read()[0]
 
     def add(self) -> str:
-        """A new token for a launch that begins now."""
+        """Note a launch that begins now; return its token."""
         token = secrets.token_hex(16)
         self._write({*self.tokens(), token})
         return token
 
     def remove(self, token: str) -> None:
-        """Nothing has come of that launch."""
+        """Forget a launch that made no instances."""
         self._write(self.tokens() - {token})
 
     def clear(self) -> None:
-        """All launches were seen through."""
+        """Forget all launches."""
         self._path.unlink(missing_ok=True)
 
     def listing_delay(self) -> float:
-        """The seconds, 0 or less if none, for which what was begun may not be listed yet."""
+        """Return for how many seconds new instances may still be missing in listings; 0 or less if for none."""
         return self._read()[1] + LAG - time.time()
 
     def _read(self) -> tuple[set[str], float]:
-        """The tokens, and when the last one was noted.
+        """Return the tokens, and when the last one was noted.
 
         A file that can't be read stands for a launch that no listing shows, so that it is waited for.
         """

@@ -13,14 +13,14 @@ from provision.providers.ec2.api import Api
 from provision.providers.ec2.cleanup import Cleanup
 from provision.providers.ec2.instance import Tags, fleet_id
 
-ASKED = "https://checkip.amazonaws.com"
-CLIENT, ASKED_FOR = "Fanrun: the client", "Fanrun: --allow"
+ADDRESS_SERVICE = "https://checkip.amazonaws.com"
+CLIENT, ALLOW_OPTION = "Fanrun: the client", "Fanrun: --allow"
 """What the rules of Fanrun's own are marked with."""
 GONE_GROUP, GONE_KEY = "InvalidGroup.NotFound", "InvalidKeyPair.NotFound"
 
 
-def allowed(allow: str, asked: str = ASKED) -> tuple[str, list[str]]:
-    """The networks that may reach port 22: the caller's own as Amazon sees it ("" if unknown), and those of --allow.
+def allowed(allow: str, service: str = ADDRESS_SERVICE) -> tuple[str, list[str]]:
+    """Return the networks that may reach port 22: the caller's own ("" if unknown), and those of --allow.
 
     UsageError for what is no network, and where the own address can't be asked and nothing else is named.
     """
@@ -29,13 +29,13 @@ def allowed(allow: str, asked: str = ASKED) -> tuple[str, list[str]]:
     except ValueError as error:
         raise UsageError(f"--allow {allow!r}: {error}; give networks as 203.0.113.7/32,198.51.100.0/24") from error
     try:
-        with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310 - ASKED, which is https; tests ask nobody
+        with urllib.request.urlopen(service, timeout=10) as answer:  # noqa: S310 - the URL is https; tests use a closed port
             return f"{ipaddress.IPv4Address(answer.read().decode().strip())}/32", networks
     except (OSError, ValueError) as error:
         if networks:
             return "", networks
         raise UsageError(
-            f"{asked} does not tell this machine's address ({error}); name it with --allow ADDRESS/32"
+            f"{service} does not tell this machine's address ({error}); name it with --allow ADDRESS/32"
         ) from error
 
 
@@ -91,10 +91,10 @@ def ensure_group(api: Api, wanted: Group, allowed: tuple[str, Sequence[str]]) ->
 def _changes(
     rules: Sequence[dict[str, Any]], own: str, others: Sequence[str]
 ) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
-    """The ranges to let in and those to shut out; where the own address is not known the last one stays."""
+    """Return the ranges to add and those to remove; the last address of the client stays if the new one is unknown."""
     has = [item for rule in rules if rule.get("FromPort") == 22 for item in rule.get("IpRanges", [])]
-    wanted = dict.fromkeys(others, ASKED_FOR) | ({own: CLIENT} if own else {})
-    ours = {CLIENT, ASKED_FOR} if own else {ASKED_FOR}
+    wanted = dict.fromkeys(others, ALLOW_OPTION) | ({own: CLIENT} if own else {})
+    ours = {CLIENT, ALLOW_OPTION} if own else {ALLOW_OPTION}
     missing = sorted(wanted.keys() - {item["CidrIp"] for item in has})
     shut = [item for item in has if item.get("Description") in ours and item["CidrIp"] not in wanted]
     return [{"CidrIp": network, "Description": wanted[network]} for network in missing], shut
@@ -125,7 +125,7 @@ def remove(cleanup: Cleanup, filters: list[dict[str, Any]], ids: Sequence[str], 
 
 
 def _vpc(api: Api, subnet: str) -> str:
-    """The VPC of the subnet, or the region's default one."""
+    """Return the VPC of the subnet, or the region's default one."""
     if subnet:
         return str(api.call("describe_subnets", SubnetIds=[subnet])["Subnets"][0]["VpcId"])
     found = api.call("describe_vpcs", Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]

@@ -14,7 +14,7 @@ from provision.hosts.lease import AT_BOOT, watch_argv
 
 
 def user_data(user: str, public_key: str, host_key: tuple[str, str], ttl: int) -> str:
-    """The cloud-config of a host: its login, its SSH host key (private, public), and its time to live in seconds.
+    """Return the cloud-config of a host: its user, its SSH host key (private, public), its time to live in seconds.
 
     The host key is for the first login alone, which replaces it: user data can be read back.
     """

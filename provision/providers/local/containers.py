@@ -19,24 +19,41 @@ AUTHORIZED_KEYS = f"/home/{USER}/.ssh/authorized_keys"
 # What a nested dockerd needs where the machine itself may not grant --privileged (a
 # bounding set without CAP_SYS_RESOURCE); elsewhere it is enough as well.
 NESTED = [
-    "--cap-add=ALL", "--cap-drop=SYS_RESOURCE", "--security-opt=seccomp=unconfined",
-    "--security-opt=apparmor=unconfined", "--security-opt=systempaths=unconfined",
-]  # fmt: skip
+    "--cap-add=ALL",
+    "--cap-drop=SYS_RESOURCE",
+    "--security-opt=seccomp=unconfined",
+    "--security-opt=apparmor=unconfined",
+    "--security-opt=systempaths=unconfined",
+]
 CGROUP = ["--cgroupns=host", "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw"]
 
 
 def create_argv(labels: Mapping[str, str], network: str, host: Host, *, privileged: bool) -> list[str]:
     """Return the docker command that creates, but doesn't start, one host; `labels` are its fleet's."""
-    labels = {**labels, "name": host.name, "role": host.role,
-              "address": host.address, "port": str(host.port), "inner": host.inner}  # fmt: skip
+    labels = {
+        **labels,
+        "name": host.name,
+        "role": host.role,
+        "address": host.address,
+        "port": str(host.port),
+        "inner": host.inner,
+    }
     published = [f"--publish=127.0.0.1:{host.port}:22"] if host.port != 22 else []
     return [
-        "docker", "create", f"--name={resource(labels['fleet'], labels['id'], host.name)}", f"--hostname={host.name}",
+        "docker",
+        "create",
+        f"--name={resource(labels['fleet'], labels['id'], host.name)}",
+        f"--hostname={host.name}",
         *(f"--label=fanrun.{key}={value}" for key, value in labels.items()),
-        f"--network={network}", f"--ip={host.inner}", *published,
-        "--tmpfs=/run:exec", "--volume=/var/lib/docker",
-        *(["--privileged"] if privileged else NESTED), *CGROUP, IMAGE,
-    ]  # fmt: skip
+        f"--network={network}",
+        f"--ip={host.inner}",
+        *published,
+        "--tmpfs=/run:exec",
+        "--volume=/var/lib/docker",
+        *(["--privileged"] if privileged else NESTED),
+        *CGROUP,
+        IMAGE,
+    ]
 
 
 def resource(fleet: str, fleet_id: str, name: str) -> str:
@@ -49,7 +66,7 @@ def labels_of(inspected: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_old(inspected: Mapping[str, Any]) -> bool:
-    """Whether a container is from before fleets had ids."""
+    """Return whether a container is from before fleets had ids."""
     return "id" not in labels_of(inspected)
 
 
@@ -72,9 +89,14 @@ def other_fleet(fleet_id: str, containers: Sequence[Mapping[str, Any]]) -> Other
     label = labels_of(containers[0])
     hosts = sorted((found_host(item).host.name for item in containers), key=number)
     return OtherFleet(
-        fleet_id, label.get("owner", ""), tuple(hosts), created=created, folder=label["folder"],
-        where="in the Docker of this machine", options=("--provider=local",),
-    )  # fmt: skip
+        fleet_id,
+        label.get("owner", ""),
+        tuple(hosts),
+        created=created,
+        folder=label["folder"],
+        where="in the Docker of this machine",
+        options=("--provider=local",),
+    )
 
 
 def found_host(inspected: Mapping[str, Any]) -> FoundHost:
@@ -86,8 +108,8 @@ def found_host(inspected: Mapping[str, Any]) -> FoundHost:
     return FoundHost(host, states.get(inspected["State"]["Status"], "stopped"))
 
 
-def tar(files: dict[str, tuple[str, int]]) -> bytes:
-    """A tar archive of files ({path: (text, mode)}), owned by root and so fit for sshd."""
+def tar(files: Mapping[str, tuple[str, int]]) -> bytes:
+    """Return a tar archive of files, {path: (text, mode)}, that are owned by root, as sshd demands."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for path, (text, mode) in files.items():

@@ -8,10 +8,10 @@ else in Fanrun knows that it is no VM.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
-import ipaddress
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,11 @@ from provision.providers.local.containers import (
     free_port,
     is_old,
     other_fleet,
-    resource,
     tar,
 )
 from provision.providers.local.host_image import USER, ensure_host_image
+from provision.providers.local.network import ensure_network, read_subnet
+from provision.providers.local.options import LocalOptions
 from provision.registry import build, daemon
 
 
@@ -42,6 +43,7 @@ class LocalProvider(Provider):
     """Containers of the Docker daemon that this machine's client talks to."""
 
     name = "local"
+    options: LocalOptions
 
     def check(self) -> None:
         build.ensure_client_docker()
@@ -86,7 +88,7 @@ class LocalProvider(Provider):
         return [other_fleet(each, items) for each, items in by_fleet(self._containers()).items() if each not in ids]
 
     def excludes(self, other: OtherFleet) -> bool:
-        """Another checkout may have a fleet of this name: one whose folder is still there and knows its id."""
+        """Return whether it may be this fleet: not where the folder of another checkout knows its id."""
         place = Path(other.folder)
         if place == self.folder.path:
             return True
@@ -96,13 +98,13 @@ class LocalProvider(Provider):
             return other.id not in Folder(place.parent, self.folder.name).ids
         return True
 
-    def looked(self) -> str:
+    def search_scope(self) -> str:
         return "the Docker of this machine"
 
     def launch(self, specs: Sequence[HostSpec], say: Say) -> list[Host]:
         ensure_host_image(say)
         containers = {found_host(item).host.name: item for item in self._mine()}
-        network = self._ensure_network(containers.values())
+        network = ensure_network(self.folder, containers.values())
         hosts = []
         for item in specs:
             container = containers.get(item.name)
@@ -142,12 +144,12 @@ class LocalProvider(Provider):
 
     @functools.cached_property
     def _networks(self) -> set[str]:
-        """The networks that the fleet's containers were seen in: older ones have no label."""
+        """Return the networks that the fleet's containers were seen in: older ones have no label."""
         return set()
 
     @functools.cached_property
     def _named(self) -> list[dict[str, Any]]:
-        """All containers that carried the fleet's name when first asked for."""
+        """Return all containers that carried the fleet's name when first asked for."""
         return self._containers()
 
     def _containers(self) -> list[dict[str, Any]]:
@@ -174,7 +176,7 @@ class LocalProvider(Provider):
         return mine
 
     def _has_key(self, item: Mapping[str, Any]) -> bool:
-        """Whether a host lets this folder's key in, running or not."""
+        """Return whether a host lets this folder's key in, running or not."""
         try:
             copied = docker.run_bytes("cp", f"{item['Id']}:{AUTHORIZED_KEYS}", "-")
             key = self.folder.key.with_suffix(".pub").read_bytes().strip()
@@ -183,27 +185,17 @@ class LocalProvider(Provider):
         return bool(key) and key in copied
 
     def _create(self, item: HostSpec, network: str) -> Host:
-        """Create one host, plant its key and ours in it, pin its key, and start it."""
-        inner = str(self._subnet(network)[10 + number(item.name)])
-        outside = not daemon.find().shares_network  # then its containers' addresses can't be reached from here
-        host = Host(
-            item.name, item.role, address="127.0.0.1" if outside else inner, inner=inner, user=USER,
-            port=free_port() if outside else 22,
-        )  # fmt: skip
+        """Create one host with its host key and the fleet's key, pin the host key, and start the host."""
+        inner = str(read_subnet(network)[10 + number(item.name)])
+        host = Host(item.name, item.role, inner, inner, USER)
+        if not daemon.find().shares_network:  # then addresses of containers can't be reached from here
+            host = dataclasses.replace(host, address="127.0.0.1", port=free_port())
         private, public = ssh_key()
-        files = {
-            "etc/ssh/ssh_host_ed25519_key": (private, 0o600),
-            AUTHORIZED_KEYS.lstrip("/"): (self.folder.key.with_suffix(".pub").read_text(), 0o644),
-        }
         self.folder.host_keys.pin(host.address, host.port, public)
-        labels = {
-            "fleet": self.folder.name, "id": self.folder.id, "owner": self.options.owner or me(),
-            "folder": str(self.folder.path),
-        }  # fmt: skip
         for privileged in (False, True):
-            argv = create_argv(labels, network, host, privileged=privileged)
+            argv = create_argv(self._labels, network, host, privileged=privileged)
             created = docker.run(*argv[1:]).strip()
-            docker.run("cp", "-", f"{created}:/", stdin=tar(files))
+            docker.run("cp", "-", f"{created}:/", stdin=tar(self._files(private)))
             try:
                 docker.run("start", created)
                 break
@@ -213,32 +205,22 @@ class LocalProvider(Provider):
                     raise
         return host
 
-    def _ensure_network(self, containers: Iterable[Mapping[str, Any]] = ()) -> str:
-        """Return the fleet's network, that of its containers if it has any, else one made for its id.
+    @property
+    def _labels(self) -> dict[str, str]:
+        """Return the labels of everything that belongs to the fleet."""
+        return {
+            "fleet": self.folder.name,
+            "id": self.folder.id,
+            "owner": self.options.owner or me(),
+            "folder": str(self.folder.path),
+        }
 
-        Fixed addresses, as a VM's, need a subnet named at creation.
-        """
-        for item in containers:
-            if used := next(iter(item["NetworkSettings"]["Networks"]), ""):
-                return used
-        network = resource(self.folder.name, self.folder.ensure_id(), "net")
-        if not self._has_network(network):
-            # Let Docker choose a subnet that is free here, then ask for that very one.
-            trial, label = f"{network}-trial", f"--label=fanrun.id={self.folder.id}"
-            if self._has_network(trial):
-                docker.run("network", "rm", trial)
-            docker.run("network", "create", label, trial)
-            chosen = self._subnet(trial)
-            docker.run("network", "rm", trial)
-            docker.run("network", "create", f"--subnet={chosen}", label, network)
-        return network
-
-    def _has_network(self, network: str) -> bool:
-        return bool(docker.run("network", "ls", "--quiet", f"--filter=name=^{network}$").strip())
-
-    def _subnet(self, network: str) -> ipaddress.IPv4Network:
-        shown = docker.run("network", "inspect", "--format={{(index .IPAM.Config 0).Subnet}}", network)
-        return ipaddress.IPv4Network(shown.strip())
+    def _files(self, private: str) -> dict[str, tuple[str, int]]:
+        """Return the files that a new host gets, {path: (text, mode)}: its private host key and the fleet's key."""
+        return {
+            "etc/ssh/ssh_host_ed25519_key": (private, 0o600),
+            AUTHORIZED_KEYS.lstrip("/"): (self.folder.key.with_suffix(".pub").read_text(), 0o644),
+        }
 
 
 PROVIDER = LocalProvider

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fanrun.fleet.errors import UsageError
-from fanrun.fleet.model import Host, Role
-from provision.providers.static.user_ssh import SshTarget
+from fanrun.fleet.model import HUB, Host, Role
+from provision.providers.static.options import StaticOptions
+from provision.providers.static.user_ssh import SshTarget, resolve
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Member:
 
     @property
     def place(self) -> str:
-        """The machine, as known_hosts names it."""
+        """Return the machine's name in known_hosts."""
         return self.target.place
 
 
@@ -30,6 +31,20 @@ def list_workers(machines: str) -> list[str]:
             "provider static needs machines: --host user@address[:port], once for each, or `host:` in fabric.yaml"
         )
     return entries
+
+
+def list_members(options: StaticOptions) -> list[Member]:
+    """Return the hub and the workers, numbered in the order of --host; the hub is the first of them if none is named.
+
+    Raises UsageError for a machine that is named twice, or that ssh can't make anything of.
+    """
+    targets = [resolve(item, options.ssh_config) for item in list_workers(options.host)]
+    places = [item.place for item in targets]
+    if double := next((item.given for item in targets if places.count(item.place) > 1), None):
+        raise UsageError(f"--host names {double} twice; name each machine once")
+    hub = resolve(options.hub, options.ssh_config) if options.hub else targets[0]
+    workers = [Member(make_host(f"worker-{n}", "worker", item), item) for n, item in enumerate(targets, 1)]
+    return [Member(make_host(HUB, "hub", hub), hub), *workers]
 
 
 def make_host(name: str, role: Role, target: SshTarget) -> Host:

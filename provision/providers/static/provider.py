@@ -13,35 +13,36 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from fanrun.fleet.config import ProviderOptions, me
+from fanrun.fleet.config import me
 from fanrun.fleet.errors import FanrunError, FleetError, HostError, HostsFailed, ToolMissing, UsageError
-from fanrun.fleet.model import HUB, Host, known_as, old_id
+from fanrun.fleet.model import Host, known_as, old_id
 from fanrun.fleet.parallel import fan_out
 from fanrun.fleet.shell import Heard, complaint
 from fanrun.fleet.store import Folder
 from provision.hosts import footprint, startup
 from provision.hosts.footprint import HostFacts
-from provision.providers.base import FoundHost, HostSpec, OtherFleet, Provider, Say, State
+from provision.providers.base import Confirm, FoundHost, HostSpec, OtherFleet, Provider, Say, State
 from provision.providers.static import user_ssh
 from provision.providers.static.eligibility import NO_SUDO, find_problem
 from provision.providers.static.host_keys import HostKeys
-from provision.providers.static.members import Member, list_workers, make_host, make_target
+from provision.providers.static.members import Member, list_members, list_workers, make_target
+from provision.providers.static.options import StaticOptions
 from provision.providers.static.uncleaned import UncleanedMachines
+from provision.providers.static.user_ssh import SshAccess
 
 T = TypeVar("T")
 
-LOOKING = 40
-REMOVING = 900
-"""Seconds that looking at a machine, and cleaning it up, may take."""
+FACTS_TIMEOUT, CLEANUP_TIMEOUT = 40, 900
+"""Seconds that reading the facts of a machine, and cleaning it up, may take."""
 
 
 class StaticProvider(Provider):
     """The machines that `host` and `hub` name, and those that were taken earlier."""
 
     name = "static"
-    option_names = frozenset({"host", "hub", "known_hosts", "ssh_config", "scan"})
+    options: StaticOptions
 
-    def __init__(self, folder: Folder, options: ProviderOptions, fleet_id: str = "") -> None:
+    def __init__(self, folder: Folder, options: StaticOptions, fleet_id: str = "") -> None:
         super().__init__(folder, options, fleet_id)
         self._owner = options.owner or me()
         self._config = options.ssh_config
@@ -50,6 +51,11 @@ class StaticProvider(Provider):
         self._keys = HostKeys(folder, options.known_hosts)
         self._unreachable: dict[str, str] = {}
         self._facts: dict[str, HostFacts] = {}
+
+    @property
+    def _confirm(self) -> Confirm | None:
+        """Return the way to ask a person about host keys, where --scan was given and a person can be asked."""
+        return self.confirm if self.options.scan else None
 
     def resolved_options(self) -> dict[str, str]:
         return {"owner": self._owner}
@@ -68,7 +74,7 @@ class StaticProvider(Provider):
         for file in (self._config, self.options.known_hosts):
             if file and not Path(file).is_file():
                 raise UsageError(f"there is no file {file}")
-        self._keys.learn([member.target for member in self._members()], self.confirm)
+        self._keys.learn([member.target for member in self._members()], self._confirm)
 
     def adoptable(self) -> list[str]:
         key = self.folder.key.with_suffix(".pub")
@@ -93,13 +99,13 @@ class StaticProvider(Provider):
         ]
 
     def excludes(self, other: OtherFleet) -> bool:
-        """A machine can be in one fleet."""
+        """Return True: a machine can be in one fleet only."""
         return True
 
-    def looked(self) -> str:
+    def search_scope(self) -> str:
         return f"the marks of {', '.join(sorted({member.target.given for member in self._members()}))}"
 
-    def unseen(self) -> list[str]:
+    def unnamed_hosts(self) -> list[str]:
         return sorted(self.folder.host_keys.places() - {member.place for member in self._members()})
 
     def find(self) -> list[FoundHost]:
@@ -118,7 +124,7 @@ class StaticProvider(Provider):
         return found
 
     def replaces(self, found: FoundHost) -> bool:
-        """A machine is taken again as it is."""
+        """Return False: a machine is used again as it is."""
         return False
 
     def launch(self, specs: Sequence[HostSpec], say: Say) -> list[Host]:
@@ -134,7 +140,7 @@ class StaticProvider(Provider):
 
         def claim(member: Member) -> None:
             argv = footprint.claim_argv(self.folder.name, self._owner, self._roles(member), key, self.ids)
-            self._run(member, argv, LOOKING)
+            self._run(member, argv, FACTS_TIMEOUT)
             self.folder.host_keys.pin(member.host.address, member.host.port, self._keys[member.place])
 
         _, errors = self._on_machines(members, claim)
@@ -146,11 +152,12 @@ class StaticProvider(Provider):
         return [member.host for member in members]
 
     def terminate(self, names: Sequence[str], say: Say) -> None:
-        """Remove what was brought to these machines; one that can't be reached is told of, and left."""
+        """Remove what was installed on these machines; one that can't be reached is reported and left as it is."""
         members = [member for member in [*self._members(), *self._former()] if member.host.name in names]
 
         def remove(member: Member) -> None:
-            for line in self._run(member, ["sudo", "-n", *footprint.remove_argv(self.ids)], REMOVING).text.splitlines():
+            argv = ["sudo", "-n", *footprint.remove_argv(self.ids)]
+            for line in self._run(member, argv, CLEANUP_TIMEOUT).text.splitlines():
                 say(member.host.name, line)
 
         done, errors = self._on_machines(members, remove)
@@ -160,15 +167,15 @@ class StaticProvider(Provider):
             say(place, f"{error}; what is on it stays")
 
     def clean(self, say: Say) -> None:
-        """Nothing belongs to the fleet that is on no machine."""
+        """Do nothing: all that belongs to the fleet is on its machines."""
 
-    def left(self, name: str) -> str:
+    def describe_remaining(self, name: str) -> str:
         for member in [*self._members(), *self._former()]:
             if member.host.name == name and (reason := self._unreachable.get(member.place)):
                 return (
                     f"{name}: {reason}; if the machine is gone for good, `rm -r {self.folder.path}` forgets the fleet"
                 )
-        return super().left(name)
+        return super().describe_remaining(name)
 
     def plan(self, specs: Sequence[HostSpec]) -> list[str]:
         names = [item.name for item in specs]
@@ -176,20 +183,13 @@ class StaticProvider(Provider):
         return [f"{member.host.name} is {member.target.given}" for member in members]
 
     def _members(self) -> list[Member]:
-        """The hub and the workers, numbered as they were given; the hub is the first of them if none is named."""
-        if self._known_members is not None:
-            return self._known_members
-        targets = [user_ssh.resolve(item, self._config) for item in list_workers(self.options.host)]
-        places = [item.place for item in targets]
-        if double := next((item.given for item in targets if places.count(item.place) > 1), None):
-            raise UsageError(f"--host names {double} twice; name each machine once")
-        hub = user_ssh.resolve(self.options.hub, self._config) if self.options.hub else targets[0]
-        workers = [Member(make_host(f"worker-{n}", "worker", item), item) for n, item in enumerate(targets, 1)]
-        self._known_members = [Member(make_host(HUB, "hub", hub), hub), *workers]
+        """Return the hub and the workers that the options name."""
+        if self._known_members is None:
+            self._known_members = list_members(self.options)
         return self._known_members
 
     def _former(self) -> list[Member]:
-        """The machines that the fleet has or had, with something of it on them, and that are not named any more."""
+        """Return machines that may still have files of the fleet and that the options no longer name."""
         hosts = [host for host, _ in self._uncleaned.read().values()]
         with contextlib.suppress(FleetError):
             hosts += self.folder.load().hosts
@@ -205,7 +205,7 @@ class StaticProvider(Provider):
         return " ".join(sorted(each.host.role for each in self._members() if each.place == member.place))
 
     def _state(self, member: Member, facts: HostFacts | None) -> State | None:
-        """What the machine is to the fleet; None for one that is not the fleet's."""
+        """Return the state of a machine as a host of the fleet; None if it is not in the fleet."""
         if facts is None or not facts.sudo:
             return "unreachable"
         if facts.id not in self.ids:
@@ -216,11 +216,11 @@ class StaticProvider(Provider):
 
     def _read_facts(self, members: Sequence[Member]) -> tuple[dict[str, HostFacts], dict[str, FanrunError]]:
         def read_facts(member: Member) -> HostFacts:
-            heard = self._run(member, footprint.look_argv(), LOOKING)
+            heard = self._run(member, footprint.look_argv(), FACTS_TIMEOUT)
             found = footprint.parse(heard.text)
             if not heard.noise:
                 return found
-            file = self._run(member, startup.find_argv(heard.noise), LOOKING).text.strip()
+            file = self._run(member, startup.find_argv(heard.noise), FACTS_TIMEOUT).text.strip()
             return dataclasses.replace(found, noise=complaint(heard.noise, file))
 
         return self._on_machines(members, read_facts)
@@ -229,7 +229,7 @@ class StaticProvider(Provider):
         self, members: Sequence[Member], work: Callable[[Member], T]
     ) -> tuple[dict[str, T], dict[str, FanrunError]]:
         """Call work(member) once for each machine, at the same time: (results, errors) by its place."""
-        self._keys.learn([member.target for member in members], self.confirm)
+        self._keys.learn([member.target for member in members], self._confirm)
         keys = {self._keys[member.place]: member.target.given for member in members}
         if len(keys) < len({member.place for member in members}):
             raise UsageError(
@@ -239,10 +239,8 @@ class StaticProvider(Provider):
         return fan_out(one, lambda place: work(one[place]))
 
     def _run(self, member: Member, argv: Sequence[str], seconds: int) -> Heard:
-        key = self._keys[member.place]
-        return user_ssh.run(
-            member.target, key, argv, identity=self.folder.key, ssh_config=self._config, seconds=seconds
-        )
+        access = SshAccess(member.target, self._keys[member.place], self.folder.key, self._config)
+        return user_ssh.run(access, argv, seconds)
 
 
 PROVIDER = StaticProvider

@@ -47,12 +47,12 @@ class SshTarget:
 
     @property
     def place(self) -> str:
-        """The machine, as known_hosts names it."""
+        """Return the machine's name in known_hosts."""
         return known_as(self.address, self.port)
 
 
 def resolve(given: str, ssh_config: str = "") -> SshTarget:
-    """What the person's ssh makes of "[user@]host[:port]"; UsageError if that can't be meant.
+    """Return how the user's ssh reaches "[user@]host[:port]"; UsageError if that is no machine.
 
     `ssh_config` is another file than ~/.ssh/config.
     """
@@ -69,7 +69,7 @@ def resolve(given: str, ssh_config: str = "") -> SshTarget:
 
 
 def parse(given: str, settings: str, ssh_config: str = "") -> SshTarget:
-    """The SshTarget that `ssh -G` describes in these lines of "name value"."""
+    """Return the SshTarget that `ssh -G` describes in these lines of "name value"."""
     found = dict(line.partition(" ")[::2] for line in settings.splitlines())
     address, port = found["hostname"], int(found["port"])
     files = shlex.split(f"{found.get('userknownhostsfile', '')} {found.get('globalknownhostsfile', '')}")
@@ -90,7 +90,7 @@ def parse(given: str, settings: str, ssh_config: str = "") -> SshTarget:
 
 
 def known_key(target: SshTarget, file: str = "") -> str:
-    """The machine's host key, "ssh-ed25519 AAAA…", by `file` or else the files that ssh reads; "" if they have none."""
+    """Return the machine's host key, "ssh-ed25519 AAAA…", from `file`, else from ssh's own files; "" if unknown."""
     names = [target.alias] if target.alias and not file else [target.place]
     for each in [file] if file else target.known_hosts:
         for name in names:
@@ -100,7 +100,7 @@ def known_key(target: SshTarget, file: str = "") -> str:
 
 
 def offered_key(target: SshTarget) -> str:
-    """The host key that answers there, for a person to look at; HostUnreachable if nothing does."""
+    """Return the host key that a machine offers, for a person to check; HostUnreachable if nothing answers."""
     try:
         sock = _connect(target)
         transport = paramiko.Transport(sock)
@@ -119,51 +119,83 @@ def offered_key(target: SshTarget) -> str:
 
 
 def fingerprint(key: str) -> str:
-    """How ssh-keygen shows a key, as in SHA256:…"""
+    """Return the fingerprint of a key, as SHA256:…"""
     shown = subprocess.run(["ssh-keygen", "-lf", "-"], input=key, capture_output=True, text=True, check=True)
     return shown.stdout.split()[1]
 
 
-def run(target: SshTarget, key: str, argv: Sequence[str], *, identity: Path, ssh_config: str, seconds: int) -> Heard:
+@dataclass(frozen=True)
+class SshAccess:
+    """Say how a machine is logged in to: its host key, a private key to try before the person's own, an ssh_config."""
+
+    target: SshTarget
+    host_key: str
+    identity: Path
+    ssh_config: str = ""
+
+    def argv(self, known_hosts: str) -> list[str]:
+        """Return the ssh command up to the destination; `known_hosts` is a file that has the host key under ALIAS."""
+        proxy = self.target.proxy.replace("%", "%%")
+        options = {
+            "UserKnownHostsFile": known_hosts,
+            "GlobalKnownHostsFile": "/dev/null",
+            "HostKeyAlias": ALIAS,
+            "StrictHostKeyChecking": "yes",
+            "HostKeyAlgorithms": KEY_TYPE,
+            "BatchMode": "yes",
+            "ConnectTimeout": "10",
+            "ServerAliveInterval": "5",
+            "ControlPath": "none",
+            "RemoteCommand": "none",
+            "ClearAllForwardings": "yes",
+            "PermitLocalCommand": "no",
+            "LogLevel": "ERROR",
+            **({"ProxyCommand": proxy} if proxy else {}),
+        }
+        # An identity that is named here takes the place of all that ssh would try by itself.
+        first = [str(self.identity).replace("%", "%%")] if self.identity.exists() else []
+        keys = [f'-oIdentityFile="{each}"' for each in (*first, *self.target.identities)]
+        return ["ssh", *_file(self.ssh_config), "-T", *keys, *(f"-o{name}={value}" for name, value in options.items())]
+
+
+def run(access: SshAccess, argv: Sequence[str], seconds: int) -> Heard:
     """Run a command on the machine; returns what it wrote to standard output.
 
-    `key` is its host key, `identity` a private key to try before the person's own.  Raises HostUnreachable if there is
-    no session, HostError if the login shell runs no commands, CommandFailed if the command ends otherwise than with 0
-    or not within `seconds`.
+    Raises HostUnreachable if there is no session, HostError if the login shell runs no commands, CommandFailed if the
+    command ends otherwise than with 0 or not within `seconds`.
     """
-    with tempfile.NamedTemporaryFile("w", prefix="fanrun-known-") as known:
-        known.write(f"{ALIAS} {key}\n")
-        known.flush()
-        options = {
-            "UserKnownHostsFile": known.name, "GlobalKnownHostsFile": "/dev/null", "HostKeyAlias": ALIAS,
-            "StrictHostKeyChecking": "yes", "HostKeyAlgorithms": KEY_TYPE, "BatchMode": "yes", "ConnectTimeout": "10",
-            "ServerAliveInterval": "5", "ControlPath": "none", "RemoteCommand": "none", "ClearAllForwardings": "yes",
-            "PermitLocalCommand": "no", "LogLevel": "ERROR",
-            **({"ProxyCommand": target.proxy.replace("%", "%%")} if target.proxy else {}),
-        }  # fmt: skip
-        # One that is named here takes the place of all that ssh would try by itself.
-        first = [str(identity).replace("%", "%%")] if identity.exists() else []
-        keys = [f'-oIdentityFile="{each}"' for each in (*first, *target.identities)]
-        ssh = ["ssh", *_file(ssh_config), "-T", *keys, *(f"-o{name}={value}" for name, value in options.items())]
-        try:
-            done = subprocess.run(
-                [*ssh, *_destination(target.given), shell.line(argv)], stdin=subprocess.DEVNULL, capture_output=True,
-                text=True, errors="replace", timeout=seconds, check=False,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired as error:
-            raise CommandFailed(
-                f"took more than {seconds} s", host=target.given, command=argv[0], exit_code=124, stderr=""
-            ) from error
+    host = access.target.given
+    done = _run_ssh(access, argv, seconds)
     out, err = shell.read(done.stdout), shell.read(done.stderr)
     if done.returncode == 255:
-        raise HostUnreachable(f"no SSH to {target.given} ({_last(err.text or err.noise)})", host=target.given)
+        raise HostUnreachable(f"no SSH to {host} ({_last(err.text or err.noise)})", host=host)
     if not out.began:
-        raise HostError(shell.refusal(out.noise, err.noise), host=target.given)
+        raise HostError(shell.refusal(out.noise, err.noise), host=host)
     if done.returncode != 0:
-        raise CommandFailed(
-            _last(err.text), host=target.given, command=argv[0], exit_code=done.returncode, stderr=err.text
-        )
+        raise CommandFailed(_last(err.text), host=host, command=argv[0], exit_code=done.returncode, stderr=err.text)
     return out
+
+
+def _run_ssh(access: SshAccess, argv: Sequence[str], seconds: int) -> subprocess.CompletedProcess[str]:
+    """Run ssh with a known_hosts file that has the machine's key alone; CommandFailed after `seconds`."""
+    host = access.target.given
+    with tempfile.NamedTemporaryFile("w", prefix="fanrun-known-") as known:
+        known.write(f"{ALIAS} {access.host_key}\n")
+        known.flush()
+        try:
+            return subprocess.run(
+                [*access.argv(known.name), *_destination(host), shell.line(argv)],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=seconds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise CommandFailed(
+                f"took more than {seconds} s", host=host, command=argv[0], exit_code=124, stderr=""
+            ) from error
 
 
 def _file(ssh_config: str) -> list[str]:
@@ -189,7 +221,7 @@ def _connect(target: SshTarget) -> socket.socket | paramiko.ProxyCommand:
 
 
 def _find_key(name: str, file: str) -> str:
-    """The ed25519 key of that name in a known_hosts file, whose names may be hashed; a revoked one is none."""
+    """Return the ed25519 key of that name in a known_hosts file, whose names may be hashed; a revoked one is none."""
     found = subprocess.run(["ssh-keygen", "-F", name, "-f", file], capture_output=True, text=True, check=False)
     lines = [line.split() for line in found.stdout.splitlines() if not line.startswith("#")]
     revoked = {tuple(words[2:4]) for words in lines if words[:1] == ["@revoked"]}

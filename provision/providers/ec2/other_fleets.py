@@ -1,4 +1,4 @@
-"""What carries a fleet's name in an account and is of another fleet."""
+"""Other fleets of the same name in an AWS account."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from fanrun.fleet.parallel import fan_out
 from provision.providers.base import OtherFleet, SearchIncomplete
 from provision.providers.ec2 import instance
 from provision.providers.ec2.api import Api
+from provision.providers.ec2.fleet_instances import list_named
 
 Thing = dict[str, Any]
 NAMES = {"volume": "VolumeId", "security group": "GroupName", "key pair": "KeyName"}
 """The kinds of things besides instances, and what their descriptions call their names."""
-ALIVE = ["pending", "running", "stopping", "stopped"]
 
 
 def regions(api: Api) -> list[Api]:
@@ -26,7 +26,7 @@ def regions(api: Api) -> list[Api]:
 def find(apis: Sequence[Api], home: str, fleet: str, ids: Sequence[str]) -> list[OtherFleet]:
     """Return what carries the fleet's name in these regions, hosts or not; in region `home`, what has none of its ids.
 
-    Raises SearchIncomplete naming each region that could not be looked at.
+    Raises SearchIncomplete naming each region that could not be searched.
     """
     by_region = {api.region: api for api in apis}
     found, errors = fan_out(
@@ -49,9 +49,8 @@ def _in_region(api: Api, fleet: str, ids: Sequence[str]) -> list[OtherFleet]:
     if not api.all("describe_tags", "Tags", Filters=tagged):
         return []
     filters = instance.of_name(fleet)
-    reservations = api.all("describe_instances", "Reservations", Filters=instance.in_states(fleet, ALIVE))
     kinds = {
-        "instance": instance.of_reservations(reservations, fleet),
+        "instance": list_named(api, fleet),
         "volume": api.all("describe_volumes", "Volumes", Filters=filters),
         "security group": api.all("describe_security_groups", "SecurityGroups", Filters=filters),
         "key pair": api.all("describe_key_pairs", "KeyPairs", Filters=filters),
@@ -84,7 +83,12 @@ def _other(api: Api, fleet_id: str, kinds: Mapping[str, Sequence[Thing]]) -> Oth
     begun = [item["LaunchTime"].timestamp() for item in instances]
     begun += [item["CreateTime"].timestamp() for item in kinds.get("volume", [])]
     return OtherFleet(
-        fleet_id, told.get("owner", ""), tuple(sorted(map(instance.name, instances), key=number)), tuple(rest),
-        min(begun, default=None), told.get("folder", ""), f"in region {api.region} of AWS account {api.account}",
-        ("--provider=ec2", f"--region={api.region}"),
-    )  # fmt: skip
+        fleet_id,
+        told.get("owner", ""),
+        tuple(sorted(map(instance.name, instances), key=number)),
+        tuple(rest),
+        created=min(begun, default=None),
+        folder=told.get("folder", ""),
+        where=f"in region {api.region} of AWS account {api.account}",
+        options=("--provider=ec2", f"--region={api.region}"),
+    )
