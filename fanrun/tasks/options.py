@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fanrun.fanout.commands import MIB, USUAL, Scratch
 from fanrun.fanout.expect import UNFINISHED
-from fanrun.fanout.request import Limits
+from fanrun.fanout.request import RunLimits
 from fanrun.fleet import values
 from fanrun.fleet.errors import UsageError
 from fanrun.tasks.core import flag
@@ -21,8 +21,8 @@ FLEET = "the fleet's name (default: default)"
 YES = "do not ask at a terminal"
 TAKE_OVER = "end the hosts that have this id (their folder is lost, or they belong to another fleet)"
 LIMITS = {
-    "retries": f"how often a failed input is tried again, elsewhere if it can be (default: {Limits.retries})",
-    "timeout": f"seconds without anything finished that end a program, 0: none (default: {Limits.timeout})",
+    "retries": f"how often a failed input is tried again, elsewhere if it can be (default: {RunLimits.retries})",
+    "timeout": f"seconds without anything finished that end a program, 0: none (default: {RunLimits.timeout})",
     "memory": "most memory for the program on a worker, as 512m or 4g (default: nine tenths of it)",
     "tmp": f"room in the program's /tmp, which is a part of its memory (default: {USUAL.tmp // MIB}m)",
     "shm": f"room in its /dev/shm, for shared memory, likewise (default: {USUAL.shm // MIB}m)",
@@ -90,10 +90,10 @@ def text(name: str, given: str | None) -> str | None:
         raise UsageError(f"{given} can't be read: {getattr(error, 'strerror', None) or error}") from error
 
 
-def limits(retries: str | None, timeout: str | None, memory: str | None, tmp: str | None, shm: str | None) -> Limits:
+def limits(retries: str | None, timeout: str | None, memory: str | None, tmp: str | None, shm: str | None) -> RunLimits:
     """Return the limits of a run; UsageError for one that can't be meant."""
-    usual = Limits()
-    found = Limits(
+    usual = RunLimits()
+    found = RunLimits(
         retries=usual.retries if retries is None else values.whole_number("retries", retries, 0, 100),
         timeout=usual.timeout if timeout is None else values.whole_number("timeout", timeout, 0, 10**7),
         memory=usual.memory if memory is None else values.size("memory", memory, MIN_MEMORY),

@@ -17,7 +17,7 @@ from fanrun.fanout import run as runs
 from fanrun.fanout import verify as verdicts
 from fanrun.fanout.context import RunContext
 from fanrun.fanout.expect import expected
-from fanrun.fanout.request import Limits, Request
+from fanrun.fanout.request import RunLimits, RunRequest
 from fanrun.fanout.results import report as reports
 from fanrun.fleet import values
 from fanrun.fleet.errors import HostsFailed, UsageError
@@ -64,7 +64,7 @@ class _Program:
 class _Order:
     """A request, the name of the container image for it, and whether the report is printed as JSON."""
 
-    request: Request
+    request: RunRequest
     image: str
     as_json: bool
 
@@ -180,9 +180,9 @@ def sample(console: Console, dst: str | None = None, count: str = "59") -> None:
     console.say(f"{counted(number, 'plate')}, {reports.amount(size)}, in {folder}")
 
 
-def _request(inputs: _Inputs, program: _Program, limits: Limits, *, force: bool, keep_going: bool) -> Request:
+def _request(inputs: _Inputs, program: _Program, limits: RunLimits, *, force: bool, keep_going: bool) -> RunRequest:
     """Return what the options of `fab run` ask for."""
-    return Request(
+    return RunRequest(
         src=options.path("src", inputs.src or ""),
         dst=options.path("dst", inputs.dst or ""),
         args=options.words(program.args),

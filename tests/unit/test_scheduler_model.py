@@ -85,9 +85,10 @@ class SchedulerMachine(RuleBasedStateMachine):
             return []
         open_ = [{item.key for item in batch.inputs if not self.settled(item.key)} for _, batch in self.in_hand]
         return [
-            found for found in open_
+            found
+            for found in open_
             if found and all(self.in_flight(key) == 1 and worker not in self.failed_at[key] for key in found)
-        ]  # fmt: skip
+        ]
 
     # ---- the rules
 
