@@ -79,6 +79,11 @@ class _Comparison(NamedTuple):
     is_own: bool
     missing: dict[bytes, str]
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of the input's own results are in DST."""
+        return self.is_own and not self.missing
+
 
 def plan_resume(
     source: ResumeSource,
@@ -88,31 +93,26 @@ def plan_resume(
 ) -> ResumePlan:
     """Divide the inputs into those to process and those whose results are there.
 
-    `step` is called with the number of inputs that were compared before.  `on_todo` is called as soon as it is known
-    that an input has to be processed, and may be called more than once.
+    `step` gets the number of inputs compared so far.  `on_todo` is called once an input has to be processed, or later.
     """
     if not source.ledger.knows(source.program):
         if inputs:
             on_todo()
         return ResumePlan(list(inputs))
-    plan, complete, incomplete = ResumePlan(), list[tuple[bytes, str]](), list[_Comparison]()
-    owners = _owners(source, inputs)
+    complete, incomplete = list[_Comparison](), list[_Comparison]()
     for count, found in enumerate(_compare_all(source, inputs)):
         step(count)
-        if found.is_own and not found.missing:
-            plan.kept.append(found.item)
-            complete.append((found.item.key, found.digest))
-            owners.update(dict.fromkeys(found.outputs, found.item.key))
-            continue
-        incomplete.append(found)
+        (complete if found.is_complete else incomplete).append(found)
         if not found.outputs:
             on_todo()
+    plan = ResumePlan(kept=[found.item for found in complete])
+    owners = _owners(source, inputs) | {path: found.item.key for found in complete for path in found.outputs}
     # Only now: a copy must not take a path that belongs to a later input.
     restored = _restore_all(source, incomplete, owners, plan)
     if plan.todo:
         on_todo()
     if source.staging is not None:
-        source.ledger.record_inputs(source.program, complete)
+        source.ledger.record_inputs(source.program, [(found.item.key, found.digest) for found in complete])
         source.ledger.record(source.program, restored)
     return plan
 

@@ -90,13 +90,10 @@ class Run:
         inputs are left.
         """
         scheduler = Scheduler(retries=self.context.request.limits.retries)
-        try:
+        with self._no_connections_after_errors():
             resume = self.plan_resume(ledger, inputs)
             run_messages.log_resume(resume)
             destination = open_destination(self.context, ledger, resume, scheduler.is_settled)
-        except BaseException:
-            self.connections.give_up()
-            raise
         supervisor = self._supervisor(scheduler, destination, resume, termination_reasons)
         stopped = unwritten = ""
         try:
@@ -116,6 +113,15 @@ class Run:
         run_messages.log_summary(report)
         self._check_finished(report, stopped or _why_left(destination, len(vanished)), unwritten)
         return report
+
+    @contextlib.contextmanager
+    def _no_connections_after_errors(self) -> Iterator[None]:
+        """End the connections of a run that fails before it has a supervisor."""
+        try:
+            yield
+        except BaseException:
+            self.connections.give_up()
+            raise
 
     def plan_resume(self, ledger: Ledger, inputs: Sequence[Input]) -> ResumePlan:
         """Find out what is done, and bring results of renamed inputs under their new names.

@@ -30,7 +30,8 @@ from fanrun.fleet.text import counted
 from fanrun.tasks import options, target
 from fanrun.tasks.boundary import ROOT
 from fanrun.tasks.console import Console
-from fanrun.tasks.options import FLEET, LIMITS, RESULTS
+from fanrun.tasks.limit_options import LIMITS
+from fanrun.tasks.options import FLEET, RESULTS
 from fanrun.tasks.task import task
 from provision import deployment, keepalive
 
@@ -83,15 +84,16 @@ class _Order:
         "force": "do again what is done already",
         "by-content": "take the results of an equal input, as of one that was renamed (default for the own image)",
         **RESULTS,
-        **LIMITS,
         "keep-going": "try every input, though every batch fails for the same reason",
         "dry-run": "print the plan and do nothing",
         "json_": "print the report (or the plan) as JSON",
         "fleet": FLEET,
     },
+    group=LIMITS,
 )
 def run(
     console: Console,
+    limits: RunLimits,
     src: str | None = None,
     dst: str | None = None,
     image: str | None = None,
@@ -103,11 +105,6 @@ def run(
     by_content: bool = False,
     expect: str | None = None,
     ignore_results: str | None = None,
-    retries: str | None = None,
-    timeout: str | None = None,
-    memory: str | None = None,
-    tmp: str | None = None,
-    shm: str | None = None,
     keep_going: bool = False,
     dry_run: bool = False,
     json_: bool = False,
@@ -120,7 +117,6 @@ def run(
     inputs = _Inputs(src, dst, include, exclude, junk)
     folder = target.folder(console, fleet)
     program = _Program(args, expect, ignore_results, by_content)
-    limits = options.limits(retries, timeout, memory, tmp, shm)
     request = _request(inputs, program, limits, force=force, keep_going=keep_going)
     order = _Order(request, image or deployment.OWN, json_)
     _print_plan(folder, order) if dry_run else _run(console, folder, fleet, order)
@@ -130,19 +126,15 @@ def run(
     code=2,
     help={
         "dst": "the folder with the results of a run",
-        **LIMITS,
         "json_": "print the report as JSON",
         "fleet": FLEET,
     },
+    group=LIMITS,
 )
 def retry(
     console: Console,
+    limits: RunLimits,
     dst: str | None = None,
-    retries: str | None = None,
-    timeout: str | None = None,
-    memory: str | None = None,
-    tmp: str | None = None,
-    shm: str | None = None,
     json_: bool = False,
     fleet: str | None = None,
 ) -> None:
@@ -150,7 +142,7 @@ def retry(
     if not dst:
         raise UsageError("fab retry needs --dst; `fab --help retry` shows all it takes")
     folder = target.folder(console, fleet)
-    request, name = requests.retry_request(options.path("dst", dst), options.limits(retries, timeout, memory, tmp, shm))
+    request, name = requests.retry_request(options.path("dst", dst), limits)
     if not request.only:
         console.say(f"nothing failed in the last run into {dst}")
         return

@@ -9,6 +9,7 @@ import pytest
 from fanrun.fanout.plan import HANDLING, MAX_BYTES
 from fanrun.fanout.schedule.scheduler import Scheduler
 from tests.unit.schedulers import (
+    ONE,
     WORKERS,
     ScriptedPolicy,
     Waits,
@@ -135,3 +136,22 @@ def test_where_an_input_has_failed() -> None:
     assert [scheduler.has_failed_elsewhere(key, "worker-1") for key in (one, two, b"three")] == [False, False, False]
     scheduler.remove_worker("worker-2")
     assert [scheduler.has_failed_elsewhere(key, "worker-1") for key in (one, two, b"three")] == [True, True, False]
+
+
+@pytest.mark.parametrize("end", ["failed", "lost"])
+def test_what_waits_while_a_copy_of_it_ends_waits_once(end: str) -> None:
+    scheduler = dealt({"worker-1": 2, "worker-2": 0, "worker-3": 0}, retries=3)
+    batch = take(scheduler, "worker-1")
+    copy = take(scheduler, "worker-2", worth=lambda assignment: True)
+    assert keys(batch) == keys(copy)
+    complete(scheduler, batch)  # nothing is known of its inputs, which are set apart from each other
+    once = scheduler.waiting()
+    if end == "failed":
+        complete(scheduler, copy, {item.key for item in copy.inputs})
+    else:
+        scheduler.remove_worker("worker-2")
+    assert scheduler.waiting() == once
+    if end == "failed":
+        with pytest.raises(Waits):  # it goes elsewhere
+            ask(scheduler, "worker-2", ONE)
+    assert [keys(take(scheduler, "worker-3", ONE)) for _ in range(2)] == [["worker-1.0"], ["worker-1.1"]]

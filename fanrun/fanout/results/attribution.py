@@ -59,10 +59,7 @@ def attribute(
             continue
         owner = names.first(path)
         if owner is None:
-            found.unclear.append(frozenset(by_fit[0][1]))
-            # What fits it less closely may have made it as well; in pairs, as it needs to be apart from these alone.
-            less = {key for _, keys in by_fit[1:] for key in keys} - set(failed)
-            found.unclear += [frozenset({key, other}) for key in sorted(less) for other in by_fit[0][1]]
+            found.unclear += _candidates(by_fit, failed)
             continue
         found.results.setdefault(owner, []).append(path)
         if by_fit[0][0] is Fit.NAME and path != owner:
@@ -79,6 +76,14 @@ def _rivals_by_stem(names: Names, path: bytes, owner: bytes) -> set[bytes]:
     """
     name = os.path.basename(owner)
     return names.by_stem(path, len(name) if os.path.splitext(name)[1] else 1)
+
+
+def _candidates(by_fit: Sequence[tuple[Fit, list[bytes]]], failed: Collection[bytes]) -> list[frozenset[bytes]]:
+    """Return the sets of inputs that have to be apart from each other to tell whose a result is."""
+    (_, closest), *others = by_fit
+    # What fits it less closely may have made it as well; in pairs, as it needs to be apart from the closest alone.
+    less = {key for _, keys in others for key in keys} - set(failed)
+    return [frozenset(closest), *(frozenset({key, other}) for key in sorted(less) for other in closest)]
 
 
 def _give_named(found: Attribution, named: Mapping[bytes, Sequence[bytes]], there: Collection[bytes]) -> set[bytes]:

@@ -44,17 +44,13 @@ class Judgement:
 def judge(
     inputs: Sequence[Input], output: ContainerOutput, expected: Expected = BY_NAME, folders: Collection[bytes] = ()
 ) -> Judgement:
-    """Decide what became of every input of a batch from what its container left.
-
-    `folders` have inputs of this run.
-    """
+    """Decide what became of each input of a batch from what its container left; `folders` have inputs of this run."""
     keys, end, report = [item.key for item in inputs], output.ending, output.report
     named = _named(keys, report, expected)
     certain = {*keys, *(path for mine in named.values() for path in mine)}
-    ignored = [path for path in output.paths if path not in certain and expected.is_ignored(path)]
-    paths = set(output.paths).difference(ignored)
+    ignored = dict.fromkeys(path for path in output.paths if path not in certain and expected.is_ignored(path))
     bad = [key for key in keys if not (report[key].ok if key in report else end.code == 0)]
-    found = attribute(keys, [path for path in output.paths if path in paths], named, bad, folders)
+    found = attribute(keys, [path for path in output.paths if path not in ignored], named, bad, folders)
     undecided = found.undecided if len(inputs) > 1 else frozenset()
     outcome = Judgement(extra=found.nobody)
     clues = _Clues(Names(keys), output.links, ignored, found.nobody)
@@ -110,7 +106,7 @@ class _Clues:
 
     names: Names
     links: Sequence[bytes]
-    ignored: Sequence[bytes]
+    ignored: Collection[bytes]
     nobody: Sequence[bytes]
 
     def about(self, key: bytes) -> str:

@@ -20,8 +20,7 @@ def summarize(
     every, failed = list(destination.stats.values()), _failures(destination)
     before = {item.key for item in resume.before}
     kept = len(before.difference(gone))
-    done = sum(stats.done for stats in every) - len(set(gone) - before)
-    inputs = len(resume.todo) + len(before)
+    done, inputs = sum(stats.done for stats in every) - len(set(gone) - before), len(resume.todo) + len(before)
     return Report(
         run=context.name,
         fleet=context.fleet.name,
