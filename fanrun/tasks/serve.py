@@ -8,9 +8,6 @@ import os
 from fanrun.fleet import config, values
 from fanrun.fleet.errors import UsageError
 from fanrun.fleet.text import counted
-from fanrun.serving import service as services
-from fanrun.serving.client import how_to_call
-from fanrun.serving.files import ApiChanges
 from fanrun.tasks import options, target
 from fanrun.tasks.boundary import ROOT
 from fanrun.tasks.console import GREEN, Console
@@ -38,6 +35,11 @@ def serve(
 
     The same command with another number changes it while requests flow.
     """
+    # Here, as at the head of the file they would cost every task time.
+    from fanrun.serving import service as services
+    from fanrun.serving.client import how_to_call
+    from fanrun.serving.files import ApiChanges
+
     if replicas is None:
         raise UsageError("fab serve needs --replicas; `fab --help serve` shows all it takes")
     number = values.whole_number("replicas", replicas, 0, config.MAX_HOSTS)
