@@ -1,7 +1,7 @@
 """Which input a result belongs to, by their names.
 
-The rules, in this order, are in the README ("Whose result it is").  A result that several inputs fit equally well is
-nobody's until these inputs have been processed apart from each other.
+The rules, in this order, are in docs/programs.md ("Whose result it is").  A result that several inputs fit equally
+well is nobody's until these inputs have been processed apart from each other.
 """
 
 from __future__ import annotations
