@@ -97,6 +97,8 @@ class BatchFolder:
 
 
 SCRIPTS = "fanrun.fanout.worker_files"
+LOG_FILTER = ("log_filter.py", "log_files.py", "log_spool.py")
+"""The program that writes down what containers print; its files lie in the run's folder on a worker."""
 BATCH = read_script(SCRIPTS, "batch.sh")
 HEARTBEAT = read_script(SCRIPTS, "heartbeat.sh")
 HALT = read_script(SCRIPTS, "halt.sh")
@@ -126,9 +128,9 @@ def open_and_probe_argv(run: str, ref: str, dead: Sequence[str] = ()) -> list[st
 
 
 def log_filter() -> tuple[str, ...]:
-    """Return the program that writes down what containers print: log_filter.py and log_files.py."""
+    """Return the texts of LOG_FILTER."""
     folder = resources.files(SCRIPTS)
-    return tuple((folder / name).read_text("utf-8") for name in ("log_filter.py", "log_files.py"))
+    return tuple((folder / name).read_text("utf-8") for name in LOG_FILTER)
 
 
 def spool_path(run: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fanrun.fanout import plan
-from fanrun.fanout.request import Request
+from fanrun.fanout.request import RunRequest
 from fanrun.fanout.results import ledger as ledgers
 from fanrun.fleet.model import Fleet, Image
 
@@ -23,7 +23,7 @@ def _name(started: datetime.datetime) -> str:
 class RunContext:
     """One run: what was asked, of which fleet, with which container image; `junk` files of SRC are skipped."""
 
-    request: Request
+    request: RunRequest
     fleet: Fleet
     image: Image
     junk: int = 0

@@ -115,28 +115,32 @@ def walk(src: str, choice: InputFilter = InputFilter()) -> tuple[list[Input], Sk
     links = junk = 0
     waiting = [b""]
     while waiting:
-        prefix = waiting.pop()
-        try:
-            with os.scandir(os.path.join(top, prefix)) as entries:
-                for entry in entries:
-                    key = prefix + entry.name
-                    kind, size = _kind_and_size(entry)
-                    if key == STATE:
-                        continue
-                    if kind == "folder":
-                        waiting.append(key + b"/")
-                    elif kind == "file" and choice.takes(key):
-                        inputs.append(Input(key, size))
-                    elif kind == "file" and choice.chooses(key):
-                        junk += 1
-                    links += kind == "link"
-        except OSError as error:
-            if prefix and choice.excluded(prefix + b"*"):
-                continue
-            name = os.path.join(src, os.fsdecode(prefix))
-            raise UsageError(f"{name!r} can't be read ({error.strerror}); mend it or --exclude '…/*'") from error
+        for key, kind, size in _entries(top, waiting.pop(), choice):
+            if kind == "folder":
+                waiting.append(key + b"/")
+            elif kind == "file" and choice.takes(key):
+                inputs.append(Input(key, size))
+            elif kind == "file" and choice.chooses(key):
+                junk += 1
+            links += kind == "link"
     inputs.sort()
     return inputs, Skipped(links, junk)
+
+
+def _entries(top: bytes, prefix: bytes, choice: InputFilter) -> list[tuple[bytes, str, int]]:
+    """Return (key, kind, size in bytes) of each entry of a folder, without Fanrun's own state.
+
+    A folder that is excluded need not be readable; UsageError for another one that is not.
+    """
+    folder = os.path.join(top, prefix)
+    try:
+        with os.scandir(folder) as entries:
+            return [(prefix + entry.name, *_kind_and_size(entry)) for entry in entries if prefix + entry.name != STATE]
+    except OSError as error:
+        if prefix and choice.excluded(prefix + b"*"):
+            return []
+        name = os.fsdecode(folder)
+        raise UsageError(f"{name!r} can't be read ({error.strerror}); mend it or --exclude '…/*'") from error
 
 
 def _kind_and_size(entry: os.DirEntry[bytes]) -> tuple[str, int]:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from fanrun.fanout import plan
 from fanrun.fanout.plan import Input, Skipped
-from fanrun.fanout.request import Request
+from fanrun.fanout.request import RunRequest
 from fanrun.fanout.results import ledger as ledgers
 from fanrun.fanout.results.destination import unwritable
 from fanrun.fanout.results.ledger import Ledger
 from fanrun.fanout.results.report import Plan
-from fanrun.fanout.resume import ResumePlan, Roots, plan_resume
+from fanrun.fanout.resume import ResumePlan, ResumeSource, plan_resume
 from fanrun.fanout.verify import ledger_path
 from fanrun.fleet.errors import ToolMissing, UsageError
 from fanrun.fleet.model import Fleet, Image
@@ -26,7 +26,7 @@ RSYNC = 3
 """The version that rsync must have here; older ones, and those that only resemble it, lack options that are used."""
 
 
-def check(request: Request) -> tuple[list[Input], Skipped]:
+def check(request: RunRequest) -> tuple[list[Input], Skipped]:
     """Return the inputs; raise for what can be known before any host is asked.
 
     That is UsageError, ToolMissing, or RunUnfinished for a DST that is full.
@@ -71,7 +71,7 @@ def check_writable(dst: str) -> None:
         ) from error
 
 
-def find_inputs(request: Request) -> tuple[list[Input], Skipped]:
+def find_inputs(request: RunRequest) -> tuple[list[Input], Skipped]:
     """Walk SRC: its inputs and what was skipped; UsageError if there are no inputs."""
     inputs, skipped = plan.walk(request.src, plan.chooser(request.include, request.exclude, junk=request.junk))
     if request.only is not None:
@@ -114,22 +114,15 @@ def unfit_rsync(said: str) -> str:
     return "" if int(found[1]) >= RSYNC else first
 
 
-def dry_run(request: Request, fleet: Fleet, image: Image | None) -> Plan:
-    """The plan that `run` would start with if every worker takes part; changes nothing."""
+def dry_run(request: RunRequest, fleet: Fleet, image: Image | None) -> Plan:
+    """Return the plan that a run would start with if every worker takes part; change nothing."""
     check_paths(request.src, request.dst)
     inputs, skipped = find_inputs(request)
-    found = ResumePlan(inputs)
+    resume = ResumePlan(inputs)
     if image is not None and not request.force:
-        roots = Roots(os.fsencode(request.src), os.fsencode(request.dst))
         ledger = Ledger(ledger_path(request.dst), write=False)
-        found = plan_resume(
-            ledger,
-            roots,
-            ledgers.program(image.program_id, request.args),
-            inputs,
-            lambda count: None,
-            by_content=request.by_content or bool(image.source),
-        )
-    kept = len(found.kept) + len(found.copied)
-    shares = plan.deal(found.todo, [host.name for host in fleet.workers])
-    return Plan(len(inputs), kept, shares, skipped.junk)
+        program = ledgers.program(image.program_id, request.args)
+        by_content = request.by_content or bool(image.source)
+        resume = plan_resume(ResumeSource(ledger, request.src, request.dst, program, by_content), inputs)
+    shares = plan.deal(resume.todo, [host.name for host in fleet.workers])
+    return Plan(len(inputs), len(resume.before), shares, skipped.junk)

@@ -14,7 +14,7 @@ from fanrun.fleet.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Limits:
+class RunLimits:
     """How often a failed input is tried again, the seconds in which a program has to finish something, its bytes.
 
     `scratch` is a part of its memory.  0 means: never tried again; however long it takes; the worker's own limit.
@@ -27,7 +27,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Request:
+class RunRequest:
     """What a person asked for; `src` and `dst` are absolute paths.
 
     `force` does again what is done; `only` are the keys to do, None for all that are chosen.  `expected` says what
@@ -40,7 +40,7 @@ class Request:
     args: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
-    limits: Limits = Limits()
+    limits: RunLimits = RunLimits()
     force: bool = False
     only: frozenset[bytes] | None = None
     expected: Expected = BY_NAME
@@ -57,7 +57,7 @@ class Request:
         return {**kept, "expect": list(self.expected.patterns), "ignore_results": list(self.expected.ignored)}
 
 
-def retry_request(dst: str, limits: Limits) -> tuple[Request, str]:
+def retry_request(dst: str, limits: RunLimits) -> tuple[RunRequest, str]:
     """Return the request that does once more what failed in DST, and its image's name.
 
     Raises UsageError when DST has no ledger.
@@ -67,7 +67,7 @@ def retry_request(dst: str, limits: Limits) -> tuple[Request, str]:
         if last is None:
             raise UsageError(f"--dst {dst!r}: no run has begun there yet; start one with `fab run`")
         kept = last[2]
-        request = Request(
+        request = RunRequest(
             kept["src"],
             dst,
             tuple(kept["args"]),

@@ -1,4 +1,4 @@
-"""What of a run is done already: inputs whose results stand in DST as the ledger knows them."""
+"""The resume plan: which inputs have their results in DST already, by what the ledger knows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -19,13 +19,17 @@ from fanrun.fanout.results.result_files import move_into_place, unfit
 
 HASH_THREADS = 4
 """Threads that hash files: more than processors, as a network file system takes long to answer."""
-AT_ONCE = 64
-"""So many inputs are compared by one thread before it takes others."""
+INPUTS_PER_TASK = 64
+"""The number of inputs that a thread compares before it takes more."""
 
 
 @dataclass
 class ResumePlan:
-    """Inputs by what there is of them: `todo`, `kept` whose results stand, `copied` whose results stood elsewhere."""
+    """The inputs of a run by the state of their results.
+
+    `todo` have to be processed, the results of `kept` are in DST, and those of `copied` were copied from elsewhere in
+    DST.
+    """
 
     todo: list[Input] = field(default_factory=list)
     kept: list[Input] = field(default_factory=list)
@@ -37,130 +41,159 @@ class ResumePlan:
         return [*self.kept, *self.copied]
 
 
-class _Known(NamedTuple):
-    """An input that does not have all its results in DST.
+@dataclass(frozen=True)
+class ResumeSource:
+    """What a resume plan is made from: the ledger, and the folders of inputs and results as absolute paths.
 
-    `own` are the results that the ledger has of it, `missing` those of them that are not in DST, as {path: hash}.
+    `program` is the program's name in the ledger.  With `by_content` an input takes the results of another input that
+    has the same content, as after it was renamed.  Such results are copied by way of `staging`, a folder on DST's file
+    system; if that is None, nothing is changed, and these inputs only count as copied.
+    """
+
+    ledger: Ledger
+    src: str
+    dst: str
+    program: str
+    by_content: bool = False
+    staging: str | None = None
+
+    def input_path(self, key: bytes) -> bytes:
+        """Return where an input is."""
+        return os.path.join(os.fsencode(self.src), key)
+
+    def result_path(self, path: bytes) -> bytes:
+        """Return where a result is, by its path relative to DST."""
+        return os.path.join(os.fsencode(self.dst), path)
+
+
+class _Comparison(NamedTuple):
+    """What the ledger and DST have of an input.
+
+    `outputs` are its results as {path: hash}; if it has none (not `is_own`), those of an input with the same content
+    under the names that they would have here.  `missing` are those of them that are not in DST.
     """
 
     item: Input
     digest: str
-    own: dict[bytes, str]
+    outputs: dict[bytes, str]
+    is_own: bool
     missing: dict[bytes, str]
 
-
-@dataclass(frozen=True)
-class Roots:
-    """Where inputs come from and results go, as absolute paths in bytes."""
-
-    src: bytes
-    dst: bytes
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of the input's own results are in DST."""
+        return self.is_own and not self.missing
 
 
 def plan_resume(
-    ledger: Ledger,
-    roots: Roots,
-    program: str,
+    source: ResumeSource,
     inputs: Sequence[Input],
-    step: Callable[[int], None],
-    staging: str | None = None,
-    *,
-    by_content: bool = False,
+    step: Callable[[int], None] = lambda count: None,
+    on_todo: Callable[[], None] = lambda: None,
 ) -> ResumePlan:
-    """Part the inputs into those to do and those whose results are there; `step` is told how many are looked at.
+    """Divide the inputs into those to process and those whose results are there.
 
-    With `by_content` an input takes the results of another one that is equal, as after it was renamed, unless their
-    paths belong to others.  They are copied by way of `staging`, a folder on DST's file system (None: nothing is
-    changed, such inputs only count as copied).
+    `step` gets the number of inputs compared so far.  `on_todo` is called once an input has to be processed, or later.
     """
-    found = ResumePlan()
-    if not ledger.knows(program):
-        found.todo = list(inputs)
-        return found
-    there = {item.key for item in inputs}
-    owners = {path: key for path, key in ledger.owners(program) if key in there}
-    kept, copied, others = list[tuple[bytes, str]](), list[Fact](), list[_Known]()
-    for count, known in enumerate(_compare(ledger, roots, program, inputs)):
+    if not source.ledger.knows(source.program):
+        if inputs:
+            on_todo()
+        return ResumePlan(list(inputs))
+    complete, incomplete = list[_Comparison](), list[_Comparison]()
+    for count, found in enumerate(_compare_all(source, inputs)):
         step(count)
-        if known.own and not known.missing:
-            found.kept.append(known.item)
-            kept.append((known.item.key, known.digest))
-            owners.update(dict.fromkeys(known.own, known.item.key))
-        else:
-            others.append(known)
-    # What stands is kept before anything is brought to where it may stand.
-    for item, digest, own, missing in others:
-        wanted = own
-        if by_content and digest and not own:
-            wanted = ledger.outputs_of_equal(item.key, digest, program)
-            missing = _missing(ledger, roots, wanted)
-        is_free = all(owners.get(path, item.key) == item.key for path in wanted)
-        if not wanted or not is_free or any(not _restore(ledger, roots, *each, staging) for each in missing.items()):
-            found.todo.append(item)
+        (complete if found.is_complete else incomplete).append(found)
+        if not found.outputs:
+            on_todo()
+    plan = ResumePlan(kept=[found.item for found in complete])
+    owners = _owners(source, inputs) | {path: found.item.key for found in complete for path in found.outputs}
+    # Only now: a copy must not take a path that belongs to a later input.
+    restored = _restore_all(source, incomplete, owners, plan)
+    if plan.todo:
+        on_todo()
+    if source.staging is not None:
+        source.ledger.record_inputs(source.program, [(found.item.key, found.digest) for found in complete])
+        source.ledger.record(source.program, restored)
+    return plan
+
+
+def _owners(source: ResumeSource, inputs: Sequence[Input]) -> dict[bytes, bytes]:
+    """Return {path of a result: key} of those inputs whose results the ledger knows."""
+    keys = {item.key for item in inputs}
+    return {path: key for path, key in source.ledger.owners(source.program) if key in keys}
+
+
+def _restore_all(
+    source: ResumeSource, incomplete: Sequence[_Comparison], owners: dict[bytes, bytes], plan: ResumePlan
+) -> list[Fact]:
+    """Copy the results that inputs lack from elsewhere in DST; add each input to the plan, and its paths to `owners`.
+
+    Return what the ledger has to know of the inputs that now have all their results.
+    """
+    facts = []
+    for item, digest, outputs, _, missing in incomplete:
+        is_free = all(owners.get(path, item.key) == item.key for path in outputs)
+        if not outputs or not is_free or not all(_restore(source, *each) for each in missing.items()):
+            plan.todo.append(item)
             continue
-        (found.copied if missing else found.kept).append(item)
-        owners.update(dict.fromkeys(wanted, item.key))
-        copied.append(Fact(item.key, digest, wanted))
-    if staging is not None:
-        ledger.record_inputs(program, kept)
-        ledger.record(program, copied)
-    return found
+        (plan.copied if missing else plan.kept).append(item)
+        owners.update(dict.fromkeys(outputs, item.key))
+        facts.append(Fact(item.key, digest, outputs))
+    return facts
 
 
-def _compare(ledger: Ledger, roots: Roots, program: str, inputs: Sequence[Input]) -> Iterator[_Known]:
-    """Yield what is known of each input and its results, in order; files are hashed on several threads."""
-
+def _compare_all(source: ResumeSource, inputs: Sequence[Input]) -> Iterator[_Comparison]:
+    """Yield the comparison of each input, in order; files are hashed on several threads."""
     stop = threading.Event()
 
-    def compare(part: Sequence[Input]) -> list[_Known]:
-        return [_look_up(ledger, roots, program, item, stop) for item in part]
+    def compare(part: Sequence[Input]) -> list[_Comparison]:
+        return [_compare(source, item, stop) for item in part]
 
-    parts = [inputs[start : start + AT_ONCE] for start in range(0, len(inputs), AT_ONCE)]
+    parts = [inputs[start : start + INPUTS_PER_TASK] for start in range(0, len(inputs), INPUTS_PER_TASK)]
     pool = concurrent.futures.ThreadPoolExecutor(HASH_THREADS)
     try:
         for part in pool.map(compare, parts):
             yield from part
     finally:
-        stop.set()  # to hash a large file may take hours, and Ctrl-C ends it at once
+        stop.set()  # hashing a large file may take hours, and Ctrl-C ends it at once
         pool.shutdown(cancel_futures=True)
 
 
-def _look_up(ledger: Ledger, roots: Roots, program: str, item: Input, stop: threading.Event) -> _Known:
-    digest = _digest(ledger, os.path.join(roots.src, item.key), stop)
-    own = ledger.outputs(item.key, digest, program) if digest else {}
-    return _Known(item, digest, own, _missing(ledger, roots, own, stop))
+def _compare(source: ResumeSource, item: Input, stop: threading.Event) -> _Comparison:
+    """Find out which results of an input are in DST; raise HashingStopped once `stop` is set."""
+    digest = _digest(source, source.input_path(item.key), stop)
+    own = source.ledger.outputs(item.key, digest, source.program) if digest else {}
+    outputs = own
+    if digest and not own and source.by_content:
+        outputs = source.ledger.outputs_of_equal(item.key, digest, source.program)
+    missing = {path: each for path, each in outputs.items() if _digest(source, source.result_path(path), stop) != each}
+    return _Comparison(item, digest, outputs, bool(own), missing)
 
 
-def _missing(
-    ledger: Ledger, roots: Roots, wanted: Mapping[bytes, str], stop: threading.Event | None = None
-) -> dict[bytes, str]:
-    """Return those of {path: hash} that are not so in DST."""
-    return {path: each for path, each in wanted.items() if _digest(ledger, os.path.join(roots.dst, path), stop) != each}
-
-
-def _digest(ledger: Ledger, path: bytes, stop: threading.Event | None = None) -> str:
-    """Return the file's hash, "" if it can't be read."""
+def _digest(source: ResumeSource, path: bytes, stop: threading.Event | None = None) -> str:
+    """Return a file's hash, "" if it can't be read."""
     try:
-        return ledger.hash_of(path, stop=stop)
+        return source.ledger.hash_of(path, stop=stop)
     except OSError:
         return ""
 
 
-def _restore(ledger: Ledger, roots: Roots, path: bytes, digest: str, staging: str | None) -> bool:
-    """Bring a result under its path from another place in DST that holds the same bytes; False if none does."""
-    top = os.path.join(roots.dst, b"")
-    for source in ledger.places_of(digest):
-        if not source.startswith(top) or _digest(ledger, source) != digest:
+def _restore(source: ResumeSource, path: bytes, digest: str) -> bool:
+    """Copy a result to its path from a file in DST with the same content; return False if there is none."""
+    top = source.result_path(b"")
+    for original in source.ledger.places_of(digest):
+        if not original.startswith(top) or _digest(source, original) != digest:
             continue
-        if staging is None:
+        if source.staging is None:
             return True
-        with contextlib.suppress(OSError), tempfile.TemporaryDirectory(dir=staging) as folder:
-            copy = os.path.join(os.fsencode(folder), path)
+        with contextlib.suppress(OSError), tempfile.TemporaryDirectory(dir=source.staging) as name:
+            folder, dst = os.fsencode(name), os.fsencode(source.dst)
+            copy = os.path.join(folder, path)
             os.makedirs(os.path.dirname(copy), exist_ok=True)
-            shutil.copy2(source, copy)
-            if unfit(os.fsencode(folder), path, digest) is None:
-                move_into_place(os.fsencode(folder), roots.dst, path)
-                target = os.path.join(roots.dst, path)
-                ledger.remember_hash(target, file_stat(target), digest)
+            shutil.copy2(original, copy)
+            if unfit(folder, path, digest) is None:
+                move_into_place(folder, dst, path)
+                target = source.result_path(path)
+                source.ledger.remember_hash(target, file_stat(target), digest)
                 return True
     return False

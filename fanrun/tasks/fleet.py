@@ -54,11 +54,8 @@ def up(
     if taken:
         ending.take_over(console, taken, yes)
     done, changes = _up(console, aim, yes)
-    image = done.images[deployment.OWN].ref.rpartition("@")[2]
     console.say("nothing to change" if not changes else counted(len(changes), "change"))
-    console.say(
-        f"{console.paint('ready:', GREEN)} {counted(len(done.workers), 'worker')} with {deployment.OWN} {image[:19]}"
-    )
+    console.say(f"{console.paint('ready:', GREEN)} {_capacity(done)}")
 
 
 @task(help={"fleet": FLEET})
@@ -114,6 +111,12 @@ def down(
         ending.take_over(console, aim, yes)
     else:
         ending.down(console, aim, yes, chosen=fleet.provider is not None or aim.folder.exists())
+
+
+def _capacity(fleet: Fleet) -> str:
+    """Return how many workers a fleet has, and the version of Fanrun's own image there."""
+    digest = fleet.images[deployment.OWN].ref.rpartition("@")[2]
+    return f"{counted(len(fleet.workers), 'worker')} with {deployment.OWN} {digest[:19]}"
 
 
 def _workers(aim: target.Target) -> int:

@@ -7,26 +7,15 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fanrun.fanout.commands import MIB, USUAL, Scratch
 from fanrun.fanout.expect import UNFINISHED
-from fanrun.fanout.request import Limits
 from fanrun.fleet import values
 from fanrun.fleet.errors import UsageError
 from fanrun.tasks.core import flag
 from provision import catalog
 
-MIN_MEMORY = 6 * MIB  # Docker's own
-
 FLEET = "the fleet's name (default: default)"
 YES = "do not ask at a terminal"
 TAKE_OVER = "end the hosts that have this id (their folder is lost, or they belong to another fleet)"
-LIMITS = {
-    "retries": f"how often a failed input is tried again, elsewhere if it can be (default: {Limits.retries})",
-    "timeout": f"seconds without anything finished that end a program, 0: none (default: {Limits.timeout})",
-    "memory": "most memory for the program on a worker, as 512m or 4g (default: nine tenths of it)",
-    "tmp": f"room in the program's /tmp, which is a part of its memory (default: {USUAL.tmp // MIB}m)",
-    "shm": f"room in its /dev/shm, for shared memory, likewise (default: {USUAL.shm // MIB}m)",
-}
 RESULTS = {
     "expect": "the results that each input must have, as '{stem}.txt,{stem}.pdf'; also {name} and {folder}",
     "ignore-results": f"names of files that are no results, with commas (default: {','.join(UNFINISHED)})",
@@ -88,24 +77,3 @@ def text(name: str, given: str | None) -> str | None:
         return Path(path(name, given)).read_text("utf-8")
     except (OSError, ValueError) as error:
         raise UsageError(f"{given} can't be read: {getattr(error, 'strerror', None) or error}") from error
-
-
-def limits(retries: str | None, timeout: str | None, memory: str | None, tmp: str | None, shm: str | None) -> Limits:
-    """Return the limits of a run; UsageError for one that can't be meant."""
-    usual = Limits()
-    found = Limits(
-        retries=usual.retries if retries is None else values.whole_number("retries", retries, 0, 100),
-        timeout=usual.timeout if timeout is None else values.whole_number("timeout", timeout, 0, 10**7),
-        memory=usual.memory if memory is None else values.size("memory", memory, MIN_MEMORY),
-        scratch=Scratch(
-            usual.scratch.tmp if tmp is None else values.size("tmp", tmp, MIB),
-            usual.scratch.shm if shm is None else values.size("shm", shm, MIB),
-        ),
-    )
-    for name, text, size in (("tmp", tmp, found.scratch.tmp), ("shm", shm, found.scratch.shm)):
-        if text is not None and 0 < found.memory < size:
-            raise UsageError(
-                f"--{name}={text} is more than --memory={memory}, of which it is a part; give more --memory or a "
-                f"smaller --{name}"
-            )
-    return found

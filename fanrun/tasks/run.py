@@ -17,7 +17,7 @@ from fanrun.fanout import run as runs
 from fanrun.fanout import verify as verdicts
 from fanrun.fanout.context import RunContext
 from fanrun.fanout.expect import expected
-from fanrun.fanout.request import Limits, Request
+from fanrun.fanout.request import RunLimits, RunRequest
 from fanrun.fanout.results import report as reports
 from fanrun.fleet import values
 from fanrun.fleet.errors import HostsFailed, UsageError
@@ -30,7 +30,8 @@ from fanrun.fleet.text import counted
 from fanrun.tasks import options, target
 from fanrun.tasks.boundary import ROOT
 from fanrun.tasks.console import Console
-from fanrun.tasks.options import FLEET, LIMITS, RESULTS
+from fanrun.tasks.limit_options import LIMITS
+from fanrun.tasks.options import FLEET, RESULTS
 from fanrun.tasks.task import task
 from provision import deployment, keepalive
 
@@ -64,7 +65,7 @@ class _Program:
 class _Order:
     """A request, the name of the container image for it, and whether the report is printed as JSON."""
 
-    request: Request
+    request: RunRequest
     image: str
     as_json: bool
 
@@ -83,15 +84,16 @@ class _Order:
         "force": "do again what is done already",
         "by-content": "take the results of an equal input, as of one that was renamed (default for the own image)",
         **RESULTS,
-        **LIMITS,
         "keep-going": "try every input, though every batch fails for the same reason",
         "dry-run": "print the plan and do nothing",
         "json_": "print the report (or the plan) as JSON",
         "fleet": FLEET,
     },
+    group=LIMITS,
 )
 def run(
     console: Console,
+    limits: RunLimits,
     src: str | None = None,
     dst: str | None = None,
     image: str | None = None,
@@ -103,11 +105,6 @@ def run(
     by_content: bool = False,
     expect: str | None = None,
     ignore_results: str | None = None,
-    retries: str | None = None,
-    timeout: str | None = None,
-    memory: str | None = None,
-    tmp: str | None = None,
-    shm: str | None = None,
     keep_going: bool = False,
     dry_run: bool = False,
     json_: bool = False,
@@ -120,7 +117,6 @@ def run(
     inputs = _Inputs(src, dst, include, exclude, junk)
     folder = target.folder(console, fleet)
     program = _Program(args, expect, ignore_results, by_content)
-    limits = options.limits(retries, timeout, memory, tmp, shm)
     request = _request(inputs, program, limits, force=force, keep_going=keep_going)
     order = _Order(request, image or deployment.OWN, json_)
     _print_plan(folder, order) if dry_run else _run(console, folder, fleet, order)
@@ -130,19 +126,15 @@ def run(
     code=2,
     help={
         "dst": "the folder with the results of a run",
-        **LIMITS,
         "json_": "print the report as JSON",
         "fleet": FLEET,
     },
+    group=LIMITS,
 )
 def retry(
     console: Console,
+    limits: RunLimits,
     dst: str | None = None,
-    retries: str | None = None,
-    timeout: str | None = None,
-    memory: str | None = None,
-    tmp: str | None = None,
-    shm: str | None = None,
     json_: bool = False,
     fleet: str | None = None,
 ) -> None:
@@ -150,7 +142,7 @@ def retry(
     if not dst:
         raise UsageError("fab retry needs --dst; `fab --help retry` shows all it takes")
     folder = target.folder(console, fleet)
-    request, name = requests.retry_request(options.path("dst", dst), options.limits(retries, timeout, memory, tmp, shm))
+    request, name = requests.retry_request(options.path("dst", dst), limits)
     if not request.only:
         console.say(f"nothing failed in the last run into {dst}")
         return
@@ -180,9 +172,9 @@ def sample(console: Console, dst: str | None = None, count: str = "59") -> None:
     console.say(f"{counted(number, 'plate')}, {reports.amount(size)}, in {folder}")
 
 
-def _request(inputs: _Inputs, program: _Program, limits: Limits, *, force: bool, keep_going: bool) -> Request:
+def _request(inputs: _Inputs, program: _Program, limits: RunLimits, *, force: bool, keep_going: bool) -> RunRequest:
     """Return what the options of `fab run` ask for."""
-    return Request(
+    return RunRequest(
         src=options.path("src", inputs.src or ""),
         dst=options.path("dst", inputs.dst or ""),
         args=options.words(program.args),

@@ -47,22 +47,29 @@ def task(
     lists = [*iterable, *(each for each, flag in flags.items() if flag.is_list)]
 
     def declare(body: Body) -> object:
-        title, signature = name or body.__name__, _signature(body, flags if group else None)
-        options = {core.flag(each) for each in list(signature.parameters)[1:]}
-
-        @functools.wraps(body)
-        def run(context: fabric.Connection, **values: object) -> None:
-            console = Console(context.config)
-            with boundary.exit_codes(console, code):
-                log_to_terminal(console.log)
-                _check(title, options, values)
-                made = [group.make({each: values.pop(each) for each in flags})] if group else []
-                body(console, *made, **values)
-
-        vars(run)["__signature__"] = signature  # Fabric reads it by inspect.signature
+        run = _fabric_body(body, name or body.__name__, code, group)
         return fabric.task(name=name, iterable=lists, help=texts, auto_shortflags=False, positional=[])(run)
 
     return declare
+
+
+def _fabric_body(body: Body, title: str, code: int, group: OptionGroup[Any] | None) -> Callable[..., None]:
+    """Return the function that Fabric calls for a task: it checks the options, and turns errors into exit codes."""
+    flags = group.flags if group else {}
+    signature = _signature(body, flags if group else None)
+    options = {core.flag(each) for each in list(signature.parameters)[1:]}
+
+    @functools.wraps(body)
+    def run(context: fabric.Connection, **values: object) -> None:
+        console = Console(context.config)
+        with boundary.exit_codes(console, code):
+            log_to_terminal(console.log)
+            _check(title, options, values)
+            made = [group.make({each: values.pop(each) for each in flags})] if group else []
+            body(console, *made, **values)
+
+    vars(run)["__signature__"] = signature  # Fabric reads it by inspect.signature
+    return run
 
 
 def _signature(body: Body, flags: Mapping[str, Flag] | None) -> inspect.Signature:

@@ -87,22 +87,27 @@ def _lacks(found: VectorState) -> bool:
 def _install_hosts(
     shipping: Shipping, hosts: Sequence[Host], found: Mapping[str, VectorState], deb: Deb | None
 ) -> dict[str, FanrunError]:
-    """Install Vector on these hosts; returns the errors by host.
+    """Install Vector on these hosts, from the package `deb` or else from the repository; return the errors by host."""
+    if not hosts:
+        return {}
+    if deb is None:
+        return _install_from_repository_hosts(shipping, hosts)
+    package = deb
+
+    def copy(remote: Remote) -> None:
+        architecture = found[remote.host.name].architecture
+        done = vector_install.install_from_file_host(remote, shipping.folder, package, architecture)
+        shipping.note(remote.host.name, done)
+
+    return on_hosts(shipping.folder, hosts, copy)[1]
+
+
+def _install_from_repository_hosts(shipping: Shipping, hosts: Sequence[Host]) -> dict[str, FanrunError]:
+    """Install Vector on these hosts from its repository; return the errors by host.
 
     The first host alone asks the repository for its key, and the others only after it has Vector: a repository that is
     out of reach costs one host's time.
     """
-    if not hosts:
-        return {}
-    if deb:
-        package = deb
-
-        def copy(remote: Remote) -> None:
-            architecture = found[remote.host.name].architecture
-            done = vector_install.install_from_file_host(remote, shipping.folder, package, architecture)
-            shipping.note(remote.host.name, done)
-
-        return on_hosts(shipping.folder, hosts, copy)[1]
     keys: list[bytes] = []
 
     def fetch(remote: Remote) -> None:

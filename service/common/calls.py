@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, NoReturn, TypeAlias, cast
 
@@ -87,11 +87,14 @@ class Calls(grpc.aio.ServerInterceptor):
             log.exception("a bug")
             await context.abort(code, BUG, (trailer,))
         finally:
-            seconds = time.perf_counter() - began
-            self.metrics.handled.labels(*labels, code.name).inc()
-            self.metrics.seconds.labels(*labels).observe(seconds)
-            about = {"method": "/".join(name), "code": code.name, "seconds": round(seconds, 4), "peer": context.peer()}
-            log.info("call", extra={"fields": about | fields})
+            fields |= {"method": "/".join(name), "code": code.name, "peer": context.peer()}
+            self._record(labels, code, time.perf_counter() - began, fields)
+
+    def _record(self, labels: Sequence[str], code: grpc.StatusCode, seconds: float, fields: dict[str, Any]) -> None:
+        """Count a call that has ended, and log it."""
+        self.metrics.handled.labels(*labels, code.name).inc()
+        self.metrics.seconds.labels(*labels).observe(seconds)
+        log.info("call", extra={"fields": {**fields, "seconds": round(seconds, 4)}})
 
     def end(self, _: Context) -> None:
         """Note that a call has ended: its reply was sent completely, or nobody waits for it any more."""

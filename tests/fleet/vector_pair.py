@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fanrun.fanout.results.log_fresh import Fresh
 from fanrun.fanout.results.log_lines import Line, after_torn, parse
-from fanrun.fanout.worker_files.log_files import Spool
+from fanrun.fanout.worker_files.log_spool import Spool
 from provision.hosts import ca
 from provision.hosts.shipping import read_config
 from provision.hosts.vector import receiver_config, shipper_config

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from fanrun.fanout.plan import Input
 from fanrun.fanout.results.attempt import Attempt
@@ -18,7 +20,7 @@ from fanrun.fanout.results.faults import Reasons
 from fanrun.fanout.results.joblog import Joblog
 from fanrun.fanout.results.ledger import Ledger
 from fanrun.fanout.results.logs import RunLogs
-from fanrun.fanout.results.ownership import Ownership
+from fanrun.fanout.results.ownership import Ownership, RunInputs
 from fanrun.fanout.results.stats import WorkerStats
 from fanrun.fanout.schedule.scheduler import Scheduler
 from tests.unit.samples import read_tree
@@ -27,6 +29,16 @@ from tests.unit.schedulers import ALL, ScriptedPolicy, scripted
 
 def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+class Disk(NamedTuple):
+    """What is free on a worker's disk: bytes, and files that may still be made."""
+
+    free: int = 10**10
+    inodes: int = 10**6
+
+
+ROOM = Disk()
 
 
 class World:
@@ -39,12 +51,19 @@ class World:
         self.scheduler.deal({"worker-1": [Input(key, len(key)) for key in keys], "worker-2": []})
         self.ledger, self.joblog = Ledger(top / "ledger.db"), Joblog(top / "joblog.tsv")
         self.extra = top / "extra"
-        self.ownership = Ownership(keys, (), [], self.scheduler.is_settled, lambda key: False)
+        self.ownership = Ownership(RunInputs(keys), self.scheduler.is_settled, lambda key: False)
         self.told: list[str] = []
         self.destination = Destination(
-            str(self.dst), str(top / "staging"), str(self.extra), "program", self.ledger, self.joblog, self.ownership,
-            Reasons(self.told.append), RunLogs(top / "logs"),
-        )  # fmt: skip
+            str(self.dst),
+            str(top / "staging"),
+            str(self.extra),
+            "program",
+            self.ledger,
+            self.joblog,
+            self.ownership,
+            Reasons(self.told.append),
+            RunLogs(top / "logs"),
+        )
         self.destination.stats.update({"worker-1": self.stats, "worker-2": self.stats})
         self.log = top / "joblog.tsv"
 
@@ -59,10 +78,16 @@ class World:
         return Attempt(batch, worker, hashes, {}, 1002.5)
 
     def stage(
-        self, made: dict[bytes, bytes], *, code: int = 0, log: str = "", report: Sequence[Mapping[str, object]] = (),
-        free: int = 10**10, inodes: int = 10**6, late: bool = False,
-    ) -> None:  # fmt: skip
-        """What a pull brings home."""
+        self,
+        made: dict[bytes, bytes],
+        *,
+        code: int = 0,
+        log: str = "",
+        report: Sequence[Mapping[str, object]] = (),
+        disk: Disk = ROOM,
+        late: bool = False,
+    ) -> None:
+        """Write what a pull brings into staging."""
         (self.staging / "data").mkdir(parents=True)
         for key, content in made.items():
             path = os.path.join(os.fsencode(self.staging), b"data", key)
@@ -72,7 +97,8 @@ class World:
         records = [f"{digest(content)}  ./".encode() + key + b"\0" for key, content in made.items()]
         (self.staging / "manifest").write_bytes(b"".join(records))
         (self.staging / "links").write_bytes(b"")
-        (self.staging / "exit").write_text(f"{code}\n{2_500_000_000}\n{free} 1 {10**7} {inodes} {int(late)}\n")
+        ending = f"{code}\n{2_500_000_000}\n{disk.free} 1 {10**7} {disk.inodes} {int(late)}\n"
+        (self.staging / "exit").write_text(ending)
         (self.staging / "log").write_text(log)
         (self.staging / "report.jsonl").write_text("".join(json.dumps(line) + "\n" for line in report))
 
@@ -94,3 +120,12 @@ class World:
         """Stage the results of another batch."""
         self.staging = self.staging.with_name(name)
         self.stage(made)
+
+
+@contextlib.contextmanager
+def two_inputs(top: Path, *, retries: int = 0) -> Iterator[World]:
+    """Open a world with the inputs a.jpg and d/b.jpg, and close its files at the end."""
+    made = World(top, (b"a.jpg", b"d/b.jpg"), retries=retries)
+    yield made
+    made.ledger.close()
+    made.joblog.close()

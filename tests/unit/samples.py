@@ -93,5 +93,5 @@ def read_tree(top: Path) -> dict[bytes, bytes]:
 
 def write_filter(folder: Path) -> None:
     """Write the log filter as a run puts it into its folder on a worker."""
-    for name, text in zip(("log_filter.py", "log_files.py"), commands.log_filter(), strict=True):
+    for name, text in zip(commands.LOG_FILTER, commands.log_filter(), strict=True):
         (folder / name).write_text(text)

@@ -31,19 +31,35 @@ ROOT = Path(__file__).resolve().parents[2]
         ("a a_1", "a a_1", {"a": "a", "a_1": "a_1"}, ""),
         (".hidden", ".hidden.jpg", {".hidden": ".hidden.jpg"}, ""),
         ("a.tar.gz", "a.tar.png a.txt", {"a.tar.gz": "a.tar.png a.txt"}, ""),
-        (" ".join(f"f.{n}.exr" for n in range(9)), " ".join([*(f"f.{n}.png" for n in range(9)), "f.log"]),
-         {f"f.{n}.exr": f"f.{n}.png" for n in range(9)}, "f.log"),
-        ("log.1 log.2 log.10", "log.1.gz log.2.gz log.10.gz",
-         {"log.1": "log.1.gz", "log.2": "log.2.gz", "log.10": "log.10.gz"}, ""),
+        (
+            " ".join(f"f.{n}.exr" for n in range(9)),
+            " ".join([*(f"f.{n}.png" for n in range(9)), "f.log"]),
+            {f"f.{n}.exr": f"f.{n}.png" for n in range(9)},
+            "f.log",
+        ),
+        (
+            "log.1 log.2 log.10",
+            "log.1.gz log.2.gz log.10.gz",
+            {"log.1": "log.1.gz", "log.2": "log.2.gz", "log.10": "log.10.gz"},
+            "",
+        ),
         ("x.fastq.gz y.fastq.gz", "x.bam y.bam", {"x.fastq.gz": "x.bam", "y.fastq.gz": "y.bam"}, ""),
-        ("t_1.5_2.jpg t_1.7_2.jpg", "t_1.5_2.png t_1.7_2.png",
-         {"t_1.5_2.jpg": "t_1.5_2.png", "t_1.7_2.jpg": "t_1.7_2.png"}, ""),
+        (
+            "t_1.5_2.jpg t_1.7_2.jpg",
+            "t_1.5_2.png t_1.7_2.png",
+            {"t_1.5_2.jpg": "t_1.5_2.png", "t_1.7_2.jpg": "t_1.7_2.png"},
+            "",
+        ),
         ("a.jpg b.jpg", "a/tile_0.png b.jpg/1/2.png", {"a.jpg": "a/tile_0.png", "b.jpg": "b.jpg/1/2.png"}, ""),
-        ("a.jpg d/c.jpg", "64/a.png 64/d/c.png d/32/c.png",
-         {"a.jpg": "64/a.png", "d/c.jpg": "64/d/c.png d/32/c.png"}, ""),
+        (
+            "a.jpg d/c.jpg",
+            "64/a.png 64/d/c.png d/32/c.png",
+            {"a.jpg": "64/a.png", "d/c.jpg": "64/d/c.png d/32/c.png"},
+            "",
+        ),
         ("a.jpg", "summary.csv a.png", {"a.jpg": "a.png"}, "summary.csv"),
     ],
-)  # fmt: skip
+)
 def test_whose_a_result_is(keys: str, paths: str, owned: dict[str, str], nobody: str) -> None:
     found = attribute([key.encode() for key in keys.split()], [path.encode() for path in paths.split()])
     assert found.results == {key.encode(): [path.encode() for path in mine.split()] for key, mine in owned.items()}
@@ -87,8 +103,12 @@ names = st.builds(
     st.sampled_from(["a", "ab", "a_1", "a1", "a10", "a.b", "b", "log"]),
     st.sampled_from(["", ".jpg", ".tif", ".1", ".2", ".tar.gz"]),
 )
-keys = st.lists(st.builds(lambda folder, name: (folder + name).encode(), st.sampled_from(["", "d/", "d/e/"]), names),
-                unique=True, min_size=1, max_size=9)  # fmt: skip
+keys = st.lists(
+    st.builds(lambda folder, name: (folder + name).encode(), st.sampled_from(["", "d/", "d/e/"]), names),
+    unique=True,
+    min_size=1,
+    max_size=9,
+)
 
 
 def split(key: bytes) -> tuple[bytes, bytes]:
@@ -151,8 +171,11 @@ def test_no_input_gets_another_ones_result(inputs: list[bytes], program: str, sk
 
 def test_a_path_that_two_inputs_name_is_nobodys_yet() -> None:
     """One of them has overwritten it."""
-    found = attribute([b"x.jpg", b"x.tif", b"y.jpg"], [b"x.png", b"y.png"],
-                      {b"x.jpg": [b"x.png"], b"x.tif": [b"x.png"], b"y.jpg": [b"y.png", b"y.png"]})  # fmt: skip
+    found = attribute(
+        [b"x.jpg", b"x.tif", b"y.jpg"],
+        [b"x.png", b"y.png"],
+        {b"x.jpg": [b"x.png"], b"x.tif": [b"x.png"], b"y.jpg": [b"y.png", b"y.png"]},
+    )
     assert found.undecided == {b"x.jpg", b"x.tif"}
     assert found.results == {b"y.jpg": [b"y.png"]}
 
@@ -170,11 +193,15 @@ def test_attribution_does_not_depend_on_the_process() -> None:
     )
     said = {
         subprocess.run(
-            [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": seed},
-            capture_output=True, text=True, check=True,
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
         for seed in "123"
-    }  # fmt: skip
+    }
     assert len(said) == 1
 
 

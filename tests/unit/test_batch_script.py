@@ -139,7 +139,18 @@ def test_what_is_spent_is_deleted_where_room_is_short_and_nobody_waits(shell: st
     run_batch(shell, tmp_path / "out", "sh", "-c", script, "sh", str(tmp_path), path=path, spent=spent)
     assert code_of(tmp_path / "out") == 0
     (tmp_path / "go").touch()
-    left = {"bin", "go", "kept", "out", "turn", "identity", "log_filter.py", "log_files.py", "__pycache__"}
+    left = {
+        "bin",
+        "go",
+        "kept",
+        "out",
+        "turn",
+        "identity",
+        "log_filter.py",
+        "log_files.py",
+        "log_spool.py",
+        "__pycache__",
+    }
     assert {path.name for path in tmp_path.iterdir()} == {*left, ".gone--f x", ".gone-it's"}
     (tmp_path / "go").unlink()
     run_batch(shell, tmp_path / "out", "true", path=path, room=2**62)

@@ -22,19 +22,58 @@ HOME = "/var/lib/fanrun/runs/20260101-000000-abcd"
 MAX_ARGUMENT = 128 * 1024
 """Linux' MAX_ARG_STRLEN: execve(2)."""
 DOCKER = [
-    "sudo", "-n", "docker", "run", "--rm", "--name", "fanrun-20260101-000000-abcd-worker-1.0001",
-    "--label", "fanrun.run=20260101-000000-abcd", "--network", "none", "--read-only", "--cap-drop", "ALL",
-    "--security-opt", "no-new-privileges", "--user", "1000:1001", "--memory", "900", "--memory-swap", "900",
-    "--pids-limit", "1024", "--tmpfs", "/tmp:rw,exec,nosuid,nodev,size=268435456", "--shm-size", "67108864",
-    "--log-driver", "none", "--env", "FANRUN_REPORT=/report.jsonl", "--env", "HOME=/tmp",
-    "--env-file", f"{HOME}/identity/env",
-    "--mount", f"type=bind,source={HOME}/identity/passwd,target=/etc/passwd,readonly",
-    "--mount", f"type=bind,source={HOME}/identity/group,target=/etc/group,readonly",
-    "--mount", f"type=bind,source={HOME}/worker-1.0001.in,target=/in,readonly",
-    "--mount", f"type=bind,source={HOME}/worker-1.0001.out/data,target=/out",
-    "--mount", f"type=bind,source={HOME}/worker-1.0001.out/report.jsonl,target=/report.jsonl",
-    "hub:5000/fanrun/image@sha256:00", "--op", "rotate 90", "/in", "/out",
-]  # fmt: skip
+    "sudo",
+    "-n",
+    "docker",
+    "run",
+    "--rm",
+    "--name",
+    "fanrun-20260101-000000-abcd-worker-1.0001",
+    "--label",
+    "fanrun.run=20260101-000000-abcd",
+    "--network",
+    "none",
+    "--read-only",
+    "--cap-drop",
+    "ALL",
+    "--security-opt",
+    "no-new-privileges",
+    "--user",
+    "1000:1001",
+    "--memory",
+    "900",
+    "--memory-swap",
+    "900",
+    "--pids-limit",
+    "1024",
+    "--tmpfs",
+    "/tmp:rw,exec,nosuid,nodev,size=268435456",
+    "--shm-size",
+    "67108864",
+    "--log-driver",
+    "none",
+    "--env",
+    "FANRUN_REPORT=/report.jsonl",
+    "--env",
+    "HOME=/tmp",
+    "--env-file",
+    f"{HOME}/identity/env",
+    "--mount",
+    f"type=bind,source={HOME}/identity/passwd,target=/etc/passwd,readonly",
+    "--mount",
+    f"type=bind,source={HOME}/identity/group,target=/etc/group,readonly",
+    "--mount",
+    f"type=bind,source={HOME}/worker-1.0001.in,target=/in,readonly",
+    "--mount",
+    f"type=bind,source={HOME}/worker-1.0001.out/data,target=/out",
+    "--mount",
+    f"type=bind,source={HOME}/worker-1.0001.out/report.jsonl,target=/report.jsonl",
+    "hub:5000/fanrun/image@sha256:00",
+    "--op",
+    "rotate 90",
+    "/in",
+    "/out",
+]
 
 
 def test_a_place_is_three_folders() -> None:
@@ -43,16 +82,33 @@ def test_a_place_is_three_folders() -> None:
 
 def test_push_argv() -> None:
     assert commands.push_argv("ssh -F /f", "/src//", "worker-1", PLACE) == [
-        "rsync", "--files-from=-", "--from0", "--relative", "--times", "--copy-links", "--perms", "--chmod=D755,F644",
-        "--timeout=60", "--rsh=ssh -F /f", "--", "/src/", f"worker-1:{HOME}/worker-1.0001.in/",
-    ]  # fmt: skip
+        "rsync",
+        "--files-from=-",
+        "--from0",
+        "--relative",
+        "--times",
+        "--copy-links",
+        "--perms",
+        "--chmod=D755,F644",
+        "--timeout=60",
+        "--rsh=ssh -F /f",
+        "--",
+        "/src/",
+        f"worker-1:{HOME}/worker-1.0001.in/",
+    ]
 
 
 def test_pull_argv() -> None:
     assert commands.pull_argv("ssh -F /f", "worker-1", PLACE, "/staging/") == [
-        "rsync", "--recursive", "--times", "--timeout=60", "--rsh=ssh -F /f",
-        "--", f"worker-1:{HOME}/worker-1.0001.out/", "/staging/",
-    ]  # fmt: skip
+        "rsync",
+        "--recursive",
+        "--times",
+        "--timeout=60",
+        "--rsh=ssh -F /f",
+        "--",
+        f"worker-1:{HOME}/worker-1.0001.out/",
+        "/staging/",
+    ]
 
 
 def test_batch_argv_and_docker_argv() -> None:
@@ -61,15 +117,35 @@ def test_batch_argv_and_docker_argv() -> None:
     fields = '"fleet":"sea","run":"20260101-000000-abcd","host":"worker-1","batch":"worker-1.0001"'
     log = ["/var/log/fanrun/20260101-000000-abcd.jsonl", fields, "33554432", "1073741824"]
     assert commands.batch_argv(PLACE, program, PROBE, SOURCE) == [
-        "sh", "-c", commands.BATCH, "sh", f"{HOME}/worker-1.0001.out",
-        "fanrun-20260101-000000-abcd-worker-1.0001", "1000:1001", "90", "500000000", *log, "15", "0", *DOCKER,
-    ]  # fmt: skip
+        "sh",
+        "-c",
+        commands.BATCH,
+        "sh",
+        f"{HOME}/worker-1.0001.out",
+        "fanrun-20260101-000000-abcd-worker-1.0001",
+        "1000:1001",
+        "90",
+        "500000000",
+        *log,
+        "15",
+        "0",
+        *DOCKER,
+    ]
     spent = [BatchFolder(PLACE.run, "worker-1.0007"), BatchFolder(PLACE.run, "worker-1.0008")]
     argv = commands.batch_argv(PLACE, program, PROBE, SOURCE, spent)
     assert argv[6:] == [
-        "1000:1001", "90", "500000000", *log, "15", "4", f"{HOME}/worker-1.0007.in", f"{HOME}/worker-1.0007.out",
-        f"{HOME}/worker-1.0008.in", f"{HOME}/worker-1.0008.out", *DOCKER,
-    ]  # fmt: skip
+        "1000:1001",
+        "90",
+        "500000000",
+        *log,
+        "15",
+        "4",
+        f"{HOME}/worker-1.0007.in",
+        f"{HOME}/worker-1.0007.out",
+        f"{HOME}/worker-1.0008.in",
+        f"{HOME}/worker-1.0008.out",
+        *DOCKER,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -89,8 +165,11 @@ def test_memory_is_what_was_asked_for_or_nine_tenths_of_the_hosts() -> None:
     assert commands.memory_limit(asked, PROBE) == 536870912
     argv = commands.docker_argv(PLACE, asked, PROBE)
     assert argv[argv.index("--memory") : argv.index("--pids-limit")] == [
-        "--memory", "536870912", "--memory-swap", "536870912",
-    ]  # fmt: skip
+        "--memory",
+        "536870912",
+        "--memory-swap",
+        "536870912",
+    ]
 
 
 def test_scratch_is_as_large_as_was_asked_for() -> None:

@@ -13,7 +13,7 @@ import pytest
 from fanrun.fanout.expect import Expected
 from fanrun.fanout.plan import Batch, Input
 from fanrun.fanout.results.attempt import Attempt
-from fanrun.fanout.results.ownership import Ownership
+from fanrun.fanout.results.ownership import Ownership, RunInputs
 from fanrun.fanout.schedule.assignment import Assignment
 from tests.unit.commit_world import World, digest
 from tests.unit.samples import read_tree
@@ -106,7 +106,11 @@ def test_an_owner_that_the_ledger_knows_keeps_its_path(tmp_path: Path) -> None:
     world = World(tmp_path, (b"scan.bmp", b"scan.tif"))
     recorded = [(b"scan.png", b"scan.jpg"), (b"scan.txt", b"scan.tif"), (b"gone.txt", b"gone")]
     world.own(
-        Ownership((b"scan.bmp", b"scan.tif"), [b"scan.jpg"], recorded, world.scheduler.is_settled, lambda key: False)
+        Ownership(
+            RunInputs((b"scan.bmp", b"scan.tif"), [b"scan.jpg"], recorded),
+            world.scheduler.is_settled,
+            lambda key: False,
+        )
     )
     assert commit_batch_one(world, b"scan.bmp", {b"scan.txt": b"1"}) == 0, "it waits for the owner, which is to be done"
     assert commit_batch_one(world, b"scan.tif", {b"scan.txt": b"2"}) == 2
@@ -117,7 +121,11 @@ def test_an_owner_that_the_ledger_knows_keeps_its_path(tmp_path: Path) -> None:
     (tmp_path / "again").mkdir()
     again = World(tmp_path / "again", (b"scan.bmp",))
     again.own(
-        Ownership((b"scan.bmp",), [b"scan.jpg"], recorded, again.scheduler.is_settled, lambda key: key == b"scan.tif")
+        Ownership(
+            RunInputs((b"scan.bmp",), [b"scan.jpg"], recorded),
+            again.scheduler.is_settled,
+            lambda key: key == b"scan.tif",
+        )
     )
     assert commit_batch_one(again, b"scan.bmp", {b"scan.png": b"1"}) == 1
     assert "scan.png has the same path as that of scan.jpg" in again.ledger.failures()[b"scan.bmp"]
@@ -130,7 +138,7 @@ def test_an_owner_that_the_ledger_knows_keeps_its_path(tmp_path: Path) -> None:
 
 def test_names_that_dst_can_not_tell_apart_are_one_path(tmp_path: Path) -> None:
     world = World(tmp_path, (b"A.jpg", b"a.jpg"))
-    world.own(Ownership((b"A.jpg", b"a.jpg"), (), [], world.scheduler.is_settled, lambda key: False, bytes.lower))
+    world.own(Ownership(RunInputs((b"A.jpg", b"a.jpg")), world.scheduler.is_settled, lambda key: False, bytes.lower))
     world.scheduler.next_batch("worker-1")
     assert commit_batch_one(world, b"a.jpg", {b"a.jpg": b"a"}) == 0
     assert commit_batch_one(world, b"A.jpg", {b"A.jpg": b"A"}) == 2
@@ -178,7 +186,7 @@ def test_expected_results_of_one_path_belong_to_the_first_whatever_the_order(tmp
     keys = (b"x/a.tif", b"y/a.tif")
     world.own(
         Ownership(
-            keys, (), [], world.scheduler.is_settled, lambda key: False, expected=world.destination.expected.paths
+            RunInputs(keys), world.scheduler.is_settled, lambda key: False, expected=world.destination.expected.paths
         )
     )
     world.scheduler.next_batch("worker-1")

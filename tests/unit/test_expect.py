@@ -6,7 +6,7 @@ import pytest
 
 from fanrun.fanout.expect import UNFINISHED, Expected, expected
 from fanrun.fanout.plan import Input
-from fanrun.fanout.results.container_end import Ending, ReportLine
+from fanrun.fanout.results.container_end import ContainerOutput, Ending, ReportLine
 from fanrun.fanout.results.judge import judge
 from fanrun.fleet.errors import UsageError
 
@@ -43,8 +43,12 @@ def test_files_that_are_ignored() -> None:
     usual, chosen = expected(None, None), expected(None, "*.bak, x?")
     assert usual == Expected(ignored=UNFINISHED)
     assert [usual.is_ignored(path) for path in (b"d/a.part", b".#a", b"a.tmp", b"a.jpg", b"a.bak")] == [
-        True, True, True, False, False,
-    ]  # fmt: skip
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
     assert [chosen.is_ignored(path) for path in (b"a.part", b"a.bak", b"d/x1")] == [False, True, True]
     assert not expected(None, "").is_ignored(b"a.tmp")
 
@@ -55,7 +59,9 @@ def inputs(*names: bytes) -> list[Input]:
 
 def test_an_input_is_done_when_all_that_is_expected_of_it_is_there() -> None:
     both = expected("{stem}.txt,{stem}.pdf", None)
-    outcome = judge(inputs(b"a.jpg", b"b.jpg"), GOOD, {}, [b"a.txt", b"a.pdf", b"b.txt", b"a.log"], (), both)
+    outcome = judge(
+        inputs(b"a.jpg", b"b.jpg"), ContainerOutput(GOOD, {}, [b"a.txt", b"a.pdf", b"b.txt", b"a.log"]), both
+    )
     assert outcome.results == {b"a.jpg": [b"a.txt", b"a.pdf"]}
     assert outcome.failed.keys() == {b"b.jpg"}
     assert outcome.failed[b"b.jpg"].startswith("its result b.pdf is missing")
@@ -67,7 +73,7 @@ def test_what_the_report_says_comes_first() -> None:
         b"a.jpg": ReportLine(True, "", results=(b"64/x.png",)),
         b"b.jpg": ReportLine(True, "", results=(b"gone",)),
     }
-    outcome = judge(inputs(b"a.jpg", b"b.jpg"), GOOD, report, [b"64/x.png", b"b.png"])
+    outcome = judge(inputs(b"a.jpg", b"b.jpg"), ContainerOutput(GOOD, report, [b"64/x.png", b"b.png"]))
     assert outcome.results == {b"a.jpg": [b"64/x.png"]}
     assert outcome.failed[b"b.jpg"].startswith("its result gone is missing")
 
@@ -88,10 +94,10 @@ def test_what_the_report_says_comes_first() -> None:
 def test_what_was_found_is_named_where_an_input_left_no_result(
     paths: list[bytes], links: list[bytes], words: str
 ) -> None:
-    outcome = judge(inputs(b"a.jpg"), GOOD, {}, paths, links)
+    outcome = judge(inputs(b"a.jpg"), ContainerOutput(GOOD, {}, paths, links))
     assert outcome.failed[b"a.jpg"].startswith(f"the program ended well but left no result for it{words}")
     assert bool(words) != outcome.failed[b"a.jpg"].endswith("for it")
 
 
 def test_a_result_of_an_inputs_own_name_is_never_ignored() -> None:
-    assert judge(inputs(b"a.tmp"), GOOD, {}, [b"a.tmp"]).results == {b"a.tmp": [b"a.tmp"]}
+    assert judge(inputs(b"a.tmp"), ContainerOutput(GOOD, {}, [b"a.tmp"])).results == {b"a.tmp": [b"a.tmp"]}

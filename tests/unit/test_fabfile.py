@@ -83,7 +83,7 @@ class World:
         self.make_dst("begun").close()
         for name, src in (("failed", "src"), ("srcless", "nowhere"), ("proven", "src"), ("tampered", "src")):
             ledger = self.make_dst(name)
-            request = requests.Request(str(top / src), str(top / name), exclude=("d/*",))
+            request = requests.RunRequest(str(top / src), str(top / name), exclude=("d/*",))
             ledger.begin("r1", PROGRAM, request.remembered(deployment.OWN))
             ledger.fail([] if name == "proven" else [(b"a.jpg", "too dark")])
             ledger.close()

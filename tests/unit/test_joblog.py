@@ -37,9 +37,15 @@ def test_a_line_has_a_field_for_every_column() -> None:
 
 @pytest.mark.parametrize(
     ("key", "field"),
-    [(b"tab\t", b"tab\\t"), (b"new\nline", b"new\\nline"), (b"\r", b"\\r"), (b"back\\n", b"back\\\\n"),
-     (b"\xff\xc3\xa9", b"\xff\xc3\xa9"), (b" lead and trail ", b" lead and trail ")],
-)  # fmt: skip
+    [
+        (b"tab\t", b"tab\\t"),
+        (b"new\nline", b"new\\nline"),
+        (b"\r", b"\\r"),
+        (b"back\\n", b"back\\\\n"),
+        (b"\xff\xc3\xa9", b"\xff\xc3\xa9"),
+        (b" lead and trail ", b" lead and trail "),
+    ],
+)
 def test_what_could_end_a_field_is_escaped(key: bytes, field: bytes) -> None:
     assert entry(key).line().split(b"\t")[0] == field
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -17,19 +16,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from fanrun.fanout.plan import Input, walk
 from fanrun.fanout.results import ledger as ledgers
 from fanrun.fanout.results.file_stat import file_stat
-from fanrun.fanout.results.ledger import Fact, Ledger, program
+from fanrun.fanout.results.ledger import Fact, Ledger
 from fanrun.fanout.results.result_files import move_into_place
-from fanrun.fanout.resume import ResumePlan, Roots, plan_resume
+from fanrun.fanout.resume import ResumePlan, ResumeSource, plan_resume
 from fanrun.fanout.verify import ledger_path, verify
+from tests.unit.facts import digest
+from tests.unit.ledger_files import CONTENTS, ELSEWHERE, KEYS, PROGRAMS, at, content_of, results, write
 from tests.unit.samples import read_tree
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("quick_ledger")
 
-KEYS = (b"a.jpg", b"b b.png", b"d/a.jpg", b"d/\xff.jpg", b"no stem", b"e/f/g.tar.gz")
-CONTENTS = (b"", b"one", b"two", b"six", b"three", b"seven")
-ELSEWHERE = (b"moved.jpg", b"d/moved", b"e/x.out")
-PROGRAMS = tuple(program("sha256:00", args) for args in ((), ("--op", "rotate"), ("--op rotate",)))
 MEMORY = "/dev/shm"
 """SQLite waits for the disk, and here there is none."""
 
@@ -41,32 +38,6 @@ programs = st.sampled_from(range(len(PROGRAMS)))
 choices = st.integers(0, 99)
 
 
-def digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def results(which: int, key: bytes, content: bytes) -> dict[bytes, bytes]:
-    """What a program makes of an input: {path: content}; the first writes under the same path, the others beside it."""
-    if which == 0:
-        return {key: b"rotated " + content}
-    stem = os.path.splitext(key)[0]
-    made = {stem + b".out": b"%d of %s" % (which, content)}
-    return made | ({stem + b"-2.out": content[:1]} if len(content) % 2 else {})
-
-
-def write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-
-
-def at(top: Path, key: bytes) -> Path:
-    return top / os.fsdecode(key)
-
-
-def content_of(path: Path) -> bytes | None:
-    return path.read_bytes() if path.is_file() else None
-
-
 class LedgerMachine(RuleBasedStateMachine):
     """Runs beside people who change, rename, damage and delete; the real SQLite and real files."""
 
@@ -76,7 +47,6 @@ class LedgerMachine(RuleBasedStateMachine):
         self.src, self.dst, self.staging = self.top / "src", self.top / "dst", self.top / "dst" / ".fanrun" / "staging"
         self.src.mkdir()
         self.staging.mkdir(parents=True)
-        self.roots = Roots(os.fsencode(self.src), os.fsencode(self.dst))
         self.ledger = Ledger(ledger_path(str(self.dst)))
         self.known: set[tuple[int, bytes, bytes]] = set()
         self.standing: dict[bytes, bytes] = {}
@@ -181,13 +151,14 @@ class LedgerMachine(RuleBasedStateMachine):
             for other in KEYS
         )
 
+    def source(self, ledger: Ledger, which: int, staging: str | None) -> ResumeSource:
+        return ResumeSource(ledger, str(self.src), str(self.dst), PROGRAMS[which], by_content=True, staging=staging)
+
     def plan_resume(self, which: int) -> ResumePlan:
-        """Sort out, and hold what is found against the model."""
+        """Make the resume plan of a run, and compare it with the model."""
         inputs, _ = walk(str(self.src))
         before = {item.key: content_of(at(self.dst, item.key)) for item in inputs}
-        found = plan_resume(
-            self.ledger, self.roots, PROGRAMS[which], inputs, lambda count: None, str(self.staging), by_content=True
-        )  # fmt: skip
+        found = plan_resume(self.source(self.ledger, which, str(self.staging)), inputs)
         assert sorted([*found.todo, *found.kept, *found.copied]) == inputs, "each is one of the three"
         self.uncommitted.clear()
         content = {item.key: at(self.src, item.key).read_bytes() for item in inputs}
@@ -224,8 +195,8 @@ class LedgerMachine(RuleBasedStateMachine):
             for path, result in made.items():
                 write(at(self.staging, path), result)
                 os.utime(at(self.staging, path), (1, 1))  # as rsync --times does
-                move_into_place(os.fsencode(self.staging), self.roots.dst, path)
-                target = os.path.join(self.roots.dst, path)
+                move_into_place(os.fsencode(self.staging), os.fsencode(self.dst), path)
+                target = os.path.join(os.fsencode(self.dst), path)
                 self.ledger.remember_hash(target, file_stat(target), digest(result))
                 self.standing[path] = result
                 self.uncommitted.add(path)
@@ -264,7 +235,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.uncommitted.clear()
         before, inputs = read_tree(self.top), walk(str(self.src))[0]
         ledger = Ledger(self.ledger.path, write=False)
-        found = plan_resume(ledger, self.roots, PROGRAMS[which], inputs, lambda count: None, by_content=True)
+        found = plan_resume(self.source(ledger, which, None), inputs)
         ledger.close()
         assert read_tree(self.top) == before
         self.ledger = Ledger(self.ledger.path)

@@ -17,8 +17,9 @@ from fanrun.fanout.results.faults import Reasons
 from fanrun.fanout.results.joblog import Joblog
 from fanrun.fanout.results.ledger import Ledger
 from fanrun.fanout.results.logs import RunLogs
-from fanrun.fanout.results.ownership import Ownership
+from fanrun.fanout.results.ownership import Ownership, RunInputs
 from fanrun.fanout.schedule.scheduler import Scheduler
+from fanrun.fanout.workers.connections import Connections
 from fanrun.fanout.workers.executor import CommandResult, Stopped
 from fanrun.fanout.workers.job import Job
 from fanrun.fanout.workers.link import Link
@@ -81,7 +82,7 @@ def supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Supervisor:
     (tmp_path / "bin" / "ssh").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}/bin", prepend=":")
     scheduler = Scheduler()
-    ownership = Ownership([], [], [], scheduler.is_settled, lambda key: False)
+    ownership = Ownership(RunInputs([]), scheduler.is_settled, lambda key: False)
     books = Ledger(tmp_path / "ledger.db"), Joblog(tmp_path / "joblog.tsv")
     destination = Destination(
         str(tmp_path),
@@ -94,7 +95,8 @@ def supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Supervisor:
         RunLogs(tmp_path / "logs"),
     )
     job = Job("r", str(tmp_path), Program("image"), scheduler, destination, Board())
-    return Supervisor(job, Folder(tmp_path / "home", "default"), lambda probe: "", dict, {})
+    connections = Connections("r", "image", Folder(tmp_path / "home", "default"))
+    return Supervisor(job, connections, lambda probe: "", dict)
 
 
 def test_nobody_is_connected_to_once_the_run_is_being_closed(supervisor: Supervisor, tmp_path: Path) -> None:
@@ -103,19 +105,21 @@ def test_nobody_is_connected_to_once_the_run_is_being_closed(supervisor: Supervi
 
     def look() -> None:
         with pytest.raises(Stopped):
-            supervisor.open(["worker-1"])
+            supervisor.open()
         ended.append("worker-1")
 
+    connections = supervisor._connections
+    connections.begin(["worker-1"])
     thread = threading.Thread(target=look)
     thread.start()
     wait_until((tmp_path / "log").exists)
     supervisor.close()
     thread.join(30)
     assert ended == ["worker-1"]
-    assert supervisor.left == {"worker-1"}
+    assert connections.unclean == {"worker-1"}
     begun = (tmp_path / "log").read_text()
     with pytest.raises(Stopped):
-        supervisor.open(["worker-1", "worker-2"])
+        connections.open_all(["worker-1", "worker-2"])
     assert (tmp_path / "log").read_text() == begun
 
 
@@ -126,7 +130,7 @@ def test_it_is_said_once_a_host_where_lines_stay_there(
     said = list[str]()
     handler = logger.add(lambda message: said.append(message.record["message"]), level="WARNING")
     monkeypatch.setattr(Link, "last", lambda *_, **more: CommandResult(1, b"", "grep: no memory"))
-    supervisor._links["worker-1"] = Link(supervisor._connections._folder, "worker-1", "r", threading.Semaphore())
+    supervisor._links["worker-1"] = Link(supervisor._connections.folder, "worker-1", "r", threading.Semaphore())
     try:
         supervisor._fetch_rest("worker-1", is_there=is_there)
         for number in range(2):

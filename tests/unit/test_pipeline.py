@@ -15,7 +15,7 @@ from fanrun.fanout.results.faults import Reasons
 from fanrun.fanout.results.joblog import Joblog
 from fanrun.fanout.results.ledger import Ledger
 from fanrun.fanout.results.logs import RunLogs
-from fanrun.fanout.results.ownership import Ownership
+from fanrun.fanout.results.ownership import Ownership, RunInputs
 from fanrun.fanout.schedule.scheduler import Scheduler
 from fanrun.fanout.schedule.throughput import FIRST_WEIGHT, USUAL_START
 from fanrun.fanout.workers.job import Job
@@ -38,7 +38,7 @@ def worker(tmp_path: Path) -> Worker:
     scheduler = Scheduler()
     scheduler.deal({"worker-1": [Input(b"%03d" % number, MB - HANDLING) for number in range(COUNT)]})
     ledger, joblog = Ledger(tmp_path / "ledger.db"), Joblog(tmp_path / "joblog.tsv")
-    ownership = Ownership([], [], [], scheduler.is_settled, lambda key: False)
+    ownership = Ownership(RunInputs([]), scheduler.is_settled, lambda key: False)
     destination = Destination(
         str(tmp_path),
         str(tmp_path),

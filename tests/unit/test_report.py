@@ -30,11 +30,24 @@ from fanrun.fanout.results.report import (
 from tests.unit.samples import HOSTILE
 
 REPORT = Report(
-    run="r", fleet="default", src="/src", dst="/dst", image="hub:5000/i@sha256:00", args=["--op", "rotate"],
-    started="2026-01-01T00:00:00+00:00", seconds=2.0, inputs=3, done=3, kept=0, left=0, results=3, extra=0,
-    bytes_in=3_800_000, bytes_out=1500,
+    run="r",
+    fleet="default",
+    src="/src",
+    dst="/dst",
+    image="hub:5000/i@sha256:00",
+    args=["--op", "rotate"],
+    started="2026-01-01T00:00:00+00:00",
+    seconds=2.0,
+    inputs=3,
+    done=3,
+    kept=0,
+    left=0,
+    results=3,
+    extra=0,
+    bytes_in=3_800_000,
+    bytes_out=1500,
     workers=[WorkerReport("worker-1", 3, 0, 3_800_000, 1500, {"push": 0.1, "process": 1.5, "pull": 0.2})],
-)  # fmt: skip
+)
 
 
 def test_json_holds_everything_and_names_that_are_no_utf8() -> None:
@@ -108,9 +121,13 @@ def test_a_plan_for_people() -> None:
 
 def test_a_plan_for_programs() -> None:
     assert json.loads(plan_json(PLAN, "another:1")) == {
-        "image": "another:1", "inputs": 7, "kept": 4, "junk": 0, "bytes": 2002,
+        "image": "another:1",
+        "inputs": 7,
+        "kept": 4,
+        "junk": 0,
+        "bytes": 2002,
         "workers": {"worker-1": {"inputs": 2, "bytes": 2000}, "worker-2": {"inputs": 1, "bytes": 2}},
-    }  # fmt: skip
+    }
 
 
 def test_files_that_were_skipped_are_told() -> None:
@@ -155,8 +172,15 @@ def test_shown_keeps_what_is_printable(path: str) -> None:
 
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (3_800_000, "3.8 MB"), (2.5e9, "2.5 GB"), (7e12, "7.0 TB"),
-     (7e15, "7000.0 TB")],
-)  # fmt: skip
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (3_800_000, "3.8 MB"),
+        (2.5e9, "2.5 GB"),
+        (7e12, "7.0 TB"),
+        (7e15, "7000.0 TB"),
+    ],
+)
 def test_amount(count: float, text: str) -> None:
     assert amount(count) == text

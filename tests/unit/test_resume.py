@@ -13,7 +13,7 @@ from fanrun.fanout.plan import Input, walk
 from fanrun.fanout.results.file_stat import file_stat
 from fanrun.fanout.results.ledger import Fact, Ledger
 from fanrun.fanout.results.result_files import hash_file
-from fanrun.fanout.resume import AT_ONCE, Roots, plan_resume
+from fanrun.fanout.resume import INPUTS_PER_TASK, ResumeSource, plan_resume
 from tests.unit.samples import HOSTILE, read_tree, write_tree
 
 
@@ -27,7 +27,6 @@ class World:
     def __init__(self, top: Path) -> None:
         self.src, self.dst, self.staging = top / "src", top / "dst", top / "dst" / ".fanrun" / "staging"
         self.staging.mkdir(parents=True)
-        self.roots = Roots(os.fsencode(self.src), os.fsencode(self.dst))
         self.ledger = Ledger(self.dst / ".fanrun" / "ledger.db")
 
     def do(self, names: tuple[bytes, ...], *ends: bytes) -> None:
@@ -36,24 +35,25 @@ class World:
             made = {}
             for end in ends or [b""]:
                 path = os.path.splitext(key)[0] + end if end else key
-                target = os.path.join(self.roots.dst, path)
+                target = os.path.join(os.fsencode(self.dst), path)
                 os.makedirs(os.path.dirname(target), exist_ok=True)
                 with open(target, "wb") as file:
                     file.write(content + end)
                 made[path] = hash_file(target)
                 self.ledger.remember_hash(target, file_stat(target), made[path])
-            digest = hash_file(os.path.join(self.roots.src, key))
+            digest = hash_file(os.path.join(os.fsencode(self.src), key))
             self.ledger.record("program", [Fact(key, digest, made)])
+
+    def source(self, *, program: str = "program", change: bool = False, by_content: bool = False) -> ResumeSource:
+        staging = str(self.staging) if change else None
+        return ResumeSource(self.ledger, str(self.src), str(self.dst), program, by_content, staging)
 
     def plan_resume(
         self, *, change: bool = True, by_content: bool = True
     ) -> tuple[list[bytes], list[bytes], list[bytes]]:
-        """What is to do, kept and copied."""
+        """The keys of the inputs to do, kept and copied."""
         inputs, _ = walk(str(self.src))
-        staging = str(self.staging) if change else None
-        found = plan_resume(
-            self.ledger, self.roots, "program", inputs, lambda count: None, staging, by_content=by_content
-        )
+        found = plan_resume(self.source(change=change, by_content=by_content), inputs)
         assert sorted([*found.todo, *found.kept, *found.copied]) == inputs
         return keys(found.todo), keys(found.kept), keys(found.copied)
 
@@ -73,9 +73,9 @@ def test_a_ledger_that_does_not_know_the_program_asks_for_no_input(world: World)
     world.do((b"a",))
     steps: list[int] = []
     inputs, _ = walk(str(world.src))
-    found = plan_resume(world.ledger, world.roots, "another", inputs, steps.append, None)
+    found = plan_resume(world.source(program="another"), inputs, steps.append)
     assert (found.todo, steps) == (inputs, [])
-    plan_resume(world.ledger, world.roots, "program", inputs, steps.append, None)
+    plan_resume(world.source(), inputs, steps.append)
     assert steps == [0]
 
 
@@ -111,8 +111,8 @@ def test_a_result_stays_its_own_inputs_whatever_else_has_the_same_content(world:
     world.do((b"cat/1.jpg", b"dog/1.jpg"))
     content = (world.src / "cat" / "1.jpg").read_bytes()
     (world.src / "dog" / "1.jpg").write_bytes(content)
-    made = {key: hash_file(os.path.join(world.roots.dst, key)) for key in (b"cat/1.jpg", b"dog/1.jpg")}
-    digest = hash_file(os.path.join(world.roots.src, b"cat/1.jpg"))
+    made = {key: hash_file(os.path.join(os.fsencode(world.dst), key)) for key in (b"cat/1.jpg", b"dog/1.jpg")}
+    digest = hash_file(os.path.join(os.fsencode(world.src), b"cat/1.jpg"))
     world.ledger.record("program", [Fact(key, digest, {key: each}) for key, each in made.items()])
     before = world.results()
     assert len(set(made.values())) == 2
@@ -127,7 +127,7 @@ def test_a_result_that_stands_is_not_replaced_by_one_of_a_former_owner(world: Wo
     """Its input was away for a run, in which another one took the path; and its old bytes lie elsewhere in DST."""
     world.do((b"scan.jpg",), b".png")
     (world.dst / "scan.png").write_bytes(b"of scan.jpg")
-    digest = hash_file(os.path.join(world.roots.src, b"scan.jpg"))
+    digest = hash_file(os.path.join(os.fsencode(world.src), b"scan.jpg"))
     made = {b"scan.png": hash_file(os.fsencode(world.dst / "scan.png"))}
     world.ledger.record("program", [Fact(b"scan.jpg", digest, made)])
     (world.dst / "scan.png").rename(world.dst / "kept elsewhere")
@@ -191,7 +191,7 @@ def test_an_input_that_can_not_be_read_is_to_do(world: World) -> None:
     world.do((b"a.jpg", b"b.jpg"))
     inputs, _ = walk(str(world.src))
     (world.src / "a.jpg").unlink()
-    found = plan_resume(world.ledger, world.roots, "program", inputs, lambda count: None, str(world.staging))
+    found = plan_resume(world.source(change=True), inputs)
     assert [item.key for item in found.todo] == [b"a.jpg"]
 
 
@@ -220,7 +220,7 @@ def test_a_renamed_input_whose_result_something_is_in_the_way_of_is_to_do(world:
 
 def test_ctrl_c_ends_the_hashing_of_a_large_file(world: World) -> None:
     """A hole takes no room on the disk, and hours to be read."""
-    world.do(tuple(b"%03d.jpg" % number for number in range(AT_ONCE)))
+    world.do(tuple(b"%03d.jpg" % number for number in range(INPUTS_PER_TASK)))
     with (world.src / "z.jpg").open("wb") as large:
         large.truncate(10**12)
 
@@ -230,5 +230,29 @@ def test_ctrl_c_ends_the_hashing_of_a_large_file(world: World) -> None:
     inputs, _ = walk(str(world.src))
     begun = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        plan_resume(world.ledger, world.roots, "program", inputs, interrupt, None)
+        plan_resume(world.source(), inputs, interrupt)
     assert time.monotonic() - begun < 60
+
+
+def test_it_is_known_early_that_an_input_is_to_do(world: World) -> None:
+    """Before a file that takes hours to be hashed; one whose results may be elsewhere in DST is not known yet."""
+    world.do((b"a.jpg", b"b.jpg"))
+    (world.src / "a.jpg").rename(world.src / "c.jpg")
+    (world.src / "b.jpg").write_bytes(b"changed")
+    inputs, _ = walk(str(world.src))
+    events = list[str]()
+    source = world.source(by_content=True)
+    plan_resume(source, inputs, lambda count: events.append(f"step {count}"), lambda: events.append("todo"))
+    assert events[:3] == ["step 0", "todo", "step 1"]
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_nothing_is_told_to_do_unless_it_is(world: World, lost: bool) -> None:
+    world.do((b"a.jpg",))
+    (world.src / "a.jpg").rename(world.src / "b.jpg")
+    if lost:
+        (world.dst / "a.jpg").unlink()
+    told = list[str]()
+    inputs, _ = walk(str(world.src))
+    found = plan_resume(world.source(by_content=True), inputs, on_todo=lambda: told.append("todo"))
+    assert bool(found.todo) == bool(told) == lost

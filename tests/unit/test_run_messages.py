@@ -13,7 +13,7 @@ from loguru import logger
 from fanrun.fanout import run_messages
 from fanrun.fanout.context import RunContext
 from fanrun.fanout.plan import Input
-from fanrun.fanout.request import Request
+from fanrun.fanout.request import RunRequest
 from fanrun.fanout.results.report import Failure, Report, WorkerReport
 from fanrun.fanout.resume import ResumePlan
 from fanrun.fleet.errors import RunUnfinished, UsageError
@@ -57,7 +57,7 @@ def messages() -> Iterator[list[str]]:
 
 
 def test_a_request_is_logged_with_command_version_and_image(messages: list[str]) -> None:
-    context = RunContext(Request("/src", "/ds\nt"), FLEET, IMAGE, name="r")
+    context = RunContext(RunRequest("/src", "/ds\nt"), FLEET, IMAGE, name="r")
     run_messages.log_request(context, INPUTS, ["/bin/fab", "run", "--src=/src", "--args", "--token abc"])
     assert all(line.startswith("INFO ") for line in messages)
     assert messages[0] == "INFO command: fab run --src=/src --args '--token REDACTED'"

@@ -108,7 +108,13 @@ def test_open_ends_what_dead_runs_left(shell: str, tmp_path: Path) -> None:
     for dead in (["r", "dead"], ["dead"], ["r"]):
         done = run_open(shell, runs, "r", *dead, path=path)
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-        assert {item.name for item in (runs / "r").iterdir()} == {"turn", "identity", "log_filter.py", "log_files.py"}
+        assert {item.name for item in (runs / "r").iterdir()} == {
+            "turn",
+            "identity",
+            "log_filter.py",
+            "log_files.py",
+            "log_spool.py",
+        }
         subprocess.run(["flock", str(runs / "r" / "turn"), "true"], check=True, timeout=60)
     ended = [
         f"ps --all --filter label=fanrun.run={name} --format {{{{.ID}}}} {{{{.Names}}}}"

@@ -43,6 +43,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.taken_away: list[tuple[str, Batch]] = []
         self.names: set[str] = set()
         self.untried: set[str] = set()
+        self.copied: set[str] = set()
+        self.apart: set[bytes] = set()
         self.counted: Counter[bytes] = Counter()
         self.given_up: Counter[bytes] = Counter()
         self.tries: Counter[bytes] = Counter()
@@ -58,9 +60,16 @@ class SchedulerMachine(RuleBasedStateMachine):
     def in_flight(self, key: bytes) -> int:
         return sum(key in (item.key for item in batch.inputs) for _, batch in self.in_hand)
 
+    def is_only_copied(self, key: bytes) -> bool:
+        """Whether no worker has the input but those with a copy."""
+        return not any(
+            key in (item.key for item in batch.inputs) for _, batch in self.in_hand if batch.name not in self.copied
+        )
+
     def idle(self) -> set[bytes]:
-        """Inputs that were tried and are with nobody."""
-        return {key for key in self.all if not self.settled(key) and not self.in_flight(key)} - self.fresh
+        """Inputs that wait to be tried again: with nobody, or set apart while others have copies of them."""
+        open_ = {key for key in self.all if not self.settled(key)} - self.fresh
+        return {key for key in open_ if not self.in_flight(key) or (key in self.apart and self.is_only_copied(key))}
 
     def fresh_for(self, worker: str) -> set[bytes]:
         """What it may take of the shares: its own, and when it has run dry any."""
@@ -85,9 +94,10 @@ class SchedulerMachine(RuleBasedStateMachine):
             return []
         open_ = [{item.key for item in batch.inputs if not self.settled(item.key)} for _, batch in self.in_hand]
         return [
-            found for found in open_
+            found
+            for found in open_
             if found and all(self.in_flight(key) == 1 and worker not in self.failed_at[key] for key in found)
-        ]  # fmt: skip
+        ]
 
     # ---- the rules
 
@@ -113,10 +123,11 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert found
         assert len(found) == len(batch.inputs), "once in a batch"
         assert not any(map(self.settled, found))
-        if any(map(self.in_flight, found)):
-            assert not fresh | mine, "a copy, and there is something else for it"
+        if not fresh | mine:
             assert found in copies
+            self.copied.add(batch.name)
         else:
+            assert not any(self.in_flight(key) for key in found - self.apart), "a copy, and there is something else"
             assert found <= fresh | mine, "a failed input goes elsewhere while there is an elsewhere"
             assert all(len(found) <= self.at_most.get(key, len(found)) for key in found), "fewer at a time"
         assert batch.name not in self.names
@@ -124,6 +135,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         if found <= self.fresh:
             self.untried.add(batch.name)
         self.fresh -= found
+        self.apart -= set() if batch.name in self.copied else found
         self.in_hand.append((worker, batch))
 
     @precondition(lambda self: self.in_hand)
@@ -182,9 +194,11 @@ class SchedulerMachine(RuleBasedStateMachine):
         expected = {key: self.tries[key] for key in bad if key in final or self.tries[key] > self.retries}
         assert gone == expected
         self.given_up.update(gone.keys())
-        unknown = [key for key in open_ if key not in failed]
+        self.apart -= failed
+        unknown = [key for key in open_ if key not in failed | self.apart]
         halved = (len(unknown) + 1) // 2 if len(unknown) == len(batch.inputs) else len(unknown)
-        idle = [key for key in unknown if not self.in_flight(key)]
+        idle = [key for key in unknown if self.is_only_copied(key)]
+        self.apart.update(idle)
         middle = len(idle) // 2 if len(unknown) == len(batch.inputs) else 0
         for part in (idle[:middle], idle[middle:]):
             self.try_again(part, set(), halved)
@@ -210,7 +224,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         for assignment in lost:
             self.in_hand.remove(assignment)
             keys = [item.key for item in assignment[1].inputs]
-            idle = [key for key in keys if not self.settled(key) and not self.in_flight(key)]
+            idle = [key for key in keys if not self.settled(key) and not self.in_flight(key) and key not in self.apart]
             self.try_again(idle, {worker}, len(self.all))
         self.taken_away += lost
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fanrun.fanout.results.log_lines import parse
-from fanrun.fanout.worker_files.log_files import Full, Spool
+from fanrun.fanout.worker_files.log_spool import Full, Spool
 from tests.fleet.mounts import fill, small_disk
 
 MIB = 1024**2

@@ -9,9 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanrun.fanout.plan import HANDLING, Batch, Input, weight
-from fanrun.fanout.schedule.assignment import Assignment
-from fanrun.fanout.schedule.speculation import eta, is_worth_copying
 from fanrun.fanout.schedule.throughput import (
     FIRST_WEIGHT,
     LANES,
@@ -23,32 +20,9 @@ from fanrun.fanout.schedule.throughput import (
     USUAL_START,
     ThroughputModel,
 )
+from tests.unit.throughput_models import MB, even, measured
 
-MB = 1024**2
 ENDLESS = 10**15
-NOW = 1000.0
-
-
-def measured(
-    lines: dict[str, tuple[float, float]], *, loads: tuple[int, ...] = (2 * MB, 8 * MB, 4 * MB)
-) -> ThroughputModel:
-    """A worker whose stages take (seconds to start, seconds per MB)."""
-    model = ThroughputModel()
-    for stage, (start, each) in lines.items():
-        for load in loads:
-            model.observe(stage, load, start + each * load / MB)
-    return model
-
-
-def even(process: float) -> ThroughputModel:
-    """A worker that processes an MB in so many seconds, and has it there and back in no time."""
-    return measured({"push": (0.2, 0.001), "process": (0.6, process), "pull": (0.2, 0.001)})
-
-
-def assignment(megabytes: int, since: float, processing: float = 0.0) -> Assignment:
-    item = Input(b"a", megabytes * MB - HANDLING)
-    assert weight(item) == megabytes * MB
-    return Assignment("worker-1", Batch("b", (item,)), since, processing)
 
 
 # ---- how long it takes
@@ -249,42 +223,3 @@ def test_who_does_more_takes_more_near_the_end() -> None:
 
 
 # ---- when a batch will be home
-
-
-def test_a_batch_is_home_after_all_that_is_before_it() -> None:
-    model = measured({"push": (1, 0), "process": (2, 1), "pull": (3, 0)})
-    first, second = assignment(4, NOW - 3, NOW - 2), assignment(2, NOW - 1)
-    push, process, pull = (model.seconds(stage, 2 * MB) for stage in ("push", "process", "pull"))
-    left = model.seconds("process", 4 * MB) - 2
-    assert eta(model, [first], first, NOW) == pytest.approx(NOW + left + model.seconds("pull", 4 * MB))
-    assert eta(model, [second, first], second, NOW) == pytest.approx(NOW + left + push + process - 1 + pull)
-
-
-def test_of_what_is_overdue_as_much_is_expected_as_has_passed() -> None:
-    model = even(1)
-    late = assignment(1, NOW - 100, NOW - 90)
-    assert eta(model, [late], late, NOW) == pytest.approx(NOW + 90, abs=1)
-    unknown = assignment(1, NOW - 40)
-    assert eta(ThroughputModel(), [unknown], unknown, NOW) == NOW + 40
-
-
-@pytest.mark.parametrize(
-    ("mine", "its", "megabytes", "since", "expected"),
-    [
-        (even(0.1), even(0.1), 4, NOW - 0.1, False),  # it has just begun, on one as quick
-        (even(0.1), even(10), 4, NOW - 0.1, True),  # it has just begun, on one that is slow
-        (even(10), even(0.1), 4, NOW - 0.1, False),  # the slow one lets the quick one be
-        (even(0.1), even(10), 4, NOW - 39.5, False),  # the slow one is nearly there
-        (even(0.1), even(0.1), 4, NOW - 600, True),  # it hangs
-        (even(10), even(10), 4, NOW - 5, False),  # it is in the midst of it, on one as slow
-        (ThroughputModel(), even(1), 4, NOW - 600, True),  # it hangs, and I am new
-        (ThroughputModel(), even(1), 4, NOW - 0.1, False),
-        (ThroughputModel(), ThroughputModel(), 4, NOW - 1, False),  # nobody knows anything
-        (ThroughputModel(), ThroughputModel(), 4, NOW - 600, True),
-    ],
-)
-def test_when_a_copy_is_worth_it(
-    mine: ThroughputModel, its: ThroughputModel, megabytes: int, since: float, expected: bool
-) -> None:
-    found = assignment(megabytes, since, since)
-    assert is_worth_copying(mine, its, found, [found], NOW) is expected

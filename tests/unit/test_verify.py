@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fanrun.fanout.request import Request
+from fanrun.fanout.request import RunRequest
 from fanrun.fanout.results.file_stat import file_stat
 from fanrun.fanout.results.ledger import Fact, Ledger
 from fanrun.fanout.results.report import SHOWN
@@ -32,9 +32,9 @@ class World:
         write_tree(self.src)
         (self.dst / ".fanrun").mkdir()
         self.ledger = Ledger(ledger_path(str(self.dst)))
-        self.begin(Request(str(self.src), str(self.dst), junk=True))
+        self.begin(RunRequest(str(self.src), str(self.dst), junk=True))
 
-    def begin(self, request: Request, program: str = "program") -> None:
+    def begin(self, request: RunRequest, program: str = "program") -> None:
         (count,) = self.ledger._db.execute("SELECT count(*) FROM runs").fetchone()
         self.ledger.begin(f"run {count}", program, request.remembered("i"))
 
@@ -117,8 +117,10 @@ def test_inputs_without_result_are_told_from_those_that_failed(world: World) -> 
     world.do(*keys[3:])
     world.ledger.fail([(keys[0], "dark"), (b"gone", "it was not there")])
     assert world.verify().faults == {
-        os.fsdecode(keys[0]): "it failed: dark", os.fsdecode(keys[1]): NOTHING, os.fsdecode(keys[2]): NOTHING,
-    }  # fmt: skip
+        os.fsdecode(keys[0]): "it failed: dark",
+        os.fsdecode(keys[1]): NOTHING,
+        os.fsdecode(keys[2]): NOTHING,
+    }
 
 
 def test_a_link_that_leads_nowhere_is_a_fault(world: World) -> None:
@@ -129,16 +131,16 @@ def test_a_link_that_leads_nowhere_is_a_fault(world: World) -> None:
 
 def test_only_what_the_run_chose_is_asked_for(world: World) -> None:
     world.do(b"plain.jpg", b"it's.jpg")
-    world.begin(Request(str(world.src), str(world.dst), (), ("*n.jpg", "it*"), ("*\n.jpg", "back*")))
+    world.begin(RunRequest(str(world.src), str(world.dst), (), ("*n.jpg", "it*"), ("*\n.jpg", "back*")))
     verdict = world.verify()
     assert (verdict.run, verdict.faults, verdict.inputs) == ("run 1", {}, 2)
 
 
 def test_another_program_is_another_result(world: World) -> None:
     world.do()
-    world.begin(Request(str(world.src), str(world.dst)), "another program")
+    world.begin(RunRequest(str(world.src), str(world.dst)), "another program")
     assert world.verify().proven == 0
-    world.begin(Request(str(world.src), str(world.dst)), "program")
+    world.begin(RunRequest(str(world.src), str(world.dst)), "program")
     assert world.verify().faults == {}
 
 

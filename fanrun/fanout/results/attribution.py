@@ -1,7 +1,7 @@
 """Which input a result belongs to, by their names.
 
-The rules, in this order, are in docs/programs.md ("Whose result it is").  A result that several inputs fit equally
-well is nobody's until these inputs have been processed apart from each other.
+The rules and their order are in docs/programs.md ("Whose result it is").  A result that fits several inputs equally
+well belongs to none of them until these inputs have been processed apart from each other.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ Example: frame.log beside frame.0001.exr, frame.0002.exr and so on.
 class Attribution:
     """Which results of a batch belong to which input.
 
-    `results` has the paths of each key, `unclear` sets of keys that one result fits equally well, `nobody` results
-    that fit no input.
+    `results` has the paths of each key.  Each set in `unclear` has the keys that one result fits equally well.
+    `nobody` are the results that fit no input.
     """
 
     results: dict[bytes, list[bytes]] = field(default_factory=dict)
@@ -59,24 +59,35 @@ def attribute(
             continue
         owner = names.first(path)
         if owner is None:
-            found.unclear.append(frozenset(by_fit[0][1]))
-            # What fits it less closely may have made it as well; in pairs, as it needs to be apart from these alone.
-            less = {key for _, keys in by_fit[1:] for key in keys} - set(failed)
-            found.unclear += [frozenset({key, other}) for key in sorted(less) for other in by_fit[0][1]]
+            found.unclear += _candidates(by_fit, failed)
             continue
         found.results.setdefault(owner, []).append(path)
         if by_fit[0][0] is Fit.NAME and path != owner:
-            # Each of "a", "a.tif", "a_1" and "a_1.jpg" may have made a_1.png; a name with its extension says more.
-            name = os.path.basename(owner)
-            least = len(name) if os.path.splitext(name)[1] else 1
-            rivals = {*by_fit[0][1], *names.by_stem(path, least)} - {owner, *failed}
+            rivals = {*by_fit[0][1], *_rivals_by_stem(names, path, owner)} - {owner, *failed}
             found.unclear += [frozenset({owner, rival}) for rival in sorted(rivals)]
     found.unclear += _doubts(found, fits, {key for key in keys if key not in found.results} - set(failed))
     return found
 
 
+def _rivals_by_stem(names: Names, path: bytes, owner: bytes) -> set[bytes]:
+    """Return the inputs that may have made a result although it continues the owner's whole name.
+
+    Each of "a", "a.tif", "a_1" and "a_1.jpg" may have made a_1.png; a name with its extension says more.
+    """
+    name = os.path.basename(owner)
+    return names.by_stem(path, len(name) if os.path.splitext(name)[1] else 1)
+
+
+def _candidates(by_fit: Sequence[tuple[Fit, list[bytes]]], failed: Collection[bytes]) -> list[frozenset[bytes]]:
+    """Return the sets of inputs that have to be apart from each other to tell whose a result is."""
+    (_, closest), *others = by_fit
+    # What fits it less closely may have made it as well; in pairs, as it needs to be apart from the closest alone.
+    less = {key for _, keys in others for key in keys} - set(failed)
+    return [frozenset(closest), *(frozenset({key, other}) for key in sorted(less) for other in closest)]
+
+
 def _give_named(found: Attribution, named: Mapping[bytes, Sequence[bytes]], there: Collection[bytes]) -> set[bytes]:
-    """Give inputs the named results that are there; returns the paths.  A path that several inputs name is unclear."""
+    """Give inputs the named results that are there, and return their paths; one that several inputs name is unclear."""
     owners: dict[bytes, list[bytes]] = {}
     for key, paths in named.items():
         for path in dict.fromkeys(paths):
@@ -93,7 +104,7 @@ def _give_named(found: Attribution, named: Mapping[bytes, Sequence[bytes]], ther
 def _doubts(
     found: Attribution, fits: Mapping[bytes, list[tuple[Fit, list[bytes]]]], without: Collection[bytes]
 ) -> list[frozenset[bytes]]:
-    """Return pairs of an input that is `without` results and one that got a result which might be the first one's."""
+    """Return pairs of inputs: one is `without` results, and the other got a result that might belong to the first."""
     owners = {path: key for key, paths in found.results.items() for path in paths}
     return [
         frozenset({key, owners[path]})

@@ -81,7 +81,7 @@ def _record_inputs(outcome: BatchOutcome, destination: Destination) -> None:
         stats.bytes_in += sum(item.size for item in outcome.attempt.batch.inputs if item.key in outcome.done)
         stats.bytes_out += sum(each.received for each in entries)
         for key, reason in outcome.failed.items():
-            words = judge.words_about(key, outcome.staged.ending.log)
+            words = judge.lines_about(key, outcome.staged.ending.log)
             stats.failed[key] = Failure(os.fsdecode(key), reason, worker, outcome.tries[key], words)
             logger.info("failed: {} on {}: {}", shown(os.fsdecode(key)), worker, shown(reason))
 

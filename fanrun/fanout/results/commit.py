@@ -11,7 +11,7 @@ from loguru import logger
 from fanrun.fanout.results import judge, result_files
 from fanrun.fanout.results.attempt import Attempt
 from fanrun.fanout.results.batch_outcome import BatchOutcome
-from fanrun.fanout.results.container_end import Ending, explain
+from fanrun.fanout.results.container_end import ContainerOutput, Ending, explain
 from fanrun.fanout.results.destination import NO_ROOM, Destination, unwritable
 from fanrun.fanout.results.faults import divide, same
 from fanrun.fanout.results.held import claim, release
@@ -96,10 +96,7 @@ class _Commit:
         attempt, staged, destination = self.attempt, self.staged, self.destination
         judgement = judge.judge(
             [item for item in attempt.batch.inputs if item.key not in attempt.unreadable],
-            staged.ending,
-            staged.report,
-            staged.manifest,
-            staged.links,
+            ContainerOutput(staged.ending, staged.report, staged.manifest, staged.links),
             destination.expected,
             destination.ownership.folders,
         )
@@ -107,7 +104,7 @@ class _Commit:
         if self.scheduler.stopped and staged.ending.code != 0:  # it ended with the run: only what it reported counts
             judgement.failed = {key: why for key, why in judgement.failed.items() if key in staged.report}
         is_alone = len(attempt.keys) == 1
-        judge.tell_full(judgement.failed, staged.ending.log, destination.scratch, alone=is_alone)
+        judge.add_full_hints(judgement.failed, staged.ending.log, destination.scratch, alone=is_alone)
         _warn_of_unusable(staged.odd, destination)
         return judgement
 

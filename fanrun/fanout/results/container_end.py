@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 HASH = re.compile(rb"[0-9a-f]{64}")
@@ -60,6 +60,19 @@ class Ending:
     def no_container(self) -> bool:
         """Whether docker itself failed to start a container or lost it; a program may exit with the same code."""
         return self.code == 125 and DOCKERS.search(self.log) is not None
+
+
+@dataclass(frozen=True)
+class ContainerOutput:
+    """What a batch's container left: how it ended, its report by key, and the paths in /out.
+
+    `paths` are regular files, `links` what is no regular file.
+    """
+
+    ending: Ending
+    report: Mapping[bytes, ReportLine]
+    paths: Collection[bytes]
+    links: Sequence[bytes] = ()
 
 
 def parse_ending(exit_file: bytes, log: bytes) -> Ending:

@@ -1,4 +1,4 @@
-"""What a batch came to: which inputs are done, which failed and why, and the way into DST."""
+"""The judgement of a batch: which inputs are done, and which failed and why."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from fanrun.fanout.commands import MIB, SHM, TMP, Scratch
 from fanrun.fanout.expect import BY_NAME, Expected
 from fanrun.fanout.plan import Input
 from fanrun.fanout.results.attribution import attribute, part
-from fanrun.fanout.results.container_end import Ending, ReportLine, explain, is_about_room
+from fanrun.fanout.results.container_end import ContainerOutput, ReportLine, explain, is_about_room
 from fanrun.fanout.results.names import Names
 
-KEPT_LINES, MAX_LINE_CHARS = 5, 500
+MAX_LINES, MAX_LINE_CHARS = 5, 500
 """How many lines of a program's output are kept for a failed input, and how many characters of each."""
 SHARED = re.compile(rf"{SHM}\b|shared memory|\bshm_open|</torch_", re.IGNORECASE)
 BUS_ERROR = re.compile(r"\bbus error\b|\bSIGBUS\b", re.IGNORECASE)
-"""What ends a program that writes to mapped memory, as shared memory is, where its file system is full."""
+"""The signal that ends a program which writes to mapped memory, as shared memory is, while its file system is full."""
 
 
 @dataclass
 class Judgement:
     """What became of a batch's inputs.
 
-    `results` has the result paths of every input that is done, `failed` the reason of every
-    one that failed, `open` those of which nothing is known: they are tried again, fewer at
-    a time.  `apart` are groups of keys that must be processed without each other, so that it is known whose their
-    results are.  `permanent` are those of `failed` that would fail again.  `extra` are files that belong to no input,
-    `partial` has the paths of those that may belong to the open inputs.
+    `results` has the result paths of every input that is done, and `failed` the reason of every input that failed.
+    Nothing is known of the inputs in `open`: they are tried again, fewer at a time.  The keys in one group of `apart`
+    are processed together, but without those of the other groups, so that it is known which input each result belongs
+    to.  `permanent` are the inputs of `failed` that would fail again.  `extra` are files that belong to no input, and
+    `partial` has the files that may belong to the open inputs.
     """
 
     results: dict[bytes, list[bytes]] = field(default_factory=dict)
@@ -42,52 +42,50 @@ class Judgement:
 
 
 def judge(
-    inputs: Sequence[Input],
-    end: Ending,
-    report: Mapping[bytes, ReportLine],
-    paths: Collection[bytes],
-    links: Sequence[bytes] = (),
-    expected: Expected = BY_NAME,
-    folders: Collection[bytes] = (),
+    inputs: Sequence[Input], output: ContainerOutput, expected: Expected = BY_NAME, folders: Collection[bytes] = ()
 ) -> Judgement:
-    """Decide what became of every input from how the program ended, its report and the files that it left.
-
-    `links` are what it left that is no regular file, `folders` have inputs of this run.
-    """
-    keys = [item.key for item in inputs]
+    """Decide what became of each input of a batch from what its container left; `folders` have inputs of this run."""
+    keys, end, report = [item.key for item in inputs], output.ending, output.report
     named = _named(keys, report, expected)
-    sure = {*keys, *(path for mine in named.values() for path in mine)}
-    ignored = [path for path in paths if path not in sure and expected.is_ignored(path)]
+    certain = {*keys, *(path for mine in named.values() for path in mine)}
+    ignored = dict.fromkeys(path for path in output.paths if path not in certain and expected.is_ignored(path))
     bad = [key for key in keys if not (report[key].ok if key in report else end.code == 0)]
-    passed_over = set(ignored)
-    found = attribute(keys, [path for path in paths if path not in passed_over], named, bad, folders)
+    found = attribute(keys, [path for path in output.paths if path not in ignored], named, bad, folders)
     undecided = found.undecided if len(inputs) > 1 else frozenset()
     outcome = Judgement(extra=found.nobody)
-    clues = _Clues(Names(keys), links, ignored, found.nobody)
+    clues = _Clues(Names(keys), output.links, ignored, found.nobody)
     for item in inputs:
         line, mine = report.get(item.key), found.results.get(item.key, [])
-        missing = [path for path in named.get(item.key, ()) if path not in mine]
         if line is not None and not line.ok:
-            outcome.failed[item.key] = line.error or "the program reported a failure and gave no reason"
-            if line.permanent:
-                outcome.permanent.add(item.key)
+            _add_reported_failure(outcome, item.key, line)
         elif line is None and end.code != 0:
             outcome.open.append(item)
             if mine:
                 outcome.partial[item.key] = mine
-        elif item.key in undecided:
-            continue
-        elif missing:
-            outcome.failed[item.key] = f"its result {os.fsdecode(missing[0])} is missing{clues.about(item.key)}"
-        elif mine:
-            outcome.results[item.key] = mine
-        else:
-            outcome.failed[item.key] = f"the program ended well but left no result for it{clues.about(item.key)}"
-    over = {*outcome.failed, *(item.key for item in outcome.open)}
-    outcome.apart = part([key for key in keys if key in undecided and key not in over], found.unclear)
+        elif item.key not in undecided:
+            _add_results(outcome, item.key, mine, named.get(item.key, ()), clues)
+    settled = {*outcome.failed, *(item.key for item in outcome.open)}
+    outcome.apart = part([key for key in keys if key in undecided and key not in settled], found.unclear)
     if len(outcome.open) == 1 and len(inputs) == 1:
         outcome.failed[outcome.open.pop().key] = explain(end)
     return outcome
+
+
+def _add_reported_failure(outcome: Judgement, key: bytes, line: ReportLine) -> None:
+    outcome.failed[key] = line.error or "the program reported a failure and gave no reason"
+    if line.permanent:
+        outcome.permanent.add(key)
+
+
+def _add_results(outcome: Judgement, key: bytes, results: list[bytes], named: Sequence[bytes], clues: _Clues) -> None:
+    """Add an input that was processed: it is done if all results that it should have are there, else it failed."""
+    missing = [path for path in named if path not in results]
+    if missing:
+        outcome.failed[key] = f"its result {os.fsdecode(missing[0])} is missing{clues.about(key)}"
+    elif results:
+        outcome.results[key] = results
+    else:
+        outcome.failed[key] = f"the program ended well but left no result for it{clues.about(key)}"
 
 
 def _named(keys: Sequence[bytes], report: Mapping[bytes, ReportLine], expected: Expected) -> dict[bytes, list[bytes]]:
@@ -104,15 +102,15 @@ def _named(keys: Sequence[bytes], report: Mapping[bytes, ReportLine], expected: 
 
 @dataclass(frozen=True)
 class _Clues:
-    """What was found in /out that is no input's result."""
+    """The files in /out that are no input's result, which may explain why a result is missing."""
 
     names: Names
     links: Sequence[bytes]
-    ignored: Sequence[bytes]
+    ignored: Collection[bytes]
     nobody: Sequence[bytes]
 
     def about(self, key: bytes) -> str:
-        """Return what there is that might be this input's result, and what would make it so; "" if nothing is."""
+        """Return which file might be this input's result, and why it is not; "" if there is none."""
         for paths, why in (
             (self.links, "is not a regular file, so it is no result"),
             (self.ignored, "has a name that --ignore-results passes over"),
@@ -128,17 +126,18 @@ class _Clues:
         )
 
 
-def words_about(key: bytes, log: str) -> list[str]:
-    """The last lines that tell of an input, or the last of all if none names it."""
+def lines_about(key: bytes, log: str) -> list[str]:
+    """Return the last lines of a log that name an input, or the last lines of all if none does."""
     lines = [line.rstrip()[:MAX_LINE_CHARS] for line in log.splitlines() if line.strip()]
     name = os.fsdecode(os.path.basename(key)).encode(errors="replace").decode()
-    return ([line for line in lines if name in line] or lines)[-KEPT_LINES:]
+    return ([line for line in lines if name in line] or lines)[-MAX_LINES:]
 
 
-def tell_full(failed: dict[bytes, str], log: str, scratch: Scratch, *, alone: bool) -> None:
-    """Add to the reasons of inputs that failed because /tmp or /dev/shm was full that it was, and what gives it more.
+def add_full_hints(failed: dict[bytes, str], log: str, scratch: Scratch, *, alone: bool) -> None:
+    """Add a hint to the reasons of inputs that failed because /tmp or /dev/shm was full: the option that enlarges it.
 
-    The worker's disk is known to have room.  The program's words tell it: of an input that was `alone` all of them.
+    The worker's disk is known to have room.  The hint follows from the log's lines that name the input, or from all
+    lines if the input was `alone` in its batch.
     """
     lines = log.splitlines()
     for key, reason in failed.items():
@@ -148,7 +147,7 @@ def tell_full(failed: dict[bytes, str], log: str, scratch: Scratch, *, alone: bo
 
 
 def full_hint(lines: Sequence[str], scratch: Scratch) -> str:
-    """Return which of a container's small file systems was full by a program's words; "" if none was."""
+    """Return which of /tmp and /dev/shm was full according to the lines of a program; "" if neither was."""
     words = list(filter(is_about_room, lines))
     if not words and any(map(BUS_ERROR.search, lines)):
         return f"; perhaps {_more(SHM, 'shm', scratch.shm)}"

@@ -1,4 +1,4 @@
-"""How a run's destination begins: which results are there, and whose paths they have."""
+"""The destination at the start of a run: which results are there, and which inputs own their paths."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fanrun.fanout.results.faults import Reasons
 from fanrun.fanout.results.joblog import Joblog
 from fanrun.fanout.results.ledger import Ledger
 from fanrun.fanout.results.logs import RunLogs
-from fanrun.fanout.results.ownership import Ownership, fold_of
+from fanrun.fanout.results.ownership import Ownership, RunInputs, fold_of
 from fanrun.fanout.resume import ResumePlan
 
 
@@ -65,9 +65,7 @@ def _ownership(
     others = [(path, key) for path, key in ledger.owners_by_others(context.program) if key not in mine]
     expected = context.request.expected
     return Ownership(
-        todo,
-        kept,
-        [*others, *owners],
+        RunInputs(todo, kept, [*others, *owners]),
         is_settled,
         lambda key: os.path.lexists(os.path.join(src, key)),
         fold,

@@ -8,8 +8,9 @@ import secrets
 import threading
 import unicodedata
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from fanrun.fanout.results.names import LONGEST_WINS, Names
 
@@ -45,26 +46,36 @@ def fold_of(folder: Path) -> Fold:
     return fold
 
 
+class RunInputs(NamedTuple):
+    """The keys of a run's inputs, those to do and those `kept` from earlier runs; the ledger's (path, key) of results.
+
+    The ledger may also have results of inputs that are not in this run.
+    """
+
+    todo: Collection[bytes]
+    kept: Collection[bytes] = ()
+    recorded: Sequence[tuple[bytes, bytes]] = ()
+
+
 class Ownership:
-    """Which input owns each result path in one run.  Hold `lock` from asking until taking."""
+    """Which input owns each result path in one run.  Hold `lock` from the question to `take`."""
 
     def __init__(
         self,
-        todo: Iterable[bytes],
-        kept: Collection[bytes],
-        recorded: Iterable[tuple[bytes, bytes]],
+        inputs: RunInputs,
         is_settled: Callable[[bytes], bool],
         is_there: Callable[[bytes], bool],
         fold: Fold = exactly,
         expected: Callable[[bytes], Collection[bytes]] | None = None,
     ) -> None:
-        """`recorded` are (path, key) of earlier runs, `is_there` tells whether a file has that key in SRC.
+        """`is_there` tells whether a file has that key in SRC.
 
-        `expected` are the paths of an input's results, where they are known before; None: they are known by names.
+        `expected` returns the paths of an input's results; None if these are only known by their names.
         """
         self.lock = threading.RLock()
-        self._todo, self._kept, self._fold = frozenset(todo), frozenset(kept), fold
-        self._recorded = {fold(path): key for path, key in sorted(recorded, key=lambda item: item[1] in self._kept)}
+        self._todo, self._kept, self._fold = frozenset(inputs.todo), frozenset(inputs.kept), fold
+        recorded = sorted(inputs.recorded, key=lambda item: item[1] in self._kept)
+        self._recorded = {fold(path): key for path, key in recorded}
         self._is_settled, self._is_there, self._expected = is_settled, is_there, expected
         self._taken: dict[bytes, bytes] = {}
         self._order = deque(sorted(self._todo))

@@ -131,31 +131,41 @@ def summary(report: Report) -> str:
     data = f"{amount(report.bytes_in)} in, {amount(report.bytes_out)} out"
     kept = f"; {report.kept} were done before" if report.kept else ""
     lines = [f"{report.done} of {counted(report.inputs, 'input')} done in {speed}, {data}{kept}"]
-    for worker in report.workers:
-        busy = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in worker.seconds.items())
-        failed = f", {worker.failed} failed" if worker.failed else ""
-        back = "" if worker.away else "; it came back"
-        lost = f", lost: {'; '.join(map(shown, worker.lost))}{back}" if worker.lost else ""
-        rate = worker.done / report.seconds if report.seconds else 0.0
-        lines.append(f"  {worker.name:<10} {worker.done} done{failed} ({rate:.1f}/s): {busy}{lost}")
+    lines += [_worker_line(worker, report.seconds) for worker in report.workers]
     if report.extra:
         files = "1 file that belongs" if report.extra == 1 else f"{report.extra} files that belong"
         lines.append(f"{files} to no input: in {os.path.join(report.dst, '.fanrun', 'runs', report.run, 'extra')}")
     if report.failed:
-        again = f"fab retry --dst {shlex.quote(shown(report.dst))}"
-        tried = [item for item in report.failed if not report.stopped or item.tries]
-        lines.append(f"{len(report.failed)} failed; `{again}` tries them again:")
-        for item in tried[:SHOWN]:
-            times = f"{item.tries} tries, the last on {item.worker}" if item.tries > 1 else item.worker
-            lines.append(f"  {shown(item.path)}: {shown(item.reason)}{f' ({times})' if times else ''}")
-            lines += [f"    | {shown(line)}" for line in item.words if line not in item.reason]
-        lines += more(len(tried))
-        if untried := len(report.failed) - len(tried):
-            lines.append(f"{untried} were not tried: {shown(report.stopped)}")
+        lines += _failure_lines(report)
     lines += _skipped(report.junk)
     if report.left:
         lines.append(f"{counted(report.left, 'input')} {'is' if report.left == 1 else 'are'} left")
     return "\n".join(lines)
+
+
+def _worker_line(worker: WorkerReport, seconds: float) -> str:
+    """Return the line of a worker in a run of so many seconds."""
+    busy = ", ".join(f"{stage} {spent:.1f} s" for stage, spent in worker.seconds.items())
+    failed = f", {worker.failed} failed" if worker.failed else ""
+    back = "" if worker.away else "; it came back"
+    lost = f", lost: {'; '.join(map(shown, worker.lost))}{back}" if worker.lost else ""
+    rate = worker.done / seconds if seconds else 0.0
+    return f"  {worker.name:<10} {worker.done} done{failed} ({rate:.1f}/s): {busy}{lost}"
+
+
+def _failure_lines(report: Report) -> list[str]:
+    """Return the lines about failed inputs, with the command that tries them again."""
+    again = f"fab retry --dst {shlex.quote(shown(report.dst))}"
+    tried = [item for item in report.failed if not report.stopped or item.tries]
+    lines = [f"{len(report.failed)} failed; `{again}` tries {'it' if len(report.failed) == 1 else 'them'} again:"]
+    for item in tried[:SHOWN]:
+        times = f"{item.tries} tries, the last on {item.worker}" if item.tries > 1 else item.worker
+        lines.append(f"  {shown(item.path)}: {shown(item.reason)}{f' ({times})' if times else ''}")
+        lines += [f"    | {shown(line)}" for line in item.words if line not in item.reason]
+    lines += more(len(tried))
+    if untried := len(report.failed) - len(tried):
+        lines.append(f"{untried} were not tried: {shown(report.stopped)}")
+    return lines
 
 
 def _skipped(junk: int) -> list[str]:

@@ -14,19 +14,13 @@ from fanrun.fleet.model import number
 
 
 def summarize(
-    context: RunContext,
-    resume: ResumePlan,
-    destination: Destination,
-    away: Collection[str],
-    vanished: Collection[bytes],
+    context: RunContext, resume: ResumePlan, destination: Destination, away: Collection[str], gone: Collection[bytes]
 ) -> Report:
-    """Return what the run came to; inputs whose results `vanished` are left, workers that are `away` did not return."""
-    every = list(destination.stats.values())
-    failed = [*(failure for stats in every for failure in stats.failed.values()), *_given_up(destination)]
+    """Return the report: inputs whose results are `gone` are left, and workers that are `away` did not come back."""
+    every, failed = list(destination.stats.values()), _failures(destination)
     before = {item.key for item in resume.before}
-    kept = len(before.difference(vanished))
-    done = sum(stats.done for stats in every) - len(set(vanished) - before)
-    inputs = len(resume.todo) + len(before)
+    kept = len(before.difference(gone))
+    done, inputs = sum(stats.done for stats in every) - len(set(gone) - before), len(resume.todo) + len(before)
     return Report(
         run=context.name,
         fleet=context.fleet.name,
@@ -44,11 +38,17 @@ def summarize(
         extra=sum(stats.extra for stats in every),
         bytes_in=sum(stats.bytes_in for stats in every),
         bytes_out=sum(stats.bytes_out for stats in every),
-        failed=sorted(failed, key=lambda item: item.path),
+        failed=failed,
         stopped=destination.reasons.stop,
         junk=context.junk,
         workers=_workers(destination, away),
     )
+
+
+def _failures(destination: Destination) -> list[Failure]:
+    """Return the inputs that failed or were given up, sorted by path."""
+    failed = [failure for stats in destination.stats.values() for failure in stats.failed.values()]
+    return sorted([*failed, *_given_up(destination)], key=lambda item: item.path)
 
 
 def _given_up(destination: Destination) -> list[Failure]:

@@ -46,8 +46,13 @@ class Backlog:
         self.again.add(inputs, self.inputs.failed_at(inputs).union(avoid), alone=alone)
 
     def idle(self, inputs: Iterable[Input]) -> list[Input]:
-        """Return those inputs that are neither settled nor with a worker."""
-        return [item for item in inputs if not (self.inputs.is_over(item.key) or self.in_flight.has(item.key))]
+        """Return those inputs that are neither settled nor with a worker, and do not wait to be tried again."""
+        waiting = {item.key for item in self.again.inputs()}
+        return [
+            item
+            for item in inputs
+            if not (self.inputs.is_over(item.key) or self.in_flight.has(item.key) or item.key in waiting)
+        ]
 
     def idle_besides_copies(self, inputs: Iterable[Input]) -> list[Input]:
         """Return those inputs that are neither settled nor with a worker other than one that has a copy."""

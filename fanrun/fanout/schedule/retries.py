@@ -49,6 +49,10 @@ class Retries:
             group.inputs = still_open(group.inputs)
         self._groups = [group for group in self._groups if group.inputs]
 
+    def drop(self, keys: Collection[bytes]) -> None:
+        """Drop these inputs."""
+        self.refresh(lambda inputs: [item for item in inputs if item.key not in keys])
+
     def take(self, worker: str, max_weight: int, live: Collection[str] | None = None) -> tuple[list[Input], bool]:
         """Take the inputs of the first group that must stand alone, else of as many groups as `max_weight` allows.
 

@@ -169,6 +169,7 @@ class Scheduler:
             tries = {item.key: self._backlog.inputs.tries(item.key) for item in failed}
             gone = {key: count for key, count in tries.items() if key in outcome.final or count > self._retries}
             self._settle(gone)
+            self._backlog.again.drop(outcome.failed)  # what waits is told anew where not to go
             for item in self._backlog.idle(failed):
                 self._backlog.try_again([item], alone=len(batch.inputs) == 1)
             self._try_apart(batch, open_, outcome)

@@ -1,4 +1,4 @@
-"""Write the files of a log: the compressed one of a batch, and the one of all batches of a run on this worker.
+"""Write the log of a batch: a compressed file with its first and its last lines.
 
 Only Python's standard library is used, and little of it: this is loaded once for each batch.
 """
@@ -11,6 +11,7 @@ TYPE_CHECKING = False  # to import typing costs milliseconds
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+LINE = 64 * 1024  # bytes of a message
 SEGMENTS = 8  # files that hold the last bytes of a batch
 FREE = 0.05  # the part of a disk that logs leave free
 CHECK = 1024 * 1024  # bytes after which the disk is looked at again
@@ -18,10 +19,6 @@ SPARE = 8 * 1024  # bytes that are set aside for the end of a log
 MODE = 0o640
 HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"  # of a gzip file (RFC 1952)
 EMPTY_BLOCK = b"\x03\0"  # the last one of a deflate stream (RFC 1951)
-
-
-class Full(Exception):
-    """A log has reached its bound, or its disk is nearly full."""
 
 
 def create(path: str) -> int:
@@ -43,6 +40,20 @@ def write_if_room(file: int, data: bytes) -> bool:
     except OSError:
         return False
     return True
+
+
+def cut(line: bytes, *, is_whole: bool) -> list[tuple[bytes, bool]]:
+    """Cut a line into pieces of at most LINE bytes, between characters; each with whether it ends the line."""
+    pieces = []
+    while len(line) > LINE:
+        end = LINE
+        while end > LINE - 3 and 0x80 <= line[end] < 0xC0:  # the middle of a character
+            end -= 1
+        if line[end] < 0xC0:  # or of no character
+            end = LINE
+        pieces.append((line[:end], False))
+        line = line[end:]
+    return [*pieces, (line, is_whole)]
 
 
 class Disk:
@@ -214,81 +225,3 @@ def append(file: int, path: str) -> bool:
     finally:
         os.unlink(path)
     return True
-
-
-class Spool:
-    """The log of all batches of a run on this worker, to which others append as well.
-
-    `note` makes a line of a text and of more fields.
-    """
-
-    def __init__(self, path: str, limit: int, note: Callable[..., bytes]) -> None:
-        self.path, self.limit, self.note = path, limit, note
-        self.file, self.size, self.disk = -1, -1, Disk(os.path.dirname(path))
-
-    def write(self, text: bytes) -> None:
-        """Append whole lines, at once; raises Full."""
-        if self.file < 0:
-            self.open()
-        import fcntl
-
-        fcntl.flock(self.file, fcntl.LOCK_EX)
-        try:
-            self.append(text)
-        finally:
-            fcntl.flock(self.file, fcntl.LOCK_UN)
-
-    def append(self, text: bytes) -> None:
-        """Append whole lines while no other does."""
-        size = os.fstat(self.file).st_size
-        if size != self.size:
-            size = self.look_at_end(size)
-        whole, fits = len(text), text[: max(0, self.limit - size)]
-        text = text if len(fits) == whole else fits[: fits.rfind(b"\n") + 1]
-        if not self.disk.takes(len(text)):
-            self.stop("the disk is nearly full")
-        try:
-            write_all(self.file, text)
-        except OSError:
-            # Vector and `fab logs` keep their place in the file, so it never gets shorter.
-            self.stop("the disk is full", self.ending())
-        self.size = size + len(text)
-        if len(fits) < whole:
-            self.stop("the log of this run on this worker has reached its bound")
-
-    def open(self) -> None:
-        """Open the file; the one who makes it writes its first line, by which it is told from others."""
-        if not os.path.exists(self.path):
-            temporary = f"{self.path}.{os.getpid()}"
-            try:
-                file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE)
-                try:
-                    first = f"the log of a run begins here ({os.urandom(8).hex()})"
-                    write_all(file, self.note(first, '"spool":"begin",'))
-                finally:
-                    os.close(file)
-                os.link(temporary, self.path)
-            except FileExistsError:  # another was faster
-                pass
-            finally:
-                if os.path.exists(temporary):
-                    os.unlink(temporary)
-        self.file = os.open(self.path, os.O_RDWR | os.O_APPEND)
-
-    def look_at_end(self, size: int) -> int:
-        """Return the size of a file that another wrote to, ended by a whole line; raises Full if no more may follow."""
-        end = os.pread(self.file, 4096, max(0, size - 4096))
-        if b'"spool":"full"' in end:  # quotes in a message have a backslash before them
-            raise Full
-        return size + os.write(self.file, self.ending())
-
-    def ending(self) -> bytes:
-        """Return what ends the last line if it was torn: its writer was killed, or the disk was full."""
-        size = os.fstat(self.file).st_size
-        return b"\n" if size and os.pread(self.file, 1, size - 1) != b"\n" else b""
-
-    def stop(self, why: str, ending: bytes = b"") -> None:
-        """Write the last line, after the end of one that was torn, and raise Full."""
-        line = self.note(f"{why}; what follows is in the batches' own logs", '"spool":"full",')
-        write_if_room(self.file, ending + line)
-        raise Full

@@ -24,11 +24,12 @@ TYPE_CHECKING = False  # to import typing costs milliseconds
 if TYPE_CHECKING:
     from collections.abc import Callable
 if TYPE_CHECKING or __package__:
-    from fanrun.fanout.worker_files.log_files import BatchLog, Full, Spool, create, write_if_room
-else:
-    from log_files import BatchLog, Full, Spool, create, write_if_room  # it lies beside this file on a worker
+    from fanrun.fanout.worker_files.log_files import LINE, BatchLog, create, cut, write_if_room
+    from fanrun.fanout.worker_files.log_spool import Full, Spool
+else:  # they lie beside this file on a worker
+    from log_files import LINE, BatchLog, create, cut, write_if_room
+    from log_spool import Full, Spool
 
-LINE = 64 * 1024  # bytes of a message
 LAST = 64 * 1024  # bytes of the plain log
 TICK = 0.1  # seconds between two looks at the report
 PAUSE = 0.01  # seconds to wait after little was read: to wake up for each line costs more than to write it
@@ -166,20 +167,6 @@ class Log:
                 file.write("".join(self.times))
         except OSError:
             pass  # the disk is full
-
-
-def cut(line: bytes, *, is_whole: bool) -> list[tuple[bytes, bool]]:
-    """Cut a line into pieces of at most LINE bytes, between characters; each with whether it ends the line."""
-    pieces = []
-    while len(line) > LINE:
-        end = LINE
-        while end > LINE - 3 and 0x80 <= line[end] < 0xC0:  # the middle of a character
-            end -= 1
-        if line[end] < 0xC0:  # or of no character
-            end = LINE
-        pieces.append((line[:end], False))
-        line = line[end:]
-    return [*pieces, (line, is_whole)]
 
 
 def start(argv: list[str]) -> tuple[int, dict[int, str]]:

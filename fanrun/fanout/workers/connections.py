@@ -2,66 +2,90 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable, Collection, Mapping
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+
+from loguru import logger
 
 from fanrun.fanout import commands
-from fanrun.fanout.workers.executor import Stopped
-from fanrun.fanout.workers.job import Job
+from fanrun.fanout.leftovers import Leftovers
+from fanrun.fanout.workers.executor import CommandResult, Stopped
 from fanrun.fanout.workers.link import Link
-from fanrun.fleet.errors import HostUnreachable
-from fanrun.fleet.parallel import FAN_OUT
+from fanrun.fleet.errors import FanrunError, HostUnreachable
+from fanrun.fleet.parallel import FAN_OUT, fan_out
 from fanrun.fleet.probe import Probe, parse
 from fanrun.fleet.shell import complaint
 from fanrun.fleet.store import Folder
 
+MAX_IDLE_SECONDS = 30.0
+"""A connection that was made longer ago and not used since is made anew: ssh ends an idle one after a minute."""
+CLEAN_SECONDS = 20
+"""Seconds in which a host that is connected has to end the run there."""
+
+Answers = tuple[dict[str, Probe], dict[str, FanrunError]]
+"""What hosts told of themselves, and why others did not: (probes, errors) by name."""
+
 
 class Connections:
-    """Opens links to hosts and makes room there for the run; safe to use from many threads."""
+    """Opens links to hosts, makes the folder of the run there, and removes it; safe to use from many threads."""
 
-    def __init__(
-        self, job: Job, folder: Folder, fit: Callable[[Probe], str], dead: Mapping[str, Collection[str]]
-    ) -> None:
-        """`fit` tells why a host can't take part, "" if it can; `dead` are runs with the hosts they could not clean."""
-        self._run, self._image = job.run, job.program.ref
-        self._folder, self._fit, self._dead = folder, fit, dead
+    def __init__(self, run: str, image: str, folder: Folder, clock: Callable[[], float] = time.monotonic) -> None:
+        self.folder, self._run, self._image, self._clock = folder, run, image, clock
+        self._leftovers = Leftovers(folder.path / "runs")
+        self._dead: dict[str, set[str]] = {}
+        self._held = contextlib.ExitStack()
         self._slots = threading.BoundedSemaphore(FAN_OUT)
-        self._turns = 0
+        self._count = 0
         self._lock = threading.Lock()
         self._closed = False
+        self._names: list[str] = []
+        self._opening: Future[tuple[Answers, float]] | None = None
         self.links: dict[str, Link] = {}
-        self.left: set[str] = set()
+        self._unclean: set[str] = set()
+        self._swept: set[str] = set()
+
+    @property
+    def unclean(self) -> frozenset[str]:
         """The hosts where something of this run may be."""
-        self.swept: set[str] = set()
-        """The hosts where what the dead runs left was ended."""
+        return frozenset(self._unclean)
 
-    def close(self) -> None:
-        """Begin no connection any more."""
-        with self._lock:
-            self._closed = True
+    def begin(self, names: Sequence[str]) -> None:
+        """Start to connect to these hosts, and return at once; a second call does nothing."""
+        if self._opening is not None:
+            return
+        self._names, self._opening = list(names), Future()
+        self._dead = self._leftovers.dead()
+        self._held.enter_context(self._leftovers.hold(self._run, names))
+        threading.Thread(target=self._open_beside, args=(self._opening,), daemon=True).start()
 
-    def _renew(self, name: str) -> tuple[Link, list[str]]:
-        """Return a new link to a host, in the place of the one before, and the runs to end there first.
+    def all_failed(self) -> dict[str, FanrunError]:
+        """Return why no host can be connected, once that is known of every host; else nothing."""
+        if self._opening is None or not self._opening.done():
+            return {}
+        (probes, errors), _ = self._opening.result()
+        return {} if probes else errors
+
+    def wait(self) -> Answers:
+        """Wait until `begin` has tried every host; connect once more if that was long ago.
 
         Raises Stopped when the run is being closed.
         """
-        with self._lock:
-            if self._closed:
-                raise Stopped
-            self._turns += 1
-            before = self.links.get(name)
-            link = self.links[name] = Link(self._folder, name, f"{self._run}-{self._turns}", self._slots)
-            self.left.add(name)
-        if before is not None:
-            before.disconnect()
-        # One that comes back may still be at what it was told before.
-        own = [self._run] if before is not None else []
-        return link, [*own, *(run for run, hosts in self._dead.items() if name in hosts)]
+        if self._opening is None:
+            return {}, {}
+        answers, opened = self._opening.result()
+        return answers if self._clock() - opened <= MAX_IDLE_SECONDS else self.open_all(self._names)
+
+    def open_all(self, names: Sequence[str]) -> Answers:
+        """Connect to all these hosts and wait for them."""
+        return fan_out(names, self.open)
 
     def open(self, name: str) -> Probe:
-        """Connect to a host, end what an earlier connection left behind, and return how the host is.
+        """Connect to a host, end what earlier connections left there, and return what the host tells of itself.
 
-        Raises HostUnreachable when it does not answer or can't take part, Stopped when the run is being closed.
+        Raises HostUnreachable when it does not answer, Stopped when the run is being closed.
         """
         with self._slots:
             link, dead = self._renew(name)
@@ -70,11 +94,78 @@ class Connections:
             raise HostUnreachable(done.reason, host=name)
         answer = done.output.decode(errors="replace")
         if not answer.startswith("left "):
-            self.swept.add(name)
+            self._swept.add(name)
         if done.noise:
             raise HostUnreachable(complaint(done.noise), host=name)
-        probe = parse(answer)
-        reason = self._fit(probe)
-        if reason:
-            raise HostUnreachable(reason, host=name)
-        return probe
+        return parse(answer)
+
+    def clean(self, name: str, timeout: float) -> CommandResult:
+        """End what runs on a host for this run, and delete the run's folder there."""
+        done = self.links[name].last(commands.stop_argv(self._run), timeout=timeout)
+        if done.exit_code == 0:
+            self._unclean.discard(name)
+        else:
+            logger.debug("{}: could not be cleaned ({})", name, done.reason)
+        return done
+
+    def close(self) -> None:
+        """Make no new connections."""
+        with self._lock:
+            self._closed = True
+
+    def give_up(self) -> None:
+        """End all connections of a run that fails before it has workers, and clean the hosts that answer."""
+        self.close()
+
+        def end(name: str) -> None:
+            link = self.links[name]
+            link.stop()
+            if link.is_connected():
+                self.clean(name, CLEAN_SECONDS)
+            link.disconnect()
+
+        try:
+            fan_out(self.links, end)
+        except KeyboardInterrupt:
+            self.abandon()
+            raise
+        finally:
+            self.finish()
+
+    def abandon(self) -> None:
+        """End all connections at once; the next run cleans the hosts."""
+        self.close()
+        fan_out(self.links, lambda name: self.links[name].close())
+
+    def finish(self) -> None:
+        """Note which hosts are clean, and let other runs clean the rest."""
+        for run in self._dead:
+            self._leftovers.cleaned(run, self._swept)
+        self._leftovers.cleaned(self._run, set(self._names) - self._unclean)
+        self._held.close()
+
+    def _open_beside(self, opening: Future[tuple[Answers, float]]) -> None:
+        try:
+            answers = self.open_all(self._names)
+        except BaseException as error:  # raised where the answers are waited for
+            opening.set_exception(error)
+        else:
+            opening.set_result((answers, self._clock()))
+
+    def _renew(self, name: str) -> tuple[Link, list[str]]:
+        """Return a new link to a host in place of the earlier one, and the runs that have to be ended there first.
+
+        Raises Stopped when the run is being closed.
+        """
+        with self._lock:
+            if self._closed:
+                raise Stopped
+            self._count += 1
+            before = self.links.get(name)
+            link = self.links[name] = Link(self.folder, name, f"{self._run}-{self._count}", self._slots)
+            self._unclean.add(name)
+        if before is not None:
+            before.disconnect()
+        # A host that comes back may still do what it was told before.
+        own = [self._run] if before is not None else []
+        return link, [*own, *(run for run, hosts in self._dead.items() if name in hosts)]

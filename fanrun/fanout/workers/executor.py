@@ -8,6 +8,7 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import IO
 
 TERMINATE_SECONDS = 3.0
 # For each piece that it sends ssh gets a buffer of some hundred KB and gives it back; glibc does that by the kernel,
@@ -61,14 +62,7 @@ class Executor:
         with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             given.write(stdin)
             given.seek(0)
-            with self._lock:
-                if self._is_stopped(group):
-                    raise Stopped
-                # A session of its own: Ctrl-C reaches Fanrun, which decides what to end.
-                process = subprocess.Popen(
-                    argv, stdin=given, stdout=out, stderr=err, env=os.environ | KEEP_BUFFERS, start_new_session=True
-                )
-                self._running[process] = group
+            process = self._start(argv, (given, out, err), group)
             try:
                 code = process.wait(timeout)
             except subprocess.TimeoutExpired:
@@ -82,6 +76,19 @@ class Executor:
             out.seek(0)
             err.seek(0)
             return CommandResult(code, out.read(), err.read().decode(errors="replace"))
+
+    def _start(self, argv: Sequence[str | bytes], files: Sequence[IO[bytes]], group: str) -> subprocess.Popen[bytes]:
+        """Start a command with these files as standard input, output and error; raise Stopped if it may not start."""
+        stdin, stdout, stderr = files
+        with self._lock:
+            if self._is_stopped(group):
+                raise Stopped
+            # A session of its own: Ctrl-C reaches Fanrun, which decides what to end.
+            process = subprocess.Popen(
+                argv, stdin=stdin, stdout=stdout, stderr=stderr, env=os.environ | KEEP_BUFFERS, start_new_session=True
+            )
+            self._running[process] = group
+        return process
 
     def stop(self, group: str = "") -> None:
         """End every running command, or those of a group, and start no more of them."""

@@ -1,11 +1,11 @@
-"""The workers of a run: who is at work, who is lost, who comes back."""
+"""The workers of a run: they are started, given up when they are lost, and taken back when they answer again."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from loguru import logger
@@ -13,39 +13,40 @@ from loguru import logger
 from fanrun.fanout import commands
 from fanrun.fanout.results.report import shown
 from fanrun.fanout.workers.blamed_batches import blamed_batches
-from fanrun.fanout.workers.connections import Connections
+from fanrun.fanout.workers.connections import CLEAN_SECONDS, Connections
 from fanrun.fanout.workers.executor import SSH_FAILED, Stopped
 from fanrun.fanout.workers.heartbeat import INTERVAL, Heartbeat
 from fanrun.fanout.workers.job import Job
 from fanrun.fanout.workers.log_rest import fetch_rest
 from fanrun.fanout.workers.pipeline import Worker
 from fanrun.fanout.workers.termination import ReasonSource, TerminationReasons
-from fanrun.fleet.errors import FanrunError
+from fanrun.fleet.errors import FanrunError, HostUnreachable
 from fanrun.fleet.parallel import fan_out
 from fanrun.fleet.probe import Probe
-from fanrun.fleet.store import Folder
 
 POLL_SECONDS = 0.2
 MAX_RETURN_SECONDS = 30.0
 """Seconds that a run without any worker waits for one to come back."""
 MAX_STRIKES = 3
-"""A worker that was lost so many times in a row without settling an input stays out."""
+"""A worker that was lost this many times in a row without settling an input stays out."""
 LAST_ANSWER_SECONDS = 5
-"""Seconds in which a worker must answer that was lost just before the end."""
+"""Seconds in which a worker that was lost just before the end has to answer."""
 CONTAINER_GRACE = 2
 """Seconds that a container has to end by itself when the run is interrupted."""
 
 
 @dataclass
 class _LostWorker:
-    """A worker that is lost: `again` is when to look for it next, on the monotonic clock; `probe` once it is back.
+    """A worker that is lost.
 
-    `thread` is what closes its connection, and later looks for it; `looked` is whether that was done once.
+    `retry_at` is when the run tries next to connect to it, on the monotonic clock; `connecting` is whether it does so
+    now, `tried` whether it has, and `probe` is set once the worker is back.  `thread` closes the worker's old
+    connection, and later makes new ones.
     """
 
-    again: float
-    looking: bool = False
-    looked: bool = False
+    retry_at: float
+    connecting: bool = False
+    tried: bool = False
     thread: threading.Thread | None = None
     probe: Probe | None = None
     strikes: int = 0
@@ -55,62 +56,58 @@ class Supervisor:
     """Starts a worker on every host, gives lost ones up and takes them back, and ends them all."""
 
     def __init__(
-        self,
-        job: Job,
-        folder: Folder,
-        fit: Callable[[Probe], str],
-        termination_reasons: ReasonSource,
-        dead: Mapping[str, Collection[str]],
+        self, job: Job, connections: Connections, unfit: Callable[[Probe], str], termination_reasons: ReasonSource
     ) -> None:
-        """`fit` and `dead` are those of Connections; `termination_reasons` tells why hosts are gone."""
-        self._job = job
-        self._connections = Connections(job, folder, fit, dead)
+        """`unfit` returns why a host can't take part, "" if it can; `termination_reasons` tells why hosts are gone."""
+        self._job, self._connections, self._unfit = job, connections, unfit
         self._termination_reasons = TerminationReasons(termination_reasons, self._explain)
-        self._links = self._connections.links
+        self._links = connections.links
         self._workers: dict[str, Worker] = {}
         self._started: list[Worker] = []
         self._lost_workers: dict[str, _LostWorker] = {}
         self._heartbeat = Heartbeat()
 
     @property
-    def left(self) -> frozenset[str]:
-        """The hosts where something of this run may be."""
-        return frozenset(self._connections.left)
-
-    @property
-    def swept(self) -> frozenset[str]:
-        """The hosts where what the dead runs left was ended."""
-        return frozenset(self._connections.swept)
-
-    @property
     def away(self) -> frozenset[str]:
-        """The workers that were lost, or never came, and are not back."""
+        """The workers that were lost, or could not take part from the start, and are not back."""
         return frozenset(self._lost_workers)
 
-    def open(self, names: Sequence[str]) -> tuple[dict[str, Probe], dict[str, FanrunError]]:
-        """Connect to every host and make room for the run there: (probes, errors) by name.
+    def open(self) -> tuple[dict[str, Probe], dict[str, FanrunError]]:
+        """Wait until the hosts are connected: (probes of those that can take part, errors of the others) by name.
 
-        One that can't take part now is taken in later if it can.
+        A host that can't take part now is taken in later if it can.
         """
-        probes, errors = fan_out(names, self._connections.open)
+        answers, failed = self._connections.wait()
+        probes, errors = dict[str, Probe](), dict[str, FanrunError](failed)
+        for name, probe in answers.items():
+            try:
+                probes[name] = self._fit(name, probe)
+            except HostUnreachable as error:
+                errors[name] = error
         for name in errors:
-            self._lost_workers[name] = _LostWorker(time.monotonic() + INTERVAL, looked=True)
+            self._lost_workers[name] = _LostWorker(time.monotonic() + INTERVAL, tried=True)
         return probes, errors
+
+    def _fit(self, name: str, probe: Probe) -> Probe:
+        """Return the probe of a host that can take part; raise HostUnreachable for another one."""
+        if reason := self._unfit(probe):
+            raise HostUnreachable(reason, host=name)
+        return probe
 
     def work(self, probes: Mapping[str, Probe]) -> None:
         """Let these hosts work until all is settled or no worker is left; raise what a worker's own code raised."""
         for name, probe in probes.items():
             self._start(name, probe)
-        alone_since = 0.0
+        without_worker_since = 0.0
         while not self._job.scheduler.wait(POLL_SECONDS):
             self._job.destination.check()
-            self._look_after()
+            self._check_workers()
             if self._workers.keys() - self._lost_workers.keys():
-                alone_since = 0.0
-            elif not alone_since:
-                alone_since = time.monotonic()
+                without_worker_since = 0.0
+            elif not without_worker_since:
+                without_worker_since = time.monotonic()
                 logger.warning("no worker is left; waiting {:.0f} s for one to come back", MAX_RETURN_SECONDS)
-            elif time.monotonic() - alone_since > MAX_RETURN_SECONDS or not self._awaited():
+            elif time.monotonic() - without_worker_since > MAX_RETURN_SECONDS or not self._may_return():
                 return
 
     def wind_down(self) -> None:
@@ -127,39 +124,35 @@ class Supervisor:
         threading.Thread(target=lambda: fan_out(working, halt), daemon=True).start()
         while any(worker.alive() for name, worker in working.items() if name not in self._lost_workers):
             self._job.scheduler.wait(POLL_SECONDS)
-            self._look_after()
+            self._check_workers()
 
     def close(self) -> None:
         """End everything here and on the hosts that answer; raise what a worker's own code raised here."""
         self._stop()
-
-        def end(name: str) -> None:
-            link = self._links[name]
-            link.stop()
-            for worker in self._started:
-                if worker.name == name:
-                    worker.join()
-            lost = self._lost_workers.get(name)
-            if lost is not None and lost.thread is not None:
-                lost.thread.join()
-            # One that is lost may have come back, or answer and be unfit: then there is a connection.
-            known = lost is None or link.is_connected()
-            if known or (lost is not None and not lost.looked):
-                done = link.last(commands.stop_argv(self._job.run), timeout=20 if known else LAST_ANSWER_SECONDS)
-                self._fetch_rest(name, is_there=done.exit_code != SSH_FAILED)
-                if done.exit_code == 0:
-                    self._connections.left.discard(name)
-                else:
-                    logger.debug("{}: could not be cleaned ({})", name, done.reason)
-            else:
-                self._fetch_rest(name, is_there=False)
-            link.disconnect()
-
-        fan_out(self._links, end)
+        fan_out(self._links, self._end_host)
         self._termination_reasons.close()
         for worker in self._started:
             if worker.crash is not None:
                 raise worker.crash
+
+    def _end_host(self, name: str) -> None:
+        """Stop a host's worker, and clean the host if it answers."""
+        link = self._links[name]
+        link.stop()
+        for worker in self._started:
+            if worker.name == name:
+                worker.join()
+        lost = self._lost_workers.get(name)
+        if lost is not None and lost.thread is not None:
+            lost.thread.join()
+        # A lost host may have come back, or answer and be unfit: then there is a connection.
+        is_connected = lost is None or link.is_connected()
+        if is_connected or (lost is not None and not lost.tried):
+            done = self._connections.clean(name, CLEAN_SECONDS if is_connected else LAST_ANSWER_SECONDS)
+            self._fetch_rest(name, is_there=done.exit_code != SSH_FAILED)
+        else:
+            self._fetch_rest(name, is_there=False)
+        link.disconnect()
 
     def _fetch_rest(self, name: str, *, is_there: bool) -> None:
         """Bring home the lines of batches that did not come home themselves, and say where some stay on the host."""
@@ -168,15 +161,13 @@ class Supervisor:
             why = fetch_rest(self._links[name], self._job.run, logs, 2 * self._job.logs.batch)
         if count := len(logs.missing(name)):
             batches = "a batch" if count == 1 else f"{count} batches"
-            logger.warning(
-                "{}: what the containers of {} printed stays there ({}); `fab logs` can read it for a day",
-                name, batches, why,
-            )  # fmt: skip
+            text = "{}: what the containers of {} printed stays there ({}); `fab logs` can read it for a day"
+            logger.warning(text, name, batches, why)
 
     def abandon(self) -> None:
         """End everything here at once, and leave the hosts to the next run."""
         self._stop()
-        fan_out(self._links, lambda name: self._links[name].close())
+        self._connections.abandon()
 
     def _stop(self) -> None:
         """Start nothing any more, no connection either."""
@@ -191,8 +182,8 @@ class Supervisor:
         self._heartbeat.add(self._links[name], self._job.run)
         worker.start()
 
-    def _look_after(self) -> None:
-        """Give up who is lost, take back who is there again."""
+    def _check_workers(self) -> None:
+        """Give up workers that are lost, and take back those that answer again."""
         for name, reason in self._heartbeat.check().items():
             self._workers[name].lost = self._workers[name].lost or reason
         for name, worker in self._workers.items():
@@ -206,9 +197,9 @@ class Supervisor:
                 logger.warning("{} is back", name)
                 self._start(name, lost.probe)
                 self._workers[name].strikes = lost.strikes
-            elif not lost.looking and lost.strikes < MAX_STRIKES and time.monotonic() > lost.again:
-                lost.looking = True
-                lost.thread = threading.Thread(target=self._look_for, args=(name, lost), daemon=True)
+            elif not lost.connecting and lost.strikes < MAX_STRIKES and time.monotonic() > lost.retry_at:
+                lost.connecting = True
+                lost.thread = threading.Thread(target=self._reconnect, args=(name, lost), daemon=True)
                 lost.thread.start()
 
     def _lose(self, worker: Worker) -> None:
@@ -234,16 +225,16 @@ class Supervisor:
         self._job.board.say(name, why)
         self._workers[name].stats.lost[-1] = why
 
-    def _awaited(self) -> bool:
+    def _may_return(self) -> bool:
         """Whether a lost worker may still come back."""
         return any(lost.strikes < MAX_STRIKES for lost in self._lost_workers.values())
 
-    def _look_for(self, name: str, lost: _LostWorker) -> None:
-        """Try to reach a lost worker; it is taken back when it answers and is fit."""
+    def _reconnect(self, name: str, lost: _LostWorker) -> None:
+        """Try to connect to a lost worker; it is taken back when it answers and is fit."""
         try:
-            lost.probe = self._connections.open(name)
+            lost.probe = self._fit(name, self._connections.open(name))
         except (FanrunError, Stopped) as error:
             logger.debug("{} is not back yet: {}", name, error)
         finally:
-            lost.again = time.monotonic() + INTERVAL
-            lost.looking, lost.looked = False, True
+            lost.retry_at = time.monotonic() + INTERVAL
+            lost.connecting, lost.tried = False, True

@@ -1,0 +1,53 @@
+"""The options that limit a program: how often and how long it is tried, and its memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fanrun.fanout.commands import MIB, USUAL, Scratch
+from fanrun.fanout.request import RunLimits
+from fanrun.fleet import values
+from fanrun.fleet.errors import UsageError
+from fanrun.tasks.task import OptionGroup
+from provision.options import Flag
+
+MIN_MEMORY = 6 * MIB  # Docker's own
+
+
+def limits(given: Mapping[str, object]) -> RunLimits:
+    """Return the limits of a run from the options that were given; UsageError for one that can't be meant."""
+    text = {name: None if value is None else str(value) for name, value in given.items()}
+    usual, retries, timeout = RunLimits(), text["retries"], text["timeout"]
+    memory, tmp, shm = text["memory"], text["tmp"], text["shm"]
+    found = RunLimits(
+        retries=usual.retries if retries is None else values.whole_number("retries", retries, 0, 100),
+        timeout=usual.timeout if timeout is None else values.whole_number("timeout", timeout, 0, 10**7),
+        memory=usual.memory if memory is None else values.size("memory", memory, MIN_MEMORY),
+        scratch=Scratch(
+            usual.scratch.tmp if tmp is None else values.size("tmp", tmp, MIB),
+            usual.scratch.shm if shm is None else values.size("shm", shm, MIB),
+        ),
+    )
+    for name, size in (("tmp", found.scratch.tmp), ("shm", found.scratch.shm)):
+        if text[name] is not None and 0 < found.memory < size:
+            raise UsageError(
+                f"--{name}={text[name]} is more than --memory={memory}, of which it is a part; give more --memory or a "
+                f"smaller --{name}"
+            )
+    return found
+
+
+LIMITS = OptionGroup(
+    {
+        "retries": Flag(
+            f"how often a failed input is tried again, elsewhere if it can be (default: {RunLimits.retries})"
+        ),
+        "timeout": Flag(
+            f"seconds without anything finished that end a program (default: {RunLimits.timeout}); 0: no limit"
+        ),
+        "memory": Flag("most memory for the program on a worker, as 512m or 4g (default: nine tenths of it)"),
+        "tmp": Flag(f"room in the program's /tmp, which is a part of its memory (default: {USUAL.tmp // MIB}m)"),
+        "shm": Flag(f"room in its /dev/shm, for shared memory, likewise (default: {USUAL.shm // MIB}m)"),
+    },
+    limits,
+)
