@@ -40,7 +40,7 @@ def up(
 ) -> None:
     """Make a fleet of a hub and so many workers, or bring one to that number and repair it."""
     from fanrun.tasks import ending
-    from provision import host_changes, lifecycle
+    from provision import lifecycle
     from provision.hosts import shipping
 
     aim = target.target(console, fleet, hosts=hosts, vector=vector)
@@ -52,9 +52,7 @@ def up(
     if dry_run or taken:
         lifecycle.check_up(chosen, take_over or "")
     if dry_run:
-        if taken:
-            ending.plan_take_over(console, taken)
-        console.show("\n".join(host_changes.plan(chosen, _workers(aim)) or ["nothing to change"]))
+        _print_plan(console, aim, taken)
         return
     if taken:
         ending.take_over(console, taken, yes)
@@ -120,6 +118,16 @@ def down(
         ending.take_over(console, aim, yes)
     else:
         ending.down(console, aim, yes, chosen=fleet.provider is not None or aim.folder.exists())
+
+
+def _print_plan(console: Console, aim: target.Target, taken: target.Target | None) -> None:
+    """Print what `fab up` would do; first it would end the hosts of `taken`."""
+    from fanrun.tasks import ending
+    from provision import host_changes
+
+    if taken:
+        ending.plan_take_over(console, taken)
+    console.show("\n".join(host_changes.plan(aim.provider, _workers(aim)) or ["nothing to change"]))
 
 
 def _capacity(fleet: Fleet) -> str:

@@ -43,9 +43,7 @@ def logs(
     fleet: str | None = None,
 ) -> None:
     """Show what the containers of a run wrote: where, when, and while which input was processed."""
-    # Here, as at the head of the file they would cost every task time.
-    from fanrun.tasks import log_source
-    from fanrun.tasks.log_printer import Printer
+    from fanrun.tasks import log_printer, log_source  # here, as at the head of the file they would cost every task time
 
     folder = target.folder(console, fleet)
     filters = {"host": host, "batch": batch, "input": input_, "grep": grep, "level": level, "since": since}
@@ -54,7 +52,7 @@ def logs(
         source = log_source.service_source(folder, filters)
     else:
         source = log_source.run_source(folder, filters, run, dst)
-    printer = Printer(lambda text: print(text, flush=follow), as_json=json_)
+    printer = log_printer.Printer(lambda text: print(text, flush=follow), as_json=json_)
     with contextlib.closing(source.reader):
         log_source.show(source.reader, printer, is_followed=follow and not source.is_over)
     log_source.explain(console, source, printer.count, is_filtered=any(filters.values()))
