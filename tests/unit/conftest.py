@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from fanrun.fanout.results import ledger
 from fanrun.fleet.store import Folder
+from tests.unit.fab_world import FabWorld
 from tests.unit.log_hosts import World, make_world
 
 # A busy machine is no defect: examples are bounded, not timed.
@@ -37,6 +38,12 @@ def quick_ledger() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ledger, "RACY_NANOSECONDS", 30_000_000)
         yield
+
+
+@pytest.fixture(scope="module")
+def fab_world(tmp_path_factory: pytest.TempPathFactory) -> FabWorld:
+    """Return what `fab` is run over: fleets of dead hosts, inputs, and folders that a run brought results to."""
+    return FabWorld(tmp_path_factory.mktemp("fab"))
 
 
 @pytest.fixture

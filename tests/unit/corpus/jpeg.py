@@ -204,6 +204,13 @@ def samples() -> Iterator[Sample]:
         yield Sample(f"jpeg-lossless-gray{bits}.jpg", partial(lossless, model.gray(bits), bits))
     yield Sample("jpeg-gray12.jpg", partial(twelve, model.gray(12)))
     yield Sample("jpeg-ycc12.jpg", partial(twelve, model.colours(12)))
+    yield from with_metadata()
+    yield Sample("jpeg-two-pictures.jpg", several)
+    yield Sample("jpeg-trailing.jpg", trailing)
+
+
+def with_metadata() -> Iterator[Sample]:
+    """Yield files with an orientation, a thumbnail or a colour profile."""
     for number in range(1, 9):
         yield Sample(f"jpeg-orientation{number}.jpg", partial(oriented, number, "<>"[number % 2]))
         yield Sample(f"jpeg-orientation{number}-xmp.jpg", partial(oriented_by_xmp, number))
@@ -211,5 +218,3 @@ def samples() -> Iterator[Sample]:
     yield Sample("jpeg-thumbnail-orientation6.jpg", partial(oriented, 6, ">", True))
     for gray in (False, True):
         yield Sample(f"jpeg-{'gray' if gray else 'ycc'}-profile.jpg", partial(profiled, gray))
-    yield Sample("jpeg-two-pictures.jpg", several)
-    yield Sample("jpeg-trailing.jpg", trailing)

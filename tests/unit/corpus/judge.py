@@ -105,6 +105,15 @@ def layers(picture: Picture) -> list[Pixels]:
     return [seen, seen + TOP - picture.alpha[..., None], picture.alpha[..., None]]
 
 
+def without_full_alpha(found: Picture, right: Picture) -> tuple[Picture, Picture]:
+    """Return both pictures; where only one has alpha and it is opaque everywhere, without it."""
+    if right.alpha is not None and right.alpha.min() == TOP and found.alpha is None:
+        right = replace(right, alpha=None)
+    if found.alpha is not None and found.alpha.min() == TOP and right.alpha is None:
+        found = replace(found, alpha=None)
+    return found, right
+
+
 def differences(found: Picture, right: Picture, tolerance: Tolerance, is_scaled: bool) -> list[str]:
     """List in which way a result is wrong; both pictures are upright."""
     if found.size != right.size:
@@ -112,10 +121,7 @@ def differences(found: Picture, right: Picture, tolerance: Tolerance, is_scaled:
     if "values" in found.space + right.space:
         same = found.space == right.space and np.array_equal(found.pixels, right.pixels)
         return [] if same else [f"numbers differ ({found.space}, {right.space})"]
-    if right.alpha is not None and right.alpha.min() == TOP and found.alpha is None:
-        right = replace(right, alpha=None)
-    if found.alpha is not None and found.alpha.min() == TOP and right.alpha is None:
-        found = replace(found, alpha=None)
+    found, right = without_full_alpha(found, right)
     if tolerance.cut and right.alpha is not None and found.alpha is None:
         found = replace(found, alpha=np.full(right.alpha.shape, TOP))
     if (found.alpha is None) != (right.alpha is None):

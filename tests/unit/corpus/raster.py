@@ -107,6 +107,18 @@ def sgi(channels: int, width: int, runs: bool) -> Built:
     return Built(head.ljust(512, b"\0") + body, shown, needed=channels in (1, 3) and width == 1, reader=not runs)
 
 
+def pcx_rows(layers: list[Array], bits: int, stride: int) -> bytes:
+    """Return the rows of a PCX, compressed as runs of one byte; its planes follow each other in each row."""
+    rows = b""
+    for top in range(HEIGHT):
+        for layer in layers:
+            row = layer[top].astype(np.uint8)
+            if bits < 8:
+                row = np.packbits(np.unpackbits(row[:, None], axis=1)[:, -bits:].ravel())
+            rows += b"".join(bytes((0xC1, value)) for value in row.tobytes().ljust(stride, b"\0"))
+    return rows
+
+
 def pcx(bits: int, planes: int) -> Built:
     """Build a PCX of 1, 4 or 8 bits, or of three planes of 8."""
     random = np.random.default_rng(bits * planes).integers(0, 256, (256, 3)).astype(np.uint8)
@@ -123,13 +135,7 @@ def pcx(bits: int, planes: int) -> Built:
     if depth == 1:
         shown = indices[..., None] * 255.0
         palette = b"\0\0\0\xff\xff\xff"
-    rows = b""
-    for top in range(HEIGHT):
-        for layer in layers:
-            row = layer[top].astype(np.uint8)
-            if bits < 8:
-                row = np.packbits(np.unpackbits(row[:, None], axis=1)[:, -bits:].ravel())
-            rows += b"".join(bytes((0xC1, value)) for value in row.tobytes().ljust(stride, b"\0"))
+    rows = pcx_rows(layers, bits, stride)
     head = struct.pack("<BBBBHHHHHH", 10, 5, 1, bits, 0, 0, WIDTH - 1, HEIGHT - 1, 72, 72) + palette.ljust(48, b"\0")
     head += struct.pack("<BBHH", 0, planes, stride, 1)
     return Built(

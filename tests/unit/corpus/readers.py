@@ -16,7 +16,7 @@ import tifffile
 from PIL import Image
 
 from tests.service.golden import Pixels
-from tests.unit.corpus.model import Picture, picture
+from tests.unit.corpus.model import Array, Picture, picture
 from tests.unit.corpus.readers_bmp import read_bmp
 from tests.unit.corpus.readers_raster import read_dds, read_pcx, read_pnm, read_sgi, read_spider, read_tga, read_xbm
 
@@ -25,10 +25,7 @@ def read_tiff(content: bytes) -> Picture:
     """Read the first page by tifffile."""
     with tifffile.TiffFile(io.BytesIO(content)) as file:
         page: Any = file.pages[0]
-        found = np.asarray(page.asarray())
-        planar = page.planarconfig == 2 and page.samplesperpixel > 1
-        found = np.moveaxis(found, 0, -1) if planar else found
-        found = found[..., None] if found.ndim == 2 else found
+        found = by_channels(np.asarray(page.asarray()), page.planarconfig == 2 and page.samplesperpixel > 1)
         tags = {tag.code: tag.value for tag in page.tags}
         bits = int(page.bitspersample)
         photometric, kinds = int(page.photometric), tuple(int(kind) for kind in page.extrasamples)
@@ -48,10 +45,20 @@ def read_tiff(content: bytes) -> Picture:
             pixels = from_ycc(pixels)
         if kinds and kinds[0] in (1, 2):
             alpha = scaled[..., colours]
-            if kinds[0] == 1:
-                share = np.maximum(alpha, 1e-9)[..., None] / 255
-                pixels = np.clip(np.where(share > 1e-6, pixels / share, 0), 0, 255)
+            pixels = unpremultiplied(pixels, alpha) if kinds[0] == 1 else pixels
         return Picture(pixels, {1: "L", 3: "RGB", 4: "CMYK"}[colours], alpha, **about)
+
+
+def by_channels(samples: Array, is_planar: bool) -> Array:
+    """Return the samples of a page as (height, width, channels)."""
+    samples = np.moveaxis(samples, 0, -1) if is_planar else samples
+    return samples[..., None] if samples.ndim == 2 else samples
+
+
+def unpremultiplied(pixels: Pixels, alpha: Pixels) -> Pixels:
+    """Return colours of 0..255 that alpha had been multiplied into."""
+    share = np.maximum(alpha, 1e-9)[..., None] / 255
+    return np.clip(np.where(share > 1e-6, pixels / share, 0), 0, 255)
 
 
 def from_ycc(pixels: Pixels) -> Pixels:

@@ -199,13 +199,7 @@ def samples() -> Iterator[Sample]:
         yield Sample(f"tiff-{space}{bits}-profile.tif", partial(profile, space, bits))
     yield Sample("tiff-rgb8-orientation6-xmp.tif", partial(by_xmp, 6))
     yield Sample("tiff-two-pages.tif", partial(several, model.colours(), model.gray()))
-    for order_name, order in ORDERS.items():
-        for photometric, bits in ((1, 8), (1, 16), (2, 8), (2, 16)):
-            layout = Layout(bits, photometric, order, big=True)
-            name = f"tiff-big-{NAMES[photometric]}{bits}-{order_name}.tif"
-            yield Sample(name, partial(integers, samples_of(photometric, bits), layout, order == "<"))
-        for units in ((1, 1), (2, 1), (2, 2)):
-            yield Sample(f"tiff-ycc-{units[0]}{units[1]}-{order_name}.tif", partial(ycc, order, units))
+    yield from big_and_ycc()
     for photometric, name in ((1, "gray"), (2, "rgb"), (5, "cmyk"), (6, "ycc")):
         for planar in (1, 2) if photometric == 2 else (1,):
             yield Sample(f"tiff-jpeg-{name}-{planar}.tif", partial(of_jpeg, photometric, planar))
@@ -213,6 +207,26 @@ def samples() -> Iterator[Sample]:
     for name in ("tiff_ccitt", "group3", "group4"):
         for white in (0, 1):
             yield Sample(f"tiff-{name.removeprefix('tiff_')}-{white}.tif", partial(fax, name, white))
+    yield from lab_and_video()
+    for bits in (8, 16):
+        layout = Layout(bits, 1, planar=2)
+        yield Sample(f"tiff-gray{bits}-planar.tif", partial(integers, model.gray(bits), layout, False))
+    yield from extended()
+
+
+def big_and_ycc() -> Iterator[Sample]:
+    """Yield BigTIFF and uncompressed YCbCr, in both orders of bytes."""
+    for order_name, order in ORDERS.items():
+        for photometric, bits in ((1, 8), (1, 16), (2, 8), (2, 16)):
+            layout = Layout(bits, photometric, order, big=True)
+            name = f"tiff-big-{NAMES[photometric]}{bits}-{order_name}.tif"
+            yield Sample(name, partial(integers, samples_of(photometric, bits), layout, order == "<"))
+        for units in ((1, 1), (2, 1), (2, 2)):
+            yield Sample(f"tiff-ycc-{units[0]}{units[1]}-{order_name}.tif", partial(ycc, order, units))
+
+
+def lab_and_video() -> Iterator[Sample]:
+    """Yield CIE L*a*b*, and YCbCr of the range that video has."""
     for bits in (8, 16):
         yield Sample(f"tiff-lab{bits}.tif", partial(lab, bits, Layout()))
     for compression in ("none", "lzw"):
@@ -221,7 +235,3 @@ def samples() -> Iterator[Sample]:
             name = f"tiff-lab8-{'planar' if planar == 2 else 'contig'}-{compression}.tif"
             yield Sample(name, partial(lab, 8, layout))
         yield Sample(f"tiff-ycc-video-{compression}.tif", partial(video, compression))
-    for bits in (8, 16):
-        layout = Layout(bits, 1, planar=2)
-        yield Sample(f"tiff-gray{bits}-planar.tif", partial(integers, model.gray(bits), layout, False))
-    yield from extended()
