@@ -48,5 +48,5 @@ def test_the_code_and_the_changelog_name_it() -> None:
 
 
 def test_process_py_tells_it() -> None:
-    argv = [sys.executable, ROOT / "process.py", "--version"]
+    argv = [sys.executable, str(ROOT / "process.py"), "--version"]
     assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == f"process.py {released()}\n"
