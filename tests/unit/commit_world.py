@@ -38,9 +38,6 @@ class Disk(NamedTuple):
     inodes: int = 10**6
 
 
-ROOM = Disk()
-
-
 class World:
     """A run with one worker's batch in hand, and the folders it lands in."""
 
@@ -66,6 +63,7 @@ class World:
         )
         self.destination.stats.update({"worker-1": self.stats, "worker-2": self.stats})
         self.log = top / "joblog.tsv"
+        self.disk = Disk()
 
     def own(self, ownership: Ownership) -> None:
         """Let paths in DST belong to these inputs."""
@@ -84,7 +82,6 @@ class World:
         code: int = 0,
         log: str = "",
         report: Sequence[Mapping[str, object]] = (),
-        disk: Disk = ROOM,
         late: bool = False,
     ) -> None:
         """Write what a pull brings into staging."""
@@ -97,7 +94,7 @@ class World:
         records = [f"{digest(content)}  ./".encode() + key + b"\0" for key, content in made.items()]
         (self.staging / "manifest").write_bytes(b"".join(records))
         (self.staging / "links").write_bytes(b"")
-        ending = f"{code}\n{2_500_000_000}\n{disk.free} 1 {10**7} {disk.inodes} {int(late)}\n"
+        ending = f"{code}\n{2_500_000_000}\n{self.disk.free} 1 {10**7} {self.disk.inodes} {int(late)}\n"
         (self.staging / "exit").write_text(ending)
         (self.staging / "log").write_text(log)
         (self.staging / "report.jsonl").write_text("".join(json.dumps(line) + "\n" for line in report))

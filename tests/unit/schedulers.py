@@ -92,17 +92,9 @@ def requeue(scheduler: Scheduler, batch: Batch, most: Callable[[int], int]) -> b
     return scripted(scheduler, most).requeue(batch)
 
 
-def complete(
-    scheduler: Scheduler,
-    batch: Batch,
-    failed: Collection[bytes] = (),
-    *,
-    final: Collection[bytes] = (),
-    apart: Sequence[Sequence[bytes]] = (),
-    suspects: Collection[bytes] = (),
-) -> dict[bytes, int]:
-    """Tell the scheduler what came of a batch."""
-    return scheduler.complete(batch, Completion(failed, final, apart, suspects))
+def complete(scheduler: Scheduler, batch: Batch, failed: Collection[bytes] = ()) -> dict[bytes, int]:
+    """Tell the scheduler that a batch is over, and which of its inputs failed."""
+    return scheduler.complete(batch, Completion(failed))
 
 
 def keys(batch: Batch | None) -> list[str]:

@@ -13,7 +13,7 @@ import pytest
 
 from fanrun.fanout.results.container_end import parse_ending
 from tests.unit.samples import write_tree
-from tests.unit.worker_scripts import batch_argv, code_of, manifest_of, run_batch, stand_in
+from tests.unit.worker_scripts import Limits, batch_argv, code_of, manifest_of, run_batch, stand_in
 from tests.waiting import wait_until
 
 
@@ -136,7 +136,7 @@ def test_what_is_spent_is_deleted_where_room_is_short_and_nobody_waits(shell: st
     path = f"{tools}:{os.environ['PATH']}"
     spent = [tmp_path / "-f x", tmp_path / "it's", tmp_path / "none"]
     script = 'cd "$1"; for path in "-f x" "it\'s" none; do [ ! -e "$path" ] || exit 7; done; [ -e kept ]'
-    run_batch(shell, tmp_path / "out", "sh", "-c", script, "sh", str(tmp_path), path=path, spent=spent)
+    run_batch(shell, tmp_path / "out", "sh", "-c", script, "sh", str(tmp_path), path=path, limits=Limits(spent=spent))
     assert code_of(tmp_path / "out") == 0
     (tmp_path / "go").touch()
     left = {
@@ -153,7 +153,7 @@ def test_what_is_spent_is_deleted_where_room_is_short_and_nobody_waits(shell: st
     }
     assert {path.name for path in tmp_path.iterdir()} == {*left, ".gone--f x", ".gone-it's"}
     (tmp_path / "go").unlink()
-    run_batch(shell, tmp_path / "out", "true", path=path, room=2**62)
+    run_batch(shell, tmp_path / "out", "true", path=path, limits=Limits(room=2**62))
     assert (tmp_path / ".gone-it's" / "a" / "b").exists()
     (tmp_path / "go").touch()
     wait_until(lambda: {path.name for path in tmp_path.iterdir()} == left)

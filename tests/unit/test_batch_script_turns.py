@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fanrun.fanout import commands
-from tests.unit.worker_scripts import batch_argv, code_of, manifest_of, run_batch, stand_in
+from tests.unit.worker_scripts import Limits, batch_argv, code_of, manifest_of, run_batch, stand_in
 from tests.waiting import wait_until
 
 Batching = Future[subprocess.CompletedProcess[bytes]]
@@ -78,7 +78,7 @@ def container(tmp_path: Path, script: str) -> list[str]:
 def test_a_program_that_finishes_nothing_is_ended(tmp_path: Path, killer: str, script: str) -> None:
     """Words are no results; what it did before is kept."""
     begun = time.monotonic()
-    done = run_batch("sh", tmp_path / "out", *container(tmp_path, script), timeout=1, path=killer)
+    done = run_batch("sh", tmp_path / "out", *container(tmp_path, script), limits=Limits(timeout=1), path=killer)
     assert (done.returncode, code_of(tmp_path / "out")) == (0, 124), done.stderr
     assert 1 <= time.monotonic() - begun < 50
     assert (tmp_path / "bin" / "log").read_text() == "kill a name\n"
@@ -90,7 +90,7 @@ def test_a_container_ends_when_its_run_gives_no_sign_of_life(shell: str, tmp_pat
     """Nobody would fetch what it does; what waits for its turn does not begin."""
     stale = f'touch -d "{commands.EXPIRY + 1} minutes ago" "{tmp_path}"'
     script = f"cd ..; [ -e began ] || {{ touch began; sleep 3; {stale}; }}; exec sleep 100"
-    done = run_batch(shell, tmp_path / "out", *container(tmp_path, script), timeout=200, path=killer)
+    done = run_batch(shell, tmp_path / "out", *container(tmp_path, script), limits=Limits(timeout=200), path=killer)
     assert (done.returncode, code_of(tmp_path / "out")) == (0, 137), done.stderr
     assert (tmp_path / "bin" / "log").read_text() == "kill a name\n"
     assert (tmp_path / "halt").exists()
@@ -112,7 +112,9 @@ def test_a_program_that_goes_on_finishing_is_not_ended(tmp_path: Path) -> None:
 
     def go_on(name: str, step: str) -> int:
         script = f'cd "$1"; mkdir data/d; for n in 1 2 3 4 5 6 7 8; do {step}; sleep 0.5; done; exit 3'
-        run_batch("sh", tmp_path / name, "sh", "-c", script, "sh", str(tmp_path / name), timeout=2, path=path)
+        run_batch(
+            "sh", tmp_path / name, "sh", "-c", script, "sh", str(tmp_path / name), limits=Limits(timeout=2), path=path
+        )
         return code_of(tmp_path / name)
 
     with ThreadPoolExecutor() as pool:
@@ -124,7 +126,7 @@ def test_a_program_that_goes_on_finishing_is_not_ended(tmp_path: Path) -> None:
 def test_nobody_watches_a_program_that_has_ended(tmp_path: Path, killer: str) -> None:
     """Its name may be another container's by then; and without a timeout nobody watches at all."""
     for timeout in (0, 1):
-        run_batch("sh", tmp_path / "out", *container(tmp_path, "exit 0"), timeout=timeout, path=killer)
+        run_batch("sh", tmp_path / "out", *container(tmp_path, "exit 0"), limits=Limits(timeout=timeout), path=killer)
         assert code_of(tmp_path / "out") == 0
     argv = ["ps", "-eo", "args"]
     out = os.fsencode(tmp_path / "out")

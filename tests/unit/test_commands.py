@@ -1,21 +1,16 @@
-"""The commands of a run: to the letter, and the rsync ones at work on this machine."""
+"""The commands of a run, to the letter."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
-import stat
-import subprocess
-from pathlib import Path
 
 import pytest
 
 from fanrun.fanout import commands
 from fanrun.fanout.commands import BatchFolder, LogSource, Program, Scratch
-from fanrun.fanout.workers.transfer import VANISHED
 from fanrun.fleet.probe import PROBE as PROBE_SCRIPT
 from fanrun.fleet.shell import line
-from tests.unit.samples import HOSTILE, PROBE, read_tree, write_tree
+from tests.unit.samples import PROBE
 
 PLACE, SOURCE = BatchFolder("20260101-000000-abcd", "worker-1.0001"), LogSource("sea", "worker-1")
 HOME = "/var/lib/fanrun/runs/20260101-000000-abcd"
@@ -74,6 +69,13 @@ DOCKER = [
     "/in",
     "/out",
 ]
+ROTATE = Program("hub:5000/fanrun/image@sha256:00", ("--op", "rotate 90"), timeout=90)
+LOG = [
+    "/var/log/fanrun/20260101-000000-abcd.jsonl",
+    '"fleet":"sea","run":"20260101-000000-abcd","host":"worker-1","batch":"worker-1.0001"',
+    "33554432",
+    "1073741824",
+]
 
 
 def test_a_place_is_three_folders() -> None:
@@ -112,11 +114,8 @@ def test_pull_argv() -> None:
 
 
 def test_batch_argv_and_docker_argv() -> None:
-    program = Program("hub:5000/fanrun/image@sha256:00", ("--op", "rotate 90"), timeout=90)
-    assert commands.docker_argv(PLACE, program, PROBE) == DOCKER
-    fields = '"fleet":"sea","run":"20260101-000000-abcd","host":"worker-1","batch":"worker-1.0001"'
-    log = ["/var/log/fanrun/20260101-000000-abcd.jsonl", fields, "33554432", "1073741824"]
-    assert commands.batch_argv(PLACE, program, PROBE, SOURCE) == [
+    assert commands.docker_argv(PLACE, ROTATE, PROBE) == DOCKER
+    assert commands.batch_argv(PLACE, ROTATE, PROBE, SOURCE) == [
         "sh",
         "-c",
         commands.BATCH,
@@ -126,18 +125,21 @@ def test_batch_argv_and_docker_argv() -> None:
         "1000:1001",
         "90",
         "500000000",
-        *log,
+        *LOG,
         "15",
         "0",
         *DOCKER,
     ]
+
+
+def test_a_batch_argv_names_the_folders_that_are_spent() -> None:
     spent = [BatchFolder(PLACE.run, "worker-1.0007"), BatchFolder(PLACE.run, "worker-1.0008")]
-    argv = commands.batch_argv(PLACE, program, PROBE, SOURCE, spent)
+    argv = commands.batch_argv(PLACE, ROTATE, PROBE, SOURCE, spent)
     assert argv[6:] == [
         "1000:1001",
         "90",
         "500000000",
-        *log,
+        *LOG,
         "15",
         "4",
         f"{HOME}/worker-1.0007.in",
@@ -202,55 +204,3 @@ def test_a_command_is_far_below_the_longest_that_linux_takes() -> None:
 def test_names() -> None:
     assert commands.names([b"a", b"-x", b"d/#\n\xff"]) == b"./a\0./-x\0./d/#\n\xff\0"
     assert commands.names([]) == b""
-
-
-# ---- rsync, from folder to folder
-
-
-def local(argv: list[str]) -> list[str]:
-    """One of our rsync argvs without its host."""
-    return [part.removeprefix("worker-1:") for part in argv if not part.startswith("--rsh=")]
-
-
-def push(src: Path, target: Path, keys: list[bytes]) -> subprocess.CompletedProcess[bytes]:
-    argv = [*local(commands.push_argv("ssh", str(src), "worker-1", PLACE))[:-1], f"{target}/"]
-    return subprocess.run(argv, input=commands.names(keys), capture_output=True, check=False)
-
-
-def pull(target: Path, staging: Path) -> subprocess.CompletedProcess[bytes]:
-    argv = local(commands.pull_argv("ssh", "worker-1", PLACE, str(staging)))
-    return subprocess.run([*argv[:-2], f"{target}/", argv[-1]], capture_output=True, check=False)
-
-
-def test_hostile_names_arrive_as_they_left(tmp_path: Path) -> None:
-    written = write_tree(tmp_path / "src", (*HOSTILE, b"not asked for"))
-    del written[b"not asked for"]
-    done = push(tmp_path / "src", tmp_path / "in", list(HOSTILE))
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-    assert read_tree(tmp_path / "in") == written
-
-
-def test_pushed_files_are_readable_and_links_are_files(tmp_path: Path) -> None:
-    write_tree(tmp_path / "src", (b"folder/private", b"to"))
-    (tmp_path / "src" / "link").symlink_to("to")
-    (tmp_path / "src" / "folder" / "private").chmod(0o600)
-    (tmp_path / "src" / "folder").chmod(0o700)
-    assert push(tmp_path / "src", tmp_path / "in", [b"folder/private", b"link"]).returncode == 0
-    modes = {path.name: stat.filemode(path.lstat().st_mode) for path in (tmp_path / "in").rglob("*")}
-    assert modes == {"folder": "drwxr-xr-x", "private": "-rw-r--r--", "link": "-rw-r--r--"}
-
-
-def test_a_vanished_input_keeps_no_other_back(tmp_path: Path) -> None:
-    written = write_tree(tmp_path / "src", (b"a", b"b"))
-    assert push(tmp_path / "src", tmp_path / "in", [b"a", b"gone", b"b"]).returncode in VANISHED
-    assert read_tree(tmp_path / "in") == written
-
-
-def test_results_come_home_without_links_and_devices(tmp_path: Path) -> None:
-    written = write_tree(tmp_path / "out")
-    (tmp_path / "out" / "link").symlink_to("/etc/passwd")
-    (tmp_path / "out" / "up").symlink_to("..")
-    os.mkfifo(tmp_path / "out" / "fifo")
-    assert pull(tmp_path / "out", tmp_path / "staging").returncode == 0
-    assert read_tree(tmp_path / "staging") == written
-    assert not any((tmp_path / "staging" / name).exists() for name in ("link", "up", "fifo"))

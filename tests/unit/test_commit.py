@@ -47,20 +47,10 @@ def test_what_is_done_is_in_dst_and_in_all_books(world: World) -> None:
     assert dict(world.ledger.inputs("program")) == {b"a.jpg": digest(b"in a.jpg"), b"d/b.jpg": digest(b"in d/b.jpg")}
     for path, content in made.items():
         assert world.ledger.places_of(digest(content)) == [os.path.join(os.fsencode(world.dst), path)]
+    where, hashes = ["worker-1", attempt.batch.name, "1000.000"], f"{digest(b'B1')},{digest(b'B22')}"
     assert world.lines() == [
-        ["a.jpg", "worker-1", attempt.batch.name, "1000.000", "0.250", "5", "1", "1", "0", digest(b"A")],
-        [
-            "d/b.jpg",
-            "worker-1",
-            attempt.batch.name,
-            "1000.000",
-            "2.500",
-            "7",
-            "5",
-            "1",
-            "0",
-            f"{digest(b'B1')},{digest(b'B22')}",
-        ],
+        ["a.jpg", *where, "0.250", "5", "1", "1", "0", digest(b"A")],
+        ["d/b.jpg", *where, "2.500", "7", "5", "1", "0", hashes],
     ]
     stats = world.stats
     assert (stats.done, stats.results, stats.bytes_in, stats.bytes_out, stats.extra) == (2, 3, 12, 6, 0)

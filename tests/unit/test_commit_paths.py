@@ -102,12 +102,15 @@ def test_an_input_that_fails_leaves_its_path_to_the_next(scans: World, order: tu
     assert (scans.scheduler.left, scans.stats.done) == (0, 1)
 
 
+RECORDED = [(b"scan.png", b"scan.jpg"), (b"scan.txt", b"scan.tif"), (b"gone.txt", b"gone")]
+"""Paths in DST, and the inputs whose results a ledger says they are."""
+
+
 def test_an_owner_that_the_ledger_knows_keeps_its_path(tmp_path: Path) -> None:
     world = World(tmp_path, (b"scan.bmp", b"scan.tif"))
-    recorded = [(b"scan.png", b"scan.jpg"), (b"scan.txt", b"scan.tif"), (b"gone.txt", b"gone")]
     world.own(
         Ownership(
-            RunInputs((b"scan.bmp", b"scan.tif"), [b"scan.jpg"], recorded),
+            RunInputs((b"scan.bmp", b"scan.tif"), [b"scan.jpg"], RECORDED),
             world.scheduler.is_settled,
             lambda key: False,
         )
@@ -118,22 +121,24 @@ def test_an_owner_that_the_ledger_knows_keeps_its_path(tmp_path: Path) -> None:
     assert "that of scan.tif" in world.ledger.failures()[b"scan.bmp"]
     world.ledger.close()
     world.joblog.close()
-    (tmp_path / "again").mkdir()
-    again = World(tmp_path / "again", (b"scan.bmp",))
-    again.own(
+
+
+def test_an_owner_that_is_not_in_this_run_keeps_its_path(tmp_path: Path) -> None:
+    world = World(tmp_path, (b"scan.bmp",))
+    world.own(
         Ownership(
-            RunInputs((b"scan.bmp",), [b"scan.jpg"], recorded),
-            again.scheduler.is_settled,
+            RunInputs((b"scan.bmp",), [b"scan.jpg"], RECORDED),
+            world.scheduler.is_settled,
             lambda key: key == b"scan.tif",
         )
     )
-    assert commit_batch_one(again, b"scan.bmp", {b"scan.png": b"1"}) == 1
-    assert "scan.png has the same path as that of scan.jpg" in again.ledger.failures()[b"scan.bmp"]
-    ownership = again.destination.ownership
+    assert commit_batch_one(world, b"scan.bmp", {b"scan.png": b"1"}) == 1
+    assert "scan.png has the same path as that of scan.jpg" in world.ledger.failures()[b"scan.bmp"]
+    ownership = world.destination.ownership
     assert "that of scan.tif" in ownership.refusal(b"scan.bmp", [b"scan.txt"]), "it is in SRC, though not in this run"
     assert ownership.refusal(b"scan.bmp", [b"gone.txt"]) == "", "its input is not in SRC any more"
-    again.ledger.close()
-    again.joblog.close()
+    world.ledger.close()
+    world.joblog.close()
 
 
 def test_names_that_dst_can_not_tell_apart_are_one_path(tmp_path: Path) -> None:

@@ -58,7 +58,8 @@ def test_a_dst_without_room_ends_the_run_and_nobody_is_blamed(
 def test_a_full_worker_is_to_blame_for_what_failed_on_it(world: World, free: int, inodes: int, reported: bool) -> None:
     line = {"path": "a.jpg", "ok": False, "error": "No space left on device"}
     attempt = world.take()
-    world.stage({b"d/b.jpg": b"B"}, code=1, report=[line] if reported else [], disk=Disk(free, inodes))
+    world.disk = Disk(free, inodes)
+    world.stage({b"d/b.jpg": b"B"}, code=1, report=[line] if reported else [])
     with pytest.raises(HostError, match="its disk is full") as caught:
         world.commit_batch(attempt)
     assert caught.value.host == "worker-1"
@@ -69,13 +70,15 @@ def test_a_full_worker_is_to_blame_for_what_failed_on_it(world: World, free: int
 
 def test_what_is_done_on_a_full_worker_counts(world: World) -> None:
     attempt = world.take()
-    world.stage({b"a.jpg": b"A", b"d/b.jpg": b"B"}, disk=Disk(0, 0))
+    world.disk = Disk(0, 0)
+    world.stage({b"a.jpg": b"A", b"d/b.jpg": b"B"})
     assert world.commit_batch(attempt) == 2
 
 
 def test_a_worker_with_just_enough_room_is_not_to_blame(world: World) -> None:
     attempt = world.take()
-    world.stage({}, disk=Disk(2 * 7 + MIN_FREE_BYTES, INODES))
+    world.disk = Disk(2 * 7 + MIN_FREE_BYTES, INODES)
+    world.stage({})
     assert world.commit_batch(attempt) == 2
     assert len(world.stats.failed) == 2
 

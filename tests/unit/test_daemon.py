@@ -83,21 +83,25 @@ def test_a_context_that_was_removed_is_one_line(contexts: Path) -> None:
     assert "choose another with `docker context use`" in str(daemon.no_answer('context "gone" is not found'))
 
 
+def at(host: str, name: str, system: str = "Debian", is_rootless: bool = False) -> Daemon:
+    """Return a daemon that answers at an address, and says that it runs on the machine `name`."""
+    return Daemon(Endpoint("some", host), name, system, is_rootless)
+
+
 @pytest.mark.skipif(platform.system() != "Linux", reason="elsewhere a daemon is in a VM")
 @pytest.mark.parametrize(
-    ("host", "name", "system", "is_rootless", "shares", "is_remote"),
+    ("found", "shares", "is_remote"),
     [
-        ("unix:///var/run/docker.sock", HERE, "Debian", False, True, False),
-        ("unix:///run/user/1000/docker.sock", HERE, "Debian", True, False, False),
-        ("unix:///home/ada/.colima/docker.sock", "colima", "Ubuntu", False, False, False),
-        ("unix:///home/ada/.docker/desktop/docker.sock", "docker-desktop", "Docker Desktop", False, False, False),
-        ("tcp://localhost:2375", "docker-desktop", "Docker Desktop", False, False, False),
-        ("tcp://127.0.0.1:2375", HERE, "Debian", False, False, False),
-        ("tcp://127.0.0.1:2375", "far", "Debian", False, False, True),
-        ("tcp://192.0.2.1:2375", HERE, "Debian", False, False, True),
-        ("ssh://ada@192.0.2.1", "far", "Debian", False, False, True),
+        (at("unix:///var/run/docker.sock", HERE), True, False),
+        (at("unix:///run/user/1000/docker.sock", HERE, is_rootless=True), False, False),
+        (at("unix:///home/ada/.colima/docker.sock", "colima", "Ubuntu"), False, False),
+        (at("unix:///home/ada/.docker/desktop/docker.sock", "docker-desktop", "Docker Desktop"), False, False),
+        (at("tcp://localhost:2375", "docker-desktop", "Docker Desktop"), False, False),
+        (at("tcp://127.0.0.1:2375", HERE), False, False),
+        (at("tcp://127.0.0.1:2375", "far"), False, True),
+        (at("tcp://192.0.2.1:2375", HERE), False, True),
+        (at("ssh://ada@192.0.2.1", "far"), False, True),
     ],
 )
-def test_where_a_daemon_is(host: str, name: str, system: str, is_rootless: bool, shares: bool, is_remote: bool) -> None:
-    found = Daemon(Endpoint("some", host), name, system, is_rootless)
+def test_where_a_daemon_is(found: Daemon, shares: bool, is_remote: bool) -> None:
     assert (found.shares_network, found.is_remote) == (shares, is_remote)

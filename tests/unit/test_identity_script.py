@@ -6,12 +6,22 @@ import os
 import stat
 import subprocess
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from tests.unit.samples import write_tree
 from tests.unit.worker_scripts import batch_argv, docker, run_open, stand_in
 from tests.waiting import wait_until
+
+
+class Identity(NamedTuple):
+    """Who a container runs as, and its variables of locale and user, with spaces between them."""
+
+    user: str
+    group: str
+    variables: str
+
 
 # A container whose image has these files and variables; "none" has no such file.
 IMAGE = r"""
@@ -26,21 +36,34 @@ esac
 
 
 @pytest.mark.parametrize(
-    ("uid", "files", "user", "group", "variables"),
+    ("uid", "files", "expected"),
     [
-        (1000, {}, "fanrun", "fanrun", ["LANG=C.UTF-8", "USER=fanrun", "LOGNAME=fanrun"]),
-        (0, {"passwd": "nonroot:x:65532:65532::/home:/bin/false"}, "nonroot", "nonroot",
-         ["LANG=C.UTF-8", "USER=nonroot", "LOGNAME=nonroot"]),
-        (1000, {"passwd": "root:x:0:0::/:\nmary:x:1000:7::/home/mary:\njo:x:1000:8::/:\n", "group": "staff:x:1000:\n"},
-         "mary", "staff", ["LANG=C.UTF-8", "USER=mary", "LOGNAME=mary"]),
-        (1000, {"variables": "PATH=/bin\nLANG=de_DE.UTF-8\n"}, "fanrun", "fanrun", ["USER=fanrun", "LOGNAME=fanrun"]),
-        (1000, {"variables": "LC_ALL=C\nUSER=me\nLOGNAME=me"}, "fanrun", "fanrun", []),
-        (1000, {"variables": "LANGUAGE=de\nXLANG=1\nLC_CTYPE=C"}, "fanrun", "fanrun",
-         ["LANG=C.UTF-8", "USER=fanrun", "LOGNAME=fanrun"]),
+        (1000, {}, Identity("fanrun", "fanrun", "LANG=C.UTF-8 USER=fanrun LOGNAME=fanrun")),
+        (
+            0,
+            {"passwd": "nonroot:x:65532:65532::/home:/bin/false"},
+            Identity("nonroot", "nonroot", "LANG=C.UTF-8 USER=nonroot LOGNAME=nonroot"),
+        ),
+        (
+            1000,
+            {"passwd": "root:x:0:0::/:\nmary:x:1000:7::/home/mary:\njo:x:1000:8::/:\n", "group": "staff:x:1000:\n"},
+            Identity("mary", "staff", "LANG=C.UTF-8 USER=mary LOGNAME=mary"),
+        ),
+        (
+            1000,
+            {"variables": "PATH=/bin\nLANG=de_DE.UTF-8\n"},
+            Identity("fanrun", "fanrun", "USER=fanrun LOGNAME=fanrun"),
+        ),
+        (1000, {"variables": "LC_ALL=C\nUSER=me\nLOGNAME=me"}, Identity("fanrun", "fanrun", "")),
+        (
+            1000,
+            {"variables": "LANGUAGE=de\nXLANG=1\nLC_CTYPE=C"},
+            Identity("fanrun", "fanrun", "LANG=C.UTF-8 USER=fanrun LOGNAME=fanrun"),
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_containers_files_are_the_images_and_name_its_user(
-    shell: str, tmp_path: Path, uid: int, files: dict[str, str], user: str, group: str, variables: list[str]
+    shell: str, tmp_path: Path, uid: int, files: dict[str, str], expected: Identity
 ) -> None:
     """Its user's entry stands first, so it is the one that is found by the number and by the name."""
     image, tools = tmp_path / "image", tmp_path / "bin"
@@ -56,11 +79,11 @@ def test_a_containers_files_are_the_images_and_name_its_user(
     wait_until((identity / "env").exists)
     number = uid or 65532
     first, *rest = (identity / "passwd").read_text().splitlines()
-    assert first == f"{user}:x:{number}:{number}:{user}:/tmp:/bin/sh"
+    assert first == f"{expected.user}:x:{number}:{number}:{expected.user}:/tmp:/bin/sh"
     assert rest == files.get("passwd", "").splitlines()
     groups = (identity / "group").read_text().splitlines()
-    assert groups[0] == files.get("group", f"{group}:x:{number}:").splitlines()[0]
-    assert (identity / "env").read_text().splitlines() == variables
+    assert groups[0] == files.get("group", f"{expected.group}:x:{number}:").splitlines()[0]
+    assert (identity / "env").read_text().splitlines() == expected.variables.split()
     assert {stat.S_IMODE((identity / name).stat().st_mode) for name in ("passwd", "group")} == {0o644}
     assert (image / "log").read_text() == "removed c1\n"
 

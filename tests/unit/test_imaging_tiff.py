@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -15,19 +16,27 @@ from tests.unit.image_files import CASES, tiff
 from tests.unit.shown_pixels import DEFAULT, SMALL, TURN, WAYS, Array, as_shown, processed
 
 
+class Planar(NamedTuple):
+    """A TIFF with a plane for each channel: its PhotometricInterpretation, its planes and its ExtraSamples."""
+
+    photometric: int
+    planes: int
+    extra: tuple[int, ...] = ()
+
+
 def ramp(planes: int, most: int = 255) -> Array:
     """Planes of (height, width), 16 x 16, that differ in every pixel."""
     return np.stack([(np.arange(256).reshape(16, 16) * (plane + 1) * 37) % (most + 1) for plane in range(planes)])
 
 
 @pytest.mark.parametrize("order", "<>")
-@pytest.mark.parametrize(("photometric", "planes", "extra"), [(2, 3, ()), (2, 4, (2,)), (5, 4, ())])
+@pytest.mark.parametrize("kind", [Planar(2, 3), Planar(2, 4, (2,)), Planar(5, 4)])
 @pytest.mark.parametrize("bits", [8, 16])
-def test_planes_of_a_tiff(
-    bits: int, photometric: int, planes: int, extra: tuple[int, ...], order: str, tmp_path: Path
-) -> None:
-    shades = ramp(planes)
-    tags = {258: (bits,) * planes, 262: (photometric,), 284: (2,), **({338: extra} if extra else {})}
+def test_planes_of_a_tiff(bits: int, kind: Planar, order: str, tmp_path: Path) -> None:
+    shades = ramp(kind.planes)
+    tags = {258: (bits,) * kind.planes, 262: (kind.photometric,), 284: (2,)}
+    if kind.extra:
+        tags[338] = kind.extra
     samples = (shades * 257).astype(f"{order}u2") if bits == 16 else shades.astype(np.uint8)
     for operations in (DEFAULT, TURN):
         found = np.asarray(processed(tiff(samples, tags, order), operations, tmp_path))

@@ -129,42 +129,46 @@ CREATE TABLE failures (key BLOB PRIMARY KEY, reason TEXT) WITHOUT ROWID;
 CREATE TABLE runs (name TEXT PRIMARY KEY, program TEXT, request TEXT);
 PRAGMA user_version = 1;
 """
+OLD_INPUTS = {
+    b"p.jpg": "5",
+    b"a.jpg": "1",
+    b"b.jpg": "2",
+    b"cat/1.jpg": "same",
+    b"dog/1.jpg": "same",
+    b"x.csv": "3",
+    b"x.log": "4",
+}
+OLD_OUTPUTS = [
+    ("5", b"+.png", "r6"),
+    ("1", b"=", "r1"),
+    ("2", b"+.png", "r2"),
+    ("same", b"=", "r3"),
+    ("3", b"+.log.gz", "r4"),
+    ("9", b"=", "r5"),
+]
+
+
+def make_version_1(path: Path) -> None:
+    """Write a ledger of version 1, which may have taken the result of p.tif for that of p.jpg."""
+    old = sqlite3.connect(path)
+    old.executescript(VERSION_1)
+    old.executemany("INSERT INTO inputs VALUES (?, ?, 'p')", OLD_INPUTS.items())
+    old.executemany("INSERT INTO outputs VALUES (?, 'p', ?, ?)", OLD_OUTPUTS)
+    old.executemany("INSERT INTO failures VALUES (?, 'dark')", [(b"bad",), (b"p.tif",)])
+    old.execute("INSERT INTO runs VALUES ('r', 'p', '{}')")
+    old.commit()
+    old.close()
 
 
 @pytest.mark.parametrize("writes", [True, False])
 def test_a_ledger_of_version_1_is_brought_up_to_date(tmp_path: Path, writes: bool) -> None:
     """What is certain stays; what equal inputs had, or what fits another input better, is to be done again."""
     path = tmp_path / "ledger.db"
-    old = sqlite3.connect(path)
-    old.executescript(VERSION_1)
-    # Of p.tif version 1 may have taken the result for that of p.jpg.
-    inputs = {
-        b"p.jpg": "5",
-        b"a.jpg": "1",
-        b"b.jpg": "2",
-        b"cat/1.jpg": "same",
-        b"dog/1.jpg": "same",
-        b"x.csv": "3",
-        b"x.log": "4",
-    }
-    old.executemany("INSERT INTO inputs VALUES (?, ?, 'p')", inputs.items())
-    outputs = [
-        ("5", b"+.png", "r6"),
-        ("1", b"=", "r1"),
-        ("2", b"+.png", "r2"),
-        ("same", b"=", "r3"),
-        ("3", b"+.log.gz", "r4"),
-        ("9", b"=", "r5"),
-    ]
-    old.executemany("INSERT INTO outputs VALUES (?, 'p', ?, ?)", outputs)
-    old.executemany("INSERT INTO failures VALUES (?, 'dark')", [(b"bad",), (b"p.tif",)])
-    old.execute("INSERT INTO runs VALUES ('r', 'p', '{}')")
-    old.commit()
-    old.close()
+    make_version_1(path)
     before = path.read_bytes()
     for _ in range(2):
         ledger = Ledger(path, write=writes)
-        found = {key: ledger.outputs(key, content, "p") for key, content in inputs.items()}
+        found = {key: ledger.outputs(key, content, "p") for key, content in OLD_INPUTS.items()}
         assert {key: each for key, each in found.items() if each} == {
             b"a.jpg": {b"a.jpg": "r1"},
             b"b.jpg": {b"b.png": "r2"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import yaml
@@ -51,6 +52,14 @@ def test_what_can_be_written_to_is_on_loopback_alone() -> None:
     assert "delete" not in settings["storage"]
 
 
+class Hub(NamedTuple):
+    """What a hub has: the settings of its registry, a note that Fanrun installed it, and what listens on its port."""
+
+    config: str = ""
+    is_noted: bool = False
+    listener: str = ""
+
+
 def test_both_have_one_store() -> None:
     stores = {
         yaml.safe_load(text)["storage"]["filesystem"]["rootdirectory"]
@@ -60,25 +69,23 @@ def test_both_have_one_store() -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "noted", "listener", "found"),
+    ("hub", "found"),
     [
-        ("", False, "", []),
-        (OURS, False, '"docker-registry",pid=7', []),
-        ("version: 0.1", True, '"docker-registry",pid=7', []),
-        ("version: 0.1", False, "", ["a docker-registry"]),
-        ("", False, '"docker-registry",pid=7', ["something on port 5000"]),
-        ("", False, '"docker-proxy",pid=7', ["something on port 5000"]),
-        (OURS, True, '"docker-proxy",pid=7', ["something on port 5000"]),
-        (OURS, True, "", []),
+        (Hub(), []),
+        (Hub(OURS, listener='"docker-registry",pid=7'), []),
+        (Hub("version: 0.1", is_noted=True, listener='"docker-registry",pid=7'), []),
+        (Hub("version: 0.1"), ["a docker-registry"]),
+        (Hub(listener='"docker-registry",pid=7'), ["something on port 5000"]),
+        (Hub(listener='"docker-proxy",pid=7'), ["something on port 5000"]),
+        (Hub(OURS, is_noted=True, listener='"docker-proxy",pid=7'), ["something on port 5000"]),
+        (Hub(OURS, is_noted=True), []),
     ],
 )
-def test_what_is_not_fanruns_is_named(
-    tmp_path: Path, programs: Path, config: str, noted: bool, listener: str, found: list[str]
-) -> None:
-    if config:
-        (tmp_path / "config.yml").write_text(config)
-    (tmp_path / "added").write_text("package docker-registry\n" if noted else "package rsync\n")
-    line = f"LISTEN 0 4096 *:5000 *:* users:(({listener},fd=3))" if listener else ""
+def test_what_is_not_fanruns_is_named(tmp_path: Path, programs: Path, hub: Hub, found: list[str]) -> None:
+    if hub.config:
+        (tmp_path / "config.yml").write_text(hub.config)
+    (tmp_path / "added").write_text("package docker-registry\n" if hub.is_noted else "package rsync\n")
+    line = f"LISTEN 0 4096 *:5000 *:* users:(({hub.listener},fd=3))" if hub.listener else ""
     put(programs, "ss", f"case $* in *:5000*) echo '{line}' ;; esac")
     script = read_file("registry-foreign.sh").replace("/etc/docker/registry", str(tmp_path))
     assert run(programs, script, str(tmp_path / "added"), "5000", "4999").splitlines() == found

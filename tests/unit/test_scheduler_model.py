@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from fanrun.fanout.plan import HANDLING, Batch, weight
 from fanrun.fanout.schedule import scheduler as schedulers
-from fanrun.fanout.schedule.scheduler import Scheduler
+from fanrun.fanout.schedule.scheduler import Completion, Scheduler
 from tests.unit.schedulers import ALL, ONE, WORKERS, ScriptedPolicy, Waits, ask, complete, make, requeue
 
 workers = st.sampled_from([*WORKERS, "worker-4"])
@@ -182,7 +182,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         failed = {key for key, fate in fates.items() if fate in ("failed", "final")}
         final = {key for key, fate in fates.items() if fate == "final"}
         open_ = [key for key in fates if not self.settled(key)]
-        gone = complete(self.scheduler, batch, failed, final=final)
+        gone = self.scheduler.complete(batch, Completion(failed, final))
         self.in_hand.remove((worker, batch))
         for key in open_:
             if key in failed:
@@ -213,7 +213,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         fates = self.draw_fates(data, batch)
         self.claim(batch, {key for key, fate in fates.items() if fate == "done"})
         failed = {key for key, fate in fates.items() if fate in ("failed", "final")}
-        assert complete(self.scheduler, batch, failed, final=failed) == {}
+        assert self.scheduler.complete(batch, Completion(failed, final=failed)) == {}
 
     @rule(worker=workers)
     def lose(self, worker: str) -> None:

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from fanrun.fanout.plan import HANDLING, MAX_BYTES
-from fanrun.fanout.schedule.scheduler import Scheduler
+from fanrun.fanout.schedule.scheduler import Completion, Scheduler
 from tests.unit.schedulers import (
     ONE,
     WORKERS,
@@ -60,7 +60,9 @@ def test_a_failed_input_is_given_up_after_its_last_try_and_goes_round() -> None:
 def test_a_final_failure_is_not_tried_again() -> None:
     scheduler = dealt({"worker-1": 2}, retries=9)
     batch = take(scheduler, "worker-1")
-    assert complete(scheduler, batch, {b"worker-1.0", b"worker-1.1"}, final={b"worker-1.1"}) == {b"worker-1.1": 1}
+    assert scheduler.complete(batch, Completion({b"worker-1.0", b"worker-1.1"}, final={b"worker-1.1"})) == {
+        b"worker-1.1": 1
+    }
     assert scheduler.left == 1
 
 
@@ -113,14 +115,14 @@ def test_what_a_batch_may_have_failed_for_does_not_wait_for_its_copy(first: str)
     batch = take(scheduler, "worker-1")
     copy = take(scheduler, "worker-2", worth=lambda assignment: True)
     names = [item.key for item in batch.inputs]
-    complete(scheduler, batch, apart=[names[:1], names[1:]], suspects=names)
+    scheduler.complete(batch, Completion(apart=[names[:1], names[1:]], suspects=names))
     alone = take(scheduler, "worker-1", worth=lambda assignment: True)
     if first == "its copy":
-        complete(scheduler, copy, apart=[[key] for key in names], suspects=names)
+        scheduler.complete(copy, Completion(apart=[[key] for key in names], suspects=names))
     rest = take(scheduler, "worker-1")
     assert (keys(alone), keys(rest)) == ([os.fsdecode(names[0])], [os.fsdecode(key) for key in names[1:]])
     if first == "the batch":
-        complete(scheduler, copy, apart=[[key] for key in names], suspects=names)
+        scheduler.complete(copy, Completion(apart=[[key] for key in names], suspects=names))
     with pytest.raises(Waits):
         ask(scheduler, "worker-2")
     assert [scheduler.tries(key) for key in names] == [2, 2, 2]
@@ -131,7 +133,7 @@ def test_where_an_input_has_failed() -> None:
     scheduler = dealt({"worker-1": 2, "worker-2": 0}, retries=5)
     batch = take(scheduler, "worker-1")
     one, two = (item.key for item in batch.inputs)
-    complete(scheduler, batch, [one], apart=[[two]], suspects=[two])
+    scheduler.complete(batch, Completion([one], apart=[[two]], suspects=[two]))
     assert [scheduler.has_failed_elsewhere(key, "worker-2") for key in (one, two, b"three")] == [True, True, False]
     assert [scheduler.has_failed_elsewhere(key, "worker-1") for key in (one, two, b"three")] == [False, False, False]
     scheduler.remove_worker("worker-2")

@@ -85,27 +85,32 @@ def test_waiting_for_the_end() -> None:
     assert scheduler.wait(MAX_WAIT_SECONDS)
 
 
+def settle_by_chance(
+    scheduler: Scheduler, name: str, chance: random.Random, *, may_be_lost: bool
+) -> Iterator[list[bytes]]:
+    """Work as one worker until nothing is left; yield the inputs that each batch settled."""
+    while scheduler.left:
+        while batch := scripted(
+            scheduler, lambda waiting: chance.randint(1, 20) * (HANDLING + 1), lambda *_: chance.random() < 0.1
+        ).next_batch(name):
+            if may_be_lost and chance.random() < 0.05:
+                scheduler.remove_worker(name)
+            fate = {item.key: chance.random() for item in batch.inputs}
+            won = scheduler.claim(key for key, each in fate.items() if each < 0.8 or (len(fate) == 1 and each < 0.9))
+            gone = complete(scheduler, batch, {key for key, each in fate.items() if each > 0.9})
+            yield [*won, *gone]
+        scheduler.add_worker(name)
+
+
 def test_many_workers_count_every_input_once() -> None:
     """Eight workers with two hands each; three are lost and come back, batches fail, come in parts, and are copied."""
     names = [f"worker-{n}" for n in range(8)]
-    scheduler, lock, fates = dealt(dict.fromkeys(names, 200), retries=2), threading.Lock(), list[bytes]()
+    scheduler, lock, counted = dealt(dict.fromkeys(names, 200), retries=2), threading.Lock(), list[bytes]()
 
     def work(name: str, seed: int) -> None:
-        chance = random.Random(seed)
-        while scheduler.left:
-            while batch := scripted(
-                scheduler, lambda waiting: chance.randint(1, 20) * (HANDLING + 1), lambda *_: chance.random() < 0.1
-            ).next_batch(name):
-                if name in names[:3] and chance.random() < 0.05:
-                    scheduler.remove_worker(name)
-                fate = {item.key: chance.random() for item in batch.inputs}
-                won = scheduler.claim(
-                    key for key, each in fate.items() if each < 0.8 or (len(fate) == 1 and each < 0.9)
-                )
-                gone = complete(scheduler, batch, {key for key, each in fate.items() if each > 0.9})
-                with lock:
-                    fates.extend([*won, *gone])
-            scheduler.add_worker(name)
+        for settled in settle_by_chance(scheduler, name, random.Random(seed), may_be_lost=name in names[:3]):
+            with lock:
+                counted.extend(settled)
 
     threads = [
         threading.Thread(target=work, args=(name, seed), daemon=True)
@@ -116,4 +121,4 @@ def test_many_workers_count_every_input_once() -> None:
     for thread in threads:
         thread.join(MAX_WAIT_SECONDS)
         assert not thread.is_alive(), "a worker waits for ever"
-    assert sorted(fates) == sorted(item.key for name in names for item in make(name, 200))
+    assert sorted(counted) == sorted(item.key for name in names for item in make(name, 200))

@@ -149,18 +149,19 @@ def test_whether_something_is_there(world: World) -> None:
     assert (list(quiet.lines()), quiet.is_there, quiet.why_none) == ([], True, "")
 
 
+def lose_worker(world: World) -> None:
+    world.show("hub", "fanrun-api", stamped(1, "a"))
+    world.gone.add("worker-1")
+
+
+def repair_worker(world: World) -> None:
+    world.gone.clear()
+    world.show("worker-1", "fanrun-processor-1", stamped(2, "b"))
+
+
 def test_a_follower_is_told_at_once_why_no_line_comes(world: World, warnings: list[str]) -> None:
     now, messages, looks = [0.0], list[str](), list[tuple[list[str], list[str]]]()
-
-    def lose_worker() -> None:
-        world.show("hub", "fanrun-api", stamped(1, "a"))
-        world.gone.add("worker-1")
-
-    def repair_worker() -> None:
-        world.gone.clear()
-        world.show("worker-1", "fanrun-processor-1", stamped(2, "b"))
-
-    changes: list[Callable[[], None] | None] = [None, lose_worker, None, repair_worker, None]
+    changes: list[Callable[[World], None] | None] = [None, lose_worker, None, repair_worker, None]
 
     def wait(_: float) -> None:
         looks.append((messages.copy(), warnings.copy()))
@@ -170,7 +171,7 @@ def test_a_follower_is_told_at_once_why_no_line_comes(world: World, warnings: li
         if not changes:
             raise KeyboardInterrupt
         if change := changes.pop(0):
-            change()
+            change(world)
 
     reader = world.reader(clock=lambda: now[0])
     with contextlib.suppress(KeyboardInterrupt):

@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from fanrun.fanout import commands
 from fanrun.fanout.commands import BatchFolder, LogSource, Program
@@ -26,23 +27,28 @@ def run_script(
     return subprocess.run(real, stdin=subprocess.PIPE, capture_output=True, env=environment, check=False)
 
 
+class Limits(NamedTuple):
+    """The limits of a batch: seconds without a result, and bytes to keep free by deleting the `spent` folders."""
+
+    timeout: int = 0
+    room: int = 0
+    spent: Sequence[Path] = ()
+
+
+NO_LIMITS = Limits()
+
+
 def run_batch(
-    shell: str,
-    target: Path,
-    *program: str,
-    timeout: int = 0,
-    path: str | None = None,
-    room: int = 0,
-    spent: Sequence[Path] = (),
+    shell: str, target: Path, *program: str, limits: Limits = NO_LIMITS, path: str | None = None
 ) -> subprocess.CompletedProcess[bytes]:
     """Run BATCH over a program that stands in for docker."""
     write_tree(target.parent, (b"identity/env",))
     write_filter(target.parent)
     argv = commands.batch_argv(PLACE, Program("image"), PROBE, SOURCE)
-    limits = [str(timeout), str(room)]
+    bounds = [str(limits.timeout), str(limits.room)]
     log = [str(target.parent / "spool.jsonl"), commands.log_fields(PLACE, SOURCE), "33554432", "1073741824"]
-    tail = [str(commands.EXPIRY), str(len(spent)), *map(str, spent)]
-    return run_script(shell, argv, target, "a name", "65532:65532", *limits, *log, *tail, *program, path=path)
+    tail = [str(commands.EXPIRY), str(len(limits.spent)), *map(str, limits.spent)]
+    return run_script(shell, argv, target, "a name", "65532:65532", *bounds, *log, *tail, *program, path=path)
 
 
 def batch_argv(shell: str, target: Path, *program: str) -> list[str]:
