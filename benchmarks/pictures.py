@@ -29,9 +29,8 @@ COMMANDS = ("fab run --src ./dataset --dst ./output", "fab run --src ./dataset -
 """The second run shows that nothing is done twice."""
 COLOURS = {"default": "", "brown": "yellow"}
 """Names of colours that are others in Rich."""
-SHOWN = 3
-HEIGHT = 260
-"""Plates that are shown before and after, and their height in pixels."""
+SHOWN, SIDE = 3, 300
+"""Plates that are shown before and after, and their longer side in pixels."""
 GAP = 16
 LOAD = ("--rate", "10:120", "--seconds", "60")
 
@@ -103,24 +102,23 @@ def read_all(terminal: int) -> str:
 
 
 def plates(folder: Path) -> Image.Image:
-    """Return a picture of some inputs, above it their results."""
+    """Return a picture of some inputs, below them their results."""
     names = sorted(path.name for path in (folder / "dataset").iterdir())[:SHOWN]
-    rows = [[scaled(folder / top / name) for name in names] for top in ("dataset", "output")]
-    width = max(sum(each.width + GAP for each in row) - GAP for row in rows)
-    sheet = Image.new("RGB", (width, 2 * HEIGHT + GAP), "white")
-    for y, row in zip((0, HEIGHT + GAP), rows, strict=True):
-        x = (width - sum(each.width + GAP for each in row) + GAP) // 2
-        for each in row:
-            sheet.paste(each, (x, y))
-            x += each.width + GAP
+    rows = [[small(folder / top / name) for name in names] for top in ("dataset", "output")]
+    heights = [max(each.height for each in row) for row in rows]
+    sheet = Image.new("RGB", (SHOWN * (SIDE + GAP) - GAP, sum(heights) + GAP), "white")
+    for y, row in zip((0, heights[0] + GAP), rows, strict=True):
+        for column, each in enumerate(row):
+            sheet.paste(each, (column * (SIDE + GAP) + (SIDE - each.width) // 2, y))
     return sheet
 
 
-def scaled(path: Path) -> Image.Image:
-    """Return an image at HEIGHT pixels."""
+def small(path: Path) -> Image.Image:
+    """Return an image with at most SIDE pixels in each direction."""
     with Image.open(path) as image:
-        shown: Image.Image = image.convert("RGB").resize((image.width * HEIGHT // image.height, HEIGHT))
-    return shown
+        image.thumbnail((SIDE, SIDE))
+        result: Image.Image = image.convert("RGB")
+    return result
 
 
 def load(folder: Path, api: str) -> None:

@@ -56,7 +56,7 @@ def draw_rate(axes: Axes, report: Mapping[str, Any]) -> None:
 
 def draw_latency(axes: Axes, report: Mapping[str, Any]) -> None:
     """Draw the percentiles of the latency."""
-    from matplotlib.ticker import ScalarFormatter
+    from matplotlib.ticker import LogLocator, ScalarFormatter
 
     for percent in PERCENTILES:
         values = [second["latency_ms"].get(f"p{percent}", math.nan) for second in report["series"]]
@@ -65,6 +65,7 @@ def draw_latency(axes: Axes, report: Mapping[str, Any]) -> None:
     if report["ok"]:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(ScalarFormatter())  # 200, not 2 x 10^2
+        axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))  # more would stand in each other's way
         axes.yaxis.set_minor_formatter(ScalarFormatter())
 
 
