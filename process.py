@@ -152,7 +152,7 @@ def parse() -> tuple[argparse.Namespace, Job]:
     parser.add_argument("--workers", metavar="N", type=int, default=cores, help="default: one a core")
     parser.add_argument("--shard", metavar="K/N", type=shard_of, default=(0, 1), help="of N shards, only K (from 0)")
     add_operations(parser)
-    parser.add_argument("--version", action="version", version="process.py 1.1.0")
+    parser.add_argument("--version", action="version", version="process.py 0.1.0")
     options = parser.parse_args()
     job = Job(operations_of(options, parser), Limits(options.max_pixels, options.max_result_pixels))
     if options.workers < 1:

@@ -12,7 +12,7 @@ from fanrun.fleet.model import HUB, Fleet, Image
 from fanrun.fleet.parallel import on_hosts
 from fanrun.fleet.ssh import Remote
 from fanrun.fleet.store import Folder
-from provision.hosts import setup
+from provision.hosts import lease
 from provision.providers.base import Say
 from provision.registry import build, local_images, transfer
 
@@ -66,7 +66,7 @@ def deploy_image(folder: Folder, fleet: Fleet, image: LocalImage, note: Say) -> 
     What it and the one before it have replaced is removed, on the hosts before they pull, as disks may be full.
     Raises HostsFailed naming the workers that could not pull it.
     """
-    on_hosts(folder, [fleet.hub], setup.extend_host)
+    on_hosts(folder, [fleet.hub], lease.extend_host)
     digest = transfer.push(folder, fleet.hub, image.id)
     deployed = Image(image.name, image.id, transfer.ref(fleet.hub, digest), image.source)
     if fleet.images.get(image.name) != deployed:
@@ -78,7 +78,7 @@ def deploy_image(folder: Folder, fleet: Fleet, image: LocalImage, note: Say) -> 
     on_hosts(folder, [fleet.hub], lambda remote: transfer.remove_old_images_host(remote, refs))
 
     def pull(remote: Remote) -> None:
-        setup.extend_host(remote)
+        lease.extend_host(remote)
         transfer.remove_old_images_host(remote, refs)
         changed = transfer.ensure_image_host(remote, deployed)
         if changed:

@@ -12,7 +12,7 @@ from fanrun.fleet.errors import (
 from fanrun.fleet.model import Host
 from fanrun.fleet.parallel import on_hosts
 from fanrun.fleet.store import Folder
-from provision.hosts import setup
+from provision.hosts import lease
 from provision.providers.base import Provider
 
 KEEP = 120.0
@@ -35,7 +35,7 @@ def keep(folder: Folder, provider: Provider, hosts: Sequence[Host], *, wait: flo
     def tell() -> None:
         over.wait(wait)
         while not over.is_set():
-            on_hosts(folder, hosts, setup.extend_host)  # hosts that can't be reached are reported elsewhere
+            on_hosts(folder, hosts, lease.extend_host)  # hosts that can't be reached are reported elsewhere
             told.set()
             over.wait(KEEP)
 

@@ -24,6 +24,7 @@ from provision.connections import disconnect
 from provision.deployment import OWN, LocalImage, deploy_image
 from provision.host_changes import change, usable
 from provision.hosts import ca, setup, shipping
+from provision.hosts.ssh_key import ssh_key
 from provision.keepalive import KEEP, keep
 from provision.other_fleets import refuse_others
 from provision.providers.base import Provider, Say
@@ -54,7 +55,7 @@ def begin(
     folder.save(fleet)
     folder.ensure_id()
     if not folder.key.exists() or not folder.key.with_suffix(".pub").exists():
-        private, public = ca.ssh_key()
+        private, public = ssh_key()
         write_private(folder.key.with_suffix(".pub"), f"{public} fanrun-{folder.name}\n".encode())
         write_private(folder.key, private.encode())
     if not folder.ca_key.exists() or not folder.ca_cert.exists():

@@ -31,7 +31,7 @@ FILE_ERRORS = (
 
 
 class ExitCode(enum.IntEnum):
-    """How a command ended; README.md tells what each code means for a run."""
+    """How a command ended; docs/reference.md tells what each code means for a run."""
 
     DONE = 0
     FAILED = 1

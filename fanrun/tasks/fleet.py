@@ -7,15 +7,16 @@ import contextlib
 from fanrun.fleet.errors import FanrunError, FleetDamaged, UsageError
 from fanrun.fleet.model import Fleet
 from fanrun.fleet.text import counted
-from fanrun.tasks import ending, target
+from fanrun.tasks import target
 from fanrun.tasks.boundary import ROOT
 from fanrun.tasks.console import GREEN, Console
 from fanrun.tasks.fleet_choice import FleetChoice, choice
 from fanrun.tasks.options import FLEET, TAKE_OVER, YES
 from fanrun.tasks.task import task
-from provision import catalog, deployment, host_changes, keepalive, lifecycle
-from provision.hosts import shipping
+from provision import catalog, deployment, keepalive
 from provision.providers.base import Provider
+
+# Modules that only some tasks need are imported by these: what is imported here costs every task time.
 
 
 @task(
@@ -38,6 +39,10 @@ def up(
     yes: bool = False,
 ) -> None:
     """Make a fleet of a hub and so many workers, or bring one to that number and repair it."""
+    from fanrun.tasks import ending
+    from provision import lifecycle
+    from provision.hosts import shipping
+
     aim = target.target(console, fleet, hosts=hosts, vector=vector)
     shipping.check(aim.settings.logs)
     taken = None if take_over is None else target.with_id(aim, take_over)
@@ -47,9 +52,7 @@ def up(
     if dry_run or taken:
         lifecycle.check_up(chosen, take_over or "")
     if dry_run:
-        if taken:
-            ending.plan_take_over(console, taken)
-        console.show("\n".join(host_changes.plan(chosen, _workers(aim)) or ["nothing to change"]))
+        _print_plan(console, aim, taken)
         return
     if taken:
         ending.take_over(console, taken, yes)
@@ -77,6 +80,8 @@ def deploy(console: Console, fleet: str | None = None) -> None:
 )
 def bake(console: Console, fleet: FleetChoice, delete: bool = False, yes: bool = False) -> None:
     """Make an image of a worker that is set up, so that the next hosts start with all installed (EC2)."""
+    from provision import lifecycle
+
     aim = target.named(console, fleet, fleet.provider) if delete and fleet.provider else target.target(console, fleet)
     chosen = aim.provider
     if delete:
@@ -102,6 +107,8 @@ def down(
     console: Console, fleet: FleetChoice, take_over: str | None = None, dry_run: bool = False, yes: bool = False
 ) -> None:
     """End the fleet's hosts, or give them back as they were, and forget it; harmless when there is none."""
+    from fanrun.tasks import ending
+
     aim = target.target(console, fleet) if take_over is None else target.other(console, fleet, take_over)
     if dry_run and take_over is not None:
         ending.plan_take_over(console, aim)
@@ -111,6 +118,16 @@ def down(
         ending.take_over(console, aim, yes)
     else:
         ending.down(console, aim, yes, chosen=fleet.provider is not None or aim.folder.exists())
+
+
+def _print_plan(console: Console, aim: target.Target, taken: target.Target | None) -> None:
+    """Print what `fab up` would do; first it would end the hosts of `taken`."""
+    from fanrun.tasks import ending
+    from provision import host_changes
+
+    if taken:
+        ending.plan_take_over(console, taken)
+    console.show("\n".join(host_changes.plan(aim.provider, _workers(aim)) or ["nothing to change"]))
 
 
 def _capacity(fleet: Fleet) -> str:
@@ -127,6 +144,8 @@ def _workers(aim: target.Target) -> int:
 
 def _up(console: Console, aim: target.Target, yes: bool) -> tuple[Fleet, list[str]]:
     """Bring the fleet up; where that fails, say what exists."""
+    from provision import host_changes, lifecycle
+
     board, chosen, made = console.board(), aim.provider, aim.settings
     try:
         if console.asks(yes):

@@ -12,14 +12,17 @@ from fanrun.tasks import target
 from fanrun.tasks.console import RED, Console
 from fanrun.tasks.options import FLEET
 from fanrun.tasks.task import task
-from provision import keepalive, lifecycle
-from provision import status as statuses
+from provision import keepalive
 from provision.providers import base as providers
+
+# Modules that only some tasks need are imported by these: what is imported here costs every task time.
 
 
 @task(help={"json_": "print it as JSON", "fleet": FLEET})
 def status(console: Console, json_: bool = False, fleet: str | None = None) -> None:
     """Show the fleet's hosts: role, address, reachable, Docker, image, load and disk."""
+    from provision import status as statuses
+
     folder = target.folder(console, fleet)
     known = folder.load()
     rows = statuses.status(folder, known)
@@ -58,6 +61,8 @@ def ssh(console: Console, host: str = "worker-1", fleet: str | None = None) -> N
 @task(name="exec", help={"command": "a line of shell, run on every worker", "fleet": FLEET})
 def execute(console: Console, command: str = "", fleet: str | None = None) -> None:
     """Run a command on every worker and show every result; one bad host hides no other."""
+    from provision import lifecycle
+
     if not command.strip():
         raise UsageError('fab exec needs --command "…"')
     folder = target.folder(console, fleet)

@@ -211,7 +211,10 @@ def _run(console: Console, folder: Folder, fleet_name: str | None, order: _Order
             image = _ensure_deployed(folder, fleet, order.image, board)
             context = RunContext(request, fleet, image, skipped.junk)
             report = runs.run(context, found, folder, board, provider.termination_reasons)
-    print(reports.to_json(report) if order.as_json else reports.summary(report))
+    if order.as_json:
+        print(reports.to_json(report))
+    else:
+        console.show(reports.summary(report))
     if away := [worker.name for worker in report.workers if worker.away]:
         console.say(f"not back: {', '.join(away)}; `fab status` says what became of them, `fab up` makes them anew")
     if report.failed:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+from typing import TYPE_CHECKING
 
 from fanrun.fleet import config, values
 from fanrun.fleet.errors import UsageError
+from fanrun.fleet.store import Folder
 from fanrun.fleet.text import counted
-from fanrun.serving import service as services
-from fanrun.serving.client import how_to_call
-from fanrun.serving.files import ApiChanges
 from fanrun.tasks import options, target
 from fanrun.tasks.boundary import ROOT
 from fanrun.tasks.console import GREEN, Console
 from fanrun.tasks.options import FLEET
 from fanrun.tasks.task import task
 from provision import keepalive
+
+if TYPE_CHECKING:
+    from fanrun.serving.containers import Container
 
 
 @task(
@@ -38,6 +40,10 @@ def serve(
 
     The same command with another number changes it while requests flow.
     """
+    # Here, as at the head of the file they would cost every task time.
+    from fanrun.serving import service as services
+    from fanrun.serving.files import ApiChanges
+
     if replicas is None:
         raise UsageError("fab serve needs --replicas; `fab --help serve` shows all it takes")
     number = values.whole_number("replicas", replicas, 0, config.MAX_HOSTS)
@@ -51,6 +57,13 @@ def serve(
         changes = ApiChanges(None if args is None else options.words(args), options.text("tokens", tokens))
         with keepalive.keep(folder, target.provider(console, fleet), folder.load().hosts):
             running = services.serve(folder, ROOT, number, changes, board.say)
-    hub, port = running[0].host, running[0].port
-    console.say(f"{console.paint('serving:', GREEN)} {counted(number, 'processor')}, the API at {hub.inner}:{port}")
-    console.say("\n".join(how_to_call(folder, ROOT, running[0], os.environ)))
+    _tell(console, folder, running[0], number)
+
+
+def _tell(console: Console, folder: Folder, api: Container, processors: int) -> None:
+    """Say where the API is, and how to call it."""
+    from fanrun.serving.client import how_to_call
+
+    address = f"{api.host.inner}:{api.port}"
+    console.say(f"{console.paint('serving:', GREEN)} {counted(processors, 'processor')}, the API at {address}")
+    console.say("\n".join(how_to_call(folder, ROOT, api, os.environ)))

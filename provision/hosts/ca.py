@@ -1,4 +1,4 @@
-"""The fleet's own certificate authority, and the SSH keys that the client makes."""
+"""The fleet's own certificate authority."""
 
 from __future__ import annotations
 
@@ -8,22 +8,12 @@ import ipaddress
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 # A fleet lives for hours or days; two years outlives any, and clocks may be a day apart.
 VALID = datetime.timedelta(days=730)
 SKEW = datetime.timedelta(days=1)
-
-
-def ssh_key() -> tuple[str, str]:
-    """Return a new ed25519 key: (private in OpenSSH's format, public as "ssh-ed25519 AAAA…")."""
-    key = ed25519.Ed25519PrivateKey.generate()
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
-    )
-    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-    return private.decode(), public.decode()
 
 
 def authority(fleet: str) -> tuple[str, str]:

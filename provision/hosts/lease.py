@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from fanrun.fleet.probe import LEASE
 from fanrun.fleet.script import script_argv
+from fanrun.fleet.ssh import Remote
 from provision.hosts.scripts import host_argv, host_script
 
 WATCHING = "/run/fanrun.watch"
 """Holds the process that watches the lease since this boot."""
 AT_BOOT = "/var/lib/cloud/scripts/per-boot/fanrun-lease"
 """What cloud-init runs at each boot."""
+EXTENDING = 30.0
+"""Seconds that a host may take to extend its lease; the other hosts are told again only after that."""
 
 WATCH = host_script("lease-watch.sh")
 
@@ -32,3 +35,8 @@ def watched_argv() -> list[str]:
 def extend_argv(ttl: int | None = None) -> list[str]:
     """Return the command that extends the lease, to `ttl` seconds or to as many as before."""
     return host_argv("lease-extend.sh", LEASE, *([] if ttl is None else [str(ttl)]))
+
+
+def extend_host(remote: Remote) -> None:
+    """Let a host that ends itself live on for as long again as it was told."""
+    remote.run(extend_argv(), sudo=True, timeout=EXTENDING)

@@ -23,11 +23,8 @@ from provision.hosts.common import (
     write,
 )
 from provision.hosts.scripts import host_argv
+from provision.registry.names import PORT, PUSH_PORT
 
-REPOSITORY = "fanrun/image"
-"""What all images are called in it."""
-PORT = 5000
-PUSH_PORT = 4999
 FOLDER = "/etc/docker/registry"
 PUSH_CONFIG, CONFIG = f"{FOLDER}/config.yml", f"{FOLDER}/fanrun.yml"
 """The first is the one of the package's own service."""

@@ -14,10 +14,11 @@ from fanrun.fleet.probe import WORK
 from fanrun.fleet.script import script_argv
 from fanrun.fleet.ssh import Remote, wait_for_ssh
 from fanrun.fleet.store import Folder
-from provision.hosts import ca, footprint, lease, mark, registry, startup
+from provision.hosts import footprint, lease, mark, registry, startup
 from provision.hosts.common import answers, ensure_service
 from provision.hosts.scripts import host_argv, host_script
 from provision.hosts.spool import ensure_spool_host
+from provision.hosts.ssh_key import ssh_key
 
 UPDATE = host_script("apt-get.sh", "apt-update.sh")
 INSTALL = host_script("apt-get.sh", "apt-install.sh")
@@ -27,8 +28,6 @@ INSTALL = host_script("apt-get.sh", "apt-install.sh")
 PROGRAMS = {"dockerd": ["docker.io"], "docker": ["docker-cli", "docker.io"], "rsync": ["rsync"]}
 WORKER_PROGRAMS = {"python3": ["python3-minimal"]}  # what writes down what containers print
 HUB_PROGRAMS = {"docker-registry": ["docker-registry"], "ss": ["iproute2"]}
-EXTENDING = 30.0
-"""Seconds that a host may take to extend its lease; the other hosts are told again only after that."""
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
 
 Step = Callable[[Remote], str | None]
@@ -73,7 +72,7 @@ def ensure_key_host(remote: Remote, folder: Folder) -> str | None:
     host = remote.host
     if not folder.host_keys.is_first(host.address, host.port):
         return None
-    private, public = ca.ssh_key()
+    private, public = ssh_key()
     folder.host_keys.pin(host.address, host.port, public, keep=True)
     remote.put(private, HOST_KEY, mode="600")
     remote.put(f"{public}\n", f"{HOST_KEY}.pub")
@@ -98,11 +97,6 @@ def ensure_lease_host(remote: Remote, ttl: int) -> str | None:
     if done.stdout.strip() or not watched:
         return f"ends itself {ttl // 60} min after the last command"
     return None
-
-
-def extend_host(remote: Remote) -> None:
-    """Let a host that ends itself live on for as long again as it was told."""
-    remote.run(lease.extend_argv(), sudo=True, timeout=EXTENDING)
 
 
 def ensure_debian_host(remote: Remote) -> str | None:

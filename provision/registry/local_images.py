@@ -17,9 +17,9 @@ from pathlib import Path
 
 from fanrun.fleet.errors import ToolMissing
 from fanrun.fleet.store import Folder
-from provision.hosts.registry import REPOSITORY
 from provision.registry import build
 from provision.registry.background import Cancellation
+from provision.registry.names import REPOSITORY
 
 PROCESS, SERVICE = "fanrun/process", "fanrun/service"
 STEP = re.compile(r"Step \d+/\d+ : (\w+)")

@@ -17,10 +17,10 @@ from fanrun.fleet.poll import RetryPolicy, poll
 from fanrun.fleet.ssh import Remote, shorten
 from fanrun.fleet.ssh_commands import ssh_argv
 from fanrun.fleet.store import Folder
-from provision.hosts.registry import PORT, PUSH_PORT, REPOSITORY
 from provision.hosts.scripts import host_argv
 from provision.registry import daemon
 from provision.registry.local_images import pushed_tag
+from provision.registry.names import PORT, PUSH_PORT, REPOSITORY
 
 CONFIG = "{{json .Config.Entrypoint}}\n{{json .Config.Cmd}}"
 SMALLER = {"linux/amd64": "linux/386", "linux/arm64": "linux/arm"}

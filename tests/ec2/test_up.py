@@ -8,7 +8,7 @@ from pathlib import Path
 from moto.ec2.models.instances import Instance
 
 from fanrun.fleet.probe import LEASE
-from provision.hosts.ca import ssh_key
+from provision.hosts.ssh_key import ssh_key
 from tests.ec2.cloud import Cloud, launched
 from tests.fleet.harness import Fab, docker, tree
 from tests.waiting import wait_until

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tests.fleet.forked import Forked, Start, can_fork
+from tests.terminal import Talk, talk, talk_to
 
 ROOT = Path(__file__).resolve().parents[2]
 FAB = Path(sys.executable).with_name("fab")
@@ -20,21 +24,48 @@ BIG_DISK = "umount --lazy /var/lib/fanrun || :"
 
 @dataclass
 class Fab:
-    """Runs `fab` as a person would, for one fleet of its own home."""
+    """Runs `fab` as a person would, for one fleet of its own home.
+
+    Where that makes no difference, it is forked from a process that has imported all that it needs (`forks`).
+    """
 
     home: Path
     fleet: str
     root: Path = ROOT
     environment: Mapping[str, str] = field(default_factory=dict)
+    forks: bool = True
+
+    def program(self) -> Fab:
+        """Return the same as the installed program: it starts Python, imports what it needs, and takes its time."""
+        return dataclasses.replace(self, forks=False)
 
     def start(self, *argv: str, stdin: int = subprocess.DEVNULL, **more: str) -> subprocess.Popen[str]:
         """Start a task with `more` in its environment; its output is piped."""
+        start = self._start(argv, more)
+        if self.forks and can_fork(start):
+            return Forked.piped(start, stdin)
+        return subprocess.Popen(
+            start.argv,
+            cwd=start.cwd,
+            env=dict(start.environment),
+            text=True,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            errors="surrogateescape",
+        )
+
+    def talk(self, prompt: str, answer: bytes, *argv: str, **more: str) -> Talk:
+        """Run a task at a terminal of its own and give the answer once the prompt is there."""
+        start = dataclasses.replace(self._start(argv, more), terminal=True)
+        if self.forks and can_fork(start):
+            return talk_to(lambda terminal: Forked(start, terminal, terminal, terminal), prompt, answer)
+        return talk(start.argv, start.environment, prompt, answer, cwd=start.cwd)
+
+    def _start(self, argv: Sequence[str], more: Mapping[str, str]) -> Start:
         environment = {**os.environ, "FANRUN_HOME": str(self.home), **self.environment, **more}
         fleet = [] if argv[0] in ("sample", "verify") else ["--fleet", self.fleet]
-        return subprocess.Popen(
-            [str(FAB), *argv, *fleet], cwd=self.root, env=environment, text=True,
-            stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, errors="surrogateescape",
-        )  # fmt: skip
+        return Start([str(FAB), *argv, *fleet], self.root, environment)
 
     def __call__(self, *argv: str, code: int | None = 0, **more: str) -> subprocess.CompletedProcess[str]:
         """Run a task to its end; fails unless it ends with `code` (None: whatever it is)."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from fanrun.fleet.model import HUB, Fleet, Host, Image
 from fanrun.fleet.store import Folder
 from provision import lifecycle
-from provision.hosts import ca
+from provision.hosts.ssh_key import ssh_key
 from tests.fleet.harness import Fab, docker
 from tests.waiting import wait_until
 
@@ -105,7 +105,7 @@ def light_fleet(top: Path, workers: int) -> Iterator[Light]:
         build(top / "image", name, folder)
         docker("network", "create", f"--label={name}", name)
         names = [HUB, *(f"worker-{number}" for number in range(1, workers + 1))]
-        keys = {host: ca.ssh_key() for host in names}
+        keys = {host: ssh_key() for host in names}
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(lambda host: start(name, host, keys[host][0]), names))
         hosts = find(name)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from provision.hosts.ca import ssh_key
+from provision.hosts.ssh_key import ssh_key
 from provision.providers.local.containers import CGROUP, NESTED
 from provision.providers.local.host_image import IMAGE as DEBIAN
 from provision.providers.local.host_image import USER, ensure_host_image

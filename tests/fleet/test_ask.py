@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +13,8 @@ import pytest
 from fanrun.fleet.store import Folder
 from provision import catalog, lifecycle
 from provision.providers.base import HostSpec
-from tests.fleet.harness import FAB, ROOT, Fab, docker
-from tests.terminal import Talk, talk
+from tests.fleet.harness import Fab, docker
+from tests.terminal import Talk
 
 pytestmark = pytest.mark.fleet
 HOSTS = {"hub", "worker-1", "worker-2"}
@@ -40,13 +39,13 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fab]:
 
 def answer(fab: Fab, text: bytes, *argv: str) -> Talk:
     """Run a task at a terminal, and answer its question."""
-    environment = {**os.environ, "FANRUN_HOME": str(fab.home), "NO_COLOR": "1"}
-    return talk([str(FAB), *argv, f"--fleet={fab.fleet}"], environment, "Go on? [y/N]", text, cwd=ROOT)
+    return fab.talk("Go on? [y/N]", text, *argv, NO_COLOR="1")
 
 
 @pytest.mark.parametrize("text", [b"n\n", b"\n", b"\x04", b"\x03"])
 def test_down_ends_nothing_without_a_yes(bare: Fab, text: bytes) -> None:
-    done = answer(bare, text, "down")
+    # Ctrl-C is pressed at the installed program as well.
+    done = answer(bare.program() if text == b"\x03" else bare, text, "down")
     assert "fleet ask, by provider local: this will end hub, worker-1, worker-2. Go on? [y/N]" in done.text
     assert done.code == (130 if text == b"\x03" else 1)
     assert set(bare.containers()) == HOSTS

@@ -17,6 +17,7 @@ from fanrun.fleet.model import Fleet, Host
 from fanrun.fleet.private_files import write_private
 from fanrun.fleet.store import Folder
 from provision.hosts import ca
+from provision.hosts.ssh_key import ssh_key
 from provision.providers.base import HostSpec
 from provision.providers.local import containers, host_image
 from provision.providers.local import docker as local_docker
@@ -147,7 +148,7 @@ def old_fleet(home: Path, name: str) -> Folder:
     """A hub and a worker, and the folder that knows them, as the version before fleets had ids made them."""
     folder = Folder(home, name)
     folder.create()
-    private, public = ca.ssh_key()
+    private, public = ssh_key()
     write_private(folder.key, private.encode())
     write_private(folder.key.with_suffix(".pub"), f"{public} fanrun-{name}\n".encode())
     for path, text in zip((folder.ca_key, folder.ca_cert), ca.authority(name), strict=True):
@@ -188,7 +189,7 @@ def create_as_before(folder: Folder, container: str, network: str, host: Host) -
         f"--network={network}", f"--ip={host.inner}", "--tmpfs=/run:exec", "--volume=/var/lib/docker",
         *containers.NESTED, *containers.CGROUP, host_image.IMAGE,
     )  # fmt: skip
-    private, public = ca.ssh_key()
+    private, public = ssh_key()
     files = {
         "etc/ssh/ssh_host_ed25519_key": (private, 0o600),
         containers.AUTHORIZED_KEYS.lstrip("/"): (folder.key.with_suffix(".pub").read_text(), 0o644),

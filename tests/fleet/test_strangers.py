@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from fanrun.fleet.store import Folder
-from provision.hosts.registry import PUSH_PORT
+from provision.registry.names import PUSH_PORT
 from provision.registry.transfer import tunnel
 from tests.fleet.beside import answered, ask
 from tests.fleet.harness import Fab

@@ -13,8 +13,8 @@ import pytest
 from fanrun.fleet.errors import CommandFailed
 from fanrun.fleet.ssh import Remote
 from fanrun.fleet.store import Folder
-from provision.hosts.registry import PUSH_PORT
 from provision.registry import transfer as image
+from provision.registry.names import PUSH_PORT
 from tests.fleet.harness import Fab, docker, tree
 from tests.waiting import wait_until
 

@@ -192,7 +192,7 @@ def test_old_logs_go(fab: Fab) -> None:
     fab.on("worker-1", f"cd {LOGS} && touch new.jsonl old.jsonl && touch -d '25 hours ago' old.jsonl")
     fab("up")
     assert fab.on("hub", f"cd {LOGS} && ls */*.jsonl") == "new/worker-1.jsonl\n"
-    # As in the README.
+    # As in docs/logs.md.
     argv = ["ssh", "-F", str(fab.home / fab.fleet / "ssh_config"), "hub", f'sudo sh -c "tail -n 5 {LOGS}/*/*.jsonl"']
     assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == "b\n"
     assert fab.on("worker-1", f"ls {LOGS}") == "new.jsonl\n"

@@ -1,4 +1,4 @@
-"""The rules of the README about pixels: what comes out is compared with what floats say, in dB."""
+"""The rules of docs/process.md about pixels: what comes out is compared with what floats say, in dB."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from provision.hosts import ca
+from provision.hosts.ssh_key import ssh_key
 
 ADDRESSES = ["10.0.0.10", "127.0.0.1", "hub.example"]
 
@@ -108,11 +109,11 @@ def test_a_certificate_in_its_last_month_is_due(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_openssh_reads_the_keys(tmp_path: Path) -> None:
-    private, public = ca.ssh_key()
+    private, public = ssh_key()
     path = tmp_path / "key"
     path.touch(0o600)
     path.write_text(private)
     done = subprocess.run(["ssh-keygen", "-y", "-P", "", "-f", path], capture_output=True, text=True, check=True)
     assert done.stdout.split()[:2] == public.split()
     assert public.startswith("ssh-ed25519 AAAA")
-    assert ca.ssh_key()[1] != public
+    assert ssh_key()[1] != public

@@ -26,16 +26,16 @@ from provision.options import ProviderOptions, file, option, pattern, switch, te
 
 
 @dataclass(frozen=True)
-class HetznerOptions(ProviderOptions):
-    server_type: str = option(pattern("[a-z]+[0-9]+", "cx22"), "Hetzner: what hosts are", tasks=("up", "down"))
-    racks: int = option(whole_number(3, 1, 9), "Hetzner: how many racks")
-    label: str = option(text_list(), "Hetzner: a label of hosts; repeatable")
-    rescue: bool = option(switch(), "Hetzner: start the rescue system", is_setting=False)
+class ExampleOptions(ProviderOptions):
+    server_type: str = option(pattern("[a-z]+[0-9]+", "cx22"), "Example: what hosts are", tasks=("up", "down"))
+    racks: int = option(whole_number(3, 1, 9), "Example: how many racks")
+    label: str = option(text_list(), "Example: a label of hosts; repeatable")
+    rescue: bool = option(switch(), "Example: start the rescue system", is_setting=False)
     token_file: str = option(file(), "the file with the token", tasks=())
     project: str = option(text(), "the project", tasks=(), places_fleet=True)
 
 
-OPTIONS = HetznerOptions
+OPTIONS = ExampleOptions
 """
 PROVIDER = """
 import a_package_that_is_not_installed
@@ -45,8 +45,8 @@ FAB = "import provision.providers as p; p.__path__.append({!r}); import fabric.m
 
 @pytest.fixture
 def providers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder of providers besides those of the project; it has the package `hetzner`."""
-    package = tmp_path / "providers" / "hetzner"
+    """A folder of providers besides those of the project; it has the package `example`."""
+    package = tmp_path / "providers" / "example"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
     (package / "options.py").write_text(OPTIONS)
@@ -64,11 +64,11 @@ def read_settings(file: dict[str, object], environment: dict[str, str], flags: d
 
 @pytest.mark.usefixtures("providers")
 def test_its_flags() -> None:
-    assert "hetzner" in catalog.names()
+    assert "example" in catalog.names()
     found = catalog.flags("up")
-    assert found["server_type"] == Flag("Hetzner: what hosts are", None, False)
-    assert found["label"] == Flag("Hetzner: a label of hosts; repeatable", None, True)
-    assert found["rescue"] == Flag("Hetzner: start the rescue system", False, False)
+    assert found["server_type"] == Flag("Example: what hosts are", None, False)
+    assert found["label"] == Flag("Example: a label of hosts; repeatable", None, True)
+    assert found["rescue"] == Flag("Example: start the rescue system", False, False)
     assert "racks" in found
     assert not {"token_file", "project", "owner"} & found.keys(), "they are settings only"
     assert "server_type" in catalog.flags("down")
@@ -90,7 +90,7 @@ def test_its_settings_and_variables() -> None:
 @pytest.mark.usefixtures("providers")
 def test_its_values_and_checks() -> None:
     texts = {"server_type": " cx22 ", "racks": "5", "rescue": "true", "region": "eu-central-1"}
-    found = catalog.parse("hetzner", texts)
+    found = catalog.parse("example", texts)
     assert vars(found) == {
         "owner": "",
         "server_type": "cx22",
@@ -100,34 +100,34 @@ def test_its_values_and_checks() -> None:
         "token_file": "",
         "project": "",
     }
-    assert vars(catalog.parse("hetzner", {}))["racks"] == 3
+    assert vars(catalog.parse("example", {}))["racks"] == 3
     with pytest.raises(UsageError, match=r"^--server-type 'big' is none; they look like cx22$"):
-        catalog.parse("hetzner", {"server_type": "big"})
+        catalog.parse("example", {"server_type": "big"})
     with pytest.raises(UsageError, match=r"^--racks=10: give a whole number from 1 to 9$"):
         catalog.parse("local", {"racks": "10"})
     with pytest.raises(UsageError, match=r"^--rescue=maybe: give true or false$"):
-        catalog.parse("hetzner", {"rescue": "maybe"})
+        catalog.parse("example", {"rescue": "maybe"})
 
 
 @pytest.mark.usefixtures("providers")
 def test_other_providers_refuse_its_options() -> None:
-    assert catalog.owners("server_type") == ["hetzner"]
-    options.check(["server_type"], "hetzner")
-    with pytest.raises(UsageError, match=r"provider local has no --server-type; did you mean --provider=hetzner\?"):
+    assert catalog.owners("server_type") == ["example"]
+    options.check(["server_type"], "example")
+    with pytest.raises(UsageError, match=r"provider local has no --server-type; did you mean --provider=example\?"):
         options.check(["server_type"], "local")
 
 
 @pytest.mark.usefixtures("providers")
 def test_a_package_that_it_needs_and_that_is_missing(folder: Folder) -> None:
-    with pytest.raises(ToolMissing, match=r"^provider hetzner needs a Python package .*a_package_that"):
-        catalog.load("hetzner", folder)
+    with pytest.raises(ToolMissing, match=r"^provider example needs a Python package .*a_package_that"):
+        catalog.load("example", folder)
 
 
 def test_a_provider_may_be_a_module(providers: Path) -> None:
     (providers / "moon.py").write_text(OPTIONS.replace("racks", "crater"))
     assert "crater" in catalog.flags("up")
-    assert catalog.owners("server_type") == ["hetzner", "moon"]
-    assert catalog.flags("up")["server_type"].help_text == "Hetzner: what hosts are", "it is shown once"
+    assert catalog.owners("server_type") == ["example", "moon"]
+    assert catalog.flags("up")["server_type"].help_text == "Example: what hosts are", "it is shown once"
 
 
 def test_a_provider_that_can_not_be_imported_disturbs_no_other(providers: Path, folder: Folder) -> None:
@@ -155,24 +155,24 @@ def fab(providers: Path, tmp_path: Path, *argv: str, **variables: str) -> subpro
 def test_the_command_line_has_them(providers: Path, tmp_path: Path) -> None:
     shown = " ".join(fab(providers, tmp_path, "--help", "up").stdout.split())
     for part in (
-        "--server-type=STRING Hetzner: what hosts are",
+        "--server-type=STRING Example: what hosts are",
         "--racks=STRING",
         "--label",
-        "--rescue Hetzner: start",
+        "--rescue Example: start",
     ):
         assert part in shown
-    assert "ec2, hetzner, local, static" in shown
+    assert "ec2, example, local, static" in shown
     assert "--racks" not in fab(providers, tmp_path, "--help", "down").stdout
 
 
 @pytest.mark.parametrize(
     ("argv", "variables", "message"),
     [
-        ("up --racks=0 --provider=hetzner", {}, "--racks=0: give a whole number from 1 to 9"),
-        ("up --provider=hetzner", {"FANRUN_RACKS": "some"}, "--racks=some: give a whole number from 1 to 9"),
-        ("up --racks=2", {}, "provider local has no --racks; did you mean --provider=hetzner?"),
-        ("up --provider=hetzner --rescue --disk=9", {}, "provider hetzner has no --disk; did you mean --provider=ec2?"),
-        ("up --provider=hetzner --label=a --label=b", {}, "provider hetzner needs a Python package"),
+        ("up --racks=0 --provider=example", {}, "--racks=0: give a whole number from 1 to 9"),
+        ("up --provider=example", {"FANRUN_RACKS": "some"}, "--racks=some: give a whole number from 1 to 9"),
+        ("up --racks=2", {}, "provider local has no --racks; did you mean --provider=example?"),
+        ("up --provider=example --rescue --disk=9", {}, "provider example has no --disk; did you mean --provider=ec2?"),
+        ("up --provider=example --label=a --label=b", {}, "provider example needs a Python package"),
     ],
 )
 def test_what_is_refused(providers: Path, tmp_path: Path, argv: str, variables: dict[str, str], message: str) -> None:

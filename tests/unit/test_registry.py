@@ -12,6 +12,7 @@ import yaml
 
 from provision.hosts import registry
 from provision.hosts.common import ANY, read_file
+from provision.registry.names import PUSH_PORT
 
 FILES = Path(__file__).resolve().parents[2] / "provision/hosts/files"
 OURS = "# Written by Fanrun.\n"
@@ -47,7 +48,7 @@ def test_at_the_fleets_address_members_may_read_and_nothing_else() -> None:
 
 def test_what_can_be_written_to_is_on_loopback_alone() -> None:
     settings = yaml.safe_load(registry.push_config())
-    assert settings["http"] == {"addr": f"127.0.0.1:{registry.PUSH_PORT}"}
+    assert settings["http"] == {"addr": f"127.0.0.1:{PUSH_PORT}"}
     assert "delete" not in settings["storage"]
 
 

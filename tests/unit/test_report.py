@@ -27,6 +27,7 @@ from fanrun.fanout.results.report import (
     to_json,
     write,
 )
+from fanrun.tasks.console import name_fleet
 from tests.unit.samples import HOSTILE
 
 REPORT = Report(
@@ -95,6 +96,7 @@ def test_the_summary_names_what_went_wrong() -> None:
         "  e.jpg: dark (worker-1)",
         "5 inputs are left",
     ]
+    assert "`fab retry --dst '/a b' --fleet mine`" in name_fleet(summary(report), "mine")
 
 
 @pytest.mark.parametrize(("count", "rest"), [(SHOWN, 0), (SHOWN + 1, 1), (1000, 1000 - SHOWN)])

@@ -16,7 +16,7 @@ from fanrun.fanout.results.log_pieces import LONGEST
 from fanrun.fleet.errors import UsageError
 from fanrun.fleet.lock import exclusive
 from fanrun.fleet.store import Folder
-from fanrun.tasks import logs
+from fanrun.tasks import log_source
 from fanrun.tasks.log_printer import Printer
 from fanrun.tasks.log_reader import RunFolder
 from tests.unit.logs_world import DAY, made, write_batch
@@ -35,9 +35,9 @@ def add_run(folder: Folder, dst: Path, run: str) -> Path:
 
 def test_the_last_run_is_meant(folder: Folder, tmp_path: Path) -> None:
     first, second = add_run(folder, tmp_path / "one", "r1"), add_run(folder, tmp_path / "two", "r2")
-    assert logs.locate(folder, None, None) == RunFolder("r2", second)
-    assert logs.locate(folder, "r1", None) == RunFolder("r1", first)
-    assert logs.locate(folder, None, str(tmp_path / "one")) == RunFolder("r1", first)
+    assert log_source.locate(folder, None, None) == RunFolder("r2", second)
+    assert log_source.locate(folder, "r1", None) == RunFolder("r1", first)
+    assert log_source.locate(folder, None, str(tmp_path / "one")) == RunFolder("r1", first)
 
 
 def refused(call: object) -> str:
@@ -52,19 +52,22 @@ def refused(call: object) -> str:
 
 def test_a_run_that_is_not_known(folder: Folder, tmp_path: Path) -> None:
     hint = "of fleet default; name the folder with its results: --dst DST"
-    assert refused(lambda: logs.locate(folder, None, None)) == f"no run is known {hint}"
-    assert refused(lambda: logs.locate(folder, "r2", None)) == f"run 'r2' is not known {hint}"
+    assert refused(lambda: log_source.locate(folder, None, None)) == f"no run is known {hint}"
+    assert refused(lambda: log_source.locate(folder, "r2", None)) == f"run 'r2' is not known {hint}"
     home = add_run(folder, tmp_path / "one", "r1")
     for name in ("r2", "r", ""):
-        assert refused(lambda name=name: logs.locate(folder, name, None)) == (
+        assert refused(lambda name=name: log_source.locate(folder, name, None)) == (
             f"run {name!r} is not known of fleet default, whose last one is r1; give its whole name, or the folder "
             "with its results: --dst DST"
         )
     dst = str(tmp_path / "one")
-    assert refused(lambda: logs.locate(folder, "r2", dst)) == f"--run 'r2' is not in {dst!r}; the last one there is r1"
-    assert refused(lambda: logs.locate(folder, "../runs/r1", dst)).startswith("--run '../runs/r1' is not in")
+    assert (
+        refused(lambda: log_source.locate(folder, "r2", dst))
+        == f"--run 'r2' is not in {dst!r}; the last one there is r1"
+    )
+    assert refused(lambda: log_source.locate(folder, "../runs/r1", dst)).startswith("--run '../runs/r1' is not in")
     home.rename(home.with_name("r0"))
-    assert refused(lambda: logs.locate(folder, "r1", None)).endswith("if DST was moved, name it with --dst")
+    assert refused(lambda: log_source.locate(folder, "r1", None)).endswith("if DST was moved, name it with --dst")
 
 
 @pytest.mark.parametrize("made_first", [False, True])
@@ -73,10 +76,13 @@ def test_a_dst_without_runs(folder: Folder, tmp_path: Path, made_first: bool) ->
         (tmp_path / "dst" / ".fanrun" / "runs").mkdir(parents=True)
     dst = str(tmp_path / "dst")
     assert (
-        refused(lambda: logs.locate(folder, None, dst))
+        refused(lambda: log_source.locate(folder, None, dst))
         == f"--dst {dst!r} has no run; give the folder with the results of one"
     )
-    assert refused(lambda: logs.locate(folder, "r", dst)) == f"--run 'r' is not in {dst!r}; the last one there is none"
+    assert (
+        refused(lambda: log_source.locate(folder, "r", dst))
+        == f"--run 'r' is not in {dst!r}; the last one there is none"
+    )
 
 
 @pytest.mark.parametrize(
@@ -96,14 +102,14 @@ def test_a_dst_without_runs(folder: Folder, tmp_path: Path, made_first: bool) ->
     ],
 )
 def test_since(text: str | None, found: str) -> None:
-    assert logs.since(text, NOW) == found
+    assert log_source.since(text, NOW) == found
 
 
 def test_a_time_without_a_zone_is_local(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "XXX-1")  # one hour east of UTC, on any machine
     time.tzset()
     try:
-        assert logs.since("2026-01-31 13:00", NOW) == "2026-01-31T12:00:00.000Z"
+        assert log_source.since("2026-01-31 13:00", NOW) == "2026-01-31T12:00:00.000Z"
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -113,24 +119,24 @@ def test_a_time_without_a_zone_is_local(monkeypatch: pytest.MonkeyPatch) -> None
     "text", ["", "yesterday", "10 m", "-5m", "1w", "99999999999999d", "2026-13-01", "٣m", "0001-01-01"]
 )
 def test_since_what(text: str) -> None:
-    said = refused(lambda: logs.since(text, NOW))
+    said = refused(lambda: log_source.since(text, NOW))
     assert said == f"--since {text!r}: give a time ago, as 10m or 2h, or a time, as 2026-01-31T12:00:00Z"
 
 
 def test_choose(tmp_path: Path) -> None:
     place = RunFolder("r1", tmp_path)
-    choice = logs.choose(place, {**NONE, "host": "worker-1", "level": "WARNING", "grep": "a.c"}, NOW)
+    choice = log_source.choose(place, {**NONE, "host": "worker-1", "level": "WARNING", "grep": "a.c"}, NOW)
     assert (choice.host, choice.level, choice.pattern and choice.pattern.pattern) == ("worker-1", "warning", "a.c")
     assert choice.windows is None
-    said = refused(lambda: logs.choose(place, {**NONE, "level": "loud"}, NOW))
+    said = refused(lambda: log_source.choose(place, {**NONE, "level": "loud"}, NOW))
     assert said == "--level 'loud': give one of trace, debug, info, warning, error, critical"
-    said = refused(lambda: logs.choose(place, {**NONE, "input": "cat/9.jpg"}, NOW))
+    said = refused(lambda: log_source.choose(place, {**NONE, "input": "cat/9.jpg"}, NOW))
     assert said == "--input 'cat/9.jpg': run r1 has not processed it; give its path under SRC"
 
 
 @pytest.mark.parametrize("pattern", ["(", "*", "[", "(" * 3000 + ")" * 3000, "a{99999999999}"])
 def test_a_pattern_that_is_none(tmp_path: Path, pattern: str) -> None:
-    said = refused(lambda: logs.choose(RunFolder("r1", tmp_path), {**NONE, "grep": pattern}, NOW))
+    said = refused(lambda: log_source.choose(RunFolder("r1", tmp_path), {**NONE, "grep": pattern}, NOW))
     assert "is no regular expression" in said
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fanrun.fleet.errors import UsageError
-from provision.hosts.ca import ssh_key
+from provision.hosts.ssh_key import ssh_key
 from provision.providers.static.user_ssh import SshTarget, fingerprint, known_key, parse, resolve
 
 SETTINGS = """user ada

@@ -1,7 +1,7 @@
 """Which input a result belongs to, by their names.
 
-The rules and their order are in the README ("Whose result it is").  A result that fits several inputs equally well
-belongs to none of them until these inputs have been processed apart from each other.
+The rules and their order are in docs/programs.md ("Whose result it is").  A result that fits several inputs equally
+well belongs to none of them until these inputs have been processed apart from each other.
 """
 
 from __future__ import annotations

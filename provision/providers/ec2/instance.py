@@ -104,7 +104,7 @@ def address(item: Mapping[str, Any]) -> str:
 def reason(item: Mapping[str, Any]) -> str:
     """Return why it is in its state, as Amazon says."""
     said = item.get("StateReason", {})
-    hint = ", often as the key of its volumes may not be used: see the README's list of KMS permissions"
+    hint = ", often as the key of its volumes may not be used: docs/ec2.md has the permissions of KMS that it needs"
     return str(said.get("Message") or state(item)) + (hint if said.get("Code") == "Client.InternalError" else "")
 
 

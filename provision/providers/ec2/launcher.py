@@ -11,7 +11,7 @@ from fanrun.fleet.errors import ProviderError
 from fanrun.fleet.model import Host, Role, number
 from fanrun.fleet.poll import RetryPolicy, poll
 from fanrun.fleet.text import counted
-from provision.hosts.ca import ssh_key
+from provision.hosts.ssh_key import ssh_key
 from provision.providers.base import HostSpec, Say
 from provision.providers.ec2 import amis, instance, launch
 from provision.providers.ec2.api import PAUSE, ApiError

@@ -19,7 +19,7 @@ from fanrun.fleet.config import me
 from fanrun.fleet.errors import FleetError, ProviderError, UsageError
 from fanrun.fleet.model import Host, number
 from fanrun.fleet.store import Folder
-from provision.hosts.ca import ssh_key
+from provision.hosts.ssh_key import ssh_key
 from provision.providers.base import FoundHost, HostSpec, OtherFleet, Provider, Say
 from provision.providers.local import docker
 from provision.providers.local.containers import (

@@ -1,0 +1,89 @@
+"""The tutorial, word by word: its commands work, and print what the page says that they print."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.fleet.harness import FAB, ROOT, Fab, docker
+from tests.unit.pages import FENCE, read
+
+pytestmark = pytest.mark.fleet
+TELLING = re.compile(
+    r" plates, |^ready: |inputs? done in | have their results|^\d+ failed; |not an image| is gone: |^fleet "
+)
+"""Lines of output that are the same on every machine, but for numbers."""
+SETUP = ("script/setup", ". .venv/bin/activate", "export FANRUN_FLEET=tut")
+"""What is done before a test: the fleet of the test has a name of its own."""
+
+
+@dataclass
+class Step:
+    """A command of the page, and the lines that it prints; a block that is a file has the command that writes it."""
+
+    command: str
+    shown: list[str] = field(default_factory=list)
+    code: int = 0
+
+
+def steps() -> list[Step]:
+    """Return what a reader of the tutorial does, in its order."""
+    found: list[Step] = []
+    text = read("docs/tutorial.md")
+    for block in FENCE.finditer(text):
+        names = re.findall(r"`(\S+)`:\n\n\Z", text[: block.start()])
+        if names:
+            found.append(Step(f"mkdir -p {Path(names[0]).parent}; cat >{names[0]} <<'EOF'\n{block[2]}EOF"))
+        for line in block[2].splitlines() if block[1] == "console" else ():
+            if line.startswith("$ "):
+                found.append(Step(line.removeprefix("$ ")))
+            else:
+                found[-1].shown.append(line)
+    for place, step in enumerate(found):
+        if step.command == "echo $?":
+            found[place - 1].code = int(step.shown[0])
+    return [step for step in found if step.command not in (*SETUP, "echo $?")]
+
+
+def telling(lines: list[str], fleet: str, folder: Path) -> set[str]:
+    """Return the lines that are the same everywhere, with # for numbers and hashes, as if the fleet were named tut."""
+    same = (line.replace(str(folder), "/home/ana/fanrun").replace(fleet, "tut") for line in lines)
+    return {re.sub(r"\b[0-9a-f]{12}\b|\d[\d.]*", "#", line) for line in same if TELLING.search(line)}
+
+
+def test_the_tutorial_is_true(tmp_path: Path) -> None:
+    """Every command ends as the page says, and prints the lines that the page shows."""
+    checkout, fleet, image = tmp_path / "fanrun", f"tutorial-{os.getpid()}", f"fanrun-tests-tutorial-{os.getpid()}"
+    shutil.copytree(
+        ROOT, checkout, ignore=shutil.ignore_patterns(".git", ".venv", ".fanrun", "__pycache__", ".*_cache", "output")
+    )
+    shutil.rmtree(checkout / "dataset", ignore_errors=True)
+    environment = {**os.environ, "PATH": f"{FAB.parent}:{os.environ['PATH']}", "FANRUN_FLEET": fleet}
+    environment.pop("FANRUN_HOME", None)
+    done = steps()
+    assert [step.command.split()[:2] for step in done][-1] == ["fab", "down"]
+    try:
+        for step in done:
+            command = re.sub(r"--tag checksum|--image=checksum", lambda found: found[0][:-8] + image, step.command)
+            ran = subprocess.run(
+                ["bash", "-c", command], cwd=checkout, env=environment, capture_output=True, text=True, timeout=400
+            )
+            said = [*ran.stdout.splitlines(), *ran.stderr.splitlines()]
+            assert ran.returncode == step.code, (step.command, said)
+            assert telling(step.shown, "tut", checkout) <= telling(said, fleet, checkout), step.command
+    finally:
+        Fab(checkout / ".fanrun", fleet, root=checkout)("down", "--yes", code=None)
+        if docker("images", "--quiet", image):
+            docker("rmi", image)
+
+
+def test_the_lines_that_are_compared_are_those_of_each_task() -> None:
+    shown = "\n".join(telling([line for step in steps() for line in step.shown], "tut", Path("/nowhere")))
+    expected = ("plates,", "ready:", "done in", "not an image", "have their results", "is gone:")
+    assert [words for words in expected if words not in shown] == []
