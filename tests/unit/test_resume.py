@@ -1,64 +1,20 @@
-"""What is done before: the cases that are worth a name; test_ledger.py has the rest."""
+"""What is done before: the cases that are worth a name; test_ledger_model.py has the rest."""
 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from fanrun.fanout.plan import Input, walk
+from fanrun.fanout.plan import walk
 from fanrun.fanout.results.file_stat import file_stat
-from fanrun.fanout.results.ledger import Fact, Ledger
+from fanrun.fanout.results.ledger import Fact
 from fanrun.fanout.results.result_files import hash_file
-from fanrun.fanout.resume import INPUTS_PER_TASK, ResumeSource, plan_resume
-from tests.unit.samples import HOSTILE, read_tree, write_tree
-
-
-def keys(inputs: list[Input]) -> list[bytes]:
-    return [item.key for item in inputs]
-
-
-class World:
-    """A run whose results are its inputs: under the same path, or beside it, with that name's end at their own."""
-
-    def __init__(self, top: Path) -> None:
-        self.src, self.dst, self.staging = top / "src", top / "dst", top / "dst" / ".fanrun" / "staging"
-        self.staging.mkdir(parents=True)
-        self.ledger = Ledger(self.dst / ".fanrun" / "ledger.db")
-
-    def do(self, names: tuple[bytes, ...], *ends: bytes) -> None:
-        """Inputs, and results that are done."""
-        for key, content in write_tree(self.src, names).items():
-            made = {}
-            for end in ends or [b""]:
-                path = os.path.splitext(key)[0] + end if end else key
-                target = os.path.join(os.fsencode(self.dst), path)
-                os.makedirs(os.path.dirname(target), exist_ok=True)
-                with open(target, "wb") as file:
-                    file.write(content + end)
-                made[path] = hash_file(target)
-                self.ledger.remember_hash(target, file_stat(target), made[path])
-            digest = hash_file(os.path.join(os.fsencode(self.src), key))
-            self.ledger.record("program", [Fact(key, digest, made)])
-
-    def source(self, *, program: str = "program", change: bool = False, by_content: bool = False) -> ResumeSource:
-        staging = str(self.staging) if change else None
-        return ResumeSource(self.ledger, str(self.src), str(self.dst), program, by_content, staging)
-
-    def plan_resume(
-        self, *, change: bool = True, by_content: bool = True
-    ) -> tuple[list[bytes], list[bytes], list[bytes]]:
-        """The keys of the inputs to do, kept and copied."""
-        inputs, _ = walk(str(self.src))
-        found = plan_resume(self.source(change=change, by_content=by_content), inputs)
-        assert sorted([*found.todo, *found.kept, *found.copied]) == inputs
-        return keys(found.todo), keys(found.kept), keys(found.copied)
-
-    def results(self) -> dict[bytes, bytes]:
-        return {key: found for key, found in read_tree(self.dst).items() if not key.startswith(b".fanrun/")}
+from fanrun.fanout.resume import plan_resume
+from tests.unit.resume_world import World
+from tests.unit.samples import HOSTILE
 
 
 @pytest.fixture
@@ -66,17 +22,6 @@ def world(tmp_path: Path) -> Iterator[World]:
     made = World(tmp_path)
     yield made
     made.ledger.close()
-
-
-def test_a_ledger_that_does_not_know_the_program_asks_for_no_input(world: World) -> None:
-    """Not even their hashes: a first run begins at once."""
-    world.do((b"a",))
-    steps: list[int] = []
-    inputs, _ = walk(str(world.src))
-    found = plan_resume(world.source(program="another"), inputs, steps.append)
-    assert (found.todo, steps) == (inputs, [])
-    plan_resume(world.source(), inputs, steps.append)
-    assert steps == [0]
 
 
 def test_what_stands_is_kept_whatever_it_is_called(world: World) -> None:
@@ -216,43 +161,3 @@ def test_a_renamed_input_whose_result_something_is_in_the_way_of_is_to_do(world:
         (world.src / "d").mkdir()
         (world.src / "a.jpg").rename(world.src / "d" / "a.jpg")
         assert world.plan_resume() == ([b"d/a.jpg"], [], [])
-
-
-def test_ctrl_c_ends_the_hashing_of_a_large_file(world: World) -> None:
-    """A hole takes no room on the disk, and hours to be read."""
-    world.do(tuple(b"%03d.jpg" % number for number in range(INPUTS_PER_TASK)))
-    with (world.src / "z.jpg").open("wb") as large:
-        large.truncate(10**12)
-
-    def interrupt(count: int) -> None:
-        raise KeyboardInterrupt
-
-    inputs, _ = walk(str(world.src))
-    begun = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        plan_resume(world.source(), inputs, interrupt)
-    assert time.monotonic() - begun < 60
-
-
-def test_it_is_known_early_that_an_input_is_to_do(world: World) -> None:
-    """Before a file that takes hours to be hashed; one whose results may be elsewhere in DST is not known yet."""
-    world.do((b"a.jpg", b"b.jpg"))
-    (world.src / "a.jpg").rename(world.src / "c.jpg")
-    (world.src / "b.jpg").write_bytes(b"changed")
-    inputs, _ = walk(str(world.src))
-    events = list[str]()
-    source = world.source(by_content=True)
-    plan_resume(source, inputs, lambda count: events.append(f"step {count}"), lambda: events.append("todo"))
-    assert events[:3] == ["step 0", "todo", "step 1"]
-
-
-@pytest.mark.parametrize("lost", [False, True])
-def test_nothing_is_told_to_do_unless_it_is(world: World, lost: bool) -> None:
-    world.do((b"a.jpg",))
-    (world.src / "a.jpg").rename(world.src / "b.jpg")
-    if lost:
-        (world.dst / "a.jpg").unlink()
-    told = list[str]()
-    inputs, _ = walk(str(world.src))
-    found = plan_resume(world.source(by_content=True), inputs, on_todo=lambda: told.append("todo"))
-    assert bool(found.todo) == bool(told) == lost

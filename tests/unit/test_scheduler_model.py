@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import precondition, rule
 
-from fanrun.fanout.plan import HANDLING, Batch, weight
+from fanrun.fanout.plan import HANDLING, Batch
 from fanrun.fanout.schedule import scheduler as schedulers
-from fanrun.fanout.schedule.scheduler import Completion, Scheduler
-from tests.unit.schedulers import ALL, ONE, WORKERS, ScriptedPolicy, Waits, ask, complete, make, requeue
+from fanrun.fanout.schedule.scheduler import Completion
+from tests.unit.scheduler_model import SchedulerModel
+from tests.unit.schedulers import ALL, ONE, WORKERS, Waits, ask, complete, requeue
 
 workers = st.sampled_from([*WORKERS, "worker-4"])
 
@@ -26,80 +26,8 @@ def look_again_at_once() -> Iterator[None]:
         yield
 
 
-class SchedulerMachine(RuleBasedStateMachine):
+class SchedulerMachine(SchedulerModel):
     """Everything that workers may do in any order, beside a model of what is where."""
-
-    @initialize(counts=st.lists(st.integers(0, 4), min_size=3, max_size=3), retries=st.integers(0, 2))
-    def deal(self, counts: list[int], retries: int) -> None:
-        dealt = {worker: make(worker, count) for worker, count in zip(WORKERS, counts, strict=True)}
-        self.scheduler, self.retries = Scheduler(retries=retries, policy=ScriptedPolicy()), retries
-        self.scheduler.deal(dealt)
-        self.all = {item.key: item for share in dealt.values() for item in share}
-        self.fresh = set(self.all)
-        self.live = set(WORKERS)
-        self.begun: set[str] = set()
-        self.stopped = False
-        self.in_hand: list[tuple[str, Batch]] = []
-        self.taken_away: list[tuple[str, Batch]] = []
-        self.names: set[str] = set()
-        self.untried: set[str] = set()
-        self.copied: set[str] = set()
-        self.apart: set[bytes] = set()
-        self.counted: Counter[bytes] = Counter()
-        self.given_up: Counter[bytes] = Counter()
-        self.tries: Counter[bytes] = Counter()
-        self.failed_at: dict[bytes, set[str]] = {key: set() for key in self.all}
-        self.avoid: dict[bytes, set[str]] = {}
-        self.at_most: dict[bytes, int] = {}
-
-    # ---- the model
-
-    def settled(self, key: bytes) -> bool:
-        return bool(self.counted[key] or self.given_up[key])
-
-    def in_flight(self, key: bytes) -> int:
-        return sum(key in (item.key for item in batch.inputs) for _, batch in self.in_hand)
-
-    def is_only_copied(self, key: bytes) -> bool:
-        """Whether no worker has the input but those with a copy."""
-        return not any(
-            key in (item.key for item in batch.inputs) for _, batch in self.in_hand if batch.name not in self.copied
-        )
-
-    def idle(self) -> set[bytes]:
-        """Inputs that wait to be tried again: with nobody, or set apart while others have copies of them."""
-        open_ = {key for key in self.all if not self.settled(key)} - self.fresh
-        return {key for key in open_ if not self.in_flight(key) or (key in self.apart and self.is_only_copied(key))}
-
-    def fresh_for(self, worker: str) -> set[bytes]:
-        """What it may take of the shares: its own, and when it has run dry any."""
-        own = {key for key in self.fresh if key.startswith(worker.encode() + b".")}
-        dry = all(batch.name in self.begun for name, batch in self.in_hand if name == worker)
-        return own or (self.fresh if dry else set())
-
-    def for_worker(self, worker: str) -> set[bytes]:
-        """Those of them that it may try; what has failed everywhere comes after all that is fresh."""
-        everywhere = {key for key in self.idle() if self.live <= self.avoid[key]}
-        return {key for key in self.idle() if worker not in self.avoid[key]} | (set() if self.fresh else everywhere)
-
-    def try_again(self, together: list[bytes], avoid: set[str], at_most: int) -> None:
-        """They go to another one, and not to where any of them has failed."""
-        where = avoid.union(*(self.failed_at[key] for key in together))
-        for key in together:
-            self.avoid[key], self.at_most[key] = where, at_most
-
-    def copies(self, worker: str) -> list[set[bytes]]:
-        """What it may run a copy of."""
-        if any(name == worker for name, _ in self.in_hand):
-            return []
-        open_ = [{item.key for item in batch.inputs if not self.settled(item.key)} for _, batch in self.in_hand]
-        return [
-            found
-            for found in open_
-            if found and all(self.in_flight(key) == 1 and worker not in self.failed_at[key] for key in found)
-        ]
-
-    # ---- the rules
 
     @rule(
         worker=workers, most=st.sampled_from([ONE, 2 * (HANDLING + 1), ALL]), worth=st.sampled_from([True, True, False])
@@ -119,17 +47,26 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert batch is None
             return
         assert batch is not None, "there is something left, and it is told that there is nothing"
+        if fresh | mine:
+            self.check_inputs(batch, fresh | mine)
+        else:
+            assert {item.key for item in batch.inputs} in copies
+            self.copied.add(batch.name)
+        self.note_taken(worker, batch)
+
+    def check_inputs(self, batch: Batch, offered: set[bytes]) -> None:
+        """Compare a batch that is not a copy with the inputs that its worker may have."""
+        found = {item.key for item in batch.inputs}
+        assert not any(self.in_flight(key) for key in found - self.apart), "a copy, and there is something else"
+        assert found <= offered, "a failed input goes elsewhere while there is an elsewhere"
+        assert all(len(found) <= self.at_most.get(key, len(found)) for key in found), "fewer at a time"
+
+    def note_taken(self, worker: str, batch: Batch) -> None:
+        """Note that a worker has a batch, with whatever is true of every batch."""
         found = {item.key for item in batch.inputs}
         assert found
         assert len(found) == len(batch.inputs), "once in a batch"
         assert not any(map(self.settled, found))
-        if not fresh | mine:
-            assert found in copies
-            self.copied.add(batch.name)
-        else:
-            assert not any(self.in_flight(key) for key in found - self.apart), "a copy, and there is something else"
-            assert found <= fresh | mine, "a failed input goes elsewhere while there is an elsewhere"
-            assert all(len(found) <= self.at_most.get(key, len(found)) for key in found), "fewer at a time"
         assert batch.name not in self.names
         self.names.add(batch.name)
         if found <= self.fresh:
@@ -239,23 +176,6 @@ class SchedulerMachine(RuleBasedStateMachine):
         if chance == 0:
             self.scheduler.stop()
             self.stopped = True
-
-    # ---- what is always so
-
-    @invariant()
-    def an_input_is_counted_or_given_up_and_once(self) -> None:
-        assert all(self.counted[key] + self.given_up[key] <= 1 for key in self.all)
-        assert all(count <= 1 + self.retries for count in self.tries.values())
-
-    @invariant()
-    def the_scheduler_tells_what_is_so(self) -> None:
-        assert self.scheduler.left == sum(not self.settled(key) for key in self.all)
-        waiting = sum(weight(self.all[key]) for key in self.fresh | self.idle())
-        late = sum(weight(item) for key, item in self.all.items() if self.settled(key))
-        assert waiting <= self.scheduler.waiting() <= waiting + late
-        assert self.scheduler.stopped == self.stopped
-        assert self.scheduler.wait(0) == (not self.scheduler.left)
-        assert all(self.scheduler.tries(key) == self.tries[key] for key in self.all)
 
     def teardown(self) -> None:
         """Workers who do their work bring it to the end, with as many batches as inputs at the most."""
