@@ -2,24 +2,56 @@
 
 from __future__ import annotations
 
+import random
 import signal
+import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from PIL import Image
 
+FIXED, RANDOM = "fixed", "random"
+settings.register_profile(FIXED, derandomize=True, deadline=None, print_blob=True)
+settings.register_profile(RANDOM, max_examples=1000, deadline=None, print_blob=True)
 
-def pytest_configure() -> None:
-    """What a shell ignores for its jobs in the background, the programs under test must hear."""
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="try more: many seeds, random ones, and for a longer time")
+    parser.addoption("--chaos-seeds", type=int, help="how many seeds of faults runs must survive (5; with --all 50)")
+    parser.addoption(
+        "--fuzz-seconds", type=float, help="how long broken bytes are sent to the service (8; with --all 60)"
+    )
+    parser.addoption("--fuzz-seed", type=int, help="which broken bytes are tried (1; with --all a random one)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Fill in the options, and let the programs under test hear what a shell ignores for its jobs in the background."""
+    everything = config.option.all
+    usual = {"chaos_seeds": 5, "fuzz_seconds": 8.0, "fuzz_seed": 1}
+    more = {"chaos_seeds": 50, "fuzz_seconds": 60.0, "fuzz_seed": random.randrange(2**32)}
+    for name, value in (more if everything else usual).items():
+        if getattr(config.option, name) is None:
+            setattr(config.option, name, value)
+    if not config.getoption("--hypothesis-profile"):
+        settings.load_profile(RANDOM if everything else FIXED)
     for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, handler)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--chaos-seeds", type=int, default=5, help="how many seeds of faults runs must survive (5)")
-    parser.addoption("--fuzz-seconds", type=float, default=8, help="how long broken bytes are sent to the service (8)")
-    parser.addoption("--fuzz-seed", type=int, default=1, help="which broken bytes are tried (1)")
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test that needs Docker; tests/unit has a few more, which say so themselves."""
+    for item in items:
+        if needs_docker(item):
+            item.add_marker(pytest.mark.docker)
+
+
+def needs_docker(item: pytest.Item) -> bool:
+    """Whether a test's folder has fleets, or Vector's language needs a newer Python than this one, from a container."""
+    vector = "vrl" in getattr(item, "fixturenames", ()) and sys.version_info < (3, 12)
+    return item.path.parent.name in ("ec2", "fleet") or vector
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -16,7 +16,6 @@ from provision.providers.base import HostSpec
 from tests.fleet.harness import Fab, docker
 from tests.terminal import Talk
 
-pytestmark = pytest.mark.fleet
 HOSTS = {"hub", "worker-1", "worker-2"}
 
 

@@ -22,8 +22,6 @@ from PIL import Image
 
 from provision.registry import build, build_settings
 
-pytestmark = pytest.mark.fleet
-
 ROOT = Path(__file__).resolve().parents[2]
 TAG = f"fanrun-test-build-{os.getpid()}"
 CONTRACT = (

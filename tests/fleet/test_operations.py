@@ -6,14 +6,11 @@ import io
 import os
 from pathlib import Path
 
-import pytest
 from PIL import Image
 
 from imaging.rules import Operations
 from imaging.transform import transform
 from tests.fleet.harness import Fab, tree
-
-pytestmark = pytest.mark.fleet
 
 
 def test_a_run_does_what_its_arguments_ask_for(fab: Fab, src: Path, tmp_path: Path) -> None:

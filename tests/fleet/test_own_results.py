@@ -9,9 +9,6 @@ import pytest
 from tests.fleet.harness import Runs, log, report, run_folder, tree
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.fleet
-
-
 EACH = 'find . -type f | while read -r f; do mkdir -p "$1/$(dirname "$f")"; {} ; done'
 OWN_PATH = EACH.format('echo "$f" >"$1/$f"')
 PNG = EACH.format('echo "$f" >"$1/${f%.*}.png"')

@@ -40,7 +40,7 @@ def rotated(src: Path, tmp_path: Path) -> dict[bytes, bytes]:
 
 
 def test_every_result_is_what_pillow_gives(fab: Fab, src: Path, tmp_path: Path) -> None:
-    done = fab("run", "--src", str(src), "--dst", str(tmp_path / "dst"))
+    done = fab.program()("run", "--src", str(src), "--dst", str(tmp_path / "dst"))
     assert "12 of 12 inputs done" in done.stdout
     assert tree(tmp_path / "dst") == rotated(src, tmp_path)
     found = report(tmp_path / "dst")

@@ -19,7 +19,6 @@ from tests.fleet.light import VERSION, Light, light_fleet
 from tests.waiting import wait_until
 
 pytestmark = [
-    pytest.mark.fleet,
     pytest.mark.alone,
     pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, and reaches containers by their own addresses"),
 ]

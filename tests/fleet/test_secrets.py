@@ -17,7 +17,6 @@ from tests.fleet.light import light_fleet
 from tests.unit.test_house import FILES, ROOT
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.fleet
 SECRET = f"battery-{os.urandom(8).hex()}"
 
 

@@ -21,8 +21,6 @@ from provision.registry import build
 from service.protos import imagescaler_pb2, imagescaler_pb2_grpc
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.fleet
-
 ROOT = Path(__file__).resolve().parents[2]
 NAME = f"fanrun-test-service-{os.getpid()}"
 

@@ -291,7 +291,7 @@ def test_no_key_is_trusted_unseen(three: Machines, fab: Fab, tmp_path: Path) -> 
     fab("down", code=None)
     subprocess.run(["rm", "-rf", str(fab.home)], check=True)
     assert "look at it with --scan" in fab("up", *options, f"--known-hosts={empty}", code=2).stderr
-    assert "run it in a terminal" in fab("up", *options, f"--known-hosts={empty}", "--scan", code=2).stderr
+    assert "run it in a terminal" in fab.program()("up", *options, f"--known-hosts={empty}", "--scan", code=2).stderr
     assert not (fab.home / "theirs" / "fleet.json").exists()
 
 

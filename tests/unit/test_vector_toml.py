@@ -52,7 +52,7 @@ def test_a_test_that_does_not_hold_is_found(vrl: Interpreter, tmp_path: Path) ->
     assert len([why for why in vrl.tests(tmp_path / "wrong.toml").values() if why]) == 1
 
 
-@pytest.mark.fleet
+@pytest.mark.docker
 def test_the_same_in_a_container(tmp_path: Path) -> None:
     """As on a machine that has no new interpreter."""
     there = in_container(tmp_path / "packages")
