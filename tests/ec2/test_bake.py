@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.ec2.cloud import Cloud, launched
+from tests.ec2.cloud import Cloud
+from tests.ec2.killed import launched
 from tests.ec2.test_removal import at_first, nothing, refuse
 from tests.ec2.test_up import ALLOW
 from tests.fleet.harness import Fab, docker

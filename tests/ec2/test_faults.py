@@ -8,17 +8,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.ec2.cloud import Cloud, Fault, launched, until_said
+from tests.ec2.cloud import Cloud, Fault
+from tests.ec2.killed import launched, until_said
 from tests.ec2.test_removal import at_first, nothing
 from tests.fleet.harness import Fab
 
 UP = ("up", "--hosts=2", "--provider=ec2", "--allow=192.0.2.0/24")
 # The calls of an `up` before it goes on by SSH, which nothing answers here.
 CALLS = (
-    "GetCallerIdentity", "DescribeKeyPairs", "DescribeInstances", "ImportKeyPair", "DescribeVpcs",
-    "DescribeSecurityGroups", "CreateSecurityGroup", "AuthorizeSecurityGroupIngress", "DescribeInstanceTypes",
-    "DescribeImages", "RunInstances",
-)  # fmt: skip
+    "GetCallerIdentity",
+    "DescribeKeyPairs",
+    "DescribeInstances",
+    "ImportKeyPair",
+    "DescribeVpcs",
+    "DescribeSecurityGroups",
+    "CreateSecurityGroup",
+    "AuthorizeSecurityGroupIngress",
+    "DescribeInstanceTypes",
+    "DescribeImages",
+    "RunInstances",
+)
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from moto.ec2.models.instances import Instance
 
 from fanrun.fleet.probe import LEASE
 from provision.hosts.ca import ssh_key
-from tests.ec2.cloud import Cloud, launched
+from tests.ec2.cloud import Cloud
+from tests.ec2.killed import launched
 from tests.fleet.harness import Fab, docker, tree
 from tests.waiting import wait_until
 

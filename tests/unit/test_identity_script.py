@@ -29,16 +29,31 @@ esac
     ("uid", "files", "user", "group", "variables"),
     [
         (1000, {}, "fanrun", "fanrun", ["LANG=C.UTF-8", "USER=fanrun", "LOGNAME=fanrun"]),
-        (0, {"passwd": "nonroot:x:65532:65532::/home:/bin/false"}, "nonroot", "nonroot",
-         ["LANG=C.UTF-8", "USER=nonroot", "LOGNAME=nonroot"]),
-        (1000, {"passwd": "root:x:0:0::/:\nmary:x:1000:7::/home/mary:\njo:x:1000:8::/:\n", "group": "staff:x:1000:\n"},
-         "mary", "staff", ["LANG=C.UTF-8", "USER=mary", "LOGNAME=mary"]),
+        (
+            0,
+            {"passwd": "nonroot:x:65532:65532::/home:/bin/false"},
+            "nonroot",
+            "nonroot",
+            ["LANG=C.UTF-8", "USER=nonroot", "LOGNAME=nonroot"],
+        ),
+        (
+            1000,
+            {"passwd": "root:x:0:0::/:\nmary:x:1000:7::/home/mary:\njo:x:1000:8::/:\n", "group": "staff:x:1000:\n"},
+            "mary",
+            "staff",
+            ["LANG=C.UTF-8", "USER=mary", "LOGNAME=mary"],
+        ),
         (1000, {"variables": "PATH=/bin\nLANG=de_DE.UTF-8\n"}, "fanrun", "fanrun", ["USER=fanrun", "LOGNAME=fanrun"]),
         (1000, {"variables": "LC_ALL=C\nUSER=me\nLOGNAME=me"}, "fanrun", "fanrun", []),
-        (1000, {"variables": "LANGUAGE=de\nXLANG=1\nLC_CTYPE=C"}, "fanrun", "fanrun",
-         ["LANG=C.UTF-8", "USER=fanrun", "LOGNAME=fanrun"]),
+        (
+            1000,
+            {"variables": "LANGUAGE=de\nXLANG=1\nLC_CTYPE=C"},
+            "fanrun",
+            "fanrun",
+            ["LANG=C.UTF-8", "USER=fanrun", "LOGNAME=fanrun"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_containers_files_are_the_images_and_name_its_user(
     shell: str, tmp_path: Path, uid: int, files: dict[str, str], user: str, group: str, variables: list[str]
 ) -> None:
