@@ -1,15 +1,13 @@
 """Amazon's EC2 for the tests: moto's server speaks its API, and every instance has a body.
 
-A body is a container at the address that moto reports, booted by what its user data says as cloud-init would.  What
-moto leaves out is here: a ClientToken launches once, MinCount and MaxCount meet a capacity, listings may lag, calls
-may fail.
+A body is a container at the address that moto reports: see bodies.py.  What moto leaves out is here: a ClientToken
+launches once, MinCount and MaxCount meet a capacity, listings may lag, calls may fail.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-import json
 import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
@@ -28,28 +26,10 @@ from werkzeug.wrappers import Request, Response
 from provision.providers.ec2.amis import DEBIAN
 from provision.providers.ec2.instance import unpacked
 from tests.ec2.bodies import Bodies, moto_with
-from tests.fleet.harness import ROOT
+from tests.ec2.calls import ERROR, POLICY, ROOT_KEY, Fault, signed, without_snapshot_tags
 
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
-ROOT_KEY = "root"
-ERROR = """<?xml version="1.0" encoding="UTF-8"?>
-<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors><RequestID>1</RequestID></Response>
-"""
-POLICY = frozenset(
-    action
-    for statement in json.loads((ROOT / "docs" / "iam-policy.json").read_text())["Statement"]
-    for action in statement["Action"]
-)
-"""What may be called here: no more than Fanrun asks its users for."""
-
-
-class Fault(Exception):
-    """What a call is answered with instead: an error of the API."""
-
-    def __init__(self, code: str, message: str = "", status: int = 400) -> None:
-        super().__init__(code)
-        self.code, self.message, self.status = code, message or f"{code}, says the test", status
 
 
 class Cloud:
@@ -268,17 +248,3 @@ class Cloud:
         instance.terminate()
         instance.state_reason = StateReason(f"{code}: {message}", code)
         self.bodies.bury(identity)
-
-
-def signed(request: Request) -> tuple[str, str]:
-    """The access key that a call is signed with, and the service that it is for."""
-    key, _, _, service, _ = request.headers["Authorization"].split("Credential=")[1].split(",")[0].split("/")
-    return key, service
-
-
-def without_snapshot_tags(arguments: dict[str, str]) -> tuple[str, dict[str, str]]:
-    """The call's body without the tags for snapshots, and these."""
-    prefix = next(key.rpartition(".")[0] + "." for key, value in arguments.items() if value == "snapshot")
-    pairs = {key.removeprefix(prefix): value for key, value in arguments.items() if key.startswith(prefix + "Tag")}
-    tags = {value: pairs[key.replace("Key", "Value")] for key, value in pairs.items() if key.endswith("Key")}
-    return urlencode({key: value for key, value in arguments.items() if not key.startswith(prefix)}), tags

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.ec2.cloud import Cloud, Fault
+from tests.ec2.calls import Fault
+from tests.ec2.cloud import Cloud
 from tests.ec2.test_removal import nothing
 from tests.fleet.harness import Fab
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.ec2.cloud import Cloud, Fault
+from tests.ec2.calls import Fault
+from tests.ec2.cloud import Cloud
 from tests.ec2.killed import launched
 from tests.ec2.test_up import ALLOW
 from tests.fleet.harness import Fab

@@ -16,6 +16,23 @@ done=/var/lib/cloud/$(hostname)-$2
 """
 
 
+def write(path: str, text: str, mode: str) -> str:
+    """Return the line that writes a file of root's."""
+    return f"printf %s {shlex.quote(text)} >{path}; chmod {mode} {path}; chown root: {path}"
+
+
+def add_user(user: dict[str, Any]) -> list[str]:
+    """Return the lines that create a user, let their keys in, and allow them sudo."""
+    name, home = user["name"], f"/home/{user['name']}"
+    keys = shlex.quote("\n".join(user["ssh_authorized_keys"]) + "\n")
+    return [
+        f"id {name} || useradd --create-home --shell {user['shell']} {name}; mkdir -m 700 -p {home}/.ssh",
+        f"printf %s {keys} >>{home}/.ssh/authorized_keys; chmod 600 {home}/.ssh/authorized_keys",
+        f"chown -R {name}: {home}/.ssh",
+        write("/etc/sudoers.d/90-cloud-init-users", f"{name} {user['sudo']}\n", "440"),
+    ]
+
+
 def boot(document: dict[str, Any]) -> str:
     """What cloud-init would do for this document, as a shell script that ends as the machine's init.
 
@@ -23,28 +40,15 @@ def boot(document: dict[str, Any]) -> str:
     """
     known = {"ssh_deletekeys", "ssh_keys", "ssh_pwauth", "disable_root", "users", "bootcmd"}
     assert set(document) <= known, f"the reader knows nothing of {set(document) - known}"
-    lines: list[str] = []
-
-    def write(path: str, text: str, mode: str, owner: str = "root") -> None:
-        lines.append(f"printf %s {shlex.quote(text)} >{path}; chmod {mode} {path}; chown {owner}: {path}")
-
-    write("/usr/sbin/shutdown", SHUTDOWN, "755")
-    write("/usr/bin/cloud-init-per", PER, "755")
-    tools, lines = lines, []
-    write("/etc/ssh/ssh_host_ed25519_key", document["ssh_keys"]["ed25519_private"], "600")
-    write("/etc/ssh/ssh_host_ed25519_key.pub", document["ssh_keys"]["ed25519_public"] + "\n", "644")
-    for user in document["users"]:
-        name, home = user["name"], f"/home/{user['name']}"
-        lines.append(f"id {name} || useradd --create-home --shell {user['shell']} {name}; mkdir -m 700 -p {home}/.ssh")
-        keys = shlex.quote("\n".join(user["ssh_authorized_keys"]) + "\n")
-        lines.append(f"printf %s {keys} >>{home}/.ssh/authorized_keys; chmod 600 {home}/.ssh/authorized_keys")
-        lines.append(f"chown -R {name}: {home}/.ssh")
-        write("/etc/sudoers.d/90-cloud-init-users", f"{name} {user['sudo']}\n", "440")
+    key, keys = "/etc/ssh/ssh_host_ed25519_key", document["ssh_keys"]
+    tools = [write("/usr/sbin/shutdown", SHUTDOWN, "755"), write("/usr/bin/cloud-init-per", PER, "755")]
     always = [shlex.join(command) for command in document["bootcmd"]]
     first = [
         'if [ "$(cat /var/lib/cloud/booted)" != "$(hostname)" ]; then',
         "rm -f /etc/ssh/ssh_host_*",
-        *lines,
+        write(key, keys["ed25519_private"], "600"),
+        write(f"{key}.pub", keys["ed25519_public"] + "\n", "644"),
+        *(line for user in document["users"] for line in add_user(user)),
         "mkdir -p /var/lib/cloud; hostname >/var/lib/cloud/booted; fi",
     ]
     scripts = 'for each in /var/lib/cloud/scripts/per-boot/*; do [ ! -x "$each" ] || "$each"; done'

@@ -11,7 +11,6 @@ from fanrun.fleet.model import Fleet, Host
 from fanrun.fleet.private_files import write_private
 from fanrun.fleet.store import Folder
 from provision.hosts import ca
-from provision.providers.base import HostSpec
 from provision.providers.local import containers, host_image
 from provision.providers.local import docker as local_docker
 from provision.providers.local.network import read_subnet
@@ -33,43 +32,24 @@ def old_fleet(home: Path, name: str) -> Folder:
     subnet = read_subnet(f"{old}-draft")
     docker("network", "rm", f"{old}-draft")
     docker("network", "create", f"--subnet={subnet}", f"{old}-net")
-    made = [
-        create_as_before(folder, f"{old}-{host.name}", f"{old}-net", host)
-        for host in (
-            Host(item.name, item.role, address, address, host_image.USER)
-            for item, address in zip(
-                (HostSpec("hub", "hub"), HostSpec("worker-1", "worker")),
-                (str(subnet[10]), str(subnet[11])),
-                strict=True,
-            )
-        )
-    ]
+    hub, worker = str(subnet[10]), str(subnet[11])
+    hosts = (
+        Host("hub", "hub", hub, hub, host_image.USER),
+        Host("worker-1", "worker", worker, worker, host_image.USER),
+    )
+    made = [create_as_before(folder, f"{old}-{host.name}", f"{old}-net", host) for host in hosts]
     folder.save(Fleet(name, "local", tuple(made), size=1))
     data = json.loads(folder.fleet_json.read_text())["fleet"]
     folder.fleet_json.write_text(json.dumps(data))
-    assert {path.name for path in folder.path.iterdir()} == {
-        "key",
-        "key.pub",
-        "ca.key",
-        "ca.crt",
-        "fleet.json",
-        "ssh_config",
-        "known_hosts",
-    }
+    files = "ca.crt ca.key fleet.json key key.pub known_hosts ssh_config"
+    assert sorted(path.name for path in folder.path.iterdir()) == files.split()
     return folder
 
 
 def create_as_before(folder: Folder, container: str, network: str, host: Host) -> Host:
     """Start a host whose labels know of no id."""
-    labels = {
-        "fleet": folder.name,
-        "folder": str(folder.path),
-        "name": host.name,
-        "role": host.role,
-        "address": host.address,
-        "port": "22",
-        "inner": host.inner,
-    }
+    labels = {key: getattr(host, key) for key in ("name", "role", "address", "inner")}
+    labels |= {"fleet": folder.name, "folder": str(folder.path), "port": "22"}
     docker(
         "create",
         f"--name={container}",

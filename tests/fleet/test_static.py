@@ -38,26 +38,7 @@ def test_taken_worked_with_and_given_back(three: Machines, fab: Fab, tmp_path: P
     planned = fab("up", *three.options("one", "two"), "--dry-run").stdout
     assert f"worker-2 is admin@{three.addresses['two']}" in planned
     assert three.files("one") - BY_SUDO == before["one"] - BY_SUDO
-    fab("up", *three.options("one", "two"))
-    assert "nothing to change" in fab("up").stderr
-    added = {name: three.on(name, "cat /var/lib/fanrun/added") for name in ("one", "two")}
-    assert "package docker-registry\n" in added["one"]
-    assert not {"package docker.io", "package docker-registry", "package prometheus"} & set(added["two"].splitlines())
-    hosts = fab.status()
-    assert {name: row["address"] for name, row in hosts.items()} == {
-        "hub": three.addresses["one"],
-        "worker-1": three.addresses["one"],
-        "worker-2": three.addresses["two"],
-    }
-    fab("run", "--src", str(src), "--dst", str(tmp_path / "dst"))
-    assert len(tree(tmp_path / "dst")) == 12
-
-    told = fab("up", *three.options("one", "three")).stderr
-    assert "former-1" in told
-    assert fab.status()["worker-2"]["address"] == three.addresses["three"]
-    assert "docker0" in three.network_of("three")
-    fab("run", "--src", str(src), "--dst", str(tmp_path / "again"))
-    assert tree(tmp_path / "again") == tree(tmp_path / "dst")
+    take_and_run(three, fab, src, tmp_path)
 
     # The machine with a Docker of its own got all of it back already.
     after = three.files("two")
@@ -77,6 +58,30 @@ def test_taken_worked_with_and_given_back(three: Machines, fab: Fab, tmp_path: P
     assert three.network_of("three") == network
     assert "no hosts" in fab("down").stderr
     assert "no hosts" in fab("down", *three.options("one", "three")).stderr
+
+
+def take_and_run(three: Machines, fab: Fab, src: Path, top: Path) -> None:
+    """Take two machines, run, replace one of them by the third, and run again."""
+    fab("up", *three.options("one", "two"))
+    assert "nothing to change" in fab("up").stderr
+    added = {name: three.on(name, "cat /var/lib/fanrun/added") for name in ("one", "two")}
+    assert "package docker-registry\n" in added["one"]
+    assert not {"package docker.io", "package docker-registry", "package prometheus"} & set(added["two"].splitlines())
+    hosts = fab.status()
+    assert {name: row["address"] for name, row in hosts.items()} == {
+        "hub": three.addresses["one"],
+        "worker-1": three.addresses["one"],
+        "worker-2": three.addresses["two"],
+    }
+    fab("run", "--src", str(src), "--dst", str(top / "dst"))
+    assert len(tree(top / "dst")) == 12
+
+    told = fab("up", *three.options("one", "three")).stderr
+    assert "former-1" in told
+    assert fab.status()["worker-2"]["address"] == three.addresses["three"]
+    assert "docker0" in three.network_of("three")
+    fab("run", "--src", str(src), "--dst", str(top / "again"))
+    assert tree(top / "again") == tree(top / "dst")
 
 
 @pytest.mark.parametrize("login", ["root", "toor", "admin in root's group"])
