@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from PIL import Image
 
+# A busy machine is no defect: examples are bounded, not timed.
+UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 FIXED, RANDOM = "fixed", "random"
-settings.register_profile(FIXED, derandomize=True, deadline=None, print_blob=True)
-settings.register_profile(RANDOM, max_examples=1000, deadline=None, print_blob=True)
+settings.register_profile(FIXED, UNTIMED, max_examples=60, derandomize=True)
+settings.register_profile(RANDOM, UNTIMED, max_examples=600, print_blob=True)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

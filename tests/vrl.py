@@ -46,9 +46,13 @@ class Interpreter:
     def _ask(self, question: dict[str, Any]) -> object:
         environment = {**os.environ, "PYTHONPATH": str(self.packages)}
         done = subprocess.run(
-            [*self.argv, str(CHILD)], input=json.dumps(question), env=environment,
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            [*self.argv, str(CHILD)],
+            input=json.dumps(question),
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
@@ -98,13 +102,24 @@ def in_container(folder: Path) -> Interpreter:
     """Return Debian's interpreter in a container, which reads the files of this checkout and those under /tmp."""
     subprocess.run(
         ["docker", "build", "--quiet", f"--tag={IMAGE}", *proxies(os.environ), "-"],
-        input=DOCKERFILE, text=True, check=True, capture_output=True,
-    )  # fmt: skip
+        input=DOCKERFILE,
+        text=True,
+        check=True,
+        capture_output=True,
+    )
     install(folder, "3.13")
     argv = (
-        "docker", "run", "--rm", "--interactive", "--network=none", f"--env=PYTHONPATH={folder}",
-        f"--volume={ROOT}:{ROOT}:ro", f"--volume={folder}:{folder}:ro", IMAGE, "python3",
-    )  # fmt: skip
+        "docker",
+        "run",
+        "--rm",
+        "--interactive",
+        "--network=none",
+        f"--env=PYTHONPATH={folder}",
+        f"--volume={ROOT}:{ROOT}:ro",
+        f"--volume={folder}:{folder}:ro",
+        IMAGE,
+        "python3",
+    )
     return Interpreter(argv, folder, "3.13")
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.ec2.cloud import Cloud, launched
+from tests.ec2.cloud import Cloud
+from tests.ec2.killed import launched
 from tests.ec2.test_removal import at_first, nothing, refuse
 from tests.ec2.test_up import ALLOW
 from tests.fleet.harness import Fab, docker
@@ -18,6 +19,30 @@ def test_the_next_hosts_start_from_it(cloud: Cloud, tmp_path: Path) -> None:
     assert "no fleet sky" in fab("bake", "--provider=ec2", code=2).stderr
     assert "installed" in fab(*MADE).stderr
     old = (tmp_path / "home" / "sky" / "key.pub").read_text().split()[1]
+    made = bake(cloud, fab)
+    fab("down")
+    assert cloud.left("sky") == []
+
+    stranger = Fab(tmp_path / "home", "sun", environment={**cloud.environment, "FANRUN_OWNER": "ben"})
+    assert "there were no images" in stranger("bake", "--delete", "--provider=ec2").stderr
+    launched(stranger, "worker-1", "--hosts=1", "--provider=ec2", ALLOW)
+    assert made not in {each.image_id for each in cloud.alive().values()}, "each owner has images of their own"
+    stranger("down")
+
+    again = Fab(tmp_path / "home", "sea", environment=cloud.environment)
+    lines = again(*MADE).stderr.splitlines()
+    assert {each.image_id for each in cloud.alive().values()} == {made}
+    assert not [line for line in lines if line.startswith("worker-1") and "installed" in line]
+    for container in cloud.hosts().values():
+        keys = docker("exec", container, "cat", "/home/fanrun/.ssh/authorized_keys")
+        assert old not in keys, "the fleet that it was made from may not come in"
+        assert len(keys.splitlines()) == 1
+    again("down")
+    delete(cloud, again)
+
+
+def bake(cloud: Cloud, fab: Fab) -> str:
+    """Make an image, after calls that were refused and an image that was deleted; return its ID."""
     cloud.before = refuse("CreateImage")
     assert "you may not call ec2:CreateImage; docs/iam-policy.json" in fab("bake", code=1).stderr
     cloud.before = refuse("DescribeImages")
@@ -29,25 +54,11 @@ def test_the_next_hosts_start_from_it(cloud: Cloud, tmp_path: Path) -> None:
     assert re.search(r"image ami-\w+, snapshot snap-\w+", fab("bake", "--delete").stderr)
     made = re.search(r"ami-\w+", fab("bake").stderr)
     assert made
-    fab("down")
-    assert cloud.left("sky") == []
+    return made[0]
 
-    stranger = Fab(tmp_path / "home", "sun", environment={**cloud.environment, "FANRUN_OWNER": "ben"})
-    assert "there were no images" in stranger("bake", "--delete", "--provider=ec2").stderr
-    launched(stranger, "worker-1", "--hosts=1", "--provider=ec2", ALLOW)
-    assert made[0] not in {each.image_id for each in cloud.alive().values()}, "each owner has images of their own"
-    stranger("down")
 
-    again = Fab(tmp_path / "home", "sea", environment=cloud.environment)
-    lines = again(*MADE).stderr.splitlines()
-    assert {each.image_id for each in cloud.alive().values()} == {made[0]}
-    assert not [line for line in lines if line.startswith("worker-1") and "installed" in line]
-    for container in cloud.hosts().values():
-        keys = docker("exec", container, "cat", "/home/fanrun/.ssh/authorized_keys")
-        assert old not in keys, "the fleet that it was made from may not come in"
-        assert len(keys.splitlines()) == 1
-    again("down")
-
+def delete(cloud: Cloud, again: Fab) -> None:
+    """Delete the image and its snapshot, after calls that were refused."""
     for action, what in (("DeregisterImage", "image"), ("DeleteSnapshot", "snapshot")):
         cloud.before = refuse(action)
         line = again("bake", "--delete", "--provider=ec2", code=1).stderr.splitlines()[-1]

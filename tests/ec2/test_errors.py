@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.ec2.cloud import Cloud, Fault
+from tests.ec2.calls import Fault
+from tests.ec2.cloud import Cloud
 from tests.ec2.test_removal import nothing
 from tests.fleet.harness import Fab
 
@@ -44,7 +45,7 @@ CASES = [
     Case("DescribeInstances", "RequestExpired", 2, "expired, or this machine's clock is wrong"),
     Case("DescribeInstances", "AuthFailure", 2, "does not accept these credentials.*--region another", 401),
     Case("DescribeInstances", "OptInRequired", 1, "may not use this region; enable it", 401),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.action}-{case.code}")

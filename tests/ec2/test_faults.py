@@ -8,17 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.ec2.cloud import Cloud, Fault, launched, until_said
+from tests.ec2.calls import CALLS_OF_UP, Fault
+from tests.ec2.cloud import Cloud
+from tests.ec2.killed import launched, until_said
 from tests.ec2.test_removal import at_first, nothing
 from tests.fleet.harness import Fab
 
 UP = ("up", "--hosts=2", "--provider=ec2", "--allow=192.0.2.0/24")
-# The calls of an `up` before it goes on by SSH, which nothing answers here.
-CALLS = (
-    "GetCallerIdentity", "DescribeKeyPairs", "DescribeInstances", "ImportKeyPair", "DescribeVpcs",
-    "DescribeSecurityGroups", "CreateSecurityGroup", "AuthorizeSecurityGroupIngress", "DescribeInstanceTypes",
-    "DescribeImages", "RunInstances",
-)  # fmt: skip
 
 
 @pytest.fixture
@@ -26,7 +22,7 @@ def fab(api: Cloud, tmp_path: Path) -> Fab:
     return Fab(tmp_path / "home", "sky", environment=api.environment)
 
 
-@pytest.mark.parametrize("action", CALLS)
+@pytest.mark.parametrize("action", CALLS_OF_UP)
 def test_a_permission_that_is_missing_is_named(api: Cloud, fab: Fab, action: str) -> None:
     def refuse(called: str, arguments: dict[str, str]) -> None:
         if called == action:

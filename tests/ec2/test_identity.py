@@ -12,7 +12,9 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.ec2.cloud import ACCOUNT, REGION, ROOT_KEY, Cloud, Fault, launched, until_said
+from tests.ec2.calls import ROOT_KEY, Fault
+from tests.ec2.cloud import ACCOUNT, REGION, Cloud
+from tests.ec2.killed import launched, until_said
 from tests.ec2.test_removal import nothing, spare_volume
 from tests.ec2.test_removal import refuse as refuse_calls
 from tests.ec2.test_up import ALLOW

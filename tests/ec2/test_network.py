@@ -9,7 +9,8 @@ import pytest
 from provision.providers.ec2 import network
 from provision.providers.ec2.api import Api
 from provision.providers.ec2.instance import fleet_tags, of_name
-from tests.ec2.cloud import Cloud, launched, until_said
+from tests.ec2.cloud import Cloud
+from tests.ec2.killed import launched, until_said
 from tests.fleet.harness import Fab
 
 HOME, CAFE, OFFICE = "203.0.113.7/32", "192.0.2.9/32", "198.51.100.0/24"

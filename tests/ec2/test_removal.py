@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.ec2.cloud import Cloud, Fault, launched
+from tests.ec2.calls import Fault
+from tests.ec2.cloud import Cloud
+from tests.ec2.killed import launched
 from tests.ec2.test_up import ALLOW
 from tests.fleet.harness import Fab
 
@@ -60,8 +62,11 @@ def spare_volume(api: Cloud) -> None:
     ("action", "how", "left"),
     [
         ("DescribeInstances", "docs/iam-policy.json", ("instance", "group", "key", "volume")),
-        ("TerminateInstances", "`aws ec2 terminate-instances --region us-east-1 --instance-ids i-",
-         ("instance", "group", "volume")),
+        (
+            "TerminateInstances",
+            "`aws ec2 terminate-instances --region us-east-1 --instance-ids i-",
+            ("instance", "group", "volume"),
+        ),
         ("DescribeVolumes", "`aws ec2 describe-volumes --region us-east-1`", ("volume",)),
         ("DeleteVolume", "`aws ec2 delete-volume --region us-east-1 --volume-id vol-", ("volume",)),
         ("DescribeSecurityGroups", "`aws ec2 describe-security-groups --region us-east-1`", ("group",)),
@@ -69,7 +74,7 @@ def spare_volume(api: Cloud) -> None:
         ("DescribeKeyPairs", "`aws ec2 describe-key-pairs --region us-east-1`", ("key",)),
         ("DeleteKeyPair", "`aws ec2 delete-key-pair --region us-east-1 --key-name fanrun-sky-", ("key",)),
     ],
-)  # fmt: skip
+)
 def test_down_removes_what_it_may(api: Cloud, fab: Fab, action: str, how: str, left: tuple[str, ...]) -> None:
     spare_volume(api)
     api.before = refuse(action)

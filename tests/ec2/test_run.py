@@ -15,19 +15,20 @@ SPOT = "ended by Amazon: spot interruption"
 def test_a_spot_interruption_is_told_as_one(cloud: Cloud, tmp_path: Path, src: Path, program: str) -> None:
     fab = Fab(tmp_path / "home", "sky", environment=cloud.environment)
     fab("up", "--hosts=2", "--provider=ec2", "--spot", ALLOW)
-    assert interrupted(cloud, fab, tmp_path / "one", src, program, "worker-2") == 0
+    argv = ["run", f"--src={src}", f"--image={program}", "--args=slow 5"]
+    assert interrupted(cloud, fab, argv, tmp_path / "one", "worker-2") == 0
     assert len(tree(tmp_path / "one")) == 12, "the other worker has done all of it"
-    assert interrupted(cloud, fab, tmp_path / "two", src, program, "worker-1") == 3
+    assert interrupted(cloud, fab, argv, tmp_path / "two", "worker-1") == 3
     assert SPOT in fab.status(code=1)["worker-1"]["error"]
     fab("down")
     assert cloud.left("sky") == []
 
 
-def interrupted(cloud: Cloud, fab: Fab, dst: Path, src: Path, program: str, worker: str) -> int:
+def interrupted(cloud: Cloud, fab: Fab, argv: list[str], dst: Path, worker: str) -> int:
     """The exit code of a run in whose midst a worker is taken back; says so in its output and in its report."""
     body = cloud.hosts()[worker]
     instance = next(key for key, each in cloud.containers.items() if each == body)
-    process = fab.start("run", "--src", str(src), "--dst", str(dst), "--image", program, "--args", "slow 5")
+    process = fab.start(*argv, f"--dst={dst}")
     wait_until(lambda: docker("exec", body, "docker", "ps", "--quiet"))
     cloud.calls.clear()
     cloud.end(instance, "Server.SpotInstanceTermination", "Spot instance termination")

@@ -9,7 +9,8 @@ from moto.ec2.models.instances import Instance
 
 from fanrun.fleet.probe import LEASE
 from provision.hosts.ssh_key import ssh_key
-from tests.ec2.cloud import Cloud, launched
+from tests.ec2.cloud import Cloud
+from tests.ec2.killed import launched
 from tests.fleet.harness import Fab, docker, tree
 from tests.waiting import wait_until
 
@@ -22,40 +23,60 @@ def test_the_whole_way(cloud: Cloud, tmp_path: Path, src: Path) -> None:
     assert len(cloud.alive()) == 3
     for each in cloud.alive().values():
         look_at(each)
+    look_at_access(cloud, tmp_path / "home" / "sky" / "known_hosts")
+
+    fab("run", "--src", str(src), "--dst", str(tmp_path / "dst"))
+    assert len(tree(tmp_path / "dst")) == 12
+    renew_lease(cloud, fab, src, tmp_path / "dst")
+    scale(cloud, fab)
+    replace_keys(fab, tmp_path / "home" / "sky" / "known_hosts")
+    let_lease_run_out(cloud, fab)
+
+    assert "security group fanrun-sky-" in fab("down").stderr
+    assert cloud.left("sky") == []
+    assert "there were no hosts" in fab("down", "--provider=ec2").stderr
+
+
+def look_at_access(cloud: Cloud, known_hosts: Path) -> None:
+    """SSH is open to one network, and the keys that are trusted are the hosts' own."""
     (group,) = cloud.groups("sky")
     within, outside = sorted(group["IpPermissions"], key=lambda rule: len(rule["IpRanges"]))
     assert (within["IpProtocol"], within["UserIdGroupPairs"][0]["GroupId"]) == ("-1", group["GroupId"])
     assert (outside["IpProtocol"], outside["FromPort"], outside["ToPort"]) == ("tcp", 22, 22)
     assert {each["CidrIp"] for each in outside["IpRanges"]} >= {"192.0.2.0/24"}
     assert {each["CidrIp"] for each in outside["IpRanges"]}.isdisjoint({"0.0.0.0/0"})
-    known = (tmp_path / "home" / "sky" / "known_hosts").read_text()
+    known = known_hosts.read_text()
     assert "first-login" not in known, "a key that stands in user data is not trusted any more"
     assert len({str(each.user_data) for each in cloud.alive().values()}) == 2, (
         "a launch for the hub, one for the workers"
     )
     assert len({line.split()[2] for line in known.splitlines()}) == 3
 
-    fab("run", "--src", str(src), "--dst", str(tmp_path / "dst"))
-    assert len(tree(tmp_path / "dst")) == 12
 
+def renew_lease(cloud: Cloud, fab: Fab, src: Path, dst: Path) -> None:
+    """A command that uses the hosts does it; one that looks at them does not."""
     for container in cloud.hosts().values():
         docker("exec", container, "touch", "-d", "-2 hours", LEASE)
     assert all(3500 < host["lease"] <= 3600 for host in fab.status().values()), "looking changes nothing"
     shown = fab("status").stdout
     assert "an hour" in shown
     assert "ends itself in 59 min" in shown
-    fab("run", "--src", str(src), "--dst", str(tmp_path / "dst"), "--force")
+    fab("run", "--src", str(src), "--dst", str(dst), "--force")
     fab("exec", "--command", "true")
     assert fab.status()["worker-1"]["lease"] > 3 * 3600 - 60
 
+
+def scale(cloud: Cloud, fab: Fab) -> None:
+    """To three workers, and to one."""
     fab("up", "--hosts=3")
     assert sorted(cloud.hosts()) == ["hub", "worker-1", "worker-2", "worker-3"]
     fab("up", "--hosts=1")
     assert sorted(cloud.hosts()) == ["hub", "worker-1"]
     assert "nothing to change" in fab("up").stderr
 
-    # As if `up` had been killed while it replaced a key.
-    known_hosts = tmp_path / "home" / "sky" / "known_hosts"
+
+def replace_keys(fab: Fab, known_hosts: Path) -> None:
+    """As if `up` had been killed while it replaced a key."""
     lines = known_hosts.read_text().splitlines()
     stranger = ssh_key()[1]
     known_hosts.write_text("\n".join([*(f"{line.split()[0]} {stranger} first-login" for line in lines), *lines, ""]))
@@ -63,15 +84,14 @@ def test_the_whole_way(cloud: Cloud, tmp_path: Path, src: Path) -> None:
     assert len(known_hosts.read_text().splitlines()) == 2
     assert all(host["reachable"] for host in fab.status().values())
 
+
+def let_lease_run_out(cloud: Cloud, fab: Fab) -> None:
+    """The worker ends itself, and `up` starts another."""
     docker("exec", cloud.hosts()["worker-1"], "sh", "-c", f"echo 1 >{LEASE}; touch -d '-1 min' {LEASE}")
     wait_until(lambda: not fab.status(code=None)["worker-1"]["reachable"])
     assert "it has ended itself" in fab.status(code=1)["worker-1"]["error"]
     fab("up")
     assert all(host["reachable"] for host in fab.status().values())
-
-    assert "security group fanrun-sky-" in fab("down").stderr
-    assert cloud.left("sky") == []
-    assert "there were no hosts" in fab("down", "--provider=ec2").stderr
 
 
 def look_at(instance: Instance) -> None:

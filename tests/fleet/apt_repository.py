@@ -37,8 +37,10 @@ def gpg(home: Path, *argv: str) -> str:
     """Run gpg with this home; returns what it prints."""
     done = subprocess.run(
         ["gpg", f"--homedir={home}", "--batch", "--yes", "--pinentry-mode=loopback", *argv],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

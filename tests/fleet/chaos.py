@@ -104,7 +104,7 @@ class Workers:
         over = min(end, time.monotonic() + fault.seconds)
         cause, mend = KINDS.get(fault.kind, ([], []))
         if fault.kind in SCRIPTS:
-            cause, mend = ([["exec", container, "sh", "-c", script] for script in SCRIPTS[fault.kind]])  # fmt: skip
+            cause, mend = [["exec", container, "sh", "-c", script] for script in SCRIPTS[fault.kind]]
         else:
             cause, mend = [*cause, container], [*mend, container] if mend else []
         try:
@@ -144,9 +144,12 @@ class Dst:
         """Let the seed's faults happen, each when its time comes, if a run has made the folder by then."""
         begun, dice = time.monotonic(), random.Random(f"which {self.seed}")
         faults: dict[str, Callable[[random.Random, Fault], None]] = {
-            "delete some": self._delete_some, "rename some": self._rename_some, "rename all": self._rename_all,
-            "delete all": self._delete_all, "fill": self._fill,
-        }  # fmt: skip
+            "delete some": self._delete_some,
+            "rename some": self._rename_some,
+            "rename all": self._rename_all,
+            "delete all": self._delete_all,
+            "fill": self._fill,
+        }
         for fault in of_dst(self.seed):
             wait_until_time(begun + fault.at)
             with self.lock:

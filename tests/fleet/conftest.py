@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.fleet.harness import Fab, Runs, docker
+from tests.fleet.machines import Machines, machines
 
 # A program of the contract, told by its first argument how to behave.  It knows nothing of
 # FANRUN_REPORT, but for "report".
@@ -79,6 +80,14 @@ def fab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fab]:
         yield fab
     finally:
         fab("down")
+
+
+@pytest.fixture(scope="session")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
+    """Machines for tests that leave them as they found them; the third is run by systemd, as most people's are."""
+    home, network = tmp_path_factory.mktemp("owner"), f"fanrun-machines-{os.getpid()}"
+    with machines(home, network, "one", "two", "three", systemd=["three"]) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

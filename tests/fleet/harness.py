@@ -90,9 +90,13 @@ class Fab:
     def containers(self, *filters: str) -> dict[str, str]:
         """The fleet's containers on this machine: {host: id}, running or not unless filtered."""
         out = docker(
-            "ps", "--all", "--no-trunc", "--format={{.Label \"fanrun.name\"}} {{.ID}}",
-            f"--filter=label=fanrun.folder={self.home / self.fleet}", *(f"--filter={item}" for item in filters),
-        )  # fmt: skip
+            "ps",
+            "--all",
+            "--no-trunc",
+            '--format={{.Label "fanrun.name"}} {{.ID}}',
+            f"--filter=label=fanrun.folder={self.home / self.fleet}",
+            *(f"--filter={item}" for item in filters),
+        )
         return dict(line.split() for line in out.splitlines())
 
     def on(self, host: str, script: str) -> str:
@@ -108,6 +112,13 @@ def docker(*argv: str) -> str:
             break
     assert done.returncode == 0, f"docker {argv}: {done.stderr}"
     return done.stdout
+
+
+def ssh(fab: Fab, host: str, command: str) -> subprocess.CompletedProcess[str]:
+    config = fab.home / fab.fleet / "ssh_config"
+    return subprocess.run(
+        ["ssh", "-F", str(config), "-o", "ControlPath=none", host, command], capture_output=True, text=True, check=False
+    )
 
 
 def tree(top: Path) -> dict[bytes, bytes]:

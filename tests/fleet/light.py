@@ -135,17 +135,25 @@ def build(context: Path, name: str, folder: Folder) -> None:
 def start(name: str, host: str, key: str) -> None:
     """Start one host; its role and name are in its labels."""
     docker(
-        "run", "--detach", f"--name={name}-{host}", f"--hostname={host}", f"--network={name}", f"--label={name}={host}",
-        f"--env=HOST_KEY={key}", name,
-    )  # fmt: skip
+        "run",
+        "--detach",
+        f"--name={name}-{host}",
+        f"--hostname={host}",
+        f"--network={name}",
+        f"--label={name}={host}",
+        f"--env=HOST_KEY={key}",
+        name,
+    )
 
 
 def find(name: str) -> tuple[Host, ...]:
     """The hosts that were started, with the addresses that Docker chose."""
     shown = docker(
-        "inspect", f'--format={{{{index .Config.Labels "{name}"}}}} {{{{range .NetworkSettings.Networks}}}}'
-        "{{.IPAddress}}{{end}}", *docker("ps", "--quiet", f"--filter=label={name}").split(),
-    )  # fmt: skip
+        "inspect",
+        f'--format={{{{index .Config.Labels "{name}"}}}} {{{{range .NetworkSettings.Networks}}}}'
+        "{{.IPAddress}}{{end}}",
+        *docker("ps", "--quiet", f"--filter=label={name}").split(),
+    )
     found = dict(line.split() for line in shown.splitlines())
     return tuple(
         Host(host, "hub" if host == HUB else "worker", address, address, USER) for host, address in found.items()

@@ -17,6 +17,8 @@ from provision.providers.local.host_image import IMAGE as DEBIAN
 from provision.providers.local.host_image import USER, ensure_host_image
 from tests.fleet.harness import docker
 
+BY_SUDO = {"/home/admin/.sudo_as_admin_successful"}
+"""What sudo leaves on a machine when it is first used."""
 SYSTEMD = "fanrun-machine-systemd"
 DOCKERFILE = f"""
 FROM {DEBIAN}
@@ -27,9 +29,17 @@ ENV container=docker
 CMD ["/sbin/init"]
 """
 OF_THE_SYSTEM = (
-    "/var/lib/apt/", "/var/cache/apt", "/var/lib/dpkg", "/var/log/", "/var/lib/systemd", "/var/.updated",
-    "/etc/.updated", "/tmp/.", "/tmp/systemd-private-", "/var/tmp/systemd-private-",
-)  # fmt: skip
+    "/var/lib/apt/",
+    "/var/cache/apt",
+    "/var/lib/dpkg",
+    "/var/log/",
+    "/var/lib/systemd",
+    "/var/.updated",
+    "/etc/.updated",
+    "/tmp/.",
+    "/tmp/systemd-private-",
+    "/var/tmp/systemd-private-",
+)
 """What changes on a machine by itself, and what apt and dpkg keep."""
 NETWORK = r"""
 for family in iptables ip6tables; do
@@ -59,9 +69,17 @@ class Machines:
         """Start a machine, with no init system if the image has none, and wait for its sshd; returns user@address."""
         private, public = ssh_key()
         docker(
-            "create", f"--name={self.network}-{name}", f"--hostname={name}", f"--network={self.network}",
-            f"--network-alias={name}", "--tmpfs=/run:exec", "--volume=/var/lib/docker", *NESTED, *CGROUP, image,
-        )  # fmt: skip
+            "create",
+            f"--name={self.network}-{name}",
+            f"--hostname={name}",
+            f"--network={self.network}",
+            f"--network-alias={name}",
+            "--tmpfs=/run:exec",
+            "--volume=/var/lib/docker",
+            *NESTED,
+            *CGROUP,
+            image,
+        )
         self.put(name, "etc/ssh/ssh_host_ed25519_key", private, 0o600)
         for home in (f"home/{USER}", "root"):
             self.put(name, f"{home}/.ssh/authorized_keys", (self.home / "key.pub").read_text(), 0o644)

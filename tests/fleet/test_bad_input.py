@@ -25,9 +25,7 @@ def test_an_unknown_image(fab: Fab, src: Path, tmp_path: Path) -> None:
 
 def test_an_image_whose_program_is_missing(fab: Fab, src: Path, tmp_path: Path) -> None:
     docker("build", "--quiet", "--tag=fanrun-test-empty", str(_context(tmp_path)))
-    done = fab(
-        "run", "--src", str(src), "--dst", str(tmp_path / "dst"), "--image", "fanrun-test-empty", code=1
-    )  # fmt: skip
+    done = fab("run", "--src", str(src), "--dst", str(tmp_path / "dst"), "--image", "fanrun-test-empty", code=1)
     assert "no such" in done.stdout.lower()
     assert tree(tmp_path / "dst") == {}
     docker("rmi", "--force", "fanrun-test-empty")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import re
 import shutil
@@ -14,37 +13,16 @@ import tarfile
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import PIL
 import pytest
 from PIL import Image
 
 from provision.registry import build, build_settings
+from tests.fleet.container_images import CONTRACT, docker, inspect, python
 
 ROOT = Path(__file__).resolve().parents[2]
 TAG = f"fanrun-test-build-{os.getpid()}"
-CONTRACT = (
-    "--rm", "--network=none", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--user=12345",
-    "--tmpfs=/tmp",
-)  # fmt: skip
-
-
-def docker(*arguments: str, code: int = 0) -> str:
-    """Run docker; fails unless it ends with `code`."""
-    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stderr
-    return done.stdout
-
-
-def inspect(image: str) -> dict[str, Any]:
-    """All that docker knows of an image."""
-    return dict(json.loads(docker("image", "inspect", image))[0])
-
-
-def python(image: str, *arguments: str) -> str:
-    """Run the image's Python under the contract."""
-    return docker("run", *CONTRACT, "--entrypoint=/usr/bin/python3", image, *arguments)
 
 
 def copy_sources(source: Path, folder: Path) -> Path:
@@ -113,9 +91,16 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 def run(image: str, source: Path, output: Path, *arguments: str, code: int = 0) -> None:
     """Run the image as a worker does."""
     docker(
-        "run", *CONTRACT, f"--volume={source}:/in:ro", f"--volume={output}:/out", image, *arguments, "/in", "/out",
+        "run",
+        *CONTRACT,
+        f"--volume={source}:/in:ro",
+        f"--volume={output}:/out",
+        image,
+        *arguments,
+        "/in",
+        "/out",
         code=code,
-    )  # fmt: skip
+    )
 
 
 def test_it_works_under_the_contract_and_writes_what_pillow_writes_here(image: str, folders: tuple[Path, Path]) -> None:

@@ -71,9 +71,16 @@ def inputs(tmp_path: Path) -> Path:
     ],
 )
 def test_a_program_has_a_user_with_a_name(
-    fab: Fab, images: dict[str, str], inputs: Path, tmp_path: Path,
-    image: str, variables: str, passwd: str, group: str, rest: list[str],
-) -> None:  # fmt: skip
+    fab: Fab,
+    images: dict[str, str],
+    inputs: Path,
+    tmp_path: Path,
+    image: str,
+    variables: str,
+    passwd: str,
+    group: str,
+    rest: list[str],
+) -> None:
     dst = tmp_path / "dst"
     fab("run", "--src", str(inputs), "--dst", str(dst), "--image", images[image], "--args", f"'{LOOK}'")
     expected = [f"{variables} /tmp", f"{passwd}:/tmp:/bin/sh", group, *rest, "writable"]

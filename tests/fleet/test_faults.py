@@ -72,7 +72,8 @@ FAULTS = {
         0.3,
     ),
     "fills its disk": Fault(
-        on_worker("cat /dev/zero >/var/lib/fanrun/fill 2>/dev/null || :"), on_worker("rm /var/lib/fanrun/fill"),
+        on_worker("cat /dev/zero >/var/lib/fanrun/fill 2>/dev/null || :"),
+        on_worker("rm /var/lib/fanrun/fill"),
         "worker-2 is lost",
     ),
     "has its dockerd killed": Fault(
@@ -81,12 +82,13 @@ FAULTS = {
         "worker-2 is lost",
     ),
     "has its dockerd stopped": Fault(
-        on_worker("kill -STOP $(pidof dockerd)"), on_worker("kill -CONT $(pidof dockerd)"),
+        on_worker("kill -STOP $(pidof dockerd)"),
+        on_worker("kill -CONT $(pidof dockerd)"),
         "worker-2 is lost: its Docker does not answer",
         0.3,
     ),
     "reboots": Fault(on_container("restart", "--time=0"), lambda fab: None, "worker-2 is lost"),
-}  # fmt: skip
+}
 
 
 def check_all_done(src: Path, dst: Path) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 import os
 import re
 import shutil
@@ -13,16 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fanrun.fleet.model import Fleet, Host
-from fanrun.fleet.private_files import write_private
-from fanrun.fleet.store import Folder
-from provision.hosts import ca
-from provision.hosts.ssh_key import ssh_key
-from provision.providers.base import HostSpec
-from provision.providers.local import containers, host_image
-from provision.providers.local import docker as local_docker
-from provision.providers.local.network import read_subnet
 from tests.fleet.harness import Fab, docker, tree
+from tests.fleet.older_fleet import old_fleet
 from tests.waiting import wait_until
 
 
@@ -142,62 +131,6 @@ def test_fleets_of_one_name_from_two_checkouts_live_side_by_side(name: str, tmp_
     assert hosts(name) == twos
     two("down")
     assert hosts(name) == set()
-
-
-def old_fleet(home: Path, name: str) -> Folder:
-    """A hub and a worker, and the folder that knows them, as the version before fleets had ids made them."""
-    folder = Folder(home, name)
-    folder.create()
-    private, public = ssh_key()
-    write_private(folder.key, private.encode())
-    write_private(folder.key.with_suffix(".pub"), f"{public} fanrun-{name}\n".encode())
-    for path, text in zip((folder.ca_key, folder.ca_cert), ca.authority(name), strict=True):
-        write_private(path, text.encode())
-    host_image.ensure_host_image(lambda host, what: None)
-    old = f"fanrun-{name}-{hashlib.sha256(str(folder.path).encode()).hexdigest()[:8]}"
-    docker("network", "create", f"{old}-draft")
-    subnet = read_subnet(f"{old}-draft")
-    docker("network", "rm", f"{old}-draft")
-    docker("network", "create", f"--subnet={subnet}", f"{old}-net")
-    made = [
-        create_as_before(folder, f"{old}-{host.name}", f"{old}-net", host)
-        for host in (
-            Host(item.name, item.role, address, address, host_image.USER)
-            for item, address in zip(
-                (HostSpec("hub", "hub"), HostSpec("worker-1", "worker")),
-                (str(subnet[10]), str(subnet[11])),
-                strict=True,
-            )
-        )
-    ]
-    folder.save(Fleet(name, "local", tuple(made), size=1))
-    data = json.loads(folder.fleet_json.read_text())["fleet"]
-    folder.fleet_json.write_text(json.dumps(data))
-    assert {path.name for path in folder.path.iterdir()} == {
-        "key", "key.pub", "ca.key", "ca.crt", "fleet.json", "ssh_config", "known_hosts",
-    }  # fmt: skip
-    return folder
-
-
-def create_as_before(folder: Folder, container: str, network: str, host: Host) -> Host:
-    """Start a host whose labels know of no id."""
-    labels = {"fleet": folder.name, "folder": str(folder.path), "name": host.name, "role": host.role,
-              "address": host.address, "port": "22", "inner": host.inner}  # fmt: skip
-    docker(
-        "create", f"--name={container}", f"--hostname={host.name}",
-        *(f"--label=fanrun.{key}={value}" for key, value in labels.items()),
-        f"--network={network}", f"--ip={host.inner}", "--tmpfs=/run:exec", "--volume=/var/lib/docker",
-        *containers.NESTED, *containers.CGROUP, host_image.IMAGE,
-    )  # fmt: skip
-    private, public = ssh_key()
-    files = {
-        "etc/ssh/ssh_host_ed25519_key": (private, 0o600),
-        containers.AUTHORIZED_KEYS.lstrip("/"): (folder.key.with_suffix(".pub").read_text(), 0o644),
-    }
-    local_docker.run("cp", "-", f"{container}:/", stdin=containers.tar(files))
-    docker("start", container)
-    folder.host_keys.pin(host.address, host.port, public)
-    return dataclasses.replace(host)
 
 
 def test_a_fleet_of_an_older_version_is_read_repaired_and_ended(name: str, src: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from tests.fleet.log_checks import (
     show,
     start,
     write_inputs,
-)  # fmt: skip
+)
 from tests.waiting import wait_until
 
 

@@ -80,12 +80,17 @@ def test_an_input_that_is_passed_over_has_failed(runs: Runs) -> None:
 
 def test_results_in_folders(runs: Runs) -> None:
     runs.write("a.jpg", "d/b.jpg")
-    script = EACH.format('mkdir -p "$1/64/$(dirname "$f")" "$1/${f%.*}"; echo "$f" >"$1/64/${f%.*}.png"; '
-                         'echo "$f" >"$1/${f%.*}/tile_0.png"')  # fmt: skip
+    script = EACH.format(
+        'mkdir -p "$1/64/$(dirname "$f")" "$1/${f%.*}"; echo "$f" >"$1/64/${f%.*}.png"; '
+        'echo "$f" >"$1/${f%.*}/tile_0.png"'
+    )
     runs(script)
     assert runs.results() == {
-        "64/a.png": "./a.jpg", "a/tile_0.png": "./a.jpg", "64/d/b.png": "./d/b.jpg", "d/b/tile_0.png": "./d/b.jpg",
-    }  # fmt: skip
+        "64/a.png": "./a.jpg",
+        "a/tile_0.png": "./a.jpg",
+        "64/d/b.png": "./d/b.jpg",
+        "d/b/tile_0.png": "./d/b.jpg",
+    }
     runs.again(script)
 
 

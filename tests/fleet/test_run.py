@@ -13,10 +13,24 @@ from provision.registry.build import SOURCES
 from tests.fleet.harness import ROOT, Fab, report, tree
 
 HOSTILE = [
-    b"plain.jpg", b"with space.jpg", b"it's \"quoted\".jpg", b"[a]{b}*?$x`y`.jpg", b"new\nline.jpg", b"\xff\xfe.jpg",
-    b"-rf.jpg", b"#hash.jpg", b";semicolon.jpg", b"back\\slash.jpg", b"--help", b"deep/er/and \xe9/file.jpg",
-    b"host:path.jpg", b"  ", b"%n.jpg", "Ünïcode.jpg".encode(), b"a" * 255,
-]  # fmt: skip
+    b"plain.jpg",
+    b"with space.jpg",
+    b'it\'s "quoted".jpg',
+    b"[a]{b}*?$x`y`.jpg",
+    b"new\nline.jpg",
+    b"\xff\xfe.jpg",
+    b"-rf.jpg",
+    b"#hash.jpg",
+    b";semicolon.jpg",
+    b"back\\slash.jpg",
+    b"--help",
+    b"deep/er/and \xe9/file.jpg",
+    b"host:path.jpg",
+    b"  ",
+    b"%n.jpg",
+    "Ünïcode.jpg".encode(),
+    b"a" * 255,
+]
 
 
 def write(top: Path, files: dict[bytes, bytes]) -> Path:
@@ -137,9 +151,22 @@ def test_a_changed_program_is_deployed_first(fab: Fab, src: Path, tmp_path: Path
 
 def test_include_and_exclude_choose(fab: Fab, program: str, src: Path, tmp_path: Path) -> None:
     fab(
-        "run", "--src", str(src), "--dst", str(tmp_path / "dst"), "--image", program, "--args", "copy",
-        "--include", "folder 0/*", "--include", "plate (1).jpg", "--exclude", "*(1[0-9]).jpg",
-    )  # fmt: skip
+        "run",
+        "--src",
+        str(src),
+        "--dst",
+        str(tmp_path / "dst"),
+        "--image",
+        program,
+        "--args",
+        "copy",
+        "--include",
+        "folder 0/*",
+        "--include",
+        "plate (1).jpg",
+        "--exclude",
+        "*(1[0-9]).jpg",
+    )
     names = {f"folder 0/plate ({n}).jpg" for n in (0, 2, 4, 6, 8)} | {"folder 1/plate (1).jpg"}
     assert {os.fsdecode(key) for key in tree(tmp_path / "dst")} == names
 

@@ -69,12 +69,22 @@ def started(image: str, network: str, role: str, variables: dict[str, str], *opt
     assert not security["allowPrivilegeEscalation"]
     user = f"{pod['securityContext']['runAsUser']}:{pod['securityContext']['runAsGroup']}"
     return docker(
-        "run", "--detach", f"--name={NAME}-{role}", f"--network={network}", f"--network-alias={role}", "--read-only",
+        "run",
+        "--detach",
+        f"--name={NAME}-{role}",
+        f"--network={network}",
+        f"--network-alias={role}",
+        "--read-only",
         *(f"--cap-drop={capability}" for capability in security["capabilities"]["drop"]),
-        "--security-opt=no-new-privileges", f"--user={user}", f"--cpus={limits['cpu']}",
-        f"--memory={limits['memory'].removesuffix('i')}", *(f"--env={key}={value}" for key, value in variables.items()),
-        *options, image, *container["args"],
-    )  # fmt: skip
+        "--security-opt=no-new-privileges",
+        f"--user={user}",
+        f"--cpus={limits['cpu']}",
+        f"--memory={limits['memory'].removesuffix('i')}",
+        *(f"--env={key}={value}" for key, value in variables.items()),
+        *options,
+        image,
+        *container["args"],
+    )
 
 
 def variables(role: str) -> dict[str, str]:

@@ -43,10 +43,36 @@ printf 'os arch 1\nfleet sea\nid 0123\nuid 0\ndocker\n1 0 4096\n124 0 4096\n\nla
 """
 LOUD_ELSEWHERE = "sh -c 'echo Welcome to the lab >&2'\n"
 WORDS = [
-    "", " ", "two  words", "it's", '"quoted"', "new\nline\n", "\n", "!bang", "!!", "a!b", "^a^b",
-    "back\\slash\\n\\0101", "\\", "\\'", "\\!", "$HOME `id` $(id)", "*", "~", "=ls", "%s %d", "-n", "#", "{a,b}", "[a]",
-    "é \N{SNOWMAN}", "\x1b[31m", os.fsdecode(bytes(range(1, 256))), "x" * 5000, "é'!\n" * 2000,
-]  # fmt: skip
+    "",
+    " ",
+    "two  words",
+    "it's",
+    '"quoted"',
+    "new\nline\n",
+    "\n",
+    "!bang",
+    "!!",
+    "a!b",
+    "^a^b",
+    "back\\slash\\n\\0101",
+    "\\",
+    "\\'",
+    "\\!",
+    "$HOME `id` $(id)",
+    "*",
+    "~",
+    "=ls",
+    "%s %d",
+    "-n",
+    "#",
+    "{a,b}",
+    "[a]",
+    "é \N{SNOWMAN}",
+    "\x1b[31m",
+    os.fsdecode(bytes(range(1, 256))),
+    "x" * 5000,
+    "é'!\n" * 2000,
+]
 
 
 @pytest.fixture(scope="module")

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import pty
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from provision.hosts.footprint import claim_argv
 from tests.fleet.harness import Fab, docker, run_folder, tree
-from tests.fleet.machines import Machines, machines
+from tests.fleet.machines import BY_SUDO, Machines
 from tests.waiting import wait_until
 
 # A person's own Docker, with an image and a container of theirs.
@@ -26,15 +21,6 @@ timeout 30 sh -c 'until docker version; do sleep 0.2; done'
 tar -c -C / etc/hostname | docker import - mine:1 && docker create --name theirs mine:1 true
 """
 DOCKERS_OWN = ("/var/lib/docker/", "/var/lib/containerd/", "/run/", "/etc/docker")
-BY_SUDO = {"/home/admin/.sudo_as_admin_successful"}
-
-
-@pytest.fixture(scope="module")
-def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
-    """The third is run by systemd, as most people's are."""
-    home, network = tmp_path_factory.mktemp("owner"), f"fanrun-machines-{os.getpid()}"
-    with machines(home, network, "one", "two", "three", systemd=["three"]) as found:
-        yield found
 
 
 @pytest.fixture
@@ -52,24 +38,7 @@ def test_taken_worked_with_and_given_back(three: Machines, fab: Fab, tmp_path: P
     planned = fab("up", *three.options("one", "two"), "--dry-run").stdout
     assert f"worker-2 is admin@{three.addresses['two']}" in planned
     assert three.files("one") - BY_SUDO == before["one"] - BY_SUDO
-    fab("up", *three.options("one", "two"))
-    assert "nothing to change" in fab("up").stderr
-    added = {name: three.on(name, "cat /var/lib/fanrun/added") for name in ("one", "two")}
-    assert "package docker-registry\n" in added["one"]
-    assert not {"package docker.io", "package docker-registry", "package prometheus"} & set(added["two"].splitlines())
-    hosts = fab.status()
-    assert {name: row["address"] for name, row in hosts.items()} == {
-        "hub": three.addresses["one"], "worker-1": three.addresses["one"], "worker-2": three.addresses["two"],
-    }  # fmt: skip
-    fab("run", "--src", str(src), "--dst", str(tmp_path / "dst"))
-    assert len(tree(tmp_path / "dst")) == 12
-
-    told = fab("up", *three.options("one", "three")).stderr
-    assert "former-1" in told
-    assert fab.status()["worker-2"]["address"] == three.addresses["three"]
-    assert "docker0" in three.network_of("three")
-    fab("run", "--src", str(src), "--dst", str(tmp_path / "again"))
-    assert tree(tmp_path / "again") == tree(tmp_path / "dst")
+    take_and_run(three, fab, src, tmp_path)
 
     # The machine with a Docker of its own got all of it back already.
     after = three.files("two")
@@ -89,6 +58,30 @@ def test_taken_worked_with_and_given_back(three: Machines, fab: Fab, tmp_path: P
     assert three.network_of("three") == network
     assert "no hosts" in fab("down").stderr
     assert "no hosts" in fab("down", *three.options("one", "three")).stderr
+
+
+def take_and_run(three: Machines, fab: Fab, src: Path, top: Path) -> None:
+    """Take two machines, run, replace one of them by the third, and run again."""
+    fab("up", *three.options("one", "two"))
+    assert "nothing to change" in fab("up").stderr
+    added = {name: three.on(name, "cat /var/lib/fanrun/added") for name in ("one", "two")}
+    assert "package docker-registry\n" in added["one"]
+    assert not {"package docker.io", "package docker-registry", "package prometheus"} & set(added["two"].splitlines())
+    hosts = fab.status()
+    assert {name: row["address"] for name, row in hosts.items()} == {
+        "hub": three.addresses["one"],
+        "worker-1": three.addresses["one"],
+        "worker-2": three.addresses["two"],
+    }
+    fab("run", "--src", str(src), "--dst", str(top / "dst"))
+    assert len(tree(top / "dst")) == 12
+
+    told = fab("up", *three.options("one", "three")).stderr
+    assert "former-1" in told
+    assert fab.status()["worker-2"]["address"] == three.addresses["three"]
+    assert "docker0" in three.network_of("three")
+    fab("run", "--src", str(src), "--dst", str(top / "again"))
+    assert tree(top / "again") == tree(top / "dst")
 
 
 @pytest.mark.parametrize("login", ["root", "toor", "admin in root's group"])
@@ -173,36 +166,6 @@ def test_one_that_served_comes_back_after_a_reboot_and_is_given_back(three: Mach
     assert "fanrun" not in three.on("three", "systemctl list-units --all --plain --no-legend; ls -R /etc/systemd")
 
 
-def test_what_can_not_be_taken_is_named_before_a_step_is_taken(three: Machines, fab: Fab, tmp_path: Path) -> None:
-    release = three.on("two", "cat /etc/os-release; printf 'ID=fedora\\nVERSION_ID=42\\n' >/etc/os-release")
-    sudo = "/etc/sudoers.d/90-admin"
-    three.on("three", f"mv {sudo} /root/sudoers")
-    try:
-        told = fab("up", *three.options("one", "two", "three"), code=1).stderr
-    finally:
-        three.put("two", "etc/os-release", release, 0o644)
-        three.on("three", f"mv /root/sudoers {sudo}")
-    assert f"{three.addresses['two']}: runs fedora 42; Fanrun sets up Debian and Ubuntu" in told
-    assert f"{three.addresses['three']}: sudo without a password is not allowed" in told
-    assert three.on("one", "ls /var/lib/fanrun 2>/dev/null || echo none") == "none\n"
-    fab("down")
-
-
-def test_a_mark_that_another_has_just_made_is_respected(three: Machines) -> None:
-    mark = "fleet sea\nowner eve@elsewhere\nroles worker\nid 0123\n"
-    three.put("two", "var/lib/fanrun/fleet", mark, 0o600)
-    keys = three.on("two", "cat /home/admin/.ssh/authorized_keys")
-    claim = claim_argv("sea", "ada", "worker", "ssh-ed25519 BBBB", ["4567", "89ab"])
-    argv = ["docker", "exec", "--user=admin", f"{three.network}-two", *claim]
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
-        assert (done.returncode, "belongs to fleet sea of eve@elsewhere, id 0123" in done.stderr) == (1, True)
-        assert three.on("two", "cat /var/lib/fanrun/fleet") == mark
-        assert three.on("two", "cat /home/admin/.ssh/authorized_keys") == keys
-    finally:
-        three.on("two", "rm -r /var/lib/fanrun")
-
-
 def test_another_login_takes_the_machine_over(three: Machines, fab: Fab, tmp_path: Path, src: Path) -> None:
     three.on(
         "three",
@@ -219,116 +182,3 @@ def test_another_login_takes_the_machine_over(three: Machines, fab: Fab, tmp_pat
     fab("run", "--src", str(src), "--dst", str(tmp_path / "dst"))
     fab("down")
     assert three.on("three", keys.format("bob")) == before
-
-
-def test_two_addresses_of_one_machine_are_one_machine(three: Machines, fab: Fab) -> None:
-    second = three.addresses["one"].rsplit(".", 1)[0] + ".200"
-    three.on("one", f"ip address add {second}/16 dev eth0")
-    key = three.known_hosts.read_text().splitlines()[0].split(" ", 1)[1]
-    known = three.home / "both"
-    known.write_text(f"{three.addresses['one']},{second} {key}\n")
-    options = [*three.options("one")[:2], f"--host=admin@{second}", f"--known-hosts={known}"]
-    told = fab("up", *options, f"--ssh-config={three.ssh_config}", code=2).stderr
-    assert "two of the machines have one host key" in told
-
-
-def test_one_that_is_away_when_it_is_left_out_is_remembered(three: Machines, fab: Fab) -> None:
-    fab("up", *three.options("one", "two"))
-    docker("stop", "--time=1", f"{three.network}-two")
-    try:
-        told = fab("up", *three.options("one"), code=None).stderr
-        assert "what is on it stays" in told
-        assert set(fab.status()) == {"hub", "worker-1"}
-    finally:
-        docker("start", f"{three.network}-two")
-    assert "former-1" in fab("down").stderr
-    assert three.on("two", "ls -d /var/lib/fanrun 2>/dev/null || :") == ""
-
-
-def test_a_machine_of_an_older_version_is_repaired_and_given_back(three: Machines, fab: Fab) -> None:
-    """Neither its mark nor the folder has an id; the folder has its key."""
-
-    def make_old() -> None:
-        three.on("three", "sed -i -e '/^id /d' -e '/^version /d' /var/lib/fanrun/fleet")
-        folder = fab.home / "theirs"
-        (folder / "id").unlink()
-        (folder / "fleet.json").write_text(json.dumps(json.loads((folder / "fleet.json").read_text())["fleet"]))
-
-    before = three.files("three")
-    fab("up", *three.options("three"))
-    make_old()
-    stranger = Fab(fab.home.with_name("stranger"), "theirs")
-    assert "left alone: id old-" in stranger("down", *three.options("three"), code=1).stderr
-    fab("up")
-    assert f"id {(fab.home / 'theirs' / 'id').read_text().split()[0]}\n" in three.on(
-        "three", "cat /var/lib/fanrun/fleet"
-    )
-    assert "nothing to change" in fab("up").stderr
-    make_old()
-    assert "hub, worker-1" in fab("down").stderr
-    assert {path for path in three.files("three") ^ before if not path.startswith("/run/")} <= BY_SUDO
-
-
-def test_somebody_elses_machine_is_left_alone(three: Machines, fab: Fab) -> None:
-    mark = "fleet sea\nowner eve@elsewhere\nroles worker\nkey ssh-ed25519 AAAA sea\n"
-    three.put("two", "var/lib/fanrun/fleet", mark, 0o600)
-    try:
-        told = fab("up", *three.options("two"), code=1).stderr
-        assert "belongs to fleet sea of eve@elsewhere" in told
-        assert "no hosts" in fab("down", *three.options("two"), code=None).stderr
-        assert three.on("two", "cat /var/lib/fanrun/fleet") == mark
-    finally:
-        three.on("two", "rm -r /var/lib/fanrun")
-
-
-def test_no_key_is_trusted_unseen(three: Machines, fab: Fab, tmp_path: Path) -> None:
-    wrong, empty = tmp_path / "wrong", tmp_path / "empty"
-    key = three.known_hosts.read_text().splitlines()[1].split(" ", 1)[1]  # two's
-    wrong.write_text(f"{three.addresses['one']} {key}\n")
-    empty.write_text("")
-    options = ["--provider=static", f"--host=admin@{three.addresses['one']}", f"--ssh-config={three.ssh_config}"]
-    assert "Host key verification failed" in fab("up", *options, f"--known-hosts={wrong}", code=1).stderr
-    fab("down", code=None)
-    subprocess.run(["rm", "-rf", str(fab.home)], check=True)
-    assert "look at it with --scan" in fab("up", *options, f"--known-hosts={empty}", code=2).stderr
-    assert "run it in a terminal" in fab.program()("up", *options, f"--known-hosts={empty}", "--scan", code=2).stderr
-    assert not (fab.home / "theirs" / "fleet.json").exists()
-
-
-@pytest.mark.parametrize(("answer", "code"), [("no", 2), ("yes", 0)])
-def test_scan_shows_the_fingerprints_and_asks(
-    three: Machines, fab: Fab, tmp_path: Path, answer: str, code: int
-) -> None:
-    shown = three.on("one", "ssh-keygen -yf /etc/ssh/ssh_host_ed25519_key | ssh-keygen -lf -").split()[1]
-    (tmp_path / "empty").write_text("")
-    ours, theirs = pty.openpty()
-    argv = [
-        "up", "--dry-run", "--scan", "--provider=static", f"--host=admin@{three.addresses['one']}",
-        f"--known-hosts={tmp_path / 'empty'}", f"--ssh-config={three.ssh_config}",
-    ]  # fmt: skip
-    os.write(ours, f"{answer}\n".encode())
-    process = fab.start(*argv, stdin=theirs)
-    out, err = process.communicate(timeout=60)
-    os.close(ours)
-    os.close(theirs)
-    assert (process.returncode, shown in err) == (code, True), err
-    assert ("worker-1 is admin@" in out) == (answer == "yes")
-
-
-def test_one_that_is_away_is_named_and_what_its_owner_keeps_in_the_docker_stays(three: Machines, fab: Fab) -> None:
-    fab("up", *three.options("one"))
-    image = "docker image ls --quiet --no-trunc | head -n 1"
-    named = three.on("one", f"image=$({image}); docker tag $image mine:1; docker volume create theirs; echo $image")
-    docker("stop", "--time=1", f"{three.network}-one")
-    try:
-        told = fab("down", code=1).stderr
-        assert "no SSH to" in told
-        assert "forgets the fleet" in told
-    finally:
-        docker("start", f"{three.network}-one")
-    told = fab("down").stderr
-    assert "hub, worker-1" in told
-    assert "Docker stays" in told
-    left = "docker image ls --format '{{.Repository}}:{{.Tag}}'; docker volume ls --quiet; " + image
-    assert three.on("one", left).split() == ["mine:1", *named.split()]
-    assert three.on("one", "ls -d /var/lib/fanrun /var/lib/docker-registry 2>/dev/null || :") == ""

@@ -87,9 +87,12 @@ def test_members_may_read_the_registry_and_nobody_may_delete(serving: Fab) -> No
 
     assert member("GET", manifest) == 200
     for method, path in [
-        ("DELETE", manifest), ("PUT", manifest), ("PUT", "/v2/fanrun/image/manifests/evil"),
-        ("POST", f"{blobs}/uploads/"), ("DELETE", f"{blobs}/{digest}"),
-    ]:  # fmt: skip
+        ("DELETE", manifest),
+        ("PUT", manifest),
+        ("PUT", "/v2/fanrun/image/manifests/evil"),
+        ("POST", f"{blobs}/uploads/"),
+        ("DELETE", f"{blobs}/{digest}"),
+    ]:
         assert member(method, path) == 405, (method, path)
 
     with tunnel(folder, known.hub, PUSH_PORT) as port:

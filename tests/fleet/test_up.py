@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +12,7 @@ import pytest
 from fanrun.fleet.errors import CommandFailed
 from fanrun.fleet.ssh import Remote
 from fanrun.fleet.store import Folder
-from provision.registry import transfer as image
-from provision.registry.names import PUSH_PORT
-from tests.fleet.harness import Fab, docker, tree
+from tests.fleet.harness import Fab, docker, ssh, tree
 from tests.waiting import wait_until
 
 
@@ -28,13 +25,6 @@ def other(tmp_path: Path) -> Iterator[Fab]:
     finally:
         fab("down")
         assert fab.containers() == {}
-
-
-def ssh(fab: Fab, host: str, command: str) -> subprocess.CompletedProcess[str]:
-    config = fab.home / fab.fleet / "ssh_config"
-    return subprocess.run(
-        ["ssh", "-F", str(config), "-o", "ControlPath=none", host, command], capture_output=True, text=True, check=False
-    )
 
 
 def test_a_second_up_changes_nothing(fab: Fab) -> None:
@@ -66,77 +56,7 @@ def test_hosts_are_plain_and_keys_are_private(fab: Fab) -> None:
     assert all(line.split(" ")[1] == "ssh-ed25519" for line in known)
 
 
-def test_the_registry_speaks_tls_under_the_fleets_ca(fab: Fab) -> None:
-    hub = fab.status()["hub"]["address"]
-    authority = str(fab.home / fab.fleet / "ca.crt")
-    argv = ["openssl", "s_client", "-connect", f"{hub}:5000", "-verify_return_error", "-verify_ip", hub]
-    good = subprocess.run([*argv, "-CAfile", authority], input="", capture_output=True, text=True, check=False)
-    assert "Verify return code: 0 (ok)" in good.stdout
-    assert subprocess.run(argv, input="", capture_output=True, text=True, check=False).returncode != 0
-
-
 # As `fab up` wrote it when the registry was one process.
-OPEN = """# Written by Fanrun.
-version: 0.1
-storage:
-  filesystem:
-    rootdirectory: /var/lib/docker-registry
-  delete:
-    enabled: true
-http:
-  addr: :5000
-  tls:
-    certificate: /etc/docker/registry/fanrun.crt
-    key: /etc/docker/registry/fanrun.key
-"""
-
-
-def registries(fab: Fab) -> list[str]:
-    """Where the hub's registry listens."""
-    lines = fab.on("hub", "ss -Hltnp | grep docker-registry || :").splitlines()
-    return sorted(line.split()[3] for line in lines)
-
-
-def test_the_open_registry_of_an_older_fleet_is_closed_and_keeps_what_it_has(fab: Fab) -> None:
-    hub, stored = fab.status()["hub"]["address"], "find /var/lib/docker-registry -type f"
-    before = set(fab.on("hub", stored).splitlines())
-    closed = ["127.0.0.1:4999", f"{hub}:5000"]
-    assert registries(fab) == closed
-    fab.on("hub", f"service fanrun-registry stop; service docker-registry stop; rm -f /etc/init.d/fanrun-registry\n"
-                  f"cat >/etc/docker/registry/config.yml <<'END'\n{OPEN}END\n"
-                  "service docker-registry start && rm /run/docker-registry.pid")  # fmt: skip
-    wait_until(lambda: registries(fab) == ["*:5000"])
-    fab.on("worker-2", "docker image prune --all --force")
-    done = fab("up").stderr
-    assert "hub        registry set up" in done
-    assert "worker-2   pulled process.py" in done
-    assert registries(fab) == closed
-    assert before
-    assert before <= set(fab.on("hub", stored).splitlines())
-    assert "nothing to change" in fab("up").stderr
-
-
-def test_a_worker_that_was_the_hub_of_an_older_fleet_has_no_open_registry(fab: Fab) -> None:
-    config = "/etc/docker/registry/config.yml"
-    fab.on("worker-1", f"install -D /dev/null {config} && cat >{config} <<'END'\n{OPEN}END\n"
-                       "install -D -m 755 /dev/stdin /etc/init.d/docker-registry <<'END'\n#!/bin/sh\n"
-                       "echo \"$1\" >>/var/tmp/registry\nEND\n")  # fmt: skip
-    try:
-        fab("up")
-        assert fab.on("worker-1", "cat /var/tmp/registry") == "stop\n"
-        assert 'addr: "127.0.0.1:4999"' in fab.on("worker-1", f"cat {config}")
-        assert "nothing to change" in fab("up").stderr
-    finally:
-        fab.on("worker-1", f"rm -f {config} /etc/init.d/docker-registry /var/tmp/registry")
-
-
-def test_the_registry_comes_back_with_its_machine(fab: Fab) -> None:
-    before = registries(fab)
-    assert len(before) == 2
-    docker("restart", "--time=1", fab.containers()["hub"])
-    wait_until(lambda: registries(fab) == before)
-    wait_until(lambda: ssh(fab, "hub", "true").returncode == 0)
-    assert "nothing to change" in fab("up").stderr
 
 
 def test_exec_shows_every_result(fab: Fab) -> None:
@@ -201,10 +121,14 @@ def test_up_repairs_what_a_host_lost(fab: Fab) -> None:
     wait_until(lambda: "docker" not in fab.on("worker-1", "ps -eo comm"))
     done = fab("up", "--hosts=2").stderr
     for what in (
-        "worker-1   work folder made", "worker-1   installed rsync", "worker-1   docker started",
-        "worker-1   trusts the hub's registry", "hub        registry set up", "worker-2   started again",
+        "worker-1   work folder made",
+        "worker-1   installed rsync",
+        "worker-1   docker started",
+        "worker-1   trusts the hub's registry",
+        "hub        registry set up",
+        "worker-2   started again",
         "worker-2   pulled process.py",
-    ):  # fmt: skip
+    ):
         assert what in done
     assert "nothing to change" in fab("up", "--hosts=2").stderr
 
@@ -256,14 +180,3 @@ def test_a_fleet_in_change_is_not_changed_by_another(other: Fab) -> None:
     assert f"is being changed by process {up.pid}" in other("up", code=2).stderr
     up.send_signal(signal.SIGINT)
     up.communicate(timeout=30)
-
-
-def test_an_image_reaches_the_hub_from_a_daemon_in_a_vm_too(fab: Fab, program: str) -> None:
-    folder = Folder(fab.home, fab.fleet)
-    hub = folder.load().hub
-    image_id = image.inspect(program)
-    digest = image.push(folder, hub, image_id, direct=False)
-    fab.on("worker-1", f"docker pull --quiet {image.ref(hub, digest)}")
-    assert program not in fab.on("hub", "docker image ls")
-    # Other tests push at the same time, by ports of their own.
-    assert f":{PUSH_PORT}/fanrun/image" not in docker("image", "ls")

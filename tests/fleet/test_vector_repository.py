@@ -63,10 +63,15 @@ def ship(fab: Fab, repository: Repository, *, required: bool = True) -> list[str
 
     shipping.ensure(
         shipping.Shipping(
-            folder, folder.load(), shipping.read_config(ROOT), Logs(required=required), note,
-            lambda host, what: None, repository,
+            folder,
+            folder.load(),
+            shipping.read_config(ROOT),
+            Logs(required=required),
+            note,
+            lambda host, what: None,
+            repository,
         )
-    )  # fmt: skip
+    )
     return changes
 
 

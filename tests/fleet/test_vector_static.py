@@ -63,8 +63,10 @@ def test_it_is_installed_and_taken_away_again(two: Machines, fab: Fab, tmp_path:
     wait_until(lambda: configurations(two, "systemd") == expected["systemd"])
     assert two.on("systemd", "systemctl is-enabled vector || :") == "masked\n"
     assert two.on("systemd", "systemctl show -p MemoryMax -p CPUWeight -p NRestarts fanrun-vector").split() == [
-        "NRestarts=0", "CPUWeight=10", "MemoryMax=536870912",
-    ]  # fmt: skip
+        "NRestarts=0",
+        "CPUWeight=10",
+        "MemoryMax=536870912",
+    ]
     if hub == "systemd":
         two.on("systemd", f"install -d -o vector {LOGS}/r && touch -d '20 days ago' {LOGS}/r/w.jsonl {LOGS}/r")
         two.on("systemd", f"chown vector {LOGS}/r/w.jsonl && systemctl start fanrun-logs && test ! -e {LOGS}/r/w.jsonl")

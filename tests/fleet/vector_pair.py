@@ -53,10 +53,14 @@ class Pair:
     def placed(self, text: str, logs: str) -> str:
         """Return a configuration with paths of this folder and ports that are free."""
         pairs = {
-            "/var/log/fanrun": str(self.top / logs), "/var/lib/docker": str(self.top / "docker"),
-            "/var/lib/fanrun-vector": str(self.top / "data"), "/etc/fanrun/vector": str(self.top / "etc"),
-            ":6000": f":{self.port}", ":6001": f":{free_port()}", ":6002": f":{free_port()}",
-        }  # fmt: skip
+            "/var/log/fanrun": str(self.top / logs),
+            "/var/lib/docker": str(self.top / "docker"),
+            "/var/lib/fanrun-vector": str(self.top / "data"),
+            "/etc/fanrun/vector": str(self.top / "etc"),
+            ":6000": f":{self.port}",
+            ":6001": f":{free_port()}",
+            ":6002": f":{free_port()}",
+        }
         for old, new in pairs.items():
             text = text.replace(old, new)
         return text.partition("\n[[tests]]")[0]

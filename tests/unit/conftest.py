@@ -1,4 +1,4 @@
-"""What all unit tests share: a hypothesis profile without deadlines, a fleet's folder, and shells."""
+"""What all unit tests share: a fleet's folder, and shells."""
 
 from __future__ import annotations
 
@@ -6,16 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from fanrun.fanout.results import ledger
 from fanrun.fleet.store import Folder
 from tests.unit.fab_world import FabWorld
 from tests.unit.log_hosts import World, make_world
-
-# A busy machine is no defect: examples are bounded, not timed.
-settings.register_profile("unit", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("unit")
 
 
 @pytest.fixture(params=["sh", "dash"])

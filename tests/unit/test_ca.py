@@ -33,15 +33,17 @@ def verify(files: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return openssl("verify", "-CAfile", files / "ca.crt", "-purpose", "sslserver", *options, files / "server.crt")
 
 
-@pytest.mark.parametrize("options", [["-verify_ip", "10.0.0.10"], ["-verify_ip", "127.0.0.1"],
-                                     ["-verify_hostname", "hub.example"]])  # fmt: skip
+@pytest.mark.parametrize(
+    "options", [["-verify_ip", "10.0.0.10"], ["-verify_ip", "127.0.0.1"], ["-verify_hostname", "hub.example"]]
+)
 def test_openssl_trusts_the_server_under_its_addresses(files: Path, options: list[str]) -> None:
     done = verify(files, *options)
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("options", [["-verify_ip", "10.0.0.11"], ["-verify_hostname", "evil.example"],
-                                     ["-purpose", "sslclient"]])  # fmt: skip
+@pytest.mark.parametrize(
+    "options", [["-verify_ip", "10.0.0.11"], ["-verify_hostname", "evil.example"], ["-purpose", "sslclient"]]
+)
 def test_openssl_trusts_it_for_nothing_else(files: Path, options: list[str]) -> None:
     assert verify(files, *options).returncode != 0
 

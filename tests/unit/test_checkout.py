@@ -35,9 +35,15 @@ class Checkout(NamedTuple):
         mine = {key: value for key, value in os.environ.items() if not key.startswith("FANRUN_")}
         mine |= {"PATH": f"{self.bin}:{os.environ['PATH']}", "PYTHONPATH": str(self.stray)}
         done = subprocess.run(
-            [FAB, *argv], cwd=self.root, env=mine, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=120, check=False,
-        )  # fmt: skip
+            [FAB, *argv],
+            cwd=self.root,
+            env=mine,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
         assert "Traceback" not in done.stderr
         assert code is None or done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr

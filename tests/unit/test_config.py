@@ -107,9 +107,16 @@ def test_any_text_is_a_whole_number_or_an_error_of_one_line(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("6291456", 6 * 1024**2), ("6291456b", 6 * 1024**2), ("6144k", 6 * 1024**2), ("512m", 512 * 1024**2),
-     ("4g", 4 * 1024**3), ("4G", 4 * 1024**3), ("0512M", 512 * 1024**2)],
-)  # fmt: skip
+    [
+        ("6291456", 6 * 1024**2),
+        ("6291456b", 6 * 1024**2),
+        ("6144k", 6 * 1024**2),
+        ("512m", 512 * 1024**2),
+        ("4g", 4 * 1024**3),
+        ("4G", 4 * 1024**3),
+        ("0512M", 512 * 1024**2),
+    ],
+)
 def test_a_size(text: str, expected: int) -> None:
     assert size("memory", text, 6 * 1024**2) == expected
 

@@ -15,9 +15,19 @@ from tests.unit.worker_scripts import stand_in
 
 KEY, THEIRS = "ssh-ed25519 AAAA sea", "ssh-ed25519 BBBB theirs\n"
 PROGRAMS = (
-    "apt-get", "docker", "dockerd", "dpkg", "dpkg-query", "groupdel", "ip", "iptables", "service", "systemctl",
-    "update-rc.d", "userdel",
-)  # fmt: skip
+    "apt-get",
+    "docker",
+    "dockerd",
+    "dpkg",
+    "dpkg-query",
+    "groupdel",
+    "ip",
+    "iptables",
+    "service",
+    "systemctl",
+    "update-rc.d",
+    "userdel",
+)
 """What these scripts could change this machine with."""
 
 

@@ -42,12 +42,17 @@ def image(name: str, content: int) -> Image:
 @pytest.mark.parametrize(
     ("name", "repository"),
     [
-        ("process.py", "process.py"), ("tool", "tool"), ("tool:1", "tool"), ("lab/tool:1", "lab/tool"),
-        ("lab:5000/tool", "lab:5000/tool"), ("lab:5000/tool:1.2", "lab:5000/tool"),
-        ("lab:5000/tool@sha256:00", "lab:5000/tool"), ("lab:5000/tool:1@sha256:00", "lab:5000/tool"),
+        ("process.py", "process.py"),
+        ("tool", "tool"),
+        ("tool:1", "tool"),
+        ("lab/tool:1", "lab/tool"),
+        ("lab:5000/tool", "lab:5000/tool"),
+        ("lab:5000/tool:1.2", "lab:5000/tool"),
+        ("lab:5000/tool@sha256:00", "lab:5000/tool"),
+        ("lab:5000/tool:1@sha256:00", "lab:5000/tool"),
         ("sha256:0123", "sha256"),
     ],
-)  # fmt: skip
+)
 def test_the_repository_of_a_name(name: str, repository: str) -> None:
     assert image(name, 1).repository == repository
 
@@ -134,17 +139,27 @@ def test_the_client_keeps_what_is_known_what_was_built_last_and_what_is_not_the_
 ) -> None:
     mine, other = folder.ensure_id(), "0123456789abcdef"
     ours = [
-        (f"fanrun/process:default.{mine}", 5), (f"fanrun/process:default.{mine}.{5:012}", 5),
-        (f"fanrun/process:default.{mine}.{4:012}", 4), (f"fanrun/process:default.{mine}.{3:012}", 3),
-        (f"fanrun/process:default.{mine}.{2:012}", 2), (f"fanrun/process:default.{mine}.cache-{9:012}", 9),
-        (f"fanrun/service:default.{mine}.{1:012}", 1), (f"127.0.0.1:4999/fanrun/image:{mine}-{1:012}", 1),
-    ]  # fmt: skip
+        (f"fanrun/process:default.{mine}", 5),
+        (f"fanrun/process:default.{mine}.{5:012}", 5),
+        (f"fanrun/process:default.{mine}.{4:012}", 4),
+        (f"fanrun/process:default.{mine}.{3:012}", 3),
+        (f"fanrun/process:default.{mine}.{2:012}", 2),
+        (f"fanrun/process:default.{mine}.cache-{9:012}", 9),
+        (f"fanrun/service:default.{mine}.{1:012}", 1),
+        (f"127.0.0.1:4999/fanrun/image:{mine}-{1:012}", 1),
+    ]
     others = [
-        (f"fanrun/process:default.{other}", 1), (f"fanrun/process:default.{other}.{1:012}", 1),
-        (f"fanrun/process:blue.{mine}.{1:012}", 1), ("fanrun/process:default", 1), ("fanrun/process:latest", 1),
-        (f"127.0.0.1:40001/fanrun/image:{other}-{1:012}", 1), ("<none>:<none>", 1), ("tool:1", 2),
-        (f"lab/fanrun/process:default.{mine}", 1), (f"fanrun/process:default.{mine}0.{1:012}", 1),
-    ]  # fmt: skip
+        (f"fanrun/process:default.{other}", 1),
+        (f"fanrun/process:default.{other}.{1:012}", 1),
+        (f"fanrun/process:blue.{mine}.{1:012}", 1),
+        ("fanrun/process:default", 1),
+        ("fanrun/process:latest", 1),
+        (f"127.0.0.1:40001/fanrun/image:{other}-{1:012}", 1),
+        ("<none>:<none>", 1),
+        ("tool:1", 2),
+        (f"lab/fanrun/process:default.{mine}", 1),
+        (f"fanrun/process:default.{mine}0.{1:012}", 1),
+    ]
     lines = [f"{name} {content:012}" for name, content in (*ours, *others)]
     client.hold(lines)
     local_images.remove_old(folder, [f"sha256:{content:012}{'0' * 52}" for content in (3, 4)])
@@ -170,10 +185,13 @@ def test_a_host_keeps_what_is_known_and_what_is_not_a_hubs(client: Docker) -> No
     elsewhere = pulled("10.0.0.99:5000", 1)
     pushed = "127.0.0.1:4999/fanrun/image f00-012345678901 <none>", "127.0.0.1:4999/fanrun/image:f00-012345678901"
     others = [
-        "debian trixie-slim <none>", "<none> <none> <none>", pulled("10.0.0.10:6000", 1)[0],
-        "127.0.0.1:40001/fanrun/image f00-1 <none>", "lab/fanrun/image <none> sha256:00",
+        "debian trixie-slim <none>",
+        "<none> <none> <none>",
+        pulled("10.0.0.10:6000", 1)[0],
+        "127.0.0.1:40001/fanrun/image f00-1 <none>",
+        "lab/fanrun/image <none> sha256:00",
         "127.0.0.1:4999/fanrun/image <none> sha256:00",
-    ]  # fmt: skip
+    ]
     lines = [line for line, _ in (*olds, elsewhere, pushed)] + others
     random.Random(0).shuffle(lines)
     client.hold(lines, used=olds[1][1])

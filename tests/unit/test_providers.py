@@ -45,21 +45,38 @@ HUB = Host("hub", "hub", "10.0.0.10", "10.0.0.10", "admin")
 BLUE = {"fleet": "blue", "id": "0123456789abcdef", "owner": "ada@lab", "folder": "/home/a b/.fanrun/blue"}
 OUTSIDE = Host("worker-1", "worker", "127.0.0.1", "10.0.0.11", "admin", 2201)
 NESTED = [
-    "--cap-add=ALL", "--cap-drop=SYS_RESOURCE", "--security-opt=seccomp=unconfined",
-    "--security-opt=apparmor=unconfined", "--security-opt=systempaths=unconfined",
-]  # fmt: skip
+    "--cap-add=ALL",
+    "--cap-drop=SYS_RESOURCE",
+    "--security-opt=seccomp=unconfined",
+    "--security-opt=apparmor=unconfined",
+    "--security-opt=systempaths=unconfined",
+]
 
 
 def test_create_argv_of_a_host_with_an_address_of_its_own() -> None:
     assert containers.create_argv(BLUE, "net", HUB, privileged=False) == [
-        "docker", "create", "--name=fanrun-blue-01234567-hub", "--hostname=hub",
-        "--label=fanrun.fleet=blue", "--label=fanrun.id=0123456789abcdef", "--label=fanrun.owner=ada@lab",
-        "--label=fanrun.folder=/home/a b/.fanrun/blue", "--label=fanrun.name=hub",
-        "--label=fanrun.role=hub", "--label=fanrun.address=10.0.0.10", "--label=fanrun.port=22",
-        "--label=fanrun.inner=10.0.0.10", "--network=net", "--ip=10.0.0.10",
-        "--tmpfs=/run:exec", "--volume=/var/lib/docker", *NESTED,
-        "--cgroupns=host", "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw", host_image.IMAGE,
-    ]  # fmt: skip
+        "docker",
+        "create",
+        "--name=fanrun-blue-01234567-hub",
+        "--hostname=hub",
+        "--label=fanrun.fleet=blue",
+        "--label=fanrun.id=0123456789abcdef",
+        "--label=fanrun.owner=ada@lab",
+        "--label=fanrun.folder=/home/a b/.fanrun/blue",
+        "--label=fanrun.name=hub",
+        "--label=fanrun.role=hub",
+        "--label=fanrun.address=10.0.0.10",
+        "--label=fanrun.port=22",
+        "--label=fanrun.inner=10.0.0.10",
+        "--network=net",
+        "--ip=10.0.0.10",
+        "--tmpfs=/run:exec",
+        "--volume=/var/lib/docker",
+        *NESTED,
+        "--cgroupns=host",
+        "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw",
+        host_image.IMAGE,
+    ]
 
 
 def test_create_argv_of_a_host_behind_a_port() -> None:

@@ -51,9 +51,12 @@ def test_a_hub_has_the_registry_as_well_and_after_docker(folder: Folder) -> None
 def test_the_registrys_settings_are_there_before_its_package_starts_it(folder: Folder) -> None:
     found = titles(folder, "hub")
     order = [
-        "making the work folder", "making the folder for logs", "looking for another registry",
-        "writing the registry's settings", "installing packages",
-    ]  # fmt: skip
+        "making the work folder",
+        "making the folder for logs",
+        "looking for another registry",
+        "writing the registry's settings",
+        "installing packages",
+    ]
     assert [title for title in found if title in order] == order
 
 

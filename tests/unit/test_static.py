@@ -33,11 +33,14 @@ def provider(folder: Folder, config: str, host: str, hub: str = "") -> StaticPro
     ("host", "hub", "expected"),
     [
         ("a@10.0.0.1,a@10.0.0.2", "", ["hub is a@10.0.0.1", "worker-1 is a@10.0.0.1", "worker-2 is a@10.0.0.2"]),
-        ("a@10.0.0.1, a@10.0.0.2", "b@10.0.0.2", ["hub is b@10.0.0.2", "worker-1 is a@10.0.0.1",
-                                                 "worker-2 is a@10.0.0.2"]),
+        (
+            "a@10.0.0.1, a@10.0.0.2",
+            "b@10.0.0.2",
+            ["hub is b@10.0.0.2", "worker-1 is a@10.0.0.1", "worker-2 is a@10.0.0.2"],
+        ),
         ("a@10.0.0.1", "a@10.0.0.9:2222", ["hub is a@10.0.0.9:2222", "worker-1 is a@10.0.0.1"]),
     ],
-)  # fmt: skip
+)
 def test_the_hub_is_the_first_or_the_one_named(
     folder: Folder, config: str, host: str, hub: str, expected: list[str]
 ) -> None:

@@ -66,13 +66,23 @@ def stranger() -> Iterator[type[Stranger]]:
 
 def fab(url: str, home: Path, *argv: str) -> subprocess.CompletedProcess[str]:
     environment = {
-        **os.environ, "FANRUN_HOME": str(home), "AWS_ENDPOINT_URL": url, "AWS_ACCESS_KEY_ID": "x",
-        "AWS_SECRET_ACCESS_KEY": "x", "AWS_MAX_ATTEMPTS": "1",
-    }  # fmt: skip
+        **os.environ,
+        "FANRUN_HOME": str(home),
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "x",
+        "AWS_MAX_ATTEMPTS": "1",
+    }
     return subprocess.run(
-        [FAB, *argv, "--provider=ec2", "--region=us-east-1"], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+        [FAB, *argv, "--provider=ec2", "--region=us-east-1"],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize(("knows", "action"), [(False, "sts:GetCallerIdentity"), (True, "ec2:DescribeInstances")])

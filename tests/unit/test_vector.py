@@ -79,9 +79,14 @@ def test_systemd_runs_both_without_root_and_behind_all_else() -> None:
         assert list(found) == [f"/etc/systemd/system/{name}.service"]
         assert f"ExecStart=/usr/bin/vector --config /etc/fanrun/vector/{name}.toml\n" in text
         for line in (
-            "User=vector", "CPUWeight=10", "Nice=10", "MemoryMax=512M", "Restart=always", "NoNewPrivileges=true",
+            "User=vector",
+            "CPUWeight=10",
+            "Nice=10",
+            "MemoryMax=512M",
+            "Restart=always",
+            "NoNewPrivileges=true",
             "ProtectSystem=strict",
-        ):  # fmt: skip
+        ):
             assert f"\n{line}\n" in text
     (shipper,), (receiver,) = (found.values() for found in texts.values())
     assert "\nAmbientCapabilities=CAP_DAC_READ_SEARCH\n" in shipper
@@ -148,18 +153,22 @@ def test_a_key_is_taken_by_its_fingerprint_alone() -> None:
         ("architecture amd64\nprogram /usr/bin/vector\nversion 0.57.0\nuser yes\n", PLAIN, True, ""),
         (
             "program /opt/vector\nversion 0.48.0\nuser yes\n",
-            VectorState("", "/opt/vector", "0.48.0", user=True), False, "version 0.48.0",
+            VectorState("", "/opt/vector", "0.48.0", user=True),
+            False,
+            "version 0.48.0",
         ),
         ("program /opt/vector\nversion 0.57.0\n", VectorState("", "/opt/vector", "0.57.0"), False, "without a user"),
         ("program /opt/vector\nversion \n", VectorState("", "/opt/vector"), False, "version unknown"),
         (
             "program /usr/bin/vector\nversion 0.56.0\nours yes\nuser yes\n",
-            VectorState("", "/usr/bin/vector", "0.56.0", ours=True, user=True), False, "",
+            VectorState("", "/usr/bin/vector", "0.56.0", ours=True, user=True),
+            False,
+            "",
         ),
         ("program /usr/bin/vector\nhalfway yes\n", VectorState("", "/usr/bin/vector", halfway=True), False, ""),
         ("receiver yes\nreceiver yes\nsystemd yes\n", VectorState(systemd=True, receiver=True), False, ""),
     ],
-)  # fmt: skip
+)
 def test_what_a_host_has(text: str, found: VectorState, ready: bool, foreign: str) -> None:
     assert parse(text) == found
     assert found.is_ready == ready
