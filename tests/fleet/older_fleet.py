@@ -10,6 +10,7 @@ from pathlib import Path
 from fanrun.fleet.model import Fleet, Host
 from fanrun.fleet.private_files import write_private
 from fanrun.fleet.store import Folder
+from provision.hosts import ca
 from provision.hosts.ssh_key import ssh_key
 from provision.providers.local import containers, host_image
 from provision.providers.local import docker as local_docker
