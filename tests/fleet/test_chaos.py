@@ -38,6 +38,11 @@ class Outcome:
     failed: dict[bytes, str] = field(default_factory=dict)
     runs: list[str] = field(default_factory=list)
 
+    def check(self, code: int, is_right: bool, *what: object) -> None:
+        """Note what is wrong after a run that ended with `code`, unless it is right."""
+        if not is_right:
+            self.wrong.append(f"run {len(self.codes)} ended with {code}: {' '.join(map(str, what))}")
+
 
 def survive(fab: Fab, program: str, src: Path, dst: Dst) -> Outcome:
     """Run the same command until all is done but poison, and check after each run."""
@@ -61,42 +66,42 @@ def is_over(outcome: Outcome) -> bool:
 
 def check_run(fab: Fab, dst: Dst, wanted: dict[bytes, bytes], outcome: Outcome, code: int) -> None:
     """Note what is wrong with the results, the report, the joblog and the proof of a run that has just ended."""
-
-    def check(is_right: bool, *what: object) -> None:
-        if not is_right:
-            outcome.wrong.append(f"run {len(outcome.codes)} ended with {code}: {' '.join(map(str, what))}")
-
-    check(code in range(4), "no such exit code")
+    outcome.check(code, code in range(4), "no such exit code")
     results = {key: content for key, content in tree(dst.path).items() if not key.endswith(b".moved")}
     strange = [key for key, content in results.items() if wanted.get(key) != content]
-    check(not strange, "results of no input, or not of their own:", strange)
+    outcome.check(code, not strange, "results of no input, or not of their own:", strange)
     folder = latest(dst.path)
     if folder is None or folder.name in outcome.runs:
-        check(code in (2, 3), "there is no report")
+        outcome.check(code, code in (2, 3), "there is no report")
         return
     outcome.runs.append(folder.name)
     last = account(folder, outcome)
     report = read_report(folder)
-    check(report is not None or code in (2, 3), "there is no report")
+    outcome.check(code, report is not None or code in (2, 3), "there is no report")
     if report is None:
         return
-    outcome.failed = {key["path"].encode(): key["reason"] for key in report["failed"]}
-    sums = report["done"] + report["kept"] + report["left"] + len(outcome.failed)
-    check(sums == report["inputs"] == len(wanted), "it does not add up:", report)
-    check(all(outcome.failed.values()), "an input failed for no reason:", outcome.failed)
-    check(code != 0 or not outcome.failed, "inputs failed:", outcome.failed)
-    check(code != 1 or bool(outcome.failed), "nothing failed")
-    check((code == 3) == (report["left"] > 0) or code == 3, "inputs are left:", report["left"])
-    check(not outcome.failed.keys() & results.keys(), "inputs failed that have a result:", outcome.failed)
+    check_report(report, len(wanted), outcome, code)
+    outcome.check(code, not outcome.failed.keys() & results.keys(), "inputs failed that have one:", outcome.failed)
     missing = wanted.keys() - results.keys() - outcome.failed.keys()
     # The run looks once more after the last input was done: what was taken away before that it must have noticed.
     unnoticed = {key for key in missing if dst.removed.get(key, 0) < last}
-    check(code == 3 or not unnoticed, "inputs without a result or a reason:", unnoticed)
+    outcome.check(code, code == 3 or not unnoticed, "inputs without a result or a reason:", unnoticed)
     proof = json.loads(fab("verify", f"--dst={dst.path}", "--json", code=None).stdout)
     faults = {key.encode() for key in proof["faults"]}
-    check(proof["run"] == folder.name, "the proof is of another run:", proof["run"])
-    check(wanted.keys() - results.keys() <= faults, "the proof misses inputs that have no result:", proof)
-    check(faults <= outcome.failed.keys() | missing, "the proof names inputs that are done:", proof)
+    outcome.check(code, proof["run"] == folder.name, "the proof is of another run:", proof["run"])
+    outcome.check(code, wanted.keys() - results.keys() <= faults, "the proof misses what has no result:", proof)
+    outcome.check(code, faults <= outcome.failed.keys() | missing, "the proof names inputs that are done:", proof)
+
+
+def check_report(report: dict[str, Any], count: int, outcome: Outcome, code: int) -> None:
+    """Note what is wrong with the numbers of a report about so many inputs."""
+    outcome.failed = {key["path"].encode(): key["reason"] for key in report["failed"]}
+    sums = report["done"] + report["kept"] + report["left"] + len(outcome.failed)
+    outcome.check(code, sums == report["inputs"] == count, "it does not add up:", report)
+    outcome.check(code, all(outcome.failed.values()), "an input failed for no reason:", outcome.failed)
+    outcome.check(code, code != 0 or not outcome.failed, "inputs failed:", outcome.failed)
+    outcome.check(code, code != 1 or bool(outcome.failed), "nothing failed")
+    outcome.check(code, (code == 3) == (report["left"] > 0) or code == 3, "inputs are left:", report["left"])
 
 
 def latest(dst: Path) -> Path | None:

@@ -61,30 +61,23 @@ def inputs(tmp_path: Path) -> Path:
     return tmp_path / "src"
 
 
-@pytest.mark.parametrize(
-    ("image", "variables", "passwd", "group", "rest"),
-    [
-        ("plain", "fanrun fanrun C.UTF-8", "fanrun:x:1000:1000:fanrun", "fanrun:x:1000:", ROOT),
-        ("knows", "somebody mary de_DE.UTF-8", "mary:x:1000:1000:mary", "lab:x:1000:", ROOT),
-        ("linked", "fanrun fanrun C.UTF-8", "fanrun:x:1000:1000:fanrun", "fanrun:x:1000:", ROOT),
-        ("empty", "fanrun fanrun C.UTF-8", "fanrun:x:1000:1000:fanrun", "fanrun:x:1000:", []),
-    ],
-)
+FANRUN = ["fanrun fanrun C.UTF-8 /tmp", "fanrun:x:1000:1000:fanrun:/tmp:/bin/sh", "fanrun:x:1000:"]
+USERS = {
+    "plain": [*FANRUN, *ROOT],
+    "knows": ["somebody mary de_DE.UTF-8 /tmp", "mary:x:1000:1000:mary:/tmp:/bin/sh", "lab:x:1000:", *ROOT],
+    "linked": [*FANRUN, *ROOT],
+    "empty": FANRUN,
+}
+"""What LOOK finds in each image: variables, the user's entries in passwd and group, root's entries."""
+
+
+@pytest.mark.parametrize("image", USERS)
 def test_a_program_has_a_user_with_a_name(
-    fab: Fab,
-    images: dict[str, str],
-    inputs: Path,
-    tmp_path: Path,
-    image: str,
-    variables: str,
-    passwd: str,
-    group: str,
-    rest: list[str],
+    fab: Fab, images: dict[str, str], inputs: Path, tmp_path: Path, image: str
 ) -> None:
     dst = tmp_path / "dst"
     fab("run", "--src", str(inputs), "--dst", str(dst), "--image", images[image], "--args", f"'{LOOK}'")
-    expected = [f"{variables} /tmp", f"{passwd}:/tmp:/bin/sh", group, *rest, "writable"]
-    assert {text.decode() for text in tree(dst).values()} == {"\n".join([*expected, ""])}
+    assert {text.decode() for text in tree(dst).values()} == {"\n".join([*USERS[image], "writable", ""])}
     for worker in ("worker-1", "worker-2"):
         assert fab.on(worker, "docker ps --all --quiet").split() == [], "what they were read from is gone"
 
@@ -108,17 +101,19 @@ def test_the_own_image_knows_its_user_too(fab: Fab, tmp_path: Path) -> None:
     assert tree(tmp_path / "dst") == {b"a": b"fanrun /tmp fanrun fanrun /tmp\n"}
 
 
-@pytest.mark.parametrize(
-    ("where", "count", "said", "more"),
-    [
-        ("/tmp", 300, "/tmp was full (256 MB), --tmp 1g gives it more", "--tmp=301m"),
-        ("/dev/shm", 70, "/dev/shm was full (64 MB), --shm 256m gives it more", "--shm=71m"),
-    ],
-)
+FULL = {
+    "/tmp": (300, "/tmp was full (256 MB), --tmp 1g gives it more", "--tmp=301m"),
+    "/dev/shm": (70, "/dev/shm was full (64 MB), --shm 256m gives it more", "--shm=71m"),
+}
+"""For each folder: how many MB are written there, what is said of it, and the option that helps."""
+
+
+@pytest.mark.parametrize("where", FULL)
 def test_a_full_tmp_or_shm_is_the_reason_and_what_is_said_helps(
-    fab: Fab, images: dict[str, str], inputs: Path, tmp_path: Path, where: str, count: int, said: str, more: str
+    fab: Fab, images: dict[str, str], inputs: Path, tmp_path: Path, where: str
 ) -> None:
     dst = tmp_path / "dst"
+    count, said, more = FULL[where]
     argv = ["run", "--src", str(inputs), "--dst", str(dst), "--image", images["plain"], "--retries=0", "--keep-going"]
     argv += ["--args", f"'{FILLS.format(where, count, where)}'"]
     done = fab(*argv, code=1)

@@ -74,18 +74,20 @@ def test_what_fails_everywhere_is_listed_and_can_be_tried_again(
     assert "10 of 10 inputs" in fab("verify", "--dst", str(dst)).stdout
 
 
-@pytest.mark.parametrize(
-    ("how", "limit", "reason"),
-    [
-        ("hangs", "--timeout=2", "the program finished nothing within the timeout and was stopped"),
-        ("eats", "--memory=32m", "exit 137, it was killed, as the memory limit does"),
-        ("dies", "--timeout=600", "exit 3: can't stand"),
-    ],
-)
+FAILURES = {
+    "hangs": ("--timeout=2", "the program finished nothing within the timeout and was stopped"),
+    "eats": ("--memory=32m", "exit 137, it was killed, as the memory limit does"),
+    "dies": ("--timeout=600", "exit 3: can't stand"),
+}
+"""What the program does with a bad file: under which limit, and what the reason is then."""
+
+
+@pytest.mark.parametrize("how", FAILURES)
 def test_a_program_that_reports_nothing_loses_only_the_bad_files(
-    fab: Fab, program: str, inputs: Path, tmp_path: Path, how: str, limit: str, reason: str
+    fab: Fab, program: str, inputs: Path, tmp_path: Path, how: str
 ) -> None:
     dst = tmp_path / "dst"
+    limit, reason = FAILURES[how]
     argv = ["run", "--src", str(inputs), "--dst", str(dst), "--image", program, "--args", how, limit, "--retries=1"]
     fab(*argv, code=1)
     assert tree(dst) == good(inputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -79,11 +80,12 @@ def test_the_next_run_ends_what_a_killed_one_left_whatever_its_dst(
     assert list((fab.home / fab.fleet / "runs").iterdir()) == []
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("end", list(itertools.product([signal.SIGINT, signal.SIGTERM, signal.SIGHUP], [1, 2])))
 def test_a_run_that_is_ended_leaves_nothing(
-    fab: Fab, program: str, inputs: Path, tmp_path: Path, how: signal.Signals, times: int
+    fab: Fab, program: str, inputs: Path, tmp_path: Path, end: tuple[signal.Signals, int]
 ) -> None:
+    """By a signal that comes so many times."""
+    how, times = end
     one = fab.program() if (how, times) == (signal.SIGINT, 1) else fab
     run = long_run(one, program, inputs, tmp_path / "dst")
     run.send_signal(how)

@@ -85,12 +85,9 @@ def take_and_run(three: Machines, fab: Fab, src: Path, top: Path) -> None:
 
 
 @pytest.mark.parametrize("login", ["root", "toor", "admin in root's group"])
-def test_no_program_runs_as_root(
-    three: Machines, fab: Fab, tmp_path: Path, src: Path, program: str, login: str
-) -> None:
+def test_no_program_runs_as_root(three: Machines, fab: Fab, src: Path, program: str, login: str) -> None:
     """Whatever the login is, and though its new files, like the inputs, are for nobody else."""
-    before = three.files("one")
-    user = login.split()[0]
+    before, user, top = three.files("one"), login.split()[0], src.parent
     if user == "toor":
         three.on("one", "useradd --non-unique --uid 0 --gid 0 --home-dir /root --shell /bin/bash toor")
     if user == "admin":
@@ -100,18 +97,16 @@ def test_no_program_runs_as_root(
         path.chmod(0o700 if path.is_dir() else 0o600)
     try:
         fab("up", *three.options("one", user=user))
-        assert fab("exec", "--command", "umask; id -u").stdout.split()[1::2] == [
-            "0077",
-            "1000" if user == "admin" else "0",
-        ]
-        fab("run", "--src", str(src), "--dst", str(tmp_path / "looked"), "--image", program, "--args=looks", code=None)
-        said = (run_folder(tmp_path / "looked") / "extra").glob("*/*")  # it is named after a folder
+        uid = "1000" if user == "admin" else "0"
+        assert fab("exec", "--command", "umask; id -u").stdout.split()[1::2] == ["0077", uid]
+        fab("run", "--src", str(src), "--dst", str(top / "looked"), "--image", program, "--args=looks", code=None)
+        said = (run_folder(top / "looked") / "extra").glob("*/*")  # it is named after a folder
         uids = {int(path.read_text().split()[0]) for path in said}
         assert uids == {1000 if user == "admin" else 65532}
-        fab("run", "--src", str(src), "--dst", str(tmp_path / "copied"), "--image", program, "--args=copy")
-        assert tree(tmp_path / "copied") == tree(src)
-        fab("run", "--src", str(src), "--dst", str(tmp_path / "rotated"))
-        assert len(tree(tmp_path / "rotated")) == 12
+        fab("run", "--src", str(src), "--dst", str(top / "copied"), "--image", program, "--args=copy")
+        assert tree(top / "copied") == tree(src)
+        fab("run", "--src", str(src), "--dst", str(top / "rotated"))
+        assert len(tree(top / "rotated")) == 12
         wait_until(lambda: three.on("one", "find /var/lib/fanrun/runs -mindepth 1 ! -name '.ended-*'") == "")
     finally:
         fab("down")
