@@ -8,7 +8,13 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from invoke.collection import Collection
+
+import fabfile
+
 ROOT = Path(__file__).resolve().parents[2]
+TASKS = Collection.from_module(fabfile).to_contexts()
+"""The tasks as Fabric parses them.  Made once: to make them takes the help texts out of the tasks."""
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHELL = ("", "console", "sh", "shell", "bash")
 """The languages of blocks that may hold commands."""

@@ -15,12 +15,12 @@ from fanrun.fleet.config import LOGS, settings
 from fanrun.fleet.errors import UsageError
 from fanrun.fleet.exit_codes import ExitCode
 from provision import catalog
-from tests.unit.pages import ROOT, read, section
+from tests.unit.pages import ROOT, TASKS, read, section
 
 REFERENCE = "docs/reference.md"
 NEW = ("provision/providers/hetzner", "gpu.py")
 """What the page on the architecture names as something to be added."""
-CONTEXTS = {str(context.name): context for context in Collection.from_module(fabfile).to_contexts()}
+CONTEXTS = {str(context.name): context for context in TASKS}
 OPTIONS = [(task, flag) for task, context in CONTEXTS.items() for flag in context.flags if flag.startswith("--")]
 PROGRAMS = {
     "process.py": ("docs/process.md", ["process.py"], "--shard"),

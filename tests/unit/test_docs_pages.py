@@ -6,17 +6,14 @@ from pathlib import Path
 
 import pytest
 from fabric.main import program
-from invoke.collection import Collection
 from invoke.exceptions import ParseError
 from invoke.parser import Parser
 
-import fabfile
 from fanrun.tasks import core
-from tests.unit.pages import ROOT, anchors, fab_commands, links, pages, read
+from tests.unit.pages import ROOT, TASKS, anchors, fab_commands, links, pages, read
 
 PAGES = [str(path.relative_to(ROOT)) for path in pages()]
 COMMANDS = [(page, arguments) for page in PAGES for arguments in fab_commands(read(page))]
-CONTEXTS = Collection.from_module(fabfile).to_contexts()
 
 
 def problem(page: str, link: str) -> str:
@@ -33,7 +30,7 @@ def problem(page: str, link: str) -> str:
 def refusal(arguments: list[str]) -> str:
     """Return why `fab` would not take these arguments, "" if it takes them."""
     try:
-        tasks = Parser(contexts=CONTEXTS, initial=program.initial_context).parse_argv(arguments)
+        tasks = Parser(contexts=TASKS, initial=program.initial_context).parse_argv(arguments)
     except ParseError as error:
         return str(error)
     given = [argument.name for argument in tasks[0].args.values() if argument.got_value]
