@@ -97,6 +97,10 @@ class Forked(subprocess.Popen[str]):
         (out, out_end), (err, err_end), null = os.pipe(), os.pipe(), os.open(os.devnull, os.O_RDWR)
         try:
             forked = cls(start, null if stdin == subprocess.DEVNULL else stdin, out_end, err_end)
+        except BaseException:
+            os.close(out)
+            os.close(err)
+            raise
         finally:
             for file in (out_end, err_end, null):
                 os.close(file)
