@@ -29,6 +29,9 @@ from types import FrameType
 from typing import Any, TextIO
 
 NUMBER = struct.Struct("!i")
+STATUS = struct.Struct("!ci")
+"""PROCESS with a process ID, or CODE with a return code."""
+PROCESS, CODE = b"p", b"c"
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARIES = ("boto3", "botocore.session", "fabric.main")
 
@@ -88,7 +91,7 @@ class Server:
             if ended:
                 file = self._statuses.pop(child)
                 with contextlib.suppress(BrokenPipeError):  # nobody wants to know
-                    os.write(file, NUMBER.pack(os.waitstatus_to_exitcode(status)))
+                    os.write(file, STATUS.pack(CODE, os.waitstatus_to_exitcode(status)))
                 os.close(file)
 
     def _become(self, request: dict[str, Any], files: list[int]) -> None:
@@ -119,7 +122,7 @@ class Server:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
-        os.write(status, NUMBER.pack(os.getpid()))
+        os.write(status, STATUS.pack(PROCESS, os.getpid()))
         os.close(status)
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from tests.fleet.fork_server import NUMBER, ROOT
+from tests.fleet.fork_server import CODE, NUMBER, PROCESS, ROOT, STATUS
 
 SERVER = Path(__file__).with_name("fork_server.py")
 READ_AT_START = ("GLIBC_", "LANG", "LC_", "LD_", "LOGURU_", "MALLOC_", "OPENSSL_", "PYTHON", "TQDM_")
@@ -89,7 +89,7 @@ class Forked(subprocess.Popen[str]):
         self._status, theirs = socket.socketpair()
         with theirs:
             server().request(start, [stdin, stdout, stderr, theirs.fileno()])
-        self.pid = self._receive()
+        self.pid = self._receive(PROCESS)
 
     @classmethod
     def piped(cls, start: Start, stdin: int) -> Forked:
@@ -97,6 +97,10 @@ class Forked(subprocess.Popen[str]):
         (out, out_end), (err, err_end), null = os.pipe(), os.pipe(), os.open(os.devnull, os.O_RDWR)
         try:
             forked = cls(start, null if stdin == subprocess.DEVNULL else stdin, out_end, err_end)
+        except BaseException:
+            os.close(out)
+            os.close(err)
+            raise
         finally:
             for file in (out_end, err_end, null):
                 os.close(file)
@@ -105,11 +109,13 @@ class Forked(subprocess.Popen[str]):
         )
         return forked
 
-    def _receive(self) -> int:
-        data = self._status.recv(NUMBER.size)
-        assert len(data) == NUMBER.size, "the fork server has ended"
-        number: int = NUMBER.unpack(data)[0]
-        return number
+    def _receive(self, expected: bytes) -> int:
+        """Return a process ID or a return code; one that is taken for the other would be sent signals."""
+        data = self._status.recv(STATUS.size)
+        assert len(data) == STATUS.size, "the fork server has ended"
+        kind, number = STATUS.unpack(data)
+        assert kind == expected, f"the fork has ended with {number} before it began"
+        return int(number)
 
     def poll(self) -> int | None:
         """Return the return code, None while it runs."""
@@ -125,7 +131,7 @@ class Forked(subprocess.Popen[str]):
         try:
             if self.returncode is None:
                 self._status.settimeout(timeout)
-                self.returncode = self._receive()
+                self.returncode = self._receive(CODE)
                 self._status.close()
         except (BlockingIOError, TimeoutError):
             raise subprocess.TimeoutExpired(self.args, timeout or 0) from None

@@ -42,7 +42,8 @@ def check_unfinished(code: int, err: str) -> None:
     said = [line for line in err.splitlines() if line.startswith("error: ")]
     assert len(said) == 1
     assert said == err.splitlines()[-1:]
-    assert "make room there" in said[0]
+    # Where the report alone is missing there is nothing left to be done.
+    assert "make room there" in said[0] or "the run's report can't be written" in said[0]
     assert "a file can't" not in said[0], "it is named"
 
 

@@ -51,7 +51,15 @@ def call(fab: Fab, *names: str) -> None:
 
 
 def lines(fab: Fab, *argv: str) -> list[dict[str, Any]]:
-    return show(fab, "--service", *argv).lines
+    """Return what is shown, which is in the order of time; lines of one time are ordered here by their text."""
+    found = show(fab, "--service", *argv).lines
+    assert [line["timestamp"] for line in found] == sorted(line["timestamp"] for line in found)
+    return sorted(found, key=as_text)
+
+
+def as_text(line: dict[str, Any]) -> str:
+    """Return a line as it is shown without --json."""
+    return f"{line['timestamp']} {line['host']}/{line['service']} | {line['message']}"
 
 
 def written(fab: Fab, host: str) -> Counter[str]:
@@ -76,11 +84,9 @@ def test_each_line_of_each_host_is_shown_once(fab: Fab) -> None:
         assert Counter(line["message"] for line in mine) == written(fab, host)
         assert {(line["service"], line["stream"]) for line in mine} == {(container, "stderr")}
         assert lines(fab, "--host", host) == mine
-    assert [line["timestamp"] for line in found] == sorted(line["timestamp"] for line in found)
     for name in names:
         assert about(name, found)[0] == ("hub", "fanrun-api"), "and then a processor"
-    texts = [f"{line['timestamp']} {line['host']}/{line['service']} | {line['message']}" for line in found]
-    assert fab("logs", "--service").stdout.splitlines() == texts
+    assert sorted(fab("logs", "--service").stdout.splitlines()) == [as_text(line) for line in found]
 
 
 def test_lines_are_chosen(fab: Fab) -> None:

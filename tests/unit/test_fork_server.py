@@ -211,3 +211,11 @@ def test_what_a_fork_can_not_be_is_a_new_process(fab: Fab, tmp_path: Path) -> No
     elsewhere = Fab(tmp_path / "home", "nowhere", root=tmp_path).start("status")
     assert not isinstance(elsewhere, Forked)
     elsewhere.communicate()
+
+
+def test_one_that_can_not_begin_has_no_process_id() -> None:
+    """Its return code must not be taken for the ID of a process that signals are sent to."""
+    impossible = Start([str(FAB), "--version"], ROOT, {**os.environ, "A\0B": ""})
+    with pytest.raises(AssertionError, match="the fork has ended with 1 before it began"):
+        Forked.piped(impossible, subprocess.DEVNULL)
+    assert outcome(Forked.piped(Start([str(FAB), "--version"], ROOT, os.environ), subprocess.DEVNULL))[0] == 0
