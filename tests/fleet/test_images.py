@@ -97,14 +97,31 @@ def person() -> Iterator[str]:
 def test_a_host_and_the_client_keep_the_current_image_and_the_one_before_it(
     checkout: Checkout, other: Checkout, person: str, program: str, tmp_path: Path
 ) -> None:
-    fab, folder = checkout.fab, checkout.folder
-    refs, held = [checkout.ref("process.py")], [set(checkout.tags().values())]
-    in_use = fab.on("worker-1", f"docker run --detach {SLEEP.format(refs[0])}").strip()
+    fab = checkout.fab
     src, dst = tmp_path / "src", tmp_path / "dst"
     fab("sample", f"--dst={src}", "--count=3")
     fab("run", f"--src={src}", f"--dst={dst}")
     fab("run", f"--src={src}", f"--dst={tmp_path / 'copies'}", f"--image={program}", "--args=copy")
-    of_person = checkout.ref(program)
+    check_what_deploys_keep(checkout, checkout.ref(program))
+    # A fleet of the same name, with its own images; the first one's `down` leaves them.
+    other.edit("other")
+    other.fab("up", "--hosts=1")
+    check_down_removes_its_own_images(checkout, other)
+    assert there([docker("image", "inspect", "--format={{.Id}}", name).strip()[7:] for name in (person, program)])
+
+    # What was built is gone, and what is built again of the same sources has another id: it is the same program.
+    first = tree(dst)
+    other.edit("one")
+    other.fab("run", f"--src={src}", f"--dst={dst}")
+    assert (report(dst)["kept"], report(dst)["done"]) == (3, 0)
+    assert tree(dst) == first
+
+
+def check_what_deploys_keep(checkout: Checkout, of_person: str) -> None:
+    """Deploy three times; check which images the hosts and the client have then. One is a person's."""
+    fab = checkout.fab
+    refs, held = [checkout.ref("process.py")], [set(checkout.tags().values())]
+    in_use = fab.on("worker-1", f"docker run --detach {SLEEP.format(refs[0])}").strip()
     for word in ("two", "three", "four"):
         refs.append(checkout.deploy(word))
         held.append(set(checkout.tags().values()))
@@ -123,9 +140,10 @@ def test_a_host_and_the_client_keep_the_current_image_and_the_one_before_it(
     assert there(old) == []
     assert set(there(sorted(held[3]))) == held[3]
 
-    # A fleet of the same name, with its own images; the first one's `down` leaves them.
-    other.edit("other")
-    other.fab("up", "--hosts=1")
+
+def check_down_removes_its_own_images(checkout: Checkout, other: Checkout) -> None:
+    """End the first fleet; check that its images are gone, and the other's are not."""
+    fab, folder = checkout.fab, checkout.folder
     assert len(set(other.tags()) - set(checkout.tags())) >= 2
     before = other.tags()
     told = fab("down", "--dry-run").stdout
@@ -136,14 +154,6 @@ def test_a_host_and_the_client_keep_the_current_image_and_the_one_before_it(
     assert local_images.tags_of(folder.name, fleet_ids) == {}
     assert there([each for each in mine.values() if each not in before.values()]) == []
     assert other.tags() == before
-    assert there([docker("image", "inspect", "--format={{.Id}}", name).strip()[7:] for name in (person, program)])
-
-    # What was built is gone, and what is built again of the same sources has another id: it is the same program.
-    first = tree(dst)
-    other.edit("one")
-    other.fab("run", f"--src={src}", f"--dst={dst}")
-    assert (report(dst)["kept"], report(dst)["done"]) == (3, 0)
-    assert tree(dst) == first
 
 
 def test_images_of_the_service_go_as_well(checkout: Checkout) -> None:

@@ -35,6 +35,17 @@ def repaired(fab: Fab) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("repaired")
+def check_batches_and_failures(runs: Runs, shown: Shown) -> None:
+    """Check that there are lines of each batch, also of those the joblog lacks, and of each input that failed."""
+    batches = {line["batch"] for line in shown.lines}
+    assert batches >= {line["Batch"] for line in joblog(runs.dst)}
+    assert len(batches) > len({line["Batch"] for line in joblog(runs.dst)}), "halved batches, and one that was lost"
+    failed = [failure["path"] for failure in report(runs.dst)["failed"]]
+    assert len(failed) == 3
+    for path in failed:
+        assert any(line["message"].endswith(f"begin {path}") for line in shown.lines)
+
+
 def test_every_line_is_shown_once(fab: Fab, runs: Runs) -> None:
     """With inputs that fail, batches that are halved, and a worker that is killed and comes back."""
     write_inputs(runs, 100, bad=(20, 21, 70))
@@ -61,13 +72,7 @@ def test_every_line_is_shown_once(fab: Fab, runs: Runs) -> None:
     for line in cut_off(shown.lines):
         assert line["host"] == "worker-2"
         assert datetime.fromisoformat(line["timestamp"][:-1] + "+00:00") > killed - timedelta(seconds=2)
-    batches = {line["batch"] for line in shown.lines}
-    assert batches >= {line["Batch"] for line in joblog(runs.dst)}
-    assert len(batches) > len({line["Batch"] for line in joblog(runs.dst)}), "halved batches, and one that was lost"
-    failed = [failure["path"] for failure in report(runs.dst)["failed"]]
-    assert len(failed) == 3
-    for path in failed:
-        assert any(line["message"].endswith(f"begin {path}") for line in shown.lines)
+    check_batches_and_failures(runs, shown)
     assert follower.returncode == 0, said
     same_lines([json.loads(line) for line in followed.splitlines()], shown.lines)
 

@@ -36,22 +36,31 @@ def processes(word: str) -> list[str]:
     return [line for line in found if word in line]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_an_up_that_is_killed_while_it_builds_leaves_no_secret(tmp_path: Path, number: signal.Signals) -> None:
-    root, temporary, name = tmp_path / "checkout", tmp_path / "tmp", f"killed-{number}-{os.getpid()}"
+def copy_checkout(root: Path) -> None:
+    """Copy the project's files."""
     for path in FILES:
         (root / path.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, root / path.relative_to(ROOT))
+
+
+def write_long_build(dockerfile: Path, port: int) -> None:
+    """Write a build that reads the settings, tells so at the port, and goes on for longer than the test does."""
+    dockerfile.write_text(
+        "FROM debian:trixie-slim\nCOPY build-setting[s] /settings/\n"
+        f"RUN grep -q battery- /settings/pip.conf && bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port}; sleep 600'\n"
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_an_up_that_is_killed_while_it_builds_leaves_no_secret(tmp_path: Path, number: signal.Signals) -> None:
+    root, temporary, name = tmp_path / "checkout", tmp_path / "tmp", f"killed-{number}-{os.getpid()}"
+    copy_checkout(root)
     temporary.mkdir()
     fab = Fab(tmp_path / "home", name, root=root)
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(120)
         port = server.getsockname()[1]
-        # The build reads the settings, tells so, and goes on for longer than the test does.
-        (root / "Dockerfile").write_text(
-            "FROM debian:trixie-slim\nCOPY build-setting[s] /settings/\n"
-            f"RUN grep -q battery- /settings/pip.conf && bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port}; sleep 600'\n"
-        )
+        write_long_build(root / "Dockerfile", port)
         index = f"http://ada:{SECRET}@127.0.0.1:{port}/simple"
         process = fab.start("up", "--hosts=1", TMPDIR=str(temporary), PIP_INDEX_URL=index)
         try:

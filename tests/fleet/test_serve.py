@@ -94,6 +94,12 @@ def calls_as_it_says(fab: Fab, told: str, tmp_path: Path) -> None:
         assert scaled.size == (60, 40)
 
 
+def ups_of_one_processor_each(fab: Fab) -> set[str]:
+    """Return what Prometheus tells of the API and of a processor on each of two workers that are up."""
+    workers = [f"{fab.status()[name]['address']}:5002" for name in ("worker-1", "worker-2")]
+    return {f'up{{instance="{place}"}} 1' for place in ("127.0.0.1:5001", *workers)}
+
+
 def test_it_grows_and_shrinks_while_requests_flow_and_ends(fab: Fab, tmp_path: Path) -> None:
     told = fab("serve", "--replicas=2", "--args=--size 60x40 --grayscale").stderr
     hub = fab.status()["hub"]["address"]
@@ -104,11 +110,7 @@ def test_it_grows_and_shrinks_while_requests_flow_and_ends(fab: Fab, tmp_path: P
     assert "serving on worker-2: fanrun-processor-1 running" in fab("status").stdout
     image = Flow(fab).call()
     assert (image.size, image.mode) == ((60, 40), "L")
-
-    ups = {
-        f'up{{instance="{place}"}} 1'
-        for place in ("127.0.0.1:5001", *(f"{fab.status()[name]['address']}:5002" for name in ("worker-1", "worker-2")))
-    }
+    ups = ups_of_one_processor_each(fab)
     wait_until(lambda: scraped(fab) == ups, 40)
 
     flow = Flow(fab)

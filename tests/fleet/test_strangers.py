@@ -72,6 +72,13 @@ def test_the_containers_on_a_host_answer_no_stranger_either(serving: Fab, host: 
     assert answered(ask(serving, targets, gateway=gateway)) == {}
 
 
+def pushed(port: int, method: str, path: str) -> int:
+    """Return the status that the registry's port for pushes answers with."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request(method, path)
+    return connection.getresponse().status
+
+
 def test_members_may_read_the_registry_and_nobody_may_delete(serving: Fab) -> None:
     folder = Folder(serving.home, serving.fleet)
     known = folder.load()
@@ -96,15 +103,9 @@ def test_members_may_read_the_registry_and_nobody_may_delete(serving: Fab) -> No
         assert member(method, path) == 405, (method, path)
 
     with tunnel(folder, known.hub, PUSH_PORT) as port:
-
-        def pusher(method: str, path: str) -> int:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-            connection.request(method, path)
-            return connection.getresponse().status
-
-        assert pusher("DELETE", manifest) == 405
-        assert pusher("DELETE", f"{blobs}/{digest}") == 405
-        assert pusher("POST", f"{blobs}/uploads/") == 202
+        assert pushed(port, "DELETE", manifest) == 405
+        assert pushed(port, "DELETE", f"{blobs}/{digest}") == 405
+        assert pushed(port, "POST", f"{blobs}/uploads/") == 202
     assert member("GET", manifest) == 200
     assert member("GET", "/metrics") == 404
 

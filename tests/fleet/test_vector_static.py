@@ -45,6 +45,21 @@ def has_configurations(two: Machines, name: str, expected: set[str]) -> bool:
     return configurations(two, name) == expected
 
 
+def check_old_logs_go(machines: Machines) -> None:
+    """Check that the hub with systemd removes logs that are older than it keeps them."""
+    run = f"{LOGS}/r"
+    machines.on("systemd", f"install -d -o vector {run} && touch -d '20 days ago' {run}/w.jsonl {run}")
+    machines.on("systemd", f"chown vector {run}/w.jsonl && systemctl start fanrun-logs && test ! -e {run}/w.jsonl")
+    assert "fanrun-logs.timer" in machines.on("systemd", "systemctl list-timers --all")
+
+
+def check_files_are_back(machines: Machines, name: str, before: set[str]) -> None:
+    """Check that a machine has the files that it had before, and none of Fanrun's."""
+    after = machines.files(name)
+    assert before - after == set()
+    assert {path for path in after - before if not path.startswith("/run/")} <= BY_SUDO
+
+
 @pytest.mark.parametrize("hub", ["plain", "systemd"])
 def test_it_is_installed_and_taken_away_again(two: Machines, fab: Fab, tmp_path: Path, hub: str) -> None:
     before = {name: two.files(name) for name in two.addresses}
@@ -68,19 +83,14 @@ def test_it_is_installed_and_taken_away_again(two: Machines, fab: Fab, tmp_path:
         "MemoryMax=536870912",
     ]
     if hub == "systemd":
-        two.on("systemd", f"install -d -o vector {LOGS}/r && touch -d '20 days ago' {LOGS}/r/w.jsonl {LOGS}/r")
-        two.on("systemd", f"chown vector {LOGS}/r/w.jsonl && systemctl start fanrun-logs && test ! -e {LOGS}/r/w.jsonl")
-        assert "fanrun-logs.timer" in two.on("systemd", "systemctl list-timers --all")
+        check_old_logs_go(two)
     fab("down")
     for name in two.addresses:
-        after = two.files(name)
-        assert before[name] - after == set()
-        assert {path for path in after - before[name] if not path.startswith("/run/")} <= BY_SUDO
+        check_files_are_back(two, name, before[name])
         assert two.on(name, USERS) == users[name]
         assert configurations(two, name) == set()
         assert two.on(name, "ls -d /var/log/fanrun* /var/lib/fanrun* /var/lib/vector 2>/dev/null || :") == ""
-    left = "systemctl list-units --all --plain --no-legend; ls -R /etc/systemd"
-    assert "fanrun" not in two.on("systemd", left)
+    assert "fanrun" not in two.on("systemd", "systemctl list-units --all --plain --no-legend; ls -R /etc/systemd")
 
 
 def test_the_hub_moves(two: Machines, fab: Fab, tmp_path: Path) -> None:

@@ -134,11 +134,9 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Docker:
     return Docker(tmp_path, monkeypatch)
 
 
-def test_the_client_keeps_what_is_known_what_was_built_last_and_what_is_not_the_fleets(
-    folder: Folder, client: Docker
-) -> None:
-    mine, other = folder.ensure_id(), "0123456789abcdef"
-    ours = [
+def tags_of_fleet(mine: str) -> list[tuple[str, int]]:
+    """Return tags of a fleet's images, each with the number of its content."""
+    return [
         (f"fanrun/process:default.{mine}", 5),
         (f"fanrun/process:default.{mine}.{5:012}", 5),
         (f"fanrun/process:default.{mine}.{4:012}", 4),
@@ -148,6 +146,13 @@ def test_the_client_keeps_what_is_known_what_was_built_last_and_what_is_not_the_
         (f"fanrun/service:default.{mine}.{1:012}", 1),
         (f"127.0.0.1:4999/fanrun/image:{mine}-{1:012}", 1),
     ]
+
+
+def test_the_client_keeps_what_is_known_what_was_built_last_and_what_is_not_the_fleets(
+    folder: Folder, client: Docker
+) -> None:
+    mine, other = folder.ensure_id(), "0123456789abcdef"
+    ours = tags_of_fleet(mine)
     others = [
         (f"fanrun/process:default.{other}", 1),
         (f"fanrun/process:default.{other}.{1:012}", 1),
