@@ -89,7 +89,8 @@ def test_the_own_image_knows_its_user_too(fab: Fab, tmp_path: Path) -> None:
         "import getpass, os, pathlib, pwd; p = next(pathlib.Path('/in').iterdir()); o = open('/out/' + p.name, 'w'); "
         "print(getpass.getuser(), pwd.getpwuid(os.getuid()).pw_dir, p.owner(), p.group(), pathlib.Path.home(), file=o)"
     )
-    own = docker("image", "ls", "--quiet", f"--filter=reference=fanrun/process:{fab.fleet}.*").split()[0]
+    tags = docker("image", "ls", "--format={{.Tag}}", f"--filter=reference=fanrun/process:{fab.fleet}.*").split()
+    own = next(f"fanrun/process:{tag}" for tag in tags if ".cache-" not in tag)  # which is a stage of its build
     build(tmp_path, name, f'FROM {own}\nENTRYPOINT ["python3"]\n')
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "a").touch()
