@@ -9,12 +9,9 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
 from tests.fleet.harness import FAB, ROOT, Fab, docker
 from tests.unit.pages import FENCE, read
 
-pytestmark = pytest.mark.fleet
 TELLING = re.compile(
     r" plates, |^ready: |inputs? done in | have their results|^\d+ failed; |not an image| is gone: |^fleet "
 )
