@@ -25,7 +25,7 @@ from benchmarks.fleet import FAB, FLEET, ROOT, fab, say, start_fleet
 
 TARGET = ROOT / "docs" / "images"
 COLUMNS, ROWS = 100, 60
-COMMANDS = ("fab run --src ./dataset --dst ./output", "fab run --src ./dataset --dst ./output", "fab status")
+COMMANDS = ("fab run --src ./dataset --dst ./output", "fab run --src ./dataset --dst ./output")
 """The second run shows that nothing is done twice."""
 COLOURS = {"default": "", "brown": "yellow"}
 """Names of colours that are others in Rich."""
