@@ -34,7 +34,6 @@ def repaired(fab: Fab) -> Iterator[None]:
     fab("up", "--hosts=2")
 
 
-@pytest.mark.usefixtures("repaired")
 def check_batches_and_failures(runs: Runs, shown: Shown) -> None:
     """Check that there are lines of each batch, also of those the joblog lacks, and of each input that failed."""
     batches = {line["batch"] for line in shown.lines}
@@ -46,6 +45,7 @@ def check_batches_and_failures(runs: Runs, shown: Shown) -> None:
         assert any(line["message"].endswith(f"begin {path}") for line in shown.lines)
 
 
+@pytest.mark.usefixtures("repaired")
 def test_every_line_is_shown_once(fab: Fab, runs: Runs) -> None:
     """With inputs that fail, batches that are halved, and a worker that is killed and comes back."""
     write_inputs(runs, 100, bad=(20, 21, 70))
