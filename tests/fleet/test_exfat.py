@@ -13,9 +13,9 @@ from tests.fleet.harness import Fab, report, tree
 from tests.fleet.mounts import exfat
 
 TWINS = {"a.jpg": "A.jpg", "sub/X.jpg": "Sub/x.jpg", "ärger.jpg": "Ärger.jpg"}
+"""Inputs that are one there: what fails, and what keeps the path."""
 ALONE = ["plain.jpg", *(unicodedata.normalize(form, "pêche.jpg") for form in ("NFC", "NFD"))]
 """Names that no other one equals there."""
-"""Inputs that are one there: what fails, and what keeps the path."""
 
 
 @pytest.fixture
