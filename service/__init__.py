@@ -16,6 +16,6 @@ chooses a free port; the ready line on stderr (JSON) names the ports:
 
 import os
 
-# gRPC's core writes its own lines to stderr, where all lines are JSON; its errors reach us as codes and exceptions.
+# gRPC writes plain text to stderr, but every line there has to be JSON. Its errors are raised as exceptions as well.
 # To see these lines, set for example GRPC_VERBOSITY=info; grpc reads it when it is imported.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")

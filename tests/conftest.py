@@ -51,7 +51,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def needs_docker(item: pytest.Item) -> bool:
-    """Whether a test's folder has fleets, or Vector's language needs a newer Python than this one, from a container."""
+    """Return whether a test needs Docker: for a fleet, or for a container with a newer Python than this one."""
     vector = "vrl" in getattr(item, "fixturenames", ()) and sys.version_info < (3, 12)
     return item.path.parent.name in ("ec2", "fleet") or vector
 

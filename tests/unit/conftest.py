@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fanrun.fanout.results import ledger
+from fanrun.fanout.results import ledger as ledgers
+from fanrun.fanout.results.ledger import Ledger
 from fanrun.fleet.store import Folder
 from tests.unit.fab_world import FabWorld
 from tests.unit.log_hosts import World, make_world
@@ -31,8 +32,16 @@ def folder(tmp_path: Path) -> Folder:
 def quick_ledger() -> Iterator[None]:
     """Let a ledger remember a file as soon as the clock of files has moved on."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ledger, "RACY_NANOSECONDS", 30_000_000)
+        patch.setattr(ledgers, "RACY_NANOSECONDS", 30_000_000)
         yield
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """An empty ledger."""
+    opened = Ledger(tmp_path / "ledger.db")
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ PROGRAMS = tuple(program("sha256:00", args) for args in ((), ("--op", "rotate"),
 
 
 def results(which: int, key: bytes, content: bytes) -> dict[bytes, bytes]:
-    """What a program makes of an input: {path: content}; the first writes under the same path, the others beside it."""
+    """Return the results of a program for an input, as {path: content}.  Program 0 keeps the input's path."""
     if which == 0:
         return {key: b"rotated " + content}
     stem = os.path.splitext(key)[0]

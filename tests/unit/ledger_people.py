@@ -19,8 +19,8 @@ MEMORY = "/dev/shm"
 
 keys = st.sampled_from(KEYS)
 contents = st.sampled_from(CONTENTS)
-# What stands in DST depends on the clock: a file's hash is remembered only some time after the file was written.  So
-# nothing that hypothesis draws may depend on it: a place in a list is drawn as a number.
+# The ledger remembers a file's hash only some time after the file was written, so the files in DST depend on the clock.
+# What hypothesis draws must not depend on it, so an item of a list is drawn as a number.
 choices = st.integers(0, 99)
 
 

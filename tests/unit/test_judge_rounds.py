@@ -22,7 +22,7 @@ RunOf = tuple[int, dict[bytes, ReportLine], list[bytes]]
 
 
 def hunt(inputs: Sequence[Input], program: Callable[[Batch], RunOf]) -> tuple[Judgement, int]:
-    """Run a program over inputs and what becomes of them, as workers do; returns all fates and the number of starts."""
+    """Process inputs until none has to be tried again; return the outcomes and the number of batches."""
     whole, scheduler, starts = Judgement(), Scheduler(policy=ScriptedPolicy()), 0
     scheduler.deal({"worker-1": inputs})
     while part := scheduler.next_batch("worker-1"):

@@ -6,7 +6,6 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,13 +16,6 @@ from tests.unit.facts import FACT, digest
 from tests.unit.samples import HOSTILE
 
 pytestmark = pytest.mark.usefixtures("quick_ledger")
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger(tmp_path / "ledger.db")
-    yield opened
-    opened.close()
 
 
 # ---- names and programs

@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,13 +23,6 @@ from tests.unit.samples import read_tree, write_tree
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("quick_ledger")
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger(tmp_path / "ledger.db")
-    yield opened
-    opened.close()
 
 
 @pytest.mark.parametrize("content", [b"this is no ledger" * 99, b"SQLite format 3\0" + b"\xff" * 4096])

@@ -1,4 +1,4 @@
-"""The limits that keep the code readable: the length of files and functions, parameters, and what checks pass over."""
+"""Limits on the length of files and functions, on the number of parameters, and on comments that silence a check."""
 
 from __future__ import annotations
 
@@ -71,3 +71,12 @@ def test_what_a_check_passes_over_has_a_reason(name: str) -> None:
     lines = (ROOT / name).read_text("utf-8").splitlines()
     silenced = [line for line in lines if SILENCED.search(line) and "re.compile" not in line]
     assert [line for line in silenced if not REASON.search(line)] == []
+
+
+@pytest.mark.parametrize("name", [name for name in PYTHON if name.startswith("tests/")])
+def test_marks_stand_at_tests(name: str) -> None:
+    """A mark does nothing at a helper function."""
+    marked = [
+        each for each in functions(name) if any("pytest.mark" in ast.unparse(mark) for mark in each.decorator_list)
+    ]
+    assert [function.name for function in marked if not function.name.startswith("test_")] == []

@@ -14,32 +14,23 @@ from fanrun.fanout import run_messages
 from fanrun.fanout.context import RunContext
 from fanrun.fanout.plan import Input
 from fanrun.fanout.request import RunRequest
-from fanrun.fanout.results.report import Failure, Report, WorkerReport
+from fanrun.fanout.results.report import Failure, WorkerReport
 from fanrun.fanout.resume import ResumePlan
 from fanrun.fleet.errors import RunUnfinished, UsageError
 from fanrun.fleet.log_setup import log_to_file, log_to_terminal
 from fanrun.fleet.model import Image
 from fanrun.fleet.release import RELEASE
+from tests.unit import reports
 from tests.unit.samples import FLEET, PROBE
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = Image("process.py", "sha256:11", "hub:5000/i@sha256:00")
 INPUTS = [Input(b"a", 3000), Input(b"b\n", 800_000)]
-REPORT = Report(
-    run="r",
-    fleet="default",
-    src="/src",
-    dst="/dst",
-    image=IMAGE.ref,
-    args=[],
-    started="2026-01-01T00:00:00+00:00",
-    seconds=2.0,
+REPORT = dataclasses.replace(
+    reports.REPORT,
     inputs=2,
     done=1,
-    kept=0,
-    left=0,
     results=1,
-    extra=0,
     bytes_in=3000,
     bytes_out=10,
     failed=[Failure("b\n", "dark\nroom", "worker-1", 3)],

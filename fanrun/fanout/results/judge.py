@@ -18,7 +18,7 @@ MAX_LINES, MAX_LINE_CHARS = 5, 500
 """How many lines of a program's output are kept for a failed input, and how many characters of each."""
 SHARED = re.compile(rf"{SHM}\b|shared memory|\bshm_open|</torch_", re.IGNORECASE)
 BUS_ERROR = re.compile(r"\bbus error\b|\bSIGBUS\b", re.IGNORECASE)
-"""The signal that ends a program which writes to mapped memory, as shared memory is, while its file system is full."""
+"""The signal that ends a program if it writes to shared memory or a mapped file when there is no space left."""
 
 
 @dataclass

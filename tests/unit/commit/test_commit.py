@@ -4,32 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fanrun.fanout.results.ledger import Fact
 from fanrun.fanout.results.stats import WorkerStats
-from tests.unit.commit_world import World, digest, two_inputs
+from tests.unit.commit_world import World, digest
 from tests.unit.samples import HOSTILE, read_tree
 
 DARK = "it is too dark"
 DAMAGED = "its result is not what the worker computed (damaged on the way)"
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    """Two inputs, which are tried once."""
-    with two_inputs(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def patient(tmp_path: Path) -> Iterator[World]:
-    """Two inputs, which are tried twice."""
-    with two_inputs(tmp_path, retries=1) as made:
-        yield made
 
 
 def test_what_is_done_is_in_dst_and_in_all_books(world: World) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,24 +15,10 @@ from fanrun.fanout.results.attempt import Attempt
 from fanrun.fanout.results.staged import INODES
 from fanrun.fanout.workers.heartbeat import MIN_FREE_BYTES
 from fanrun.fleet.errors import HostError, RunUnfinished
-from tests.unit.commit_world import Disk, World, two_inputs
+from tests.unit.commit_world import Disk, World
 from tests.unit.schedulers import scripted
 
 NO_PROGRAM = "docker: Error response from daemon: exec: \"x\": not found\nSee 'docker run --help'.\n"
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    """Two inputs, which are tried once."""
-    with two_inputs(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def patient(tmp_path: Path) -> Iterator[World]:
-    """Two inputs, which are tried twice."""
-    with two_inputs(tmp_path, retries=1) as made:
-        yield made
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
