@@ -83,14 +83,18 @@ class Machines:
         self.put(name, "etc/ssh/ssh_host_ed25519_key", private, 0o600)
         for home in (f"home/{USER}", "root"):
             self.put(name, f"{home}/.ssh/authorized_keys", (self.home / "key.pub").read_text(), 0o644)
-        docker("start", f"{self.network}-{name}")
-        self.on(name, "timeout 60 sh -c 'until ss -Hltn sport = :22 | grep -q .; do sleep 0.2; done'")
+        self.start(name)
         self.on(name, f"chown -R {USER}: /home/{USER}")
         shown = json.loads(docker("inspect", f"{self.network}-{name}"))[0]
         self.addresses[name] = shown["NetworkSettings"]["Networks"][self.network]["IPAddress"]
         with self.known_hosts.open("a") as file:
             file.write(f"{name},{self.addresses[name]} {public}\n")
         return f"{USER}@{self.addresses[name]}"
+
+    def start(self, name: str, *, again: bool = False) -> None:
+        """Start a machine, or restart it, and wait for its sshd."""
+        docker(*(["restart", "--time=10"] if again else ["start"]), f"{self.network}-{name}")
+        self.on(name, "timeout 60 sh -c 'until ss -Hltn sport = :22 | grep -q .; do sleep 0.2; done'")
 
     def put(self, name: str, path: str, text: str, mode: int) -> None:
         """Write a file of root's into a machine that may not run yet."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ def repaired(fab: Fab) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens to worker-2, how it ends, and what is said of it."""
+    """What happens to worker-2, how it ends, and what is said of it, as a regular expression."""
 
     cause: Callable[[Fab], object]
     mend: Callable[[Fab], object]
@@ -62,13 +63,15 @@ def on_container(*argv: str) -> Callable[[Fab], str]:
     return lambda fab: docker(*argv, fab.containers()["worker-2"])
 
 
+SILENT = r"worker-2 is lost: (no sign of life|.*the SSH connection was lost)"
+"""On a busy machine workers get more time, and ssh may give up the connection before that is over."""
 FAULTS = {
     "dies": Fault(on_container("kill"), lambda fab: fab("up", "--hosts=2"), "worker-2 is lost", 0.3),
-    "hangs": Fault(on_container("pause"), on_container("unpause"), "worker-2 is lost: no sign of life", 0.3),
+    "hangs": Fault(on_container("pause"), on_container("unpause"), SILENT, 0.3),
     "loses its network": Fault(
         on_worker("ip route show default >/run/route; ip link set eth0 down"),
         on_worker("ip link set eth0 up; ip route add $(cat /run/route)"),
-        "worker-2 is lost: no sign of life",
+        SILENT,
         0.3,
     ),
     "fills its disk": Fault(
@@ -120,11 +123,11 @@ def test_a_worker_that_fails_is_noticed_and_its_work_done_by_others(
 
     def is_over() -> bool:
         patience.append(busy())  # the load may rise and fall meanwhile
-        return fault.said in log(dst) or run.poll() is not None
+        return bool(re.search(fault.said, log(dst))) or run.poll() is not None
 
     try:
         wait_until(is_over, timeout=NOTICED * (heartbeat.MAX_PATIENCE + 1))
-        assert fault.said in log(dst)
+        assert re.search(fault.said, log(dst))
         assert time.monotonic() - begun < NOTICED * (max(patience) + 0.5)
     finally:
         fault.mend(fab)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fleet.harness import Fab, docker, run_folder, tree
+from tests.fleet.harness import Fab, run_folder, tree
 from tests.fleet.machines import BY_SUDO, Machines
 from tests.waiting import wait_until
 
@@ -150,7 +150,7 @@ def test_one_that_served_comes_back_after_a_reboot_and_is_given_back(three: Mach
 
     places = {f"{three.addresses['three']}:{port}" for port in (5000, 50051, 50052)} | {"127.0.0.1:4999"}
     assert places <= listening()
-    docker("restart", "--time=10", f"{three.network}-three")
+    three.start("three", again=True)
     wait_until(lambda: places <= listening(), 60)
     assert three.on("three", "systemctl is-enabled fanrun-registry") == "enabled\n"
     fab("down")

@@ -24,7 +24,7 @@ def test_one_that_is_away_when_it_is_left_out_is_remembered(three: Machines, fab
         assert "what is on it stays" in told
         assert set(fab.status()) == {"hub", "worker-1"}
     finally:
-        docker("start", f"{three.network}-two")
+        three.start("two")
     assert "former-1" in fab("down").stderr
     assert three.on("two", "ls -d /var/lib/fanrun 2>/dev/null || :") == ""
 
@@ -63,7 +63,7 @@ def test_one_that_is_away_is_named_and_what_its_owner_keeps_in_the_docker_stays(
         assert "no SSH to" in told
         assert "forgets the fleet" in told
     finally:
-        docker("start", f"{three.network}-one")
+        three.start("one")
     told = fab("down").stderr
     assert "hub, worker-1" in told
     assert "Docker stays" in told

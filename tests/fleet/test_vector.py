@@ -20,7 +20,7 @@ from provision.hosts.spool import LOGS
 from provision.hosts.vector import FOLDER
 from tests.fleet import vector_package
 from tests.fleet.beside import answered, ask
-from tests.fleet.harness import Fab, docker
+from tests.fleet.harness import Fab, docker, ssh
 from tests.waiting import wait_until
 
 HOSTS = ("hub", "worker-1", "worker-2")
@@ -150,6 +150,7 @@ def test_it_comes_back_after_its_death_and_after_a_reboot(fab: Fab) -> None:
     wait_until(lambda: running(fab, "worker-1") == expected("worker-1"), 20)
     docker("restart", "--time=5", fab.containers()["hub"])
     wait_until(lambda: running(fab, "hub") == expected("hub"), 30)
+    wait_until(lambda: ssh(fab, "hub", "true").returncode == 0)
     fab.on("worker-2", "service fanrun-vector stop")
     assert running(fab, "worker-2") == set()
     assert "worker-2 fanrun-vector started" in up(fab)
@@ -211,3 +212,4 @@ def test_it_is_switched_off_and_on(fab: Fab) -> None:
     assert {host: running(fab, host) for host in HOSTS} == {host: expected(host) for host in HOSTS}
     docker("restart", "--time=5", fab.containers()["worker-1"])
     wait_until(lambda: running(fab, "worker-1") == expected("worker-1"), 30)
+    wait_until(lambda: ssh(fab, "worker-1", "true").returncode == 0)

@@ -74,7 +74,7 @@ def test_it_is_installed_and_taken_away_again(two: Machines, fab: Fab, tmp_path:
     for name in two.addresses:
         wait_until(partial(has_configurations, two, name, expected[name]))
         assert "file /etc/systemd/system/vector.service\n" in two.on(name, "cat /var/lib/fanrun/added")
-    docker("restart", "--time=10", f"{two.network}-systemd")
+    two.start("systemd", again=True)
     wait_until(lambda: configurations(two, "systemd") == expected["systemd"])
     assert two.on("systemd", "systemctl is-enabled vector || :") == "masked\n"
     assert two.on("systemd", "systemctl show -p MemoryMax -p CPUWeight -p NRestarts fanrun-vector").split() == [

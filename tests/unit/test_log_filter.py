@@ -9,13 +9,16 @@ import re
 import signal
 import sys
 import tempfile
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.filtering import FILTER, SOURCES, joined, run_filter, run_python, start_filter
+from fanrun.fanout.worker_files import log_filter
+from tests.unit.filtering import FILTER, SOURCES, joined, make_log, run_filter, run_python, start_filter
 from tests.waiting import wait_until
 
 LINE = 64 * 1024
@@ -223,3 +226,16 @@ def test_it_needs_no_more_than_the_standard_library() -> None:
     texts = "".join(path.read_text() for path in SOURCES.glob("log_*.py"))
     names = set(re.findall(r"(?m)^\s*(?:import|from) (\w+)", texts))
     assert names - set(sys.stdlib_module_names) == {"fanrun", "log_files", "log_spool"}
+
+
+@pytest.mark.parametrize(
+    ("back", "expected"), [(0.001, "00:16:40.500Z"), (0.9, "00:16:40.500Z"), (60, "00:15:40.500Z")]
+)
+def test_lines_stay_in_order_where_the_clock_is_set_back_a_little(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, back: float, expected: str
+) -> None:
+    log = log_filter.Log(str(tmp_path), "", make_log(tmp_path / "batch"))
+    clock = SimpleNamespace(time=iter([1000.5, 1000.5 - back]).__next__, strftime=time.strftime, gmtime=time.gmtime)
+    monkeypatch.setattr(log_filter, "time", clock)
+    assert "00:16:40.500Z" in log.head()
+    assert expected in log.head()

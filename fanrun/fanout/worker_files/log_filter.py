@@ -90,7 +90,7 @@ class Log:
         self.last_size = 0
         self.rest = {"stdout": b"", "stderr": b""}
         self.level: Callable[[str], str] | None = None
-        self.second, self.stamp = -1, ""
+        self.second, self.stamp, self.now = -1, "", 0.0
         self.plain = create(os.path.join(target, "log"))  # at once: it must be there
         self.report_size = 0
         self.times: list[str] = []
@@ -98,6 +98,9 @@ class Log:
     def head(self) -> str:
         """Return how each line begins that is read now."""
         now = time.time()
+        if 0 < self.now - now < 1:  # a clock that is set back a little must not put lines out of order
+            now = self.now
+        self.now = now
         if int(now) != self.second:
             self.second = int(now)
             self.stamp = time.strftime('{"timestamp":"%Y-%m-%dT%H:%M:%S.', time.gmtime(self.second))
