@@ -113,10 +113,10 @@ class World:
         books = [*self.ledger.inputs("program"), *self.ledger.failures(), *self.lines(), *self.stats.failed]
         return not books and not self.stats.done and read_tree(self.dst) == {}
 
-    def stage_as(self, name: str, made: dict[bytes, bytes]) -> None:
+    def stage_as(self, name: str, made: dict[bytes, bytes], *, code: int = 0) -> None:
         """Stage the results of another batch."""
         self.staging = self.staging.with_name(name)
-        self.stage(made)
+        self.stage(made, code=code)
 
 
 @contextlib.contextmanager

@@ -124,6 +124,29 @@ def test_the_run_is_not_stopped_for_different_reasons_or_once_something_is_done(
     assert not asked(patient, [b"b"], "exit 2")
 
 
+def test_the_bad_inputs_of_two_batches_do_not_stop_the_run() -> None:
+    reasons = Reasons(print)
+    assert reasons.divided([b"a", b"bad 1"])
+    assert reasons.divided([b"b", b"c", b"bad 2"])
+    assert not asked(reasons, [b"bad 1"], BAD)
+    assert not asked(reasons, [b"bad 2"], BAD)
+    assert not asked(reasons, [b"bad 2"], BAD), "again"
+    assert not asked(reasons, [b"c"], BAD)
+    assert not asked(reasons, [b"a"], BAD), "the first whole batch"
+    assert asked(reasons, [b"b"], BAD), "the second"
+
+
+def test_a_part_of_a_divided_batch_that_is_divided_again_counts_with_the_whole() -> None:
+    reasons = Reasons(print)
+    assert reasons.divided([b"a", b"b", b"c"])
+    assert not reasons.divided([b"b", b"c"])
+    assert not reasons.divided([b"d"]), "there is nothing to divide"
+    assert not asked(reasons, [b"d"], BAD)
+    assert not asked(reasons, [b"b"], BAD)
+    assert not asked(reasons, [b"c"], BAD)
+    assert asked(reasons, [b"a"], BAD)
+
+
 def test_each_new_reason_is_told_once() -> None:
     told: list[str] = []
     reasons = Reasons(told.append)

@@ -163,6 +163,8 @@ class _Commit:
         if self.judgement.results or self.judgement.apart:
             reasons.went_well()
             return ""
+        if self.judgement.partial and reasons.divided(keys):
+            return ""
         found = {same(reason, [key]): reason for key, reason in self.failed.items()}
         if is_open:
             found[same(explain(ending), keys)] = explain(ending)

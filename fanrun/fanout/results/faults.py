@@ -130,6 +130,8 @@ class Reasons:
     failed: set[bytes] = field(default_factory=set)
     _told: set[str] = field(default_factory=set)
     _first: str = ""
+    _counted: set[bytes] = field(default_factory=set)
+    _whole: dict[bytes, frozenset[bytes]] = field(default_factory=dict)
     _any_well: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -147,10 +149,22 @@ class Reasons:
         """Some input of the run is done."""
         self._any_well = True
 
+    def divided(self, keys: Collection[bytes]) -> bool:
+        """Note that a batch failed but left some results; return whether it may be divided and is no part of another.
+
+        Its inputs are processed apart then, the bad ones perhaps first, so only all of them together count as a batch.
+        """
+        with self._lock:
+            if len(keys) == 1 or any(key in self._whole for key in keys):
+                return False
+            self._whole.update(dict.fromkeys(keys, frozenset(keys)))
+            return True
+
     def every(self, batch: Batch, reason: str) -> bool:
         """Note that no input of a batch is done, all for this reason; return whether the run is to be stopped now.
 
-        It is, once, when another batch with none of these inputs ended so before, and no input is done.
+        It is, once, when another batch with none of these inputs ended so before, and no input is done.  A batch that was
+        divided has ended so when all its inputs have.
         """
         keys = [item.key for item in batch.inputs]
         plain = same(reason, keys)
@@ -158,9 +172,13 @@ class Reasons:
             if self._any_well or self.keep_going or self.stop:
                 return False
             if plain != self._first:
-                self._first, self.failed = plain, set()
-            is_second = bool(self.failed) and self.failed.isdisjoint(keys)
+                self._first, self.failed, self._counted = plain, set(), set()
             self.failed.update(keys)
+            whole = frozenset[bytes]().union(*(self._whole.get(key, {key}) for key in keys))
+            if not whole <= self.failed:
+                return False
+            is_second = bool(self._counted) and self._counted.isdisjoint(whole)
+            self._counted |= whole
             if is_second:
                 self.why = reason
                 how = "ends" if reason.startswith(ENDED_WITH) else "fails:"

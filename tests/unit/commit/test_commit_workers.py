@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from fanrun.fanout.plan import Batch, Input
+from fanrun.fanout.plan import HANDLING, Batch, Input
 from fanrun.fanout.results import result_files
 from fanrun.fanout.results.attempt import Attempt
 from fanrun.fanout.results.staged import INODES
 from fanrun.fanout.workers.heartbeat import MIN_FREE_BYTES
 from fanrun.fleet.errors import HostError, RunUnfinished
-from tests.unit.commit_world import Disk, World
+from tests.unit.commit_world import Disk, World, digest
 from tests.unit.schedulers import scripted
 
 NO_PROGRAM = "docker: Error response from daemon: exec: \"x\": not found\nSee 'docker run --help'.\n"
@@ -146,6 +146,27 @@ def test_batches_that_fail_alike_end_the_run(tmp_path: Path) -> None:
     assert [item.key for item in world.destination.given_up] == [b"c"]
     assert world.ledger.failures()[b"c"] == f"not tried: {world.destination.reasons.stop}"
     assert world.scheduler.left == 0
+    world.ledger.close()
+    world.joblog.close()
+
+
+def test_the_bad_inputs_of_two_batches_do_not_end_the_run(tmp_path: Path) -> None:
+    """They come back before the good ones, which were in the same batches."""
+    world = World(tmp_path, (b"a", b"bad", b"c", b"worse"))
+    batches = [scripted(world.scheduler, lambda waiting: 2 * HANDLING).next_batch("worker-1") for _ in range(2)]
+    for batch in batches:
+        assert batch is not None
+        good, bad = (item.key for item in batch.inputs)
+        world.stage_as(batch.name, {good: b"whole", bad: b"half"}, code=3)
+        hashes = {good: digest(good), bad: digest(bad)}
+        assert world.commit_batch(Attempt(batch, "worker-1", hashes, {}, 1002.5)) == 0
+    again = [world.take(worker) for worker in ("worker-1", "worker-2", "worker-1", "worker-2")]
+    for attempt in sorted(again, key=lambda attempt: attempt.keys[0] in (b"a", b"c")):
+        is_good = attempt.keys[0] in (b"a", b"c")
+        world.stage_as(attempt.batch.name, {attempt.keys[0]: b"whole"}, code=0 if is_good else 3)
+        assert world.commit_batch(attempt) == 1
+    assert world.destination.reasons.stop == ""
+    assert (world.stats.done, set(world.stats.failed)) == (2, {b"bad", b"worse"})
     world.ledger.close()
     world.joblog.close()
 
