@@ -163,8 +163,8 @@ class Reasons:
     def every(self, batch: Batch, reason: str) -> bool:
         """Note that no input of a batch is done, all for this reason; return whether the run is to be stopped now.
 
-        It is, once, when another batch with none of these inputs ended so before, and no input is done.  A batch that was
-        divided has ended so when all its inputs have.
+        It is, once, when another batch with none of these inputs ended so before, and no input is done.  A batch
+        that was divided has ended so when all its inputs have.
         """
         keys = [item.key for item in batch.inputs]
         plain = same(reason, keys)
