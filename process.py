@@ -1,4 +1,4 @@
-"""Rotate every image under INPUT by 90 degrees into OUTPUT: python process.py INPUT OUTPUT [--workers N]
+r"""Rotate every image under INPUT by 90 degrees into OUTPUT: python process.py INPUT OUTPUT [--workers N]
 
 Every regular file, at any depth, comes to the same relative path in the same format, byte for byte what
 `Image.open(a).rotate(90, expand=True).save(b)` writes, or the right pixels where those would be wrong; or what
@@ -8,7 +8,7 @@ fails is told on stderr and has no result. Exit codes: 0 all done, 1 some files 
 stopped by SIGHUP, SIGINT, SIGTERM.
 Where FANRUN_REPORT names a file, a JSON line for each input is appended to it as results come: {"path": name,
 "ok": bool, "seconds": float, "error": null or text}, and with --format "results": [name]. The name is the relative
-path in ASCII; a byte not UTF-8 is a lone surrogate (0xff is "\\udcff"), so that os.fsencode of the loaded name gives
+path in ASCII; a byte not UTF-8 is a lone surrogate (0xff is "\udcff"), so that os.fsencode of the loaded name gives
 the path's own bytes.
 """
 

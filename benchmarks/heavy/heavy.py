@@ -11,6 +11,7 @@ source, output = map(Path, sys.argv[1:])
 
 
 def work(path: Path) -> None:
+    """Enlarge, blur and shrink an image: much work for few bytes."""
     target = output / path.relative_to(source)
     target.parent.mkdir(parents=True, exist_ok=True)
     with Image.open(path) as image:

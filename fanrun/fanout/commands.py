@@ -70,29 +70,34 @@ class LogSource:
 
 @dataclass(frozen=True)
 class BatchFolder:
-    """Where a batch lies on a worker: `source` holds its inputs, `target` all that comes of them."""
+    """Where a batch lies on a worker."""
 
     run: str
     batch: str
 
     @property
     def home(self) -> str:
+        """The folder of the run."""
         return run_folder(self.run)
 
     @property
     def source(self) -> str:
+        """The folder of the inputs."""
         return f"{self.home}/{self.batch}.in"
 
     @property
     def target(self) -> str:
+        """The folder of the results and of what tells about them."""
         return f"{self.home}/{self.batch}.out"
 
     @property
     def container(self) -> str:
+        """The name of the container."""
         return f"fanrun-{self.run}-{self.batch}"
 
     @property
     def identity(self) -> str:
+        """The folder with the names of the container's user and group."""
         return f"{self.home}/identity"
 
 
@@ -240,7 +245,6 @@ def _files(place: BatchFolder) -> list[str]:
 def _bind(source: str, target: str, *, writable: bool = True) -> list[str]:
     """Return docker's options to show a path of the host in a container.
 
-    Where --volume would make a folder of root's in the place of a path that is gone, as after a run was ended, this
-    fails.
+    It fails for a path that is gone, as after the end of a run; --volume would make a folder of root's there.
     """
     return ["--mount", f"type=bind,source={source},target={target}{'' if writable else ',readonly'}"]

@@ -20,13 +20,21 @@ class TooMuch(Exception):
 class Channel(Protocol):
     """The part of paramiko's Channel that is used here."""
 
-    def settimeout(self, timeout: float | None) -> None: ...
-    def recv(self, nbytes: int) -> bytes: ...
-    def recv_stderr(self, nbytes: int) -> bytes: ...
-    def recv_exit_status(self) -> int: ...
+    def settimeout(self, timeout: float | None) -> None:
+        """Let reading end with TimeoutError after so many seconds."""
+
+    def recv(self, nbytes: int) -> bytes:
+        """Read at most so many bytes of standard output; none at its end."""
+
+    def recv_stderr(self, nbytes: int) -> bytes:
+        """Read at most so many bytes of standard error; none at its end."""
+
+    def recv_exit_status(self) -> int:
+        """Wait for the exit code and return it; below 0 if the connection was lost."""
 
     @property
-    def status_event(self) -> threading.Event: ...
+    def status_event(self) -> threading.Event:
+        """Set once the exit code is known."""
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ def write_private(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        Path(temporary).replace(path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):  # Ctrl-C may come when the file has its name already
-            os.unlink(temporary)
+            Path(temporary).unlink()
         raise
 
 

@@ -66,6 +66,7 @@ class Container:
 
     @property
     def spec(self) -> str:
+        """A hash of all that it is started with."""
         return hashlib.sha256(json.dumps([self.argv, self.files]).encode()).hexdigest()[:12]
 
 

@@ -137,7 +137,7 @@ def _is_fabrics(error: BaseException) -> bool:
 def _settings_of_fabric(files: Sequence[Path]) -> list[str]:
     """Return the names of those files that there are, and of the variables that Fabric reads."""
     variables = sorted(name for name in os.environ if name.startswith("FABRIC_"))
-    return [*(str(path) for path in files if os.path.exists(path)), *variables]
+    return [*(str(path) for path in files if path.exists()), *variables]
 
 
 def unreadable(path: Path) -> str:

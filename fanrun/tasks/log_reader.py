@@ -38,6 +38,7 @@ class RunFolder:
 
     @property
     def logs(self) -> Path:
+        """The folder of the lines."""
         return self.home / "logs"
 
     @property

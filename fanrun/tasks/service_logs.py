@@ -45,6 +45,7 @@ class Container:
 
     @property
     def host(self) -> str:
+        """The name of its host."""
         return self.remote.host.name
 
     def read_more(self, since: str) -> list[Line]:

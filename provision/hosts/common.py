@@ -32,6 +32,7 @@ def bind_address(remote: Remote) -> str:
 
 
 def answers(remote: Remote, argv: list[str]) -> bool:
+    """Whether a command succeeds on a host, as root and within 10 seconds."""
     return remote.run(argv, sudo=True, check=False, timeout=10).exit_code == 0
 
 

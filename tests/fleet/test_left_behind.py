@@ -45,7 +45,7 @@ def runs(fab: Fab, worker: str) -> list[str]:
 
 
 def here(fab: Fab) -> list[str]:
-    """This machine's processes that are for the fleet, but for the shared connections of other tasks."""
+    """The processes of this machine that are for the fleet, but for the shared connections of other tasks."""
     shown = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout.splitlines()
     return [line for line in shown if str(fab.home / fab.fleet) in line]
 

@@ -40,7 +40,7 @@ def fab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fab]:
 
 @pytest.fixture(scope="module")
 def address(fab: Fab) -> str:
-    """This machine's address for the hosts."""
+    """The address of this machine for the hosts."""
     return fab.on("hub", "ip -4 route show default").split()[2]
 
 

@@ -129,7 +129,7 @@ class Name(socketserver.ThreadingUDPServer):
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
     def target(self, port: int) -> str:
-        """gRPC's name for it."""
+        """What gRPC calls it."""
         return f"dns://127.0.0.1:{self.server_address[1]}/processors.test:{port}"
 
 

@@ -100,7 +100,7 @@ class Report:
 
 
 def to_json(report: Report) -> str:
-    """The report as JSON; a byte of a path that is no UTF-8 stands as its surrogate escape, \\udc80 to \\udcff."""
+    """Return the report as JSON; a byte of a path that is no UTF-8 is a lone surrogate, U+DC80 to U+DCFF."""
     return json.dumps(dataclasses.asdict(report), indent=2)
 
 

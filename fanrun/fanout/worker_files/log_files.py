@@ -158,6 +158,7 @@ class BatchLog:
         self.leave_out(lines, len(text))
 
     def leave_out(self, lines: int, size: int) -> None:
+        """Count what is not kept, in lines and bytes."""
         self.lines_out += lines
         self.bytes_out += size
 

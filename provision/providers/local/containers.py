@@ -62,6 +62,7 @@ def resource(fleet: str, fleet_id: str, name: str) -> str:
 
 
 def labels_of(inspected: Mapping[str, Any]) -> dict[str, Any]:
+    """Return Fanrun's labels of a container, without their prefix."""
     return {key.removeprefix("fanrun."): value for key, value in inspected["Config"]["Labels"].items()}
 
 
@@ -77,6 +78,7 @@ def fleet_id(inspected: Mapping[str, Any]) -> str:
 
 
 def by_fleet(containers: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Return what Docker says of containers, by the id of their fleet."""
     found: dict[str, list[dict[str, Any]]] = {}
     for item in containers:
         found.setdefault(fleet_id(item), []).append(item)
@@ -120,6 +122,7 @@ def tar(files: Mapping[str, tuple[str, int]]) -> bytes:
 
 
 def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 that nothing listens at."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
