@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeVar
 
 import boto3
+from botocore.client import BaseClient
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -127,7 +128,7 @@ class Api:
             raise UsageError(f"AWS can't be used: {error}") from error
 
     def _connect(self, region: str | None) -> None:
-        self._client = self._session.client("ec2", region, config=CONFIG)
+        self._client: BaseClient = self._session.client("ec2", region, config=CONFIG)
         self._client.meta.events.register_first("needs-retry.ec2", _final)
         self.region: str = self._client.meta.region_name
 
