@@ -18,10 +18,10 @@ from moto.ec2.models.instances import Instance, InstanceState
 from fanrun.fleet.store import Folder
 from provision.providers.local import network
 from provision.providers.local.containers import CGROUP, NESTED, resource
-from provision.providers.local.host_image import IMAGE, ensure_host_image
 from provision.providers.local.options import LocalOptions
 from provision.providers.local.provider import LocalProvider
 from tests.ec2.user_data import boot
+from tests.fleet.bare_image import BARE, ensure_bare_image
 from tests.fleet.harness import docker
 
 
@@ -40,7 +40,7 @@ class Bodies:
     @contextlib.contextmanager
     def ready(self) -> Iterator[None]:
         """Have the network and the image of hosts; leave nothing at the end."""
-        ensure_host_image(lambda host, what: None)
+        ensure_bare_image()
         self._subnet = network.read_subnet(network.ensure_network(self._local.folder))
         try:
             yield
@@ -70,7 +70,7 @@ class Bodies:
             "--volume=/var/lib/docker",
             *NESTED,
             *CGROUP,
-            self.images.get(instance.image_id, IMAGE),
+            self.images.get(instance.image_id, BARE),
             "sh",
             "/first-boot",
         )

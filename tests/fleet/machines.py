@@ -13,15 +13,15 @@ from pathlib import Path
 
 from provision.hosts.ssh_key import ssh_key
 from provision.providers.local.containers import CGROUP, NESTED
-from provision.providers.local.host_image import IMAGE as DEBIAN
-from provision.providers.local.host_image import USER, ensure_host_image
+from provision.providers.local.host_image import USER
+from tests.fleet.bare_image import BARE, ensure_bare_image
 from tests.fleet.harness import docker
 
 BY_SUDO = {"/home/admin/.sudo_as_admin_successful"}
 """What sudo leaves on a machine when it is first used."""
 SYSTEMD = "fanrun-machine-systemd"
 DOCKERFILE = f"""
-FROM {DEBIAN}
+FROM {BARE}
 RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
       dbus iptables systemd systemd-sysv \
  && apt-get clean && rm -r /usr/sbin/policy-rc.d /etc/default/docker
@@ -65,7 +65,7 @@ class Machines:
     def known_hosts(self) -> Path:
         return self.home / "known_hosts"
 
-    def add(self, name: str, image: str = DEBIAN) -> str:
+    def add(self, name: str, image: str = BARE) -> str:
         """Start a machine, with no init system if the image has none, and wait for its sshd; returns user@address."""
         private, public = ssh_key()
         docker(
@@ -135,7 +135,7 @@ class Machines:
 @contextlib.contextmanager
 def machines(home: Path, network: str, *names: str, systemd: Sequence[str] = ()) -> Iterator[Machines]:
     """So many machines, and their end; those in `systemd` are run by it."""
-    ensure_host_image(lambda host, what: None)
+    ensure_bare_image()
     home.mkdir(parents=True, exist_ok=True)
     private, public = ssh_key()
     (home / "key").write_text(private)
@@ -150,7 +150,7 @@ def machines(home: Path, network: str, *names: str, systemd: Sequence[str] = ())
             argv = ["docker", "build", f"--tag={SYSTEMD}", *proxies, "-"]
             subprocess.run(argv, input=DOCKERFILE, text=True, check=True, capture_output=True)
         for name in names:
-            found.add(name, SYSTEMD if name in systemd else DEBIAN)
+            found.add(name, SYSTEMD if name in systemd else BARE)
         yield found
     finally:
         found.end()
