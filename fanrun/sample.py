@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import random
 from pathlib import Path
@@ -39,20 +40,23 @@ def make(dst: Path, count: int, seed: int = 1787) -> int:
     """Draw `count` plates (1 to MOST) into the folder DST, made if it isn't there; returns their bytes in all.
 
     JPEG, 400 pixels wide, 65 kB each give or take a third.  The same seed gives the same
-    plates, and a smaller count the first of them.  Raises UsageError unless DST is empty and
-    can be written; what was drawn is deleted when not all could be.
+    plates, and a smaller count the first of them.  Raises UsageError unless DST can be written and is
+    empty, or holds just these plates already; what was drawn is deleted when not all could be.
     """
     made = not dst.exists()
-    _check(dst)
+    is_there = _check(dst, {name(number) for number in range(count)})
     noise = _noise(random.Random(seed))  # noqa: S311 - pixels need no cryptography
     drawn: list[Path] = []
     size = 0
     try:
         for number in range(count):
-            path = dst / name(number)
-            drawn.append(path)
-            plate(number, seed, noise).save(path, "JPEG", quality=87)
-            size += path.stat().st_size
+            path, data = dst / name(number), _jpeg(plate(number, seed, noise))
+            size += len(data)
+            if not is_there:
+                drawn.append(path)
+                path.write_bytes(data)
+            elif path.read_bytes() != data:
+                raise _taken(dst)
     except BaseException as error:
         for path in drawn:
             path.unlink(missing_ok=True)
@@ -90,15 +94,29 @@ def plate(number: int, seed: int, noise: Image) -> Image:
     return ImageChops.add(image, Image.merge("RGB", (grain, grain, grain)), offset=-128)
 
 
-def _check(dst: Path) -> None:
-    """Make DST if it isn't there; UsageError if it is a file, holds something or can't be made."""
+def _check(dst: Path, names: set[str]) -> bool:
+    """Make DST if it isn't there; return whether it has files, all of these names.
+
+    Raises UsageError if DST is a file, holds anything else or can't be made.
+    """
     try:
         dst.mkdir(parents=True, exist_ok=True)
-        taken = any(dst.iterdir())
+        found = {path.name for path in dst.iterdir()}
     except OSError as error:
         raise UsageError(f"--dst {str(dst)!r} can't be made a folder ({error.strerror}); choose another") from error
-    if taken:
-        raise UsageError(f"--dst {str(dst)!r} is not empty; choose a new folder, or empty this one first")
+    if found and found != names:
+        raise _taken(dst)
+    return bool(found)
+
+
+def _taken(dst: Path) -> UsageError:
+    return UsageError(f"--dst {str(dst)!r} is not empty; choose a new folder, or empty this one first")
+
+
+def _jpeg(image: Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=87)
+    return buffer.getvalue()
 
 
 def _noise(pick: random.Random) -> Image:

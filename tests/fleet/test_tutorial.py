@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.fleet.harness import FAB, ROOT, Fab, docker
+from tests.fleet.reader import reader
 from tests.unit.pages import FENCE, read
 
 TELLING = re.compile(
@@ -56,28 +53,15 @@ def telling(lines: list[str], fleet: str, folder: Path) -> set[str]:
 
 def test_the_tutorial_is_true(tmp_path: Path) -> None:
     """Every command ends as the page says, and prints the lines that the page shows."""
-    checkout, fleet, image = tmp_path / "fanrun", f"tutorial-{os.getpid()}", f"fanrun-tests-tutorial-{os.getpid()}"
-    shutil.copytree(
-        ROOT, checkout, ignore=shutil.ignore_patterns(".git", ".venv", ".fanrun", "__pycache__", ".*_cache", "output")
-    )
-    shutil.rmtree(checkout / "dataset", ignore_errors=True)
-    environment = {**os.environ, "PATH": f"{FAB.parent}:{os.environ['PATH']}", "FANRUN_FLEET": fleet}
-    environment.pop("FANRUN_HOME", None)
     done = steps()
     assert [step.command.split()[:2] for step in done][-1] == ["fab", "down"]
-    try:
+    with reader(tmp_path, "tutorial") as ana:
         for step in done:
-            command = re.sub(r"--tag checksum|--image=checksum", lambda found: found[0][:-8] + image, step.command)
-            ran = subprocess.run(
-                ["bash", "-c", command], cwd=checkout, env=environment, capture_output=True, text=True, timeout=400
-            )
+            ran = ana.type(step.command)
             said = [*ran.stdout.splitlines(), *ran.stderr.splitlines()]
             assert ran.returncode == step.code, (step.command, said)
-            assert telling(step.shown, "tut", checkout) <= telling(said, fleet, checkout), step.command
-    finally:
-        Fab(checkout / ".fanrun", fleet, root=checkout)("down", "--yes", code=None)
-        if docker("images", "--quiet", image):
-            docker("rmi", image)
+            shown = telling(step.shown, "tut", ana.checkout)
+            assert shown <= telling(said, ana.fleet, ana.checkout), step.command
 
 
 def test_the_lines_that_are_compared_are_those_of_each_task() -> None:

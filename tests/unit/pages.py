@@ -21,6 +21,10 @@ SHELL = ("", "console", "sh", "shell", "bash")
 COMMAND = re.compile(r"(?:\$ )?(?:[A-Z_]+=\S+ )*(?:\S*/)?fab (.*)")
 
 
+TYPED = re.compile(r"(?:[A-Z_]+=\S+ )*(?:\S*/)?(?:aws|docker|fab|kill|kubectl|ls|python|ssh) .+|script/.+|\. .+")
+"""A command in a block of code that has no language."""
+
+
 def pages() -> list[Path]:
     """Return every page of the project."""
     folders = ("benchmarks", "docs", "tests")
@@ -58,6 +62,21 @@ def section(text: str, heading: str) -> str:
     """Return what stands under a heading of the second level; "" if there is none."""
     found = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
     return found[1] if found else ""
+
+
+def scripts(text: str) -> Iterator[list[str]]:
+    """Yield the commands, without comments, of each block of code that has no language and nothing but commands."""
+    for language, block in FENCE.findall(text):
+        lines = [line.partition("  #")[0].strip() for line in block.replace("\\\n", " ").splitlines()]
+        if not language and lines and all(TYPED.fullmatch(line) for line in lines):
+            yield lines
+
+
+def files(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the files that a page tells the reader to write: (path, content)."""
+    for block in FENCE.finditer(text):
+        if names := re.findall(r"`(\S+)`:\n\n\Z", text[: block.start()]):
+            yield names[0], block[2]
 
 
 def fab_commands(text: str) -> Iterator[list[str]]:

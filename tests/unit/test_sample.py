@@ -79,12 +79,29 @@ def test_their_bytes_are_counted(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder_will_do_and_no_other(tmp_path: Path) -> None:
-    sample.make(tmp_path, 1)
+    sample.make(tmp_path, 2)
     before = contents(tmp_path)
     with pytest.raises(UsageError, match="is not empty; choose a new folder"):
         sample.make(tmp_path, 1)
     with pytest.raises(UsageError, match=r"can't be made a folder.*choose another"):
         sample.make(next(tmp_path.iterdir()), 1)
+    assert contents(tmp_path) == before
+
+
+def test_to_draw_the_same_again_changes_nothing(tmp_path: Path) -> None:
+    size = sample.make(tmp_path, 3)
+    before = contents(tmp_path)
+    assert sample.make(tmp_path, 3) == size
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("number", [0, 2])
+def test_a_plate_that_was_changed_is_not_drawn_over(tmp_path: Path, number: int) -> None:
+    sample.make(tmp_path, 3)
+    (tmp_path / sample.name(number)).write_bytes(b"mine")
+    before = contents(tmp_path)
+    with pytest.raises(UsageError, match="is not empty; choose a new folder"):
+        sample.make(tmp_path, 3)
     assert contents(tmp_path) == before
 
 
