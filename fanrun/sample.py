@@ -6,6 +6,7 @@ import contextlib
 import io
 import math
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,12 +44,11 @@ def make(dst: Path, count: int, seed: int = 1787) -> int:
     plates, and a smaller count the first of them.  Raises UsageError unless DST can be written and is
     empty, or holds just these plates already; what was drawn is deleted when not all could be.
     """
-    made = not dst.exists()
+    is_new = not dst.exists()
     is_there = _check(dst, {name(number) for number in range(count)})
     noise = _noise(random.Random(seed))  # noqa: S311 - pixels need no cryptography
-    drawn: list[Path] = []
     size = 0
-    try:
+    with _deleting(dst, is_new=is_new) as drawn:
         for number in range(count):
             path, data = dst / name(number), _jpeg(plate(number, seed, noise))
             size += len(data)
@@ -57,16 +57,24 @@ def make(dst: Path, count: int, seed: int = 1787) -> int:
                 path.write_bytes(data)
             elif path.read_bytes() != data:
                 raise _taken(dst)
+    return size
+
+
+@contextlib.contextmanager
+def _deleting(dst: Path, *, is_new: bool) -> Iterator[list[Path]]:
+    """Delete the files in the list, and a new DST, if not all could be drawn; raises UsageError for an OSError."""
+    drawn: list[Path] = []
+    try:
+        yield drawn
     except BaseException as error:
         for path in drawn:
             path.unlink(missing_ok=True)
-        if made:
+        if is_new:
             with contextlib.suppress(OSError):
                 dst.rmdir()
         if isinstance(error, OSError):
             raise UsageError(f"--dst {str(dst)!r} can't be written ({error.strerror}); choose another") from error
         raise
-    return size
 
 
 def name(number: int) -> str:
