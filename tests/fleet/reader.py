@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -34,9 +35,21 @@ class Reader:
         for option in ("--tag checksum", "--image checksum", "--image=checksum"):
             script = script.replace(option, f"{option.removesuffix('checksum')}{self.image}")
         argv = ["bash", "-e", "-c", script]
-        return subprocess.run(
-            argv, cwd=self.checkout, env=self.environment, capture_output=True, text=True, timeout=400
-        )
+        with subprocess.Popen(
+            argv,
+            cwd=self.checkout,
+            env=self.environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        ) as bash:
+            try:
+                out, err = bash.communicate(timeout=400)
+            except BaseException:  # what it started in the background may not have ended with it
+                os.killpg(bash.pid, signal.SIGKILL)
+                raise
+        return subprocess.CompletedProcess(argv, bash.returncode, out, err)
 
     def write(self, name: str, content: str) -> None:
         """Write a file that a page shows."""
