@@ -20,7 +20,7 @@ settings.register_profile(RANDOM, UNTIMED, max_examples=600, print_blob=True)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all", action="store_true", help="try more: many seeds, random ones, and for a longer time")
-    parser.addoption("--chaos-seeds", type=int, help="how many seeds of faults runs must survive (5; with --all 50)")
+    parser.addoption("--chaos-seeds", type=int, help="how many seeds of faults runs must survive (2; with --all 50)")
     parser.addoption(
         "--fuzz-seconds", type=float, help="how long broken bytes are sent to the service (8; with --all 60)"
     )
@@ -30,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Fill in the options, and let the programs under test hear what a shell ignores for its jobs in the background."""
     everything = config.option.all
-    usual = {"chaos_seeds": 5, "fuzz_seconds": 8.0, "fuzz_seed": 1}
+    usual = {"chaos_seeds": 2, "fuzz_seconds": 8.0, "fuzz_seed": 1}
     more = {"chaos_seeds": 50, "fuzz_seconds": 60.0, "fuzz_seed": random.randrange(2**32)}
     for name, value in (more if everything else usual).items():
         if getattr(config.option, name) is None:

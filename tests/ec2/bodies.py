@@ -18,19 +18,21 @@ from moto.ec2.models.instances import Instance, InstanceState
 from fanrun.fleet.store import Folder
 from provision.providers.local import network
 from provision.providers.local.containers import CGROUP, NESTED, resource
+from provision.providers.local.host_image import ensure_host_image
 from provision.providers.local.options import LocalOptions
 from provision.providers.local.provider import LocalProvider
 from tests.ec2.user_data import boot
-from tests.fleet.bare_image import BARE, ensure_bare_image
 from tests.fleet.harness import docker
+from tests.fleet.machine_images import BARE, ensure_machine_image
 
 
 class Bodies:
     """Containers in a network of their own: `containers` by instance, `images` of containers by machine image."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, image: str) -> None:
         self.containers: dict[str, str] = {}
         self.images: dict[str, str] = {}
+        self._image = image
         self._home = home
         self._local = LocalProvider(Folder(home, "cloud"), LocalOptions())
         self._network = resource("cloud", self._local.folder.ensure_id(), "net")
@@ -39,8 +41,9 @@ class Bodies:
 
     @contextlib.contextmanager
     def ready(self) -> Iterator[None]:
-        """Have the network and the image of hosts; leave nothing at the end."""
-        ensure_bare_image()
+        """Have the network and the images of hosts; leave nothing at the end."""
+        ensure_machine_image(BARE)
+        ensure_host_image(lambda host, what: None)
         self._subnet = network.read_subnet(network.ensure_network(self._local.folder))
         try:
             yield
@@ -70,7 +73,7 @@ class Bodies:
             "--volume=/var/lib/docker",
             *NESTED,
             *CGROUP,
-            self.images.get(instance.image_id, BARE),
+            self.images.get(instance.image_id, self._image),
             "sh",
             "/first-boot",
         )

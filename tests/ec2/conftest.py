@@ -9,14 +9,22 @@ import pytest
 
 from tests.ec2.cloud import Cloud
 from tests.fleet.conftest import program
+from tests.fleet.machine_images import BARE
 
-__all__ = ["api", "cloud", "program"]
+__all__ = ["api", "bare_cloud", "cloud", "program"]
 
 
 @pytest.fixture
 def cloud(tmp_path: Path) -> Iterator[Cloud]:
-    """An EC2 whose instances have bodies."""
+    """An EC2 whose instances have bodies, which have Docker: to install it takes longer than most tests."""
     with Cloud(tmp_path).running() as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def bare_cloud(tmp_path: Path) -> Iterator[Cloud]:
+    """An EC2 whose instances have bodies without Docker, as the machine images of Debian and Ubuntu."""
+    with Cloud(tmp_path, image=BARE).running() as cloud:
         yield cloud
 
 

@@ -14,31 +14,31 @@ from tests.fleet.harness import Fab, docker
 MADE = ("up", "--hosts=1", "--provider=ec2", ALLOW)
 
 
-def test_the_next_hosts_start_from_it(cloud: Cloud, tmp_path: Path) -> None:
-    fab = Fab(tmp_path / "home", "sky", environment=cloud.environment)
+def test_the_next_hosts_start_from_it(bare_cloud: Cloud, tmp_path: Path) -> None:
+    fab = Fab(tmp_path / "home", "sky", environment=bare_cloud.environment)
     assert "no fleet sky" in fab("bake", "--provider=ec2", code=2).stderr
     assert "installed" in fab(*MADE).stderr
     old = (tmp_path / "home" / "sky" / "key.pub").read_text().split()[1]
-    made = bake(cloud, fab)
+    made = bake(bare_cloud, fab)
     fab("down")
-    assert cloud.left("sky") == []
+    assert bare_cloud.left("sky") == []
 
-    stranger = Fab(tmp_path / "home", "sun", environment={**cloud.environment, "FANRUN_OWNER": "ben"})
+    stranger = Fab(tmp_path / "home", "sun", environment={**bare_cloud.environment, "FANRUN_OWNER": "ben"})
     assert "there were no images" in stranger("bake", "--delete", "--provider=ec2").stderr
     launched(stranger, "worker-1", "--hosts=1", "--provider=ec2", ALLOW)
-    assert made not in {each.image_id for each in cloud.alive().values()}, "each owner has images of their own"
+    assert made not in {each.image_id for each in bare_cloud.alive().values()}, "each owner has images of their own"
     stranger("down")
 
-    again = Fab(tmp_path / "home", "sea", environment=cloud.environment)
+    again = Fab(tmp_path / "home", "sea", environment=bare_cloud.environment)
     lines = again(*MADE).stderr.splitlines()
-    assert {each.image_id for each in cloud.alive().values()} == {made}
+    assert {each.image_id for each in bare_cloud.alive().values()} == {made}
     assert not [line for line in lines if line.startswith("worker-1") and "installed" in line]
-    for container in cloud.hosts().values():
+    for container in bare_cloud.hosts().values():
         keys = docker("exec", container, "cat", "/home/fanrun/.ssh/authorized_keys")
         assert old not in keys, "the fleet that it was made from may not come in"
         assert len(keys.splitlines()) == 1
     again("down")
-    delete(cloud, again)
+    delete(bare_cloud, again)
 
 
 def bake(cloud: Cloud, fab: Fab) -> str:

@@ -17,23 +17,23 @@ from tests.waiting import wait_until
 ALLOW = "--allow=192.0.2.0/24"
 
 
-def test_the_whole_way(cloud: Cloud, tmp_path: Path, src: Path) -> None:
-    fab = Fab(tmp_path / "home", "sky", environment=cloud.environment)
+def test_the_whole_way(bare_cloud: Cloud, tmp_path: Path, src: Path) -> None:
+    fab = Fab(tmp_path / "home", "sky", environment=bare_cloud.environment)
     fab("up", "--hosts=2", "--provider=ec2", ALLOW, "--ttl=3h")
-    assert len(cloud.alive()) == 3
-    for each in cloud.alive().values():
+    assert len(bare_cloud.alive()) == 3
+    for each in bare_cloud.alive().values():
         look_at(each)
-    look_at_access(cloud, tmp_path / "home" / "sky" / "known_hosts")
+    look_at_access(bare_cloud, tmp_path / "home" / "sky" / "known_hosts")
 
     fab("run", "--src", str(src), "--dst", str(tmp_path / "dst"))
     assert len(tree(tmp_path / "dst")) == 12
-    renew_lease(cloud, fab, src, tmp_path / "dst")
-    scale(cloud, fab)
+    renew_lease(bare_cloud, fab, src, tmp_path / "dst")
+    scale(bare_cloud, fab)
     replace_keys(fab, tmp_path / "home" / "sky" / "known_hosts")
-    let_lease_run_out(cloud, fab)
+    let_lease_run_out(bare_cloud, fab)
 
     assert "security group fanrun-sky-" in fab("down").stderr
-    assert cloud.left("sky") == []
+    assert bare_cloud.left("sky") == []
     assert "there were no hosts" in fab("down", "--provider=ec2").stderr
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from provision.hosts.ssh_key import ssh_key
 from provision.providers.local.containers import CGROUP, NESTED
 from provision.providers.local.host_image import USER
-from tests.fleet.bare_image import BARE, ensure_bare_image
 from tests.fleet.harness import docker
+from tests.fleet.machine_images import BARE, TEXTS, ensure_machine_image
 
 BY_SUDO = {"/home/admin/.sudo_as_admin_successful"}
 """What sudo leaves on a machine when it is first used."""
@@ -68,6 +68,8 @@ class Machines:
     def add(self, name: str, image: str = BARE) -> str:
         """Start a machine, with no init system if the image has none, and wait for its sshd; returns user@address."""
         private, public = ssh_key()
+        if image in TEXTS:
+            ensure_machine_image(image)
         docker(
             "create",
             f"--name={self.network}-{name}",
@@ -135,7 +137,7 @@ class Machines:
 @contextlib.contextmanager
 def machines(home: Path, network: str, *names: str, systemd: Sequence[str] = ()) -> Iterator[Machines]:
     """So many machines, and their end; those in `systemd` are run by it."""
-    ensure_bare_image()
+    ensure_machine_image(BARE)
     home.mkdir(parents=True, exist_ok=True)
     private, public = ssh_key()
     (home / "key").write_text(private)

@@ -11,6 +11,7 @@ import pytest
 
 from fanrun.fleet import shell
 from tests.fleet.harness import Fab, tree
+from tests.fleet.machine_images import WITH_DOCKER
 from tests.fleet.machines import Machines, machines
 
 SHELLS = {
@@ -77,8 +78,9 @@ WORDS = [
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
-    """One machine with a login for each shell, and two whose shell runs nothing."""
-    with machines(tmp_path_factory.mktemp("owner"), f"fanrun-shells-{os.getpid()}", "one") as found:
+    """One machine with a login for each shell, and two whose shell runs nothing; it has Docker already."""
+    with machines(tmp_path_factory.mktemp("owner"), f"fanrun-shells-{os.getpid()}") as found:
+        found.add("one", WITH_DOCKER)
         found.on("one", INSTALL)
         programs = {name: program for name, (program, _) in SHELLS.items()}
         for name, program in {**programs, "locked": "/usr/sbin/nologin", "barred": "/bin/false"}.items():
