@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fanrun.fanout import commands
+from tests.unit.samples import write_filter, write_tree
 from tests.unit.worker_scripts import Limits, batch_argv, code_of, manifest_of, run_batch, stand_in
 from tests.waiting import wait_until
 
@@ -131,3 +132,12 @@ def test_nobody_watches_a_program_that_has_ended(tmp_path: Path, killer: str) ->
     argv = ["ps", "-eo", "args"]
     out = os.fsencode(tmp_path / "out")
     wait_until(lambda: out not in subprocess.run(argv, capture_output=True, check=True).stdout)
+
+
+def test_nothing_of_it_keeps_its_streams_open(shell: str, tmp_path: Path) -> None:
+    """A login whose shell is csh has copies of the streams, and sshd waits until every process has closed them."""
+    write_tree(tmp_path / "run", (b"identity/env",))
+    write_filter(tmp_path / "run")
+    argv = ["bash", "-c", 'exec 16>&1 17>&2; exec "$@"', "bash", *batch_argv(shell, tmp_path / "run" / "out", "true")]
+    assert subprocess.run(argv, capture_output=True, timeout=20, check=True).stdout == b""
+    assert code_of(tmp_path / "run" / "out") == 0

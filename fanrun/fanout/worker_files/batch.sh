@@ -57,14 +57,15 @@ watch() {
     until [ -n "$(sudo -n docker ps --quiet --filter "name=$name")" ]; do sleep 0.2; done
   fi
   touch "$target/report.jsonl"
-  while sleep $often; do
+  while sleep $often & wait $!; do
     if is_over; then touch "$home/halt"
     elif is_late; then echo 124 >"$target/code"; : >"$target/late"
     else continue; fi
     sudo -n docker kill "$name"; return
   done
 }
-(exec </dev/null >/dev/null 2>&1 9>&-; watch) &
+# Its sleep ends with it: csh gives what it starts more copies of the streams, and SSH waits until they are closed.
+(exec </dev/null >/dev/null 2>&1 9>&-; trap 'kill $!; exit' TERM; watch) &
 begun=$(date +%s%N)
 # It is imported as a module, so that it is compiled only once.
 filter='import sys; sys.path.insert(0, sys.argv.pop(1)); import log_filter; sys.exit(log_filter.main())'
