@@ -25,7 +25,6 @@ from werkzeug.wrappers import Request, Response
 
 from provision.providers.ec2.amis import DEBIAN
 from provision.providers.ec2.instance import unpacked
-from provision.providers.local.host_image import IMAGE
 from tests.ec2.bodies import Bodies, moto_with
 from tests.ec2.calls import ERROR, POLICY, ROOT_KEY, Fault, signed, without_snapshot_tags
 
@@ -37,14 +36,12 @@ class Cloud:
     """A server of the EC2 API on loopback; `calls` are the actions that were called, in their order.
 
     `lag` are the seconds for which what was launched is not listed.  `before(action, arguments)` may raise a Fault.
-    `has_bodies` says whether instances get one, `boot_commands` whether these do what their user data says of boots,
-    `impaired` whether they fail Amazon's checks.  `image` is the container image of the bodies.  `accounts` are those
-    of access keys, where they are not ACCOUNT.
+    `image` is the container image of the bodies, "" for no bodies; `boot_commands` says whether these do what their
+    user data says of boots, `impaired` whether they fail Amazon's checks.  `accounts` are those of access keys.
     """
 
-    def __init__(self, home: Path, *, bodies: bool = True, image: str = IMAGE) -> None:
-        self.bodies = Bodies(home, image)
-        self.has_bodies = bodies
+    def __init__(self, home: Path, image: str) -> None:
+        self.bodies, self.has_bodies = Bodies(home, image), bool(image)
         self.calls: list[str] = []
         self.boot_commands, self.impaired = True, False
         self.accounts: dict[str, str] = {}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from provision.providers.local.host_image import IMAGE
 from tests.ec2.cloud import Cloud
 from tests.fleet.conftest import program
 from tests.fleet.machine_images import BARE
@@ -17,19 +18,19 @@ __all__ = ["api", "bare_cloud", "cloud", "program"]
 @pytest.fixture
 def cloud(tmp_path: Path) -> Iterator[Cloud]:
     """An EC2 whose instances have bodies, which have Docker: to install it takes longer than most tests."""
-    with Cloud(tmp_path).running() as cloud:
+    with Cloud(tmp_path, IMAGE).running() as cloud:
         yield cloud
 
 
 @pytest.fixture
 def bare_cloud(tmp_path: Path) -> Iterator[Cloud]:
     """An EC2 whose instances have bodies without Docker, as the machine images of Debian and Ubuntu."""
-    with Cloud(tmp_path, image=BARE).running() as cloud:
+    with Cloud(tmp_path, BARE).running() as cloud:
         yield cloud
 
 
 @pytest.fixture
 def api(tmp_path: Path) -> Iterator[Cloud]:
     """An EC2 whose instances are entries in a table alone."""
-    with Cloud(tmp_path, bodies=False).running() as cloud:
+    with Cloud(tmp_path, "").running() as cloud:
         yield cloud
