@@ -72,6 +72,7 @@ def find_problem(image: TiffImagePlugin.TiffImageFile, photometric: int, planar:
 
 def use_libtiff(image: TiffImagePlugin.TiffImageFile, photometric: int) -> None:
     """Replace the tiles of an uncompressed file by the one that libtiff decodes, as Pillow does for compressed ones."""
+    import PIL
     from PIL import ImageFile, TiffImagePlugin
 
     tags = image.tag_v2
@@ -88,7 +89,8 @@ def use_libtiff(image: TiffImagePlugin.TiffImageFile, photometric: int) -> None:
     elif ";16" in rawmode:
         rawmode = rawmode.rstrip("BL") + "N"  # libtiff gives the machine's own order
     size = (tags[256], tags[257])
-    image.tile = [ImageFile._Tile("libtiff", (0, 0, *size), 0, (rawmode, False, tags.offset))]
+    compression = () if int(PIL.__version__.partition(".")[0]) >= 13 else ("raw",)  # the decoder before 13 takes it too
+    image.tile = [ImageFile._Tile("libtiff", (0, 0, *size), 0, (rawmode, *compression, False, tags.offset))]
     image.use_load_libtiff = True
 
 

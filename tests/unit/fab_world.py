@@ -30,6 +30,8 @@ DEAD = tuple(
     Host(name, "hub" if name == "hub" else "worker", "127.0.0.1", "127.0.0.1", "admin", 1)
     for name in ("hub", "worker-1", "worker-2")
 )
+OWN = {key: value for key, value in os.environ.items() if not key.startswith("FANRUN_")}
+"""The variables of this process, read before pytest changes them while threads start `fab`."""
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
 
 SETTINGS = {
@@ -111,8 +113,7 @@ class FabWorld:
 
     def fab(self, *argv: str, home: str = "fleet", lacking: str = "docker") -> Done:
         """Run fab; {top} and {src} in its arguments stand for the folders here."""
-        mine = {key: value for key, value in os.environ.items() if not key.startswith("FANRUN_")}
-        mine |= {
+        mine = OWN | {
             "FANRUN_HOME": str(self.top / "homes" / home),
             "TMPDIR": str(self.top),
             "PATH": str(self.top / lacking),

@@ -34,13 +34,13 @@ def test_a_private_file_that_can_not_be_written_leaves_nothing(tmp_path: Path) -
 def test_ctrl_c_while_a_private_file_is_renamed_is_no_other_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rename = os.replace
+    rename = Path.replace
 
-    def interrupted(source: str, target: Path) -> None:
+    def interrupted(source: Path, target: Path) -> None:
         rename(source, target)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(os, "replace", interrupted)
+    monkeypatch.setattr(Path, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_private(tmp_path / "file", b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
@@ -53,7 +53,7 @@ def test_what_a_killed_command_left_of_a_private_file_goes_with_the_next_one(
     for name in ("key", "ca.key", "known_hosts", "ssh_config"):
         with monkeypatch.context() as killed:
             killed.setattr(os, "fsync", lambda _: 1 / 0)
-            killed.setattr(os, "unlink", lambda _: None)
+            killed.setattr(Path, "unlink", lambda _: None)
             with pytest.raises(ZeroDivisionError):
                 write_private(folder.path / name, b"secret")
     assert len(list(folder.path.iterdir())) == 4
