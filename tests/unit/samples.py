@@ -95,3 +95,8 @@ def write_filter(folder: Path) -> None:
     """Write the log filter as a run puts it into its folder on a worker."""
     for name, text in zip(commands.LOG_FILTER, commands.log_filter(), strict=True):
         (folder / name).write_text(text)
+
+
+def unmeasured() -> dict[str, str]:
+    """Return the variables for a process that coverage.py is to leave alone: what it imports or writes is tested."""
+    return {name: value for name, value in os.environ.items() if name != "COVERAGE_PROCESS_CONFIG"}

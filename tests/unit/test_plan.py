@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from fanrun.fanout.plan import HANDLING, MAX_BYTES, Batch, Input, Skipped, chooser, deal, unreadable, walk, weight
 from fanrun.fleet.errors import UsageError
-from tests.unit.samples import HOSTILE, write_tree
+from tests.unit.samples import HOSTILE, unmeasured, write_tree
 
 ROOT = Path(__file__).resolve().parents[2]
 MANY = 100_000
@@ -138,7 +138,7 @@ def walk_as_nobody(src: Path, *exclude: str) -> subprocess.CompletedProcess[str]
     (src / "locked").chmod(0)
     try:
         argv = [sys.executable, "-c", AS_NOBODY, str(src), *exclude]
-        return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+        return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, env=unmeasured())
     finally:
         (src / "locked").chmod(0o755)
 

@@ -150,9 +150,10 @@ class Reasons:
         self._any_well = True
 
     def divided(self, keys: Collection[bytes]) -> bool:
-        """Note that a batch failed but left some results; return whether it may be divided and is no part of another.
+        """Note a batch that failed but left some results; return False for a part of such a batch, or a single input.
 
-        Its inputs are processed apart then, the bad ones perhaps first, so only all of them together count as a batch.
+        Its inputs are processed apart from now on, and the bad ones may come first.  So it counts as a batch that ended
+        badly only when all its inputs have failed.
         """
         with self._lock:
             if len(keys) == 1 or any(key in self._whole for key in keys):
