@@ -62,7 +62,10 @@ def make(dst: Path, count: int, seed: int = 1787) -> int:
 
 @contextlib.contextmanager
 def _deleting(dst: Path, *, is_new: bool) -> Iterator[list[Path]]:
-    """Delete the files in the list, and a new DST, if not all could be drawn; raises UsageError for an OSError."""
+    """Delete the files in the list, and DST if it is new, when the block fails.
+
+    Raises UsageError in place of an OSError.
+    """
     drawn: list[Path] = []
     try:
         yield drawn

@@ -18,12 +18,11 @@ from moto.ec2.models.instances import Instance, InstanceState
 from fanrun.fleet.store import Folder
 from provision.providers.local import network
 from provision.providers.local.containers import CGROUP, NESTED, resource
-from provision.providers.local.host_image import ensure_host_image
 from provision.providers.local.options import LocalOptions
 from provision.providers.local.provider import LocalProvider
 from tests.ec2.user_data import boot
 from tests.fleet.harness import docker
-from tests.fleet.machine_images import BARE, ensure_machine_image
+from tests.fleet.machine_images import ensure_machine_image
 
 
 class Bodies:
@@ -41,9 +40,8 @@ class Bodies:
 
     @contextlib.contextmanager
     def ready(self) -> Iterator[None]:
-        """Have the network and the images of hosts; leave nothing at the end."""
-        ensure_machine_image(BARE)
-        ensure_host_image(lambda host, what: None)
+        """Have the network and the image of hosts; leave nothing at the end."""
+        ensure_machine_image(self._image)
         self._subnet = network.read_subnet(network.ensure_network(self._local.folder))
         try:
             yield

@@ -7,24 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from provision.providers.local.host_image import IMAGE
 from tests.ec2.cloud import Cloud
 from tests.fleet.conftest import program
-from tests.fleet.machine_images import BARE
+from tests.fleet.machine_images import BARE, WITH_DOCKER
 
 __all__ = ["api", "bare_cloud", "cloud", "program"]
 
 
 @pytest.fixture
 def cloud(tmp_path: Path) -> Iterator[Cloud]:
-    """An EC2 whose instances have bodies, which have Docker: to install it takes longer than most tests."""
-    with Cloud(tmp_path, IMAGE).running() as cloud:
+    """An EC2 whose instances have bodies, which have Docker already, so that tests are short."""
+    with Cloud(tmp_path, WITH_DOCKER).running() as cloud:
         yield cloud
 
 
 @pytest.fixture
 def bare_cloud(tmp_path: Path) -> Iterator[Cloud]:
-    """An EC2 whose instances have bodies without Docker, as the machine images of Debian and Ubuntu."""
+    """An EC2 whose instances have bodies without Docker, as a new machine of Debian or Ubuntu."""
     with Cloud(tmp_path, BARE).running() as cloud:
         yield cloud
 

@@ -1,4 +1,4 @@
-"""Container images of machines: a new VM has sshd and sudo, and nothing of Docker; others have Docker and rsync too."""
+"""The container images of machines: a bare one, one with Docker and rsync, and one that is run by systemd."""
 
 from __future__ import annotations
 
@@ -7,14 +7,33 @@ import hashlib
 from provision.providers.local.host_image import SYSTEM, build_image, dockerfile
 from tests.fleet.harness import docker
 
-TEXTS = {
-    f"fanrun-test-machine:{hashlib.sha256(text.encode()).hexdigest()[:12]}": text
-    for text in (dockerfile(*SYSTEM), dockerfile(*SYSTEM, "docker-cli", "docker.io", "rsync"))
-}
-BARE, WITH_DOCKER = TEXTS
+
+def tag(text: str) -> str:
+    """Return the name of the image of a Dockerfile."""
+    return "fanrun-test-machine:" + hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def ensure_machine_image(tag: str) -> None:
-    """Build BARE or WITH_DOCKER if it is not here."""
-    if not docker("image", "ls", "--quiet", tag).strip():
-        build_image(tag, TEXTS[tag])
+BARE_TEXT = dockerfile(*SYSTEM)
+BARE = tag(BARE_TEXT)
+"""As a new VM: with sshd and sudo, without Docker."""
+DOCKER_TEXT = dockerfile(*SYSTEM, "docker-cli", "docker.io", "rsync")
+WITH_DOCKER = tag(DOCKER_TEXT)
+SYSTEMD_TEXT = f"""
+FROM {BARE}
+RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+      dbus iptables systemd systemd-sysv \
+ && apt-get clean && rm -r /usr/sbin/policy-rc.d /etc/default/docker
+ENV container=docker
+CMD ["/sbin/init"]
+"""
+WITH_SYSTEMD = tag(SYSTEMD_TEXT)
+TEXTS = {BARE: BARE_TEXT, WITH_DOCKER: DOCKER_TEXT, WITH_SYSTEMD: SYSTEMD_TEXT}
+
+
+def ensure_machine_image(image: str) -> None:
+    """Build one of the images above if it is not here; leave others to Docker."""
+    if image not in TEXTS or docker("image", "ls", "--quiet", image).strip():
+        return
+    if image == WITH_SYSTEMD:
+        ensure_machine_image(BARE)
+    build_image(image, TEXTS[image])

@@ -15,19 +15,10 @@ from provision.hosts.ssh_key import ssh_key
 from provision.providers.local.containers import CGROUP, NESTED
 from provision.providers.local.host_image import USER
 from tests.fleet.harness import docker
-from tests.fleet.machine_images import BARE, TEXTS, ensure_machine_image
+from tests.fleet.machine_images import BARE, WITH_SYSTEMD, ensure_machine_image
 
 BY_SUDO = {"/home/admin/.sudo_as_admin_successful"}
 """What sudo leaves on a machine when it is first used."""
-SYSTEMD = "fanrun-machine-systemd"
-DOCKERFILE = f"""
-FROM {BARE}
-RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-      dbus iptables systemd systemd-sysv \
- && apt-get clean && rm -r /usr/sbin/policy-rc.d /etc/default/docker
-ENV container=docker
-CMD ["/sbin/init"]
-"""
 OF_THE_SYSTEM = (
     "/var/lib/apt/",
     "/var/cache/apt",
@@ -68,8 +59,7 @@ class Machines:
     def add(self, name: str, image: str = BARE) -> str:
         """Start a machine, with no init system if the image has none, and wait for its sshd; returns user@address."""
         private, public = ssh_key()
-        if image in TEXTS:
-            ensure_machine_image(image)
+        ensure_machine_image(image)
         docker(
             "create",
             f"--name={self.network}-{name}",
@@ -137,7 +127,6 @@ class Machines:
 @contextlib.contextmanager
 def machines(home: Path, network: str, *names: str, systemd: Sequence[str] = ()) -> Iterator[Machines]:
     """So many machines, and their end; those in `systemd` are run by it."""
-    ensure_machine_image(BARE)
     home.mkdir(parents=True, exist_ok=True)
     private, public = ssh_key()
     (home / "key").write_text(private)
@@ -147,12 +136,8 @@ def machines(home: Path, network: str, *names: str, systemd: Sequence[str] = ())
     found.ssh_config.write_text(f"Host *\n  IdentityFile {home / 'key'}\n  IdentitiesOnly yes\n")
     docker("network", "create", network)
     try:
-        if systemd:
-            proxies = [f"--build-arg={name}" for name in ("http_proxy", "https_proxy", "no_proxy")]
-            argv = ["docker", "build", f"--tag={SYSTEMD}", *proxies, "-"]
-            subprocess.run(argv, input=DOCKERFILE, text=True, check=True, capture_output=True)
         for name in names:
-            found.add(name, SYSTEMD if name in systemd else BARE)
+            found.add(name, WITH_SYSTEMD if name in systemd else BARE)
         yield found
     finally:
         found.end()

@@ -1,4 +1,4 @@
-"""A reader of the documentation: has a checkout, types the commands of a page there, and writes its files."""
+"""Follow the documentation as a reader would: type the commands of a page in a checkout, and write its files."""
 
 from __future__ import annotations
 

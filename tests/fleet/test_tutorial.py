@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.fleet.reader import reader
-from tests.unit.pages import FENCE, read
+from tests.unit.pages import FENCE, file_name, read
 
 TELLING = re.compile(
     r" plates, |^ready: |inputs? done in | have their results|^\d+ failed; |not an image| is gone: |^fleet "
@@ -31,9 +31,8 @@ def steps() -> list[Step]:
     found: list[Step] = []
     text = read("docs/tutorial.md")
     for block in FENCE.finditer(text):
-        names = re.findall(r"`(\S+)`:\n\n\Z", text[: block.start()])
-        if names:
-            found.append(Step(f"mkdir -p {Path(names[0]).parent}; cat >{names[0]} <<'EOF'\n{block[2]}EOF"))
+        if name := file_name(text, block):
+            found.append(Step(f"mkdir -p {Path(name).parent}; cat >{name} <<'EOF'\n{block[2]}EOF"))
         for line in block[2].splitlines() if block[1] == "console" else ():
             if line.startswith("$ "):
                 found.append(Step(line.removeprefix("$ ")))

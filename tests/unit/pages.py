@@ -65,18 +65,24 @@ def section(text: str, heading: str) -> str:
 
 
 def scripts(text: str) -> Iterator[list[str]]:
-    """Yield the commands, without comments, of each block of code that has no language and nothing but commands."""
+    """Yield the commands of each block of code that consists of commands only and names no language; no comments."""
     for language, block in FENCE.findall(text):
         lines = [line.partition("  #")[0].strip() for line in block.replace("\\\n", " ").splitlines()]
         if not language and lines and all(TYPED.fullmatch(line) for line in lines):
             yield lines
 
 
+def file_name(text: str, block: re.Match[str]) -> str:
+    """Return the path of the file that a block of a page is the content of; "" if it is no file."""
+    found = re.search(r"`(\S+)`:\n\n\Z", text[: block.start()])
+    return found[1] if found else ""
+
+
 def files(text: str) -> Iterator[tuple[str, str]]:
     """Yield the files that a page tells the reader to write: (path, content)."""
     for block in FENCE.finditer(text):
-        if names := re.findall(r"`(\S+)`:\n\n\Z", text[: block.start()]):
-            yield names[0], block[2]
+        if name := file_name(text, block):
+            yield name, block[2]
 
 
 def fab_commands(text: str) -> Iterator[list[str]]:

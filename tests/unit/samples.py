@@ -98,5 +98,5 @@ def write_filter(folder: Path) -> None:
 
 
 def unmeasured() -> dict[str, str]:
-    """Return the variables for a process that coverage.py is to leave alone: what it imports or writes is tested."""
+    """Return the environment for a process that coverage.py must not measure, because that changes what is tested."""
     return {name: value for name, value in os.environ.items() if name != "COVERAGE_PROCESS_CONFIG"}

@@ -135,7 +135,7 @@ def test_nobody_watches_a_program_that_has_ended(tmp_path: Path, killer: str) ->
 
 
 def test_nothing_of_it_keeps_its_streams_open(shell: str, tmp_path: Path) -> None:
-    """A login whose shell is csh has copies of the streams, and sshd waits until every process has closed them."""
+    """If the login shell is csh, every process has extra copies of the streams, and sshd waits until all are closed."""
     write_tree(tmp_path / "run", (b"identity/env",))
     write_filter(tmp_path / "run")
     argv = ["bash", "-c", 'exec 16>&1 17>&2; exec "$@"', "bash", *batch_argv(shell, tmp_path / "run" / "out", "true")]

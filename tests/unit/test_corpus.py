@@ -27,14 +27,11 @@ UNCONFIRMED = re.compile(
 )
 """Of these files only the builder says what they show."""
 CLOSE = Tolerance(difference=2.0)
-CCITT = pytest.mark.skipif(sys.version_info < (3, 11), reason="imagecodecs for Python 3.10 does not read CCITT")
-READ = [pytest.param(name, marks=CCITT) if re.match("tiff-(ccitt|group)", name) else name for name in SAMPLES]
-"""The corpus, where this Python has an independent decoder for it."""
 OPERATIONS = {option: wish for option, wish in WISHES.items() if wish is not None}
 """Without the default, which the service does not have."""
 
 
-@pytest.mark.parametrize("name", READ)
+@pytest.mark.parametrize("name", SAMPLES)
 def test_independent_decoders_agree_with_the_corpus(name: str) -> None:
     built = build(name)
     if not built.reader:  # no decoder but Pillow reads it, or decoders differ: what was written counts
@@ -47,7 +44,7 @@ def test_independent_decoders_agree_with_the_corpus(name: str) -> None:
     assert found.colour_chunks == right.colour_chunks or "srgb" in name  # which overrides them
 
 
-@pytest.mark.parametrize("name", READ)
+@pytest.mark.parametrize("name", SAMPLES)
 def test_every_file_comes_out_right_or_is_refused(name: str) -> None:
     found = {option: problems(name, option) for option in WISHES}
     assert {option: wrong for option, wrong in found.items() if wrong} == {}
@@ -63,7 +60,7 @@ def test_the_service_gives_the_same_pixels_and_the_same_refusals(name: str) -> N
             assert differences(upright(other), upright(one), Tolerance(), False) == [], option
 
 
-@pytest.mark.parametrize("name", READ)
+@pytest.mark.parametrize("name", SAMPLES)
 def test_the_header_tells_the_size_that_comes_out(name: str) -> None:
     size, turned = shown_size(build(name).content), outcome_of(name, "--rotate 90").content
     if turned is not None:

@@ -150,10 +150,10 @@ class Reasons:
         self._any_well = True
 
     def divided(self, keys: Collection[bytes]) -> bool:
-        """Note a batch that failed but left some results; return False for a part of such a batch, or a single input.
+        """Note that a batch failed and left some results; return whether it is a whole batch of several inputs.
 
-        Its inputs are processed apart from now on, and the bad ones may come first.  So it counts as a batch that ended
-        badly only when all its inputs have failed.
+        It is divided from now on, and the parts with the bad inputs may be processed first.  So the batch counts as
+        failed only when all its inputs have failed.
         """
         with self._lock:
             if len(keys) == 1 or any(key in self._whole for key in keys):

@@ -64,7 +64,8 @@ watch() {
     sudo -n docker kill "$name"; return
   done
 }
-# Its sleep ends with it: csh gives what it starts more copies of the streams, and SSH waits until they are closed.
+# The trap also ends the sleep. If the login shell is csh, every process has extra copies of the output streams, and
+# sshd closes the connection only when no process has them open.
 (exec </dev/null >/dev/null 2>&1 9>&-; trap 'kill $!; exit' TERM; watch) &
 begun=$(date +%s%N)
 # It is imported as a module, so that it is compiled only once.
