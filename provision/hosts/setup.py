@@ -6,7 +6,7 @@ over SSH and ask for nothing but a login that may use sudo.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 
 from fanrun.fleet.errors import CommandFailed, HostError
 from fanrun.fleet.model import Fleet, Host
@@ -20,6 +20,7 @@ from provision.hosts.scripts import host_argv, host_script
 from provision.hosts.spool import ensure_spool_host
 from provision.hosts.ssh_key import ssh_key
 
+INSTALL_TRIES = 2
 UPDATE = host_script("apt-get.sh", "apt-update.sh")
 INSTALL = host_script("apt-get.sh", "apt-install.sh")
 
@@ -123,22 +124,44 @@ def ensure_work_host(remote: Remote) -> str | None:
 
 
 def ensure_packages_host(remote: Remote, programs: dict[str, list[str]]) -> str | None:
-    """Install the packages whose programs are not there."""
-    missing = remote.run(host_argv("missing-programs.sh", *programs)).stdout.split()
-    if not missing:
-        return None
-    try:
-        remote.run(script_argv(UPDATE), sudo=True, timeout=300)
-        packages = _packages(remote, [programs[program] for program in missing])
-        remote.run(footprint.note_packages_argv(packages), sudo=True)
-        remote.run(script_argv(INSTALL, *packages), sudo=True, timeout=900)
-    except CommandFailed as error:
-        raise HostError(
-            f"could not install what brings {' '.join(missing)} ({error}); check the host's apt and its "
-            "network, then `fab up` goes on",
-            host=remote.host.name,
-        ) from error
-    return f"installed {' '.join(packages)}"
+    """Install the packages whose programs are not there.
+
+    apt succeeds though it could not download a list, or a package that is to be installed again.  So the programs are
+    looked for afterwards, and what is still missing is tried once more.
+    """
+    installed = set[str]()
+    for _ in range(INSTALL_TRIES):
+        missing = _missing(remote, programs)
+        if not missing:
+            break
+        try:
+            installed.update(_install(remote, [programs[program] for program in missing]))
+        except CommandFailed as error:
+            raise _not_installed(remote, missing, str(error)) from error
+    if missing := _missing(remote, programs):
+        raise _not_installed(remote, missing, "apt did not bring them")
+    return f"installed {' '.join(sorted(installed))}" if installed else None
+
+
+def _missing(remote: Remote, programs: Collection[str]) -> list[str]:
+    return remote.run(host_argv("missing-programs.sh", *programs)).stdout.split()
+
+
+def _install(remote: Remote, choices: list[list[str]]) -> list[str]:
+    """Install a package of each list; return them."""
+    remote.run(script_argv(UPDATE), sudo=True, timeout=300)
+    packages = _packages(remote, choices)
+    remote.run(footprint.note_packages_argv(packages), sudo=True)
+    remote.run(script_argv(INSTALL, *packages), sudo=True, timeout=900)
+    return packages
+
+
+def _not_installed(remote: Remote, missing: Sequence[str], why: str) -> HostError:
+    return HostError(
+        f"could not install what brings {' '.join(missing)} ({why}); check the host's apt and its network, "
+        "then `fab up` goes on",
+        host=remote.host.name,
+    )
 
 
 def _packages(remote: Remote, choices: list[list[str]]) -> list[str]:

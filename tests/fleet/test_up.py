@@ -133,6 +133,19 @@ def test_up_repairs_what_a_host_lost(fab: Fab) -> None:
     assert "nothing to change" in fab("up", "--hosts=2").stderr
 
 
+def test_a_package_that_apt_can_not_download_is_not_called_installed(fab: Fab) -> None:
+    """If a package is to be installed again, apt succeeds though it can't be downloaded."""
+    folder = "/etc/apt-kept"
+    fab.on("worker-1", f"mkdir {folder} && mv /etc/apt/sources.list* {folder}")
+    fab.on("worker-1", "rm -rf /usr/bin/rsync /var/lib/apt/lists/*")
+    try:
+        said = fab("up", "--hosts=2", code=1).stderr
+        assert "worker-1: could not install what brings rsync (apt did not bring them)" in said
+    finally:
+        fab.on("worker-1", f"mv {folder}/* /etc/apt; rmdir {folder}")
+    assert "worker-1   installed rsync" in fab("up", "--hosts=2").stderr
+
+
 def test_scales_up_and_down(fab: Fab, program: str, src: Path, tmp_path: Path) -> None:
     fab("up", "--hosts=3")
     assert list(fab.status()) == ["hub", "worker-1", "worker-2", "worker-3"]
