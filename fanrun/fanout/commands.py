@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
+from fanrun.fanout.program import MIB, TMP, Program, memory_limit
 from fanrun.fleet.probe import LEASE, PROBE, WORK, Probe
 from fanrun.fleet.script import read_script, script_argv
 
 PIDS = 1024
-MIB = 1024**2
-TMP, SHM = "/tmp", "/dev/shm"  # noqa: S108 - inside the container
 UNPRIVILEGED = 65532
 """The user and group id of a program where the login is root.
 
@@ -24,31 +23,6 @@ DAYS = 30
 """How long a worker keeps the identity files of an image that no run uses."""
 SILENCE = 60
 """Seconds without a byte after which rsync gives a connection up."""
-
-
-@dataclass(frozen=True)
-class Scratch:
-    """The bytes that a container's /tmp and /dev/shm hold; what is in them counts as its memory."""
-
-    tmp: int = 256 * MIB
-    shm: int = 64 * MIB
-
-
-USUAL = Scratch()
-
-
-@dataclass(frozen=True)
-class Program:
-    """What is run over every batch; `ref` is what workers pull.
-
-    It has hung when it finishes nothing for `timeout` seconds (0: however long); `memory` in bytes (0: the usual).
-    """
-
-    ref: str
-    args: tuple[str, ...] = ()
-    timeout: int = 0
-    memory: int = 0
-    scratch: Scratch = USUAL
 
 
 @dataclass(frozen=True)
@@ -66,6 +40,19 @@ class LogSource:
     fleet: str
     host: str
     limits: LogLimits = LogLimits()
+
+
+@dataclass(frozen=True)
+class Turn:
+    """When a batch is processed: after the others of its `slot`, beside those of other slots.
+
+    `containers` is how many run on the worker at the same time, `spent` are folders of batches that are not needed any
+    more.
+    """
+
+    slot: int = 0
+    containers: int = 1
+    spent: Sequence[BatchFolder] = ()
 
 
 @dataclass(frozen=True)
@@ -158,9 +145,13 @@ def halt_argv(run: str, grace: int) -> list[str]:
     return script_argv(HALT, run, str(grace), RUNS)
 
 
-def heartbeat_argv(run: str, seconds: int) -> list[str]:
-    """Write a line every so many seconds: the exit code of a question to Docker, and the room left."""
-    return ["sudo", "-n", *script_argv(HEARTBEAT, WORK, str(seconds), LEASE, run_folder(run))]
+def heartbeat_argv(run: str, seconds: int, *, usage: bool = False) -> list[str]:
+    """Write a line every so many seconds: the exit code of a question to Docker, and the room left.
+
+    With `usage` also write one every second about what the run's containers use.
+    """
+    words = [WORK, str(seconds), LEASE, run_folder(run), "usage" if usage else ""]
+    return ["sudo", "-n", *script_argv(HEARTBEAT, *words)]
 
 
 def push_argv(shell: str, src: str, host: str, place: BatchFolder) -> list[str]:
@@ -181,19 +172,17 @@ def pull_argv(shell: str, host: str, place: BatchFolder, staging: str) -> list[s
     return ["rsync", "--recursive", "--times", f"--timeout={SILENCE}", f"--rsh={shell}", "--", *paths]
 
 
-def batch_argv(
-    place: BatchFolder, program: Program, probe: Probe, source: LogSource, spent: Sequence[BatchFolder] = ()
-) -> list[str]:
+def batch_argv(place: BatchFolder, program: Program, probe: Probe, source: LogSource, turn: Turn = Turn()) -> list[str]:
     """Run the program over a batch, keep what it prints, and hash every result where it was made.
 
-    What the batches at the `spent` places left is deleted if less than half the room is left that was there.
+    What the `spent` batches left is deleted if less than half the room is left that was there.
     """
-    old = [path for each in spent for path in (each.source, each.target)]
+    old = [path for each in turn.spent for path in (each.source, each.target)]
     head = [place.target, place.container, container_user(probe)]
     limits = [str(program.timeout), str(probe.disk_free // 2)]
     log = [spool_path(place.run), log_fields(place, source), str(source.limits.batch), str(source.limits.spool)]
-    tail = [str(EXPIRY), str(len(old)), *old]
-    return script_argv(BATCH, *head, *limits, *log, *tail, *docker_argv(place, program, probe))
+    tail = [str(EXPIRY), str(turn.slot), str(len(old)), *old]
+    return script_argv(BATCH, *head, *limits, *log, *tail, *docker_argv(place, program, probe, turn.containers))
 
 
 def log_fields(place: BatchFolder, source: LogSource) -> str:
@@ -212,20 +201,18 @@ def container_user(probe: Probe) -> str:
     return f"{probe.uid or UNPRIVILEGED}:{probe.gid or UNPRIVILEGED}"
 
 
-def memory_limit(program: Program, probe: Probe) -> int:
-    """Return the bytes of memory for a container: what was asked for, else nine tenths of the host's.
+def docker_argv(place: BatchFolder, program: Program, probe: Probe, containers: int = 1) -> list[str]:
+    """Start one of some containers as the contract says.
 
-    A program that takes more is ended by the kernel, and the host's sshd and dockerd live on.
+    It has no network, can write to /out alone, and has bounded memory and processes.
     """
-    return program.memory or probe.memory * 9 // 10
-
-
-def docker_argv(place: BatchFolder, program: Program, probe: Probe) -> list[str]:
-    """Start a container as the contract says: no network, nothing writable but /out, bounded memory and processes."""
-    memory, scratch = str(memory_limit(program, probe)), program.scratch
+    memory, scratch = str(memory_limit(program, probe, containers)), program.scratch
     name = ["--name", place.container, "--label", f"fanrun.run={place.run}"]
+    if program.jobs != 1:
+        name += ["--cidfile", f"{place.target}/container"]  # by which heartbeat.sh finds what it uses
     rights = ["--network", "none", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
     limits = ["--memory", memory, "--memory-swap", memory, "--pids-limit", str(PIDS)]
+    limits += ["--cpus", f"{program.cpus:g}"] if program.cpus else []
     tmp = ["--tmpfs", f"{TMP}:rw,exec,nosuid,nodev,size={scratch.tmp}", "--shm-size", str(scratch.shm)]
     options = [*name, *rights, "--user", container_user(probe), *limits, *tmp, "--log-driver", "none"]
     return ["sudo", "-n", "docker", "run", "--rm", *options, *_files(place), program.ref, *program.args, "/in", "/out"]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fanrun.fanout import plan
+from fanrun.fanout.program import AUTO
 from fanrun.fanout.request import RunRequest
 from fanrun.fanout.results import ledger as ledgers
 from fanrun.fleet.model import Fleet, Image
@@ -57,6 +58,12 @@ class RunContext:
     def program(self) -> str:
         """The name of the program with its arguments in the ledger."""
         return ledgers.program(self.image.program_id, self.request.args)
+
+    @property
+    def jobs(self) -> int:
+        """How many containers run on a worker at the same time; AUTO for as many as it has room for."""
+        asked = self.request.limits.jobs
+        return asked if asked is not None else 1 if self.image.source else AUTO
 
     @property
     def by_content(self) -> bool:

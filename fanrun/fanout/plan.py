@@ -35,10 +35,11 @@ class Input(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """Some inputs that travel and are processed together."""
+    """Some inputs that travel and are processed together; with `exclusive` no other container runs beside theirs."""
 
     name: str
     inputs: tuple[Input, ...]
+    exclusive: bool = False
 
     @property
     def size(self) -> int:

@@ -6,9 +6,10 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from fanrun.fanout.commands import USUAL, LogLimits, Scratch
+from fanrun.fanout.commands import LogLimits
 from fanrun.fanout.expect import BY_NAME, Expected
 from fanrun.fanout.expect import UNFINISHED as UNFINISHED_NAMES
+from fanrun.fanout.program import USUAL, Scratch
 from fanrun.fanout.verify import open_ledger
 from fanrun.fleet.errors import UsageError
 
@@ -18,12 +19,16 @@ class RunLimits:
     """How often a failed input is tried again, the seconds in which a program has to finish something, its bytes.
 
     `scratch` is a part of its memory.  0 means: never tried again; however long it takes; the worker's own limit.
+    `cpus` is how many cores a container may use (0: all), `jobs` how many containers run on a worker at the same time
+    (None: one for the image that Fanrun built, AUTO for others).
     """
 
     retries: int = 2
     timeout: int = 3600
     memory: int = 0
     scratch: Scratch = USUAL
+    cpus: float = 0.0
+    jobs: int | None = None
 
 
 @dataclass(frozen=True)

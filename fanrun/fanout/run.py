@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from loguru import logger
 
 from fanrun.fanout import history, plan, run_messages
-from fanrun.fanout.commands import Program
 from fanrun.fanout.context import RunContext
 from fanrun.fanout.history import PastRun
 from fanrun.fanout.plan import Input, Skipped
+from fanrun.fanout.program import Program
 from fanrun.fanout.request import again_text
 from fanrun.fanout.results.destination import Destination
 from fanrun.fanout.results.holding import hold_destination
@@ -158,7 +158,8 @@ class Run:
         """Return the supervisor of the workers, with all that they need."""
         context, request = self.context, self.context.request
         limits, fleet = request.limits, context.fleet.name
-        program = Program(context.image.ref, request.args, limits.timeout, limits.memory, limits.scratch)
+        bounds = limits.timeout, limits.memory, limits.scratch, limits.cpus, context.jobs
+        program = Program(context.image.ref, request.args, *bounds)
         job = Job(
             context.name, request.src, program, scheduler, destination, self.board, fleet=fleet, logs=request.logs
         )

@@ -33,6 +33,18 @@ def whole_number(name: str, text: str, minimum: int, maximum: int) -> int:
     return value
 
 
+def number(name: str, text: str, minimum: float, maximum: float) -> float:
+    """The number in `text`, which may have a fraction; UsageError unless it is from `minimum` to `maximum`."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = minimum - 1
+    if not minimum <= value <= maximum:
+        given = text if text.isprintable() else repr(text)
+        raise UsageError(f"{_shown(name)}={given}: give a number from {minimum:g} to {maximum:g}, as 2 or 0.5")
+    return value
+
+
 def duration(name: str, text: str, minimum: int) -> int:
     """The seconds that `text` names (a whole number, and s, m, h or d after it); UsageError below `minimum`."""
     number, unit = (text[:-1], text[-1:].lower()) if text[-1:].isalpha() else (text, "s")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fanrun.fanout.commands import MIB, USUAL, Scratch
+from fanrun.fanout.program import AUTO, MIB, MIN_MEMORY, USUAL, Scratch
 from fanrun.fanout.request import RunLimits
 from fanrun.fleet import values
 from fanrun.fleet.errors import UsageError
 from fanrun.tasks.task import OptionGroup
 from provision.options import Flag
 
-MIN_MEMORY = 6 * MIB  # Docker's own
+MAX_JOBS = 256
+MIN_CPUS = 0.01  # Docker's own
 
 
 def limits(given: Mapping[str, object]) -> RunLimits:
@@ -27,6 +28,8 @@ def limits(given: Mapping[str, object]) -> RunLimits:
             usual.scratch.tmp if tmp is None else values.size("tmp", tmp, MIB),
             usual.scratch.shm if shm is None else values.size("shm", shm, MIB),
         ),
+        cpus=usual.cpus if text["cpus"] is None else values.number("cpus", text["cpus"], MIN_CPUS, 10**4),
+        jobs=_jobs(text["jobs"]),
     )
     for name, size in (("tmp", found.scratch.tmp), ("shm", found.scratch.shm)):
         if text[name] is not None and 0 < found.memory < size:
@@ -37,6 +40,16 @@ def limits(given: Mapping[str, object]) -> RunLimits:
     return found
 
 
+def _jobs(text: str | None) -> int | None:
+    """Return the number of containers that --jobs asks for; None if it is not given."""
+    if text is None or text == "auto":
+        return None if text is None else AUTO
+    try:
+        return values.whole_number("jobs", text, 1, MAX_JOBS)
+    except UsageError as error:
+        raise UsageError(f"{error}, or auto") from error
+
+
 LIMITS = OptionGroup(
     {
         "retries": Flag(
@@ -45,7 +58,12 @@ LIMITS = OptionGroup(
         "timeout": Flag(
             f"seconds without anything finished that end a program (default: {RunLimits.timeout}); 0: no limit"
         ),
-        "memory": Flag("most memory for the program on a worker, as 512m or 4g (default: nine tenths of it)"),
+        "jobs": Flag(
+            "containers at a time on each worker: a number, or auto for as many as it has room for "
+            "(default: auto, and 1 for the own image)"
+        ),
+        "cpus": Flag("most cores for a container, as 2 or 0.5 (default: all)"),
+        "memory": Flag("most memory for a container, as 512m or 4g (default: its part of nine tenths of the worker's)"),
         "tmp": Flag(f"room in the program's /tmp, which is a part of its memory (default: {USUAL.tmp // MIB}m)"),
         "shm": Flag(f"room in its /dev/shm, for shared memory, likewise (default: {USUAL.shm // MIB}m)"),
     },

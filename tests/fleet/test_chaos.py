@@ -48,6 +48,7 @@ def survive(fab: Fab, program: str, src: Path, dst: Dst) -> Outcome:
     """Run the same command until all is done but poison, and check after each run."""
     outcome, wanted = Outcome(), tree(src)
     argv = ["run", f"--src={src}", f"--dst={dst.path}", f"--image={program}", "--timeout=8", "--memory=64m"]
+    argv.append(f"--jobs={('auto', '1', '3')[dst.seed % 3]}")
     argv.append(f"--args=poison {'tells' if dst.seed % 2 else 'silent'} 0.3")
     end = time.monotonic() + PATIENCE
     while not is_over(outcome) and time.monotonic() < end:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Collection, Sequence
 
 from fanrun.fanout.plan import Batch, Input
 from fanrun.fanout.schedule.assignment import Assignment
+from fanrun.fanout.schedule.completion import Completion
 from fanrun.fanout.schedule.policy import MAX_EXCESS, Policy
-from fanrun.fanout.schedule.scheduler import Completion, Scheduler
+from fanrun.fanout.schedule.scheduler import Scheduler
 
 WORKERS = ["worker-1", "worker-2", "worker-3"]
 ALL = 10**15
@@ -45,7 +46,7 @@ class ScriptedPolicy(Policy):
         self._script.most, self._script.worth = most, worth
         return self
 
-    def next_weight(self, worker: str, waiting: int) -> int:
+    def next_weight(self, worker: str, waiting: int, in_flight: int = 0) -> int:
         return int(getattr(self._script, "most", lambda waiting: ALL)(waiting))
 
     def is_far_too_heavy(self, worker: str, load: int, waiting: int) -> bool:

@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 
 from fanrun.fanout import commands
-from fanrun.fanout.commands import BatchFolder, LogSource, Program, Scratch
+from fanrun.fanout.commands import BatchFolder, LogSource, Turn
+from fanrun.fanout.program import Program, Scratch, memory_limit
 from fanrun.fleet.probe import PROBE as PROBE_SCRIPT
 from fanrun.fleet.shell import line
 from tests.unit.samples import PROBE
@@ -128,19 +129,21 @@ def test_batch_argv_and_docker_argv() -> None:
         *LOG,
         "15",
         "0",
+        "0",
         *DOCKER,
     ]
 
 
 def test_a_batch_argv_names_the_folders_that_are_spent() -> None:
     spent = [BatchFolder(PLACE.run, "worker-1.0007"), BatchFolder(PLACE.run, "worker-1.0008")]
-    argv = commands.batch_argv(PLACE, ROTATE, PROBE, SOURCE, spent)
+    argv = commands.batch_argv(PLACE, ROTATE, PROBE, SOURCE, Turn(spent=spent))
     assert argv[6:] == [
         "1000:1001",
         "90",
         "500000000",
         *LOG,
         "15",
+        "0",
         "4",
         f"{HOME}/worker-1.0007.in",
         f"{HOME}/worker-1.0007.out",
@@ -163,8 +166,8 @@ def test_a_program_is_never_root(uid: int, gid: int, user: str) -> None:
 
 def test_memory_is_what_was_asked_for_or_nine_tenths_of_the_hosts() -> None:
     asked = Program("image", memory=512 * 1024**2)
-    assert commands.memory_limit(Program("image"), PROBE) == 900
-    assert commands.memory_limit(asked, PROBE) == 536870912
+    assert memory_limit(Program("image"), PROBE) == 900
+    assert memory_limit(asked, PROBE) == 536870912
     argv = commands.docker_argv(PLACE, asked, PROBE)
     assert argv[argv.index("--memory") : argv.index("--pids-limit")] == [
         "--memory",
@@ -191,7 +194,7 @@ def test_the_other_argvs() -> None:
     assert commands.stop_argv(run) == ["sh", "-c", commands.STOP, "sh", "/var/lib/fanrun/runs", run]
     assert commands.halt_argv(run, 2) == ["sh", "-c", commands.HALT, "sh", run, "2", commands.RUNS]
     argv = ["sudo", "-n", "sh", "-c", commands.HEARTBEAT, "sh", "/var/lib/fanrun", "4", "/var/lib/fanrun.lease"]
-    assert commands.heartbeat_argv("r1", 4) == [*argv, "/var/lib/fanrun/runs/r1"]
+    assert commands.heartbeat_argv("r1", 4) == [*argv, "/var/lib/fanrun/runs/r1", ""]
 
 
 def test_a_command_is_far_below_the_longest_that_linux_takes() -> None:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanrun.fanout.commands import MIB, SHM, TMP, USUAL, Scratch
 from fanrun.fanout.plan import Input
+from fanrun.fanout.program import MIB, SHM, TMP, USUAL, Scratch
 from fanrun.fanout.results.container_end import (
     ContainerOutput,
     ReportLine,

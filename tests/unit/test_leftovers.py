@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from loguru import logger
 
-from fanrun.fanout.commands import Program
 from fanrun.fanout.leftovers import Leftovers
+from fanrun.fanout.program import Program
 from fanrun.fanout.results.destination import Destination
 from fanrun.fanout.results.faults import Reasons
 from fanrun.fanout.results.joblog import Joblog

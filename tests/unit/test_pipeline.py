@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fanrun.fanout.commands import Program
 from fanrun.fanout.plan import HANDLING, STAGE_CONCURRENCY, Input
+from fanrun.fanout.program import Program
 from fanrun.fanout.results.destination import Destination
 from fanrun.fanout.results.faults import Reasons
 from fanrun.fanout.results.joblog import Joblog

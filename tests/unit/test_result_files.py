@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanrun.fanout import commands
-from fanrun.fanout.commands import BatchFolder, LogSource, Program
+from fanrun.fanout.commands import BatchFolder, LogSource
 from fanrun.fanout.plan import Input
+from fanrun.fanout.program import Program
 from fanrun.fanout.results.container_end import (
     ContainerOutput,
     parse_ending,
@@ -142,7 +143,7 @@ def test_from_a_program_to_dst(tmp_path: Path) -> None:
     write_filter(tmp_path)
     argv = commands.batch_argv(place, Program("i"), PROBE, LogSource("f", "h"))
     user, log = f"{os.getuid()}:{os.getgid()}", [f"{tmp_path}/spool", '"run":"r"', "1000", "1000"]
-    subprocess.run([*argv[:4], str(target), "name", user, "0", "0", *log, "15", "0", *program], check=True)
+    subprocess.run([*argv[:4], str(target), "name", user, "0", "0", *log, "15", "0", "0", *program], check=True)
     argv = [part for part in commands.pull_argv("ssh", "h", place, str(staging)) if not part.startswith("--rsh=")]
     subprocess.run([*argv[:-2], f"{target}/", argv[-1]], check=True)
     manifest = parse_manifest((staging / "manifest").read_bytes())

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fanrun.fanout.commands import MIB, USUAL, Program, Scratch
 from fanrun.fanout.context import RunContext
 from fanrun.fanout.preflight import check_writable, dry_run, find_inputs
+from fanrun.fanout.program import MIB, USUAL, Program, Scratch
 from fanrun.fanout.request import RunLimits, RunRequest, again_text, retry_request
 from fanrun.fanout.results.holding import hold_destination
 from fanrun.fanout.results.ledger import Ledger

@@ -11,7 +11,7 @@ from hypothesis.stateful import precondition, rule
 
 from fanrun.fanout.plan import HANDLING, Batch
 from fanrun.fanout.schedule import scheduler as schedulers
-from fanrun.fanout.schedule.scheduler import Completion
+from fanrun.fanout.schedule.completion import Completion
 from tests.unit.scheduler_model import SchedulerModel
 from tests.unit.schedulers import ALL, ONE, WORKERS, Waits, ask, complete, requeue
 

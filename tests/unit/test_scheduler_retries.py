@@ -7,7 +7,8 @@ import os
 import pytest
 
 from fanrun.fanout.plan import HANDLING, MAX_BYTES
-from fanrun.fanout.schedule.scheduler import Completion, Scheduler
+from fanrun.fanout.schedule.completion import Completion
+from fanrun.fanout.schedule.scheduler import Scheduler
 from tests.unit.schedulers import (
     ONE,
     WORKERS,

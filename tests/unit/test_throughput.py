@@ -140,7 +140,7 @@ def test_while_the_line_alone_is_known_a_batch_is_as_much_as_that_takes() -> Non
     model = ThroughputModel()
     model.next_weight(ENDLESS, 1)
     model.observe("push", FIRST_WEIGHT, USUAL_START["push"] + FIRST_WEIGHT / (50 * MB))
-    provisional = model.next_weight(ENDLESS, 0.01)
+    provisional = model.next_weight(ENDLESS, 0.01, in_flight=1)
     assert provisional == pytest.approx(MAX_UPLINK_SECONDS * 50 * MB, rel=0.01)
     model.observe("process", FIRST_WEIGHT, 5.0)
     assert model.next_weight(ENDLESS, 1) <= MAX_GROWTH * FIRST_WEIGHT, "it is not yet known to be right"

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fanrun.fanout import commands
-from fanrun.fanout.commands import BatchFolder, LogSource, Program
+from fanrun.fanout.commands import BatchFolder, LogSource
+from fanrun.fanout.program import Program
 from fanrun.fanout.results.container_end import parse_ending
 from tests.unit.samples import PROBE, write_filter, write_tree
 
@@ -47,14 +48,14 @@ def run_batch(
     argv = commands.batch_argv(PLACE, Program("image"), PROBE, SOURCE)
     bounds = [str(limits.timeout), str(limits.room)]
     log = [str(target.parent / "spool.jsonl"), commands.log_fields(PLACE, SOURCE), "33554432", "1073741824"]
-    tail = [str(commands.EXPIRY), str(len(limits.spent)), *map(str, limits.spent)]
+    tail = [str(commands.EXPIRY), "0", str(len(limits.spent)), *map(str, limits.spent)]
     return run_script(shell, argv, target, "a name", "65532:65532", *bounds, *log, *tail, *program, path=path)
 
 
 def batch_argv(shell: str, target: Path, *program: str) -> list[str]:
     """Return the command that runs BATCH over a program, without a timeout and without a log."""
     script = [shell, "-c", commands.BATCH, "sh", str(target), "a name", "65532:65532", "0", "0", *NO_LOG]
-    return [*script, str(commands.EXPIRY), "0", *program]
+    return [*script, str(commands.EXPIRY), "0", "0", *program]
 
 
 def run_open(

@@ -23,7 +23,8 @@ class BatchOutcome:
     """The inputs that an attempt settled.
 
     `done` has the paths of each input's results, `failed` the reasons of those that are given up, `tries` how often
-    each was tried.  `extra` is the number of files that belong to no input.  `released` are the outcomes of earlier
+    each was tried.  `short_of_memory` are those whose container was killed beside others: they are tried by themselves.
+    `extra` is the number of files that belong to no input.  `released` are the outcomes of earlier
     batches whose results waited for this one.  `given_up` are inputs that are not tried any more, as every batch fails
     for the same reason.  `problem` is why the run can't go on, if it can't; the records are written before it is
     raised.
@@ -34,6 +35,7 @@ class BatchOutcome:
     done: dict[bytes, list[bytes]] = field(default_factory=dict)
     failed: dict[bytes, str] = field(default_factory=dict)
     tries: dict[bytes, int] = field(default_factory=dict)
+    short_of_memory: list[bytes] = field(default_factory=list)
     extra: int = 0
     released: list[BatchOutcome] = field(default_factory=list)
     given_up: list[Input] = field(default_factory=list)

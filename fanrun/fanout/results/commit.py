@@ -18,7 +18,8 @@ from fanrun.fanout.results.held import claim, release
 from fanrun.fanout.results.judge import Judgement
 from fanrun.fanout.results.report import shown
 from fanrun.fanout.results.staged import Staged, check_worker, read_staged
-from fanrun.fanout.schedule.scheduler import Completion, Scheduler
+from fanrun.fanout.schedule.completion import Completion
+from fanrun.fanout.schedule.scheduler import Scheduler
 from fanrun.fleet.errors import RunUnfinished
 
 
@@ -53,6 +54,7 @@ class _Commit:
         self.attempt, self.staged, self.scheduler, self.destination = attempt, staged, scheduler, destination
         self.ending = staged.ending
         self.judgement = self._judge()
+        self.short_of_memory = self._short_of_memory()
         self.failed = self._failures()
 
     def run(self) -> BatchOutcome:
@@ -68,8 +70,9 @@ class _Commit:
         blocked = self.destination.commit(self.attempt, self.staged, committed, self.staged.data)
         final = self._final(rejected)
         apart = [*self.judgement.apart, *suspects, others]
-        gone = self.scheduler.complete(self.attempt.batch, Completion(self.failed, final, apart, hung))
-        outcome = BatchOutcome(self.attempt, self.staged)
+        completion = Completion(self.failed, final, apart, hung, self.short_of_memory)
+        gone = self.scheduler.complete(self.attempt.batch, completion)
+        outcome = BatchOutcome(self.attempt, self.staged, short_of_memory=self.short_of_memory)
         outcome.done = {key: paths for key, paths in committed.items() if key not in blocked}
         outcome.failed = {key: self.failed[key] for key in gone} | blocked
         outcome.tries = {key: self.scheduler.tries(key) + 1 for key in claimed} | gone
@@ -107,6 +110,19 @@ class _Commit:
         judge.add_full_hints(judgement.failed, staged.ending.log, destination.scratch, alone=is_alone)
         _warn_of_unusable(staged.odd, destination)
         return judgement
+
+    def _short_of_memory(self) -> list[bytes]:
+        """Return the inputs of a container that was killed beside others; they leave the judgement.
+
+        The others may have taken the memory, so it is no failure yet.
+        """
+        if self.attempt.containers == 1 or not self.ending.was_killed or self.scheduler.stopped:
+            return []
+        judgement, report = self.judgement, self.staged.report
+        keys = [item.key for item in judgement.open] + [key for key in judgement.failed if key not in report]
+        judgement.open, judgement.partial = [], {}
+        judgement.failed = {key: why for key, why in judgement.failed.items() if key in report}
+        return keys
 
     def _failures(self) -> dict[bytes, str]:
         """Return {key: reason} of the inputs that failed; those with damaged results leave the judgement's results."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 HASH = re.compile(rb"[0-9a-f]{64}")
 DOCKERS = re.compile(r"^docker: |error waiting for container", re.MULTILINE)
 """What `docker run` itself writes when it fails."""
+KILLED = 137
+"""The exit code of a program that was killed."""
 NO_SPACE = re.compile(r"no space left on device|\bENOSPC\b", re.IGNORECASE)
 """How programs name the error of a full file system; inotify has the same for too many watches."""
 NOT_SCRATCH = re.compile(r"/out/|inotify|file watchers", re.IGNORECASE)
@@ -55,6 +57,11 @@ class Ending:
     def cannot_start(self) -> bool:
         """Whether it was docker that found no program to run in the image: then no input will do better."""
         return self.code in (126, 127) and "docker: Error response from daemon" in self.log
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether something killed the program: the kernel does so if its memory has run out."""
+        return self.code == KILLED and not self.late
 
     @property
     def no_container(self) -> bool:
@@ -136,5 +143,6 @@ def explain(end: Ending) -> str:
     """How a program ended, in words, and the last it said; an exit code that has a meaning of its own is explained."""
     if end.late:
         return f"the program finished nothing within the timeout and was stopped: {end.said}"
-    meanings = {135: ", a bus error", 137: ", it was killed, as the memory limit does", 139: ", a segmentation fault"}
+    killed = ", it was killed, as the memory limit does"
+    meanings = {135: ", a bus error", KILLED: killed, 139: ", a segmentation fault"}
     return f"the program ended with exit {end.code}{meanings.get(end.code, '')}: {end.said}"

@@ -7,9 +7,9 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fanrun.fanout.commands import USUAL, Scratch
 from fanrun.fanout.expect import BY_NAME, Expected
 from fanrun.fanout.plan import Input
+from fanrun.fanout.program import USUAL, Scratch
 from fanrun.fanout.results import result_files
 from fanrun.fanout.results.attempt import Attempt
 from fanrun.fanout.results.faults import Reasons

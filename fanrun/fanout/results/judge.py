@@ -7,9 +7,9 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fanrun.fanout.commands import MIB, SHM, TMP, Scratch
 from fanrun.fanout.expect import BY_NAME, Expected
 from fanrun.fanout.plan import Input
+from fanrun.fanout.program import MIB, SHM, TMP, Scratch
 from fanrun.fanout.results.attribution import attribute, part
 from fanrun.fanout.results.container_end import ContainerOutput, ReportLine, explain, is_about_room
 from fanrun.fanout.results.names import Names

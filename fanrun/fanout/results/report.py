@@ -51,7 +51,8 @@ class Failure:
 class WorkerReport:
     """One worker's part; `seconds` are those its push, process and pull were busy, `lost` says why it was given up.
 
-    A worker that came back may have been given up more than once; one that is `away` did not.
+    A worker that came back may have been given up more than once; one that is `away` did not.  `containers` ran at the
+    same time at the end, for the reason that is given ("": one was asked for), and used `cores` each (0: not measured).
     """
 
     name: str
@@ -62,6 +63,9 @@ class WorkerReport:
     seconds: dict[str, float]
     lost: list[str] = field(default_factory=list)
     away: bool = False
+    containers: int = 1
+    cores: float = 0.0
+    containers_reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,7 @@ def summary(report: Report) -> str:
     kept = f"; {report.kept} were done before" if report.kept else ""
     lines = [f"{report.done} of {counted(report.inputs, 'input')} done in {speed}, {data}{kept}"]
     lines += [_worker_line(worker, report.seconds) for worker in report.workers]
+    lines += [_containers_line(worker) for worker in report.workers if worker.containers_reason]
     if report.extra:
         files = "1 file that belongs" if report.extra == 1 else f"{report.extra} files that belong"
         lines.append(f"{files} to no input: in {os.path.join(report.dst, '.fanrun', 'runs', report.run, 'extra')}")
@@ -151,6 +156,12 @@ def _worker_line(worker: WorkerReport, seconds: float) -> str:
     lost = f", lost: {'; '.join(map(shown, worker.lost))}{back}" if worker.lost else ""
     rate = worker.done / seconds if seconds else 0.0
     return f"  {worker.name:<10} {worker.done} done{failed} ({rate:.1f}/s): {busy}{lost}"
+
+
+def _containers_line(worker: WorkerReport) -> str:
+    """Return how many containers a worker ran at the same time, and why."""
+    cores = f"{worker.cores:.2f} cores{' each' if worker.containers > 1 else ''}, " if worker.cores else ""
+    return f"  {counted(worker.containers, 'container')} on {worker.name}: {cores}{worker.containers_reason}"
 
 
 def _failure_lines(report: Report) -> list[str]:

@@ -8,13 +8,17 @@ from fanrun.fanout.results.report import Failure
 
 
 class WorkerStats:
-    """What one worker has done; `seconds` are those its stages were busy, bytes are those of inputs and results."""
+    """What one worker has done; `seconds` are those its stages were busy, bytes are those of inputs and results.
+
+    `containers` run at the same time, for the reason that is given, and use so many `cores` each (0: not measured).
+    """
 
     def __init__(self) -> None:
         self.done = self.bytes_in = self.bytes_out = self.results = self.extra = 0
         self.failed: dict[bytes, Failure] = {}
         self.seconds: dict[str, float] = {"push": 0.0, "process": 0.0, "pull": 0.0}
         self.lost: list[str] = []
+        self.containers, self.cores, self.containers_reason = 1, 0.0, ""
         self.lock = threading.Lock()
 
     def busy(self, stage: str, seconds: float) -> None:

@@ -71,6 +71,9 @@ def _workers(destination: Destination, away: Collection[str]) -> list[WorkerRepo
             {stage: round(seconds, 3) for stage, seconds in stats.seconds.items()},
             stats.lost,
             name in away,
+            stats.containers,
+            round(stats.cores, 3),
+            stats.containers_reason,
         )
         for name, stats in sorted(destination.stats.items(), key=lambda item: number(item[0]))
     ]

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 
 from fanrun.fanout.plan import Batch, Input, weight, within_bounds
 from fanrun.fanout.schedule.assignment import Assignment, InFlight
+from fanrun.fanout.schedule.completion import Completion
 from fanrun.fanout.schedule.input_history import InputHistory
 from fanrun.fanout.schedule.policy import Policy
-from fanrun.fanout.schedule.retries import Retries
+from fanrun.fanout.schedule.retries import Group, Retries, halves
 from fanrun.fanout.schedule.shares import Shares
 
 
@@ -41,9 +42,11 @@ class Backlog:
         everything = [*self.shares.inputs(), *self.again.inputs(), *in_flight]
         return {item.key: item for item in everything if not self.inputs.is_over(item.key)}
 
-    def try_again(self, inputs: list[Input], avoid: Iterable[str] = (), *, alone: bool) -> None:
+    def try_again(
+        self, inputs: list[Input], avoid: Iterable[str] = (), *, alone: bool, exclusive: bool = False
+    ) -> None:
         """Let inputs be tried once more, neither where any of them has failed nor on the workers to `avoid`."""
-        self.again.add(inputs, self.inputs.failed_at(inputs).union(avoid), alone=alone)
+        self.again.add(Group(inputs, self.inputs.failed_at(inputs).union(avoid), alone, exclusive))
 
     def idle(self, inputs: Iterable[Input]) -> list[Input]:
         """Return those inputs that are neither settled nor with a worker, and do not wait to be tried again."""
@@ -59,42 +62,66 @@ class Backlog:
         has = self.in_flight.has
         return [item for item in inputs if not (self.inputs.is_over(item.key) or has(item.key, besides_copies=True))]
 
+    def try_apart(self, batch: Batch, open_: Sequence[Input], outcome: Completion) -> None:
+        """Try inputs of which nothing is known again: in the groups given, else fewer at a time and never the same lot.
+
+        A copy of the batch is likely to fail as well, so nothing waits for that.
+        """
+        grouped = {item.key for item in self.again.inputs()}
+        for keys in outcome.apart:
+            again = [item for item in open_ if item.key in keys and item.key not in grouped | set(outcome.failed)]
+            group = self.idle_besides_copies(again)
+            self.try_again(group, alone=True)
+        short = self.idle_besides_copies([item for item in open_ if item.key in outcome.exclusive])
+        self.try_again(short, alone=True, exclusive=True)
+        known = {*outcome.failed, *outcome.exclusive, *grouped, *(key for keys in outcome.apart for key in keys)}
+        unknown = [item for item in open_ if item.key not in known]
+        inputs = self.idle_besides_copies(unknown)
+        for part in halves(inputs) if len(unknown) == len(batch.inputs) else [inputs]:
+            self.try_again(part, alone=True)
+
     def next(self, worker: str, max_weight: int) -> Assignment | None:
         """Return what a worker should do next; None if there is nothing for it now."""
-        if inputs := self._retry(worker, max_weight):
-            return self._assignment(worker, inputs)
+        if (group := self._retry(worker, max_weight)).inputs:
+            return self._assignment(worker, group.inputs, exclusive=group.exclusive)
         share = self._share_for(worker)
         if inputs := self._fresh(worker, max_weight):
             return self._assignment(worker, inputs, share)
         # What has failed on all workers comes last: first they show that they can do other things.
-        if not self.shares and (inputs := self._retry(worker, max_weight, everywhere=True)):
-            return self._assignment(worker, inputs)
+        if not self.shares and (group := self._retry(worker, max_weight, everywhere=True)).inputs:
+            return self._assignment(worker, group.inputs, exclusive=group.exclusive)
         if inputs := self._copy(worker):
             return self._assignment(worker, inputs, is_copy=True)
         return None
 
     def _assignment(
-        self, worker: str, inputs: Sequence[Input], share: str = "", *, is_copy: bool = False
+        self,
+        worker: str,
+        inputs: Sequence[Input],
+        share: str = "",
+        *,
+        is_copy: bool = False,
+        exclusive: bool = False,
     ) -> Assignment:
         self._numbers[worker] += 1
-        batch = Batch(f"{worker}.{self._numbers[worker]:04}", tuple(inputs))
+        batch = Batch(f"{worker}.{self._numbers[worker]:04}", tuple(inputs), exclusive)
         return Assignment(worker, batch, time.monotonic(), share=share, is_copy=is_copy)
 
-    def _retry(self, worker: str, max_weight: int, *, everywhere: bool = False) -> list[Input]:
+    def _retry(self, worker: str, max_weight: int, *, everywhere: bool = False) -> Group:
         """Return inputs that were tried before and that the worker need not avoid, and fresh ones if there is room.
 
         With `everywhere` return those that have failed on all workers.
         """
         self.again.refresh(self.idle_besides_copies)
-        inputs, alone = self.again.take(worker, max_weight, self.live if everywhere else None)
-        room = max_weight - sum(map(weight, inputs))
-        if not inputs or alone or room <= 0:
-            return inputs
+        group = self.again.take(worker, max_weight, self.live if everywhere else None)
+        room = max_weight - sum(map(weight, group.inputs))
+        if not group.inputs or group.alone or room <= 0:
+            return group
         more = self._fresh(worker, room)
-        if within_bounds([*inputs, *more]):
-            return [*inputs, *more]
-        self.again.add(more, alone=False)
-        return inputs
+        if within_bounds([*group.inputs, *more]):
+            return Group([*group.inputs, *more])
+        self.again.add(Group(more))
+        return group
 
     def _share_for(self, worker: str) -> str:
         """Return whose share a worker takes from: its own, else the heaviest; "" while it has batches to process."""
@@ -112,13 +139,13 @@ class Backlog:
     def _copy(self, worker: str) -> list[Input]:
         """Return what is left of another worker's batch that has no copy yet, if a copy is worth it.
 
-        Only a worker with nothing else in hand gets one: a copy must not keep it from its own inputs.
+        Only a worker with a container to spare gets one: a copy must not keep it from its own inputs.
         """
-        if self.in_flight.of(worker):
+        if len(self.in_flight.of(worker)) >= self.policy.model(worker).containers:
             return []
         for assignment in sorted(self.in_flight, key=lambda each: -each.since):
             inputs = [item for item in assignment.batch.inputs if not self.inputs.is_over(item.key)]
-            if not inputs or any(self.in_flight.count(item.key) > 1 for item in inputs):
+            if not inputs or assignment.worker == worker or any(self.in_flight.count(item.key) > 1 for item in inputs):
                 continue
             assignments = self.in_flight.of(assignment.worker)
             if worker not in self.inputs.failed_at(inputs) and self.policy.is_worth_copying(

@@ -24,9 +24,9 @@ class Policy:
         """Return the model of a worker, a new one at first."""
         return self._models.setdefault(worker, ThroughputModel())
 
-    def next_weight(self, worker: str, waiting: int) -> int:
-        """Return the weight of a worker's next batch, when inputs of the weight `waiting` are left."""
-        return self.model(worker).next_weight(waiting, self._part(worker))
+    def next_weight(self, worker: str, waiting: int, in_flight: int = 0) -> int:
+        """Return the weight of the next batch of a worker that has so many, when the weight `waiting` is left."""
+        return self.model(worker).next_weight(waiting, self._part(worker), in_flight)
 
     def is_far_too_heavy(self, worker: str, load: int, waiting: int) -> bool:
         """Return whether a batch of that weight should go back, by what a first container has told.

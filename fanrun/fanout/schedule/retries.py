@@ -15,12 +15,14 @@ Filter = Callable[[Iterable[Input]], list[Input]]
 class Group:
     """Inputs that are tried once more together.
 
-    Workers in `avoid` get them only if there is no other worker; with `alone` the batch holds nothing else.
+    Workers in `avoid` get them only if there is no other worker; with `alone` the batch holds nothing else, and with
+    `exclusive` no other container runs beside it.
     """
 
     inputs: list[Input]
-    avoid: frozenset[str]
-    alone: bool
+    avoid: frozenset[str] = frozenset()
+    alone: bool = False
+    exclusive: bool = False
 
 
 class Retries:
@@ -29,10 +31,10 @@ class Retries:
     def __init__(self) -> None:
         self._groups: list[Group] = []
 
-    def add(self, inputs: list[Input], avoid: frozenset[str] = frozenset(), *, alone: bool) -> None:
+    def add(self, group: Group) -> None:
         """Add a group, unless it is empty."""
-        if inputs:
-            self._groups.append(Group(inputs, avoid, alone))
+        if group.inputs:
+            self._groups.append(group)
 
     @property
     def weight(self) -> int:
@@ -53,11 +55,11 @@ class Retries:
         """Drop these inputs."""
         self.refresh(lambda inputs: [item for item in inputs if item.key not in keys])
 
-    def take(self, worker: str, max_weight: int, live: Collection[str] | None = None) -> tuple[list[Input], bool]:
+    def take(self, worker: str, max_weight: int, live: Collection[str] | None = None) -> Group:
         """Take the inputs of the first group that must stand alone, else of as many groups as `max_weight` allows.
 
         Groups that the worker is to avoid stay.  With `live`, the workers there are, only groups that all of these are
-        to avoid are taken.  Returns the inputs and whether they must stand alone.
+        to avoid are taken.  Returns them as one group, which may be empty.
         """
         if live is None:
             eligible = [group for group in self._groups if worker not in group.avoid]
@@ -65,15 +67,16 @@ class Retries:
             eligible = [group for group in self._groups if group.avoid.issuperset(live)]
         chosen = [group for group in eligible if group.alone][:1] or eligible[:1]
         if not chosen:
-            return [], False
-        inputs, alone = list(chosen[0].inputs), chosen[0].alone
-        for group in [] if alone else eligible[1:]:
+            return Group([])
+        first = chosen[0]
+        inputs = list(first.inputs)
+        for group in [] if first.alone else eligible[1:]:
             both = [*inputs, *group.inputs]
             if sum(map(weight, both)) <= max_weight and within_bounds(both):
                 chosen.append(group)
                 inputs = both
         self._groups = [group for group in self._groups if not any(group is each for each in chosen)]
-        return inputs, alone
+        return Group(inputs, first.avoid, first.alone, first.exclusive)
 
 
 def halves(inputs: list[Input]) -> list[list[Input]]:

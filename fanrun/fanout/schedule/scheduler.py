@@ -4,31 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
 from fanrun.fanout.plan import Batch, Input
 from fanrun.fanout.schedule.backlog import Backlog
+from fanrun.fanout.schedule.completion import UNKNOWN, Completion
 from fanrun.fanout.schedule.policy import Policy
 from fanrun.fanout.schedule.retries import halves
 from fanrun.fanout.schedule.throughput import ThroughputModel
 
 IDLE_SECONDS = 0.5
 """Seconds after which an idle worker asks again whether a speculative copy is worth it."""
-
-
-@dataclass(frozen=True)
-class Completion:
-    """What is known of a batch's inputs when the batch is over, besides those that were claimed.
-
-    `failed` inputs failed for themselves, and those in `final` would fail again.  Inputs of a group of `apart` are
-    tried again together, with no others.  For the `suspects` this was a try, though it is not known which one failed.
-    """
-
-    failed: Collection[bytes] = ()
-    final: Collection[bytes] = ()
-    apart: Sequence[Sequence[bytes]] = ()
-    suspects: Collection[bytes] = ()
 
 
 class Scheduler:
@@ -53,6 +39,7 @@ class Scheduler:
                 self._backlog.shares.add(name, share)
                 self._backlog.inputs.left += len(share)
                 self._backlog.live.add(name)
+                self.policy.model(name)  # so that the first batches are sized for as many workers
 
     @property
     def left(self) -> int:
@@ -83,6 +70,11 @@ class Scheduler:
         with self._change:
             self.policy.model(worker).observe(stage, load, seconds)
 
+    def set_containers(self, worker: str, count: int, expected: int) -> None:
+        """Learn how many containers run on a worker at the same time, and how many may before long."""
+        with self._change:
+            self.policy.model(worker).set_containers(count, expected)
+
     def next_batch(self, worker: str) -> Batch | None:
         """Return the worker's next batch; wait while there might still be one.
 
@@ -90,7 +82,9 @@ class Scheduler:
         """
         with self._change:
             while not self._stopped and self.left and worker in self._backlog.live:
-                assignment = self._backlog.next(worker, max(self.policy.next_weight(worker, self.waiting()), 1))
+                in_flight = len(self._backlog.in_flight.of(worker))
+                max_weight = max(self.policy.next_weight(worker, self.waiting(), in_flight), 1)
+                assignment = self._backlog.next(worker, max_weight)
                 if assignment is not None:
                     self._backlog.in_flight.start(assignment)
                     return assignment.batch
@@ -150,7 +144,7 @@ class Scheduler:
         with self._change:
             self._settle(self._backlog.inputs.held(keys))
 
-    def complete(self, batch: Batch, outcome: Completion = Completion()) -> dict[bytes, int]:
+    def complete(self, batch: Batch, outcome: Completion = UNKNOWN) -> dict[bytes, int]:
         """Note that a batch is over: its failed inputs, and those of which nothing is known, are tried again.
 
         Failed inputs go to another worker; of unknown inputs fewer are tried at a time.  Return {key: tries} of the
@@ -172,7 +166,7 @@ class Scheduler:
             self._backlog.again.drop(outcome.failed)  # what waits is told anew where not to go
             for item in self._backlog.idle(failed):
                 self._backlog.try_again([item], alone=len(batch.inputs) == 1)
-            self._try_apart(batch, open_, outcome)
+            self._backlog.try_apart(batch, open_, outcome)
             self._change.notify_all()
             return gone
 
@@ -198,7 +192,7 @@ class Scheduler:
                 inputs = self._backlog.idle(assignment.batch.inputs)
                 count = (parts or {}).get(assignment.batch.name, 0)
                 for group in halves(inputs) if count > 1 else [inputs]:
-                    self._backlog.try_again(group, {worker}, alone=bool(count))
+                    self._backlog.try_again(group, {worker}, alone=bool(count), exclusive=bool(count))
             self._change.notify_all()
             return len(assignments)
 
@@ -227,19 +221,3 @@ class Scheduler:
         self._backlog.inputs.settle(keys)
         if not self.left:
             self._change.notify_all()
-
-    def _try_apart(self, batch: Batch, open_: Sequence[Input], outcome: Completion) -> None:
-        """Try inputs of which nothing is known again: in the groups given, else fewer at a time and never the same lot.
-
-        A copy of the batch is likely to fail as well, so nothing waits for that.
-        """
-        grouped = {item.key for item in self._backlog.again.inputs()}
-        for keys in outcome.apart:
-            again = [item for item in open_ if item.key in keys and item.key not in grouped | set(outcome.failed)]
-            group = self._backlog.idle_besides_copies(again)
-            self._backlog.try_again(group, alone=True)
-        known = {*outcome.failed, *grouped, *(key for keys in outcome.apart for key in keys)}
-        unknown = [item for item in open_ if item.key not in known]
-        inputs = self._backlog.idle_besides_copies(unknown)
-        for part in halves(inputs) if len(unknown) == len(batch.inputs) else [inputs]:
-            self._backlog.try_again(part, alone=True)

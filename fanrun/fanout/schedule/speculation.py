@@ -17,17 +17,19 @@ def eta(model: ThroughputModel, assignments: Sequence[Assignment], target: Assig
     """Return when an assignment's results will have arrived, as a time of the monotonic clock.
 
     `assignments` are all of its worker, `target` among them.  Of a worker without measurements, and of a batch that is
-    overdue, as much time is expected again as has passed.
+    overdue, as much time is expected again as has passed.  Those before the target share the worker's containers.
     """
-    end = now
+    before = 0.0
     for assignment in sorted(assignments, key=lambda each: each.since):
         load = assignment.weight
         begin = assignment.processing or assignment.since
         expected = model.seconds("process", load) + (0 if assignment.processing else model.seconds("push", load))
         left = expected - (now - begin)
-        end += left if left > 0 else now - begin
+        left = left if left > 0 else now - begin
         if assignment is target:
-            return end + model.seconds("pull", load)
+            wait = 0.0 if assignment.processing and model.containers > 1 else before / model.containers
+            return now + wait + left + model.seconds("pull", load)
+        before += left
     return now
 
 

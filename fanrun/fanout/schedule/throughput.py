@@ -6,9 +6,10 @@ A batch goes through three stages s: push, process and pull.  Symbols, with thei
     t_s    time that stage s needs for a batch (seconds)
     a_s    start: the part of t_s that every batch needs, however light (seconds)
     b_s    cost: the part of t_s that grows with the weight (seconds per weight)
-    n_s    batches that share the speed of stage s at the same time (LANES)
+    n_s    batches that share the speed of stage s at the same time (LANES; the worker's containers)
     o      overhead: the part of the time that starts may take (0 to 1)
     W      weight of all inputs that wait;  p  the worker's part of the fleet's speed (0 to 1)
+    n      containers at a time on the worker, or more if there may be more before long
 
 Cost of a stage.  The time is linear in the weight:
 
@@ -32,8 +33,9 @@ stage m, with a margin q (OTHER_STAGES_OVERHEAD): (a_s + b_s w) / n_s <= (1 + q)
     w >= a_s / (n_s (1 + q) c_m - b_s)                                                       (3)
 
 w(o) is the least weight with (2) and (3).  A batch weighs w(USUAL_OVERHEAD).  Near the end all workers should finish
-together, so each takes half of its part of what waits, W p / 2, but not less than w(TAIL_OVERHEAD).  No batch may be on
-the network for more than MAX_UPLINK_SECONDS: w <= MAX_UPLINK_SECONDS / b_s for push and pull.
+together, so each container takes half of its part of what waits, W p / 2 n, but not less than w(TAIL_OVERHEAD).
+With several containers it weighs at most the part of one of them, W p / n: a start costs less than a container without
+work.  No batch may be on the network for more than MAX_UPLINK_SECONDS: w <= MAX_UPLINK_SECONDS / b_s for push and pull.
 """
 
 from __future__ import annotations
@@ -52,8 +54,8 @@ USUAL_START = {"push": 0.15, "process": 0.6, "pull": 0.15}
 """Seconds that a stage usually takes for the lightest batch: rsync's handshake, a container's start."""
 MAX_START_FACTOR = 5
 """On a busy machine a start may take so many times as long."""
-LANES = {"push": 1, "process": 1, "pull": STAGE_CONCURRENCY}
-"""How many batches share a stage's speed.  Containers run one at a time and pushes follow each other: see Uplink."""
+LANES = {"push": 1, "pull": STAGE_CONCURRENCY}
+"""How many batches share a stage's speed, besides the containers.  Pushes follow each other: see Uplink."""
 USUAL_OVERHEAD, TAIL_OVERHEAD = 0.04, 0.1
 """The part of the time that the slowest stage's starts may take: usually, and near the end, where batches get lighter
 so that all workers finish together."""
@@ -73,9 +75,13 @@ class StageCost(NamedTuple):
 
 
 class ThroughputModel:
-    """The costs of one worker's stages, learned from its batches; weights are those of plan.weight."""
+    """The costs of one worker's stages, learned from its batches; weights are those of plan.weight.
+
+    `containers` is how many of them run at the same time.
+    """
 
     def __init__(self) -> None:
+        self.containers = self._expected = 1
         # Tuples are replaced and never changed: other threads read them.
         self._seen: dict[str, tuple[tuple[int, float], ...]] = dict.fromkeys(USUAL_START, ())
         self._light: dict[str, tuple[int, float]] = {}
@@ -90,6 +96,14 @@ class ThroughputModel:
         light = self._light[stage] = min(self._light.get(stage, new), new)
         seen = self._seen[stage] = (*self._seen[stage], new)[-REMEMBERED:]
         self._costs = {**self._costs, stage: _fit(stage, light, seen)}
+
+    def set_containers(self, count: int, expected: int) -> None:
+        """Learn how many containers run at the same time, and how many may before long: batches are for as many."""
+        self.containers, self._expected = count, expected
+
+    def expects_more(self) -> bool:
+        """Return whether there may be more containers before long."""
+        return self._expected > self.containers
 
     def knows(self, *stages: str) -> bool:
         """Return whether a batch has been through all these stages."""
@@ -112,15 +126,17 @@ class ThroughputModel:
         """Return whether pushing or pulling takes longer than processing."""
         return self._slowest() not in ("", "process")
 
-    def next_weight(self, waiting: int, part: float) -> int:
+    def next_weight(self, waiting: int, part: float, in_flight: int = 0) -> int:
         """Return the weight of the next batch.
 
-        `waiting` is the weight of all inputs that wait, `part` this worker's part of the fleet's speed.  While only
-        the uplink's speed is known, a batch is as heavy as that allows.
+        `waiting` is the weight of all inputs that wait, `part` this worker's part of the fleet's speed, `in_flight` the
+        number of batches that it has.  While only the uplink's speed is known, a batch is as heavy as that allows once
+        every container has one.
         """
-        if not self._costs:
+        if not self._costs or (not self.knows("process") and in_flight < self.containers):
             self._heaviest = FIRST_WEIGHT
-            return FIRST_WEIGHT
+            share = int(waiting * part / (2 * self._expected))
+            return FIRST_WEIGHT if self._expected == 1 else max(min(FIRST_WEIGHT, share), 1)
         if not self.knows("process"):
             return max(int(MAX_UPLINK_SECONDS / self._each("push")), 1)
         best = self.best_weight(waiting, part)
@@ -129,7 +145,10 @@ class ThroughputModel:
 
     def best_weight(self, waiting: int, part: float) -> int:
         """Return the weight that a batch should have if all measurements are right."""
-        best = max(min(self._least_weight(USUAL_OVERHEAD), waiting * part / 2), self._least_weight(TAIL_OVERHEAD))
+        share = waiting * part / self._expected
+        best = max(min(self._least_weight(USUAL_OVERHEAD), share / 2), self._least_weight(TAIL_OVERHEAD))
+        if self._expected > 1:
+            best = min(best, share)
         limits = (MAX_UPLINK_SECONDS / cost.each for stage, cost in self._costs.items() if stage != "process")
         return max(int(min([best, *limits])), 1)
 
@@ -143,6 +162,8 @@ class ThroughputModel:
 
     def _lanes(self, stage: str) -> int:
         """Return how many batches shared the stage when it was measured: a first one had it to itself."""
+        if stage == "process":
+            return self.containers
         return LANES[stage] if len(self._seen[stage]) > 1 else 1
 
     def _least_weight(self, overhead: float) -> float:

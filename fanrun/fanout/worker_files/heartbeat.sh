@@ -1,16 +1,57 @@
 # shellcheck shell=sh
 # Print a sign of life every few seconds, until nobody reads it. Run as root.
-# sh heartbeat.sh FOLDER SECONDS LEASE RUN
+# sh heartbeat.sh FOLDER SECONDS LEASE RUN USAGE
 #   FOLDER     whose file system is looked at
 #   SECONDS    between two signs
 #   LEASE      touched at each sign, so that a host that ends itself lives on
 #   RUN        the folder of the run, touched at each sign: the run is alive
-# Each line has five numbers: the exit code of `docker version` (0 if Docker answers, 124 if it is late), the free
+#   USAGE      if not empty, a line every second says what the run's containers use
+# A sign is a line of five numbers: the exit code of `docker version` (0 if Docker answers, 124 if it is late), the free
 # blocks, their size in bytes, the load, and the number of processors.
+# A line of usage is "use UPTIME AVAILABLE MEMORY DISKS [ID:CPU:BYTES]...": the seconds since the start of the machine, the
+# kB of memory that are available, the pressure of memory and of disks (percent of the last 10 seconds), and for each
+# container its CPU time and its memory in bytes. CPU is in microseconds with cgroup v2, and in nanoseconds, with an "n"
+# behind it, with v1. Only what the shell itself can do is used for it, because it is done every second.
 # A Docker that is late is asked again at once. At the start it has just answered.
+cgroups=/sys/fs/cgroup
+pressure() { # KIND some|full: set `part` to its avg10, 0 where the kernel does not count it
+  part=0
+  [ -r "/proc/pressure/$1" ] || return 0
+  while read -r what part _; do [ "$what" != "$2" ] || break; done <"/proc/pressure/$1" 2>/dev/null
+  part=${part#avg10=}
+}
+container() { # ID: set `cpu` and `bytes`; fail if its cgroup is not found
+  for folder in "$cgroups/system.slice/docker-$1.scope" "$cgroups/docker/$1"; do
+    [ -r "$folder/cpu.stat" ] || continue
+    read -r _ cpu <"$folder/cpu.stat" && read -r _ bytes <"$folder/memory.stat" && return
+  done
+  for folder in "docker/$1" "system.slice/docker-$1.scope"; do
+    [ -r "$cgroups/cpuacct/$folder/cpuacct.usage" ] || continue
+    read -r cpu <"$cgroups/cpuacct/$folder/cpuacct.usage" && cpu=${cpu}n &&
+      { read -r _ _ && read -r _ bytes; } <"$cgroups/memory/$folder/memory.stat" && return
+  done 2>/dev/null
+  return 1
+}
+usage() {
+  read -r uptime _ </proc/uptime
+  while read -r key available _; do [ "$key" != MemAvailable: ] || break; done </proc/meminfo
+  pressure memory some; line="use $uptime $available $part"
+  pressure io full; line="$line $part"
+  for file in "$1"/*.out/container; do
+    [ -r "$file" ] && read -r id <"$file"
+    [ -n "$id" ] && container "$id" && line="$line ${id%"${id#????????????}"}:$cpu:$bytes"
+    id=
+  done 2>/dev/null
+  echo "$line"
+}
+pause() { # SECONDS RUN USAGE
+  if [ -z "$3" ]; then sleep "$1"; return; fi
+  second=0
+  while [ $second -lt "$1" ]; do sleep 1; usage "$2" || return; second=$((second + 1)); done
+}
 code=0
 while :; do
-  [ $code -eq 124 ] || sleep "$2"
+  [ $code -eq 124 ] || pause "$2" "$4" "$5" || exit
   timeout 4 docker version >/dev/null 2>&1; code=$?
   read -r load _ </proc/loadavg
   echo "$code $(stat -f -c '%a %S' "$1") $load $(nproc)" || exit

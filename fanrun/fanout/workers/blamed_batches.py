@@ -1,7 +1,8 @@
-"""Which batch may be the reason why a worker was lost."""
+"""Which batches may be the reason why a worker was lost."""
 
 from __future__ import annotations
 
+from fanrun.fanout.plan import Batch
 from fanrun.fanout.results.attempt import Attempt
 from fanrun.fanout.results.batch_outcome import record
 from fanrun.fanout.results.commit import give_up
@@ -11,15 +12,20 @@ from fanrun.fanout.workers.pipeline import Worker
 
 
 def blamed_batches(job: Job, worker: Worker) -> dict[str, int]:
-    """Return the batch that may have made a worker fail: {its name: into how many groups its inputs are divided}.
+    """Return the batches that may have made a worker fail: {their names: into how many groups the inputs are divided}.
 
     If it is known which input did, that input fails.
     """
     if worker.failed_batch is not None:
         return {worker.failed_batch.name: 1}
-    batch = worker.slot.batch
-    if batch is None or not job.scheduler.is_needed(batch):
-        return {}
+    batches = [batch for batch in worker.containers.slots.batches if job.scheduler.is_needed(batch)]
+    if len(batches) > 1:  # each is processed by itself before any of them is blamed
+        return {batch.name: 1 for batch in batches}
+    return _blame(job, worker, batches[0]) if batches else {}
+
+
+def _blame(job: Job, worker: Worker, batch: Batch) -> dict[str, int]:
+    """Return what blamed_batches does for the only batch that was processed."""
     blame = job.blame
     cause = blame.failed(batch, worker.name, answers=False, worked=bool(worker.settled))
     if cause is Cause.INPUT:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fanrun.fanout.commands import MIB, USUAL, Program, memory_limit
+from fanrun.fanout.program import MIB, MIN_MEMORY, USUAL, Program, memory_limit
 from fanrun.fleet.probe import Probe
 
 SPARE_BYTES = 64 * 1024 * 1024
@@ -18,7 +18,11 @@ def unfit(probe: Probe, largest: int, program: Program) -> str:
     needed = 4 * largest + SPARE_BYTES
     if probe.disk_free < needed:
         return f"{probe.disk_free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB needed; free some with `fab ssh`"
-    memory = memory_limit(program, probe)
+    containers = max(program.jobs, 1)
+    memory = memory_limit(program, probe, containers)
+    if containers > 1 and memory < MIN_MEMORY:
+        total = probe.memory // MIB
+        return f"its {total} MB of memory are too little for {containers} containers; give a smaller --jobs"
     for name, size, usual in (("tmp", program.scratch.tmp, USUAL.tmp), ("shm", program.scratch.shm, USUAL.shm)):
         if size > max(memory, usual):
             return (

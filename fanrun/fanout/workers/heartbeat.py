@@ -6,11 +6,13 @@ import os
 import selectors
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from fanrun.fanout import commands
+from fanrun.fanout.schedule.jobs import Sample
 from fanrun.fanout.workers.link import Link
+from fanrun.fanout.workers.usage import UsageMeter
 from fanrun.fleet import shell
 
 MARK = shell.MARK.encode()
@@ -58,6 +60,7 @@ class _Listener:
     silent: float = 0.0
     gap: float = 0.0
     text: bytes = b""
+    meter: UsageMeter = field(default_factory=UsageMeter)
     started: bool = False
     """Whether the signs have started; a login may print text before them."""
 
@@ -68,6 +71,8 @@ class _Listener:
             _, mark, after = text.partition(MARK)
             self.started = bool(mark)
             text = after if mark else text
+        if self.started:
+            text = self.meter.take(text)
         self.text = text[-KEPT_BYTES:]
         self.gap, self.silent = self.silent, 0.0
         return self.text if self.started else b""
@@ -89,11 +94,11 @@ class Heartbeat:
         self._listeners: dict[str, _Listener] = {}
         self._looked = time.monotonic()
 
-    def add(self, link: Link, run: str) -> None:
-        """Listen from now on to a worker of that run."""
+    def add(self, link: Link, run: str, *, usage: bool = False) -> None:
+        """Listen from now on to a worker of that run; with `usage` also to what its containers use."""
         ours, theirs = os.pipe()
         os.set_blocking(ours, False)
-        argv = link.argv(commands.heartbeat_argv(run, INTERVAL))
+        argv = link.argv(commands.heartbeat_argv(run, INTERVAL, usage=usage))
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.DEVNULL, start_new_session=True
         )
@@ -126,6 +131,10 @@ class Heartbeat:
             if listener.silent > listener.patience:
                 wrong.setdefault(name, f"no sign of life for {listener.silent:.0f} s")
         return wrong
+
+    def samples(self) -> dict[str, list[Sample]]:
+        """Return what each worker's containers used since the last time."""
+        return {name: samples for name, listener in self._listeners.items() if (samples := listener.meter.read())}
 
     def close(self) -> None:
         """Stop listening to all workers."""

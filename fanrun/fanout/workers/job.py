@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from fanrun.fanout.commands import LogLimits, Program
+from fanrun.fanout.commands import LogLimits
+from fanrun.fanout.program import Program
 from fanrun.fanout.results.destination import Destination
 from fanrun.fanout.results.faults import Blame
 from fanrun.fanout.schedule.scheduler import Scheduler

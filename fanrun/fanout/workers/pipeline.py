@@ -9,37 +9,28 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from loguru import logger
 
 from fanrun.fanout import commands
-from fanrun.fanout.commands import BatchFolder, LogSource
+from fanrun.fanout.commands import BatchFolder
 from fanrun.fanout.plan import STAGE_CONCURRENCY, Batch, weight
 from fanrun.fanout.results.attempt import Attempt
 from fanrun.fanout.results.batch_outcome import BatchOutcome, record
 from fanrun.fanout.results.commit import commit_batch, give_up
 from fanrun.fanout.results.faults import BatchFailed, Cause
-from fanrun.fanout.workers.container_slot import ContainerSlot
-from fanrun.fanout.workers.executor import SSH_FAILED, Stopped
+from fanrun.fanout.workers.containers import Containers
+from fanrun.fanout.workers.executor import Stopped
 from fanrun.fanout.workers.job import Job
 from fanrun.fanout.workers.link import Link
+from fanrun.fanout.workers.stage import Stage, take
 from fanrun.fanout.workers.stage_display import StageDisplay
 from fanrun.fanout.workers.transfer import Transfer
 from fanrun.fanout.workers.uplink import Uplink
 from fanrun.fanout.workers.warm_up import WarmUp
 from fanrun.fleet.errors import HostError
 from fanrun.fleet.probe import Probe
-
-
-@dataclass
-class _Stage:
-    """A stage's work, the queue that it fills, which its last thread closes, and how many threads are left."""
-
-    work: Callable[[], None]
-    following: queue.Queue[Attempt | None] | None
-    left: int = STAGE_CONCURRENCY
 
 
 class Worker:
@@ -59,34 +50,52 @@ class Worker:
         self.crash: BaseException | None = None
         self._pushed: queue.Queue[Attempt | None] = queue.Queue()
         self._processed: queue.Queue[Attempt | None] = queue.Queue()
-        self._spent: queue.SimpleQueue[BatchFolder] = queue.SimpleQueue()
-        self.warm_up = WarmUp(self.model)
-        self.slot = ContainerSlot(job.scheduler.start_processing)
+        self.containers = Containers(job, link, probe, self._resize)
+        self.warm_up = WarmUp(self.model, self.containers.count)
         self._display = StageDisplay(job.board, self.name, self.stats)
         self._lock = threading.Lock()
         self._uplink = Uplink()
         self._transfer = Transfer(link, job.src, job.destination)
-        push, process = _Stage(self._push_all, self._pushed), _Stage(self._process_all, self._processed)
-        stages = [push, process, _Stage(self._pull_all, None)]
-        self._threads = [
-            threading.Thread(target=self._guard, args=(each,), daemon=True) for each in stages * STAGE_CONCURRENCY
+        self._stages = [
+            Stage(self._push_all, self._pushed),
+            Stage(self._process_all, self._processed),
+            Stage(self._pull_all, None),
         ]
+        self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
         """Start the stages."""
-        for thread in self._threads:
+        with self._lock:
+            for stage in self._stages:
+                self._add_threads(stage, STAGE_CONCURRENCY)
+        self._resize(self.containers.count)
+
+    def _add_threads(self, stage: Stage, count: int) -> None:
+        """Let so many threads more do a stage's work."""
+        stage.left += count
+        for _ in range(count):
+            thread = threading.Thread(target=self._guard, args=(stage,), daemon=True)
+            self._threads.append(thread)
             thread.start()
+
+    def _resize(self, containers: int) -> None:
+        """Process so many batches at the same time, while one more waits on the worker."""
+        self.warm_up.resize(containers)
+        process = self._stages[1]
+        with self._lock:
+            if process.left:  # else nothing is left to process
+                self._add_threads(process, max(containers + STAGE_CONCURRENCY - 1 - process.left, 0))
 
     def alive(self) -> bool:
         """Whether a stage is still at work."""
-        return any(thread.is_alive() for thread in self._threads)
+        return any(thread.is_alive() for thread in list(self._threads))
 
     def join(self) -> None:
         """Wait for the stages to end: soon, once the link was stopped."""
-        for thread in self._threads:
+        for thread in list(self._threads):
             thread.join()
 
-    def _guard(self, stage: _Stage) -> None:
+    def _guard(self, stage: Stage) -> None:
         """Run a stage; a lost host is given up, and the stage after this one is told to end."""
         try:
             stage.work()
@@ -99,11 +108,11 @@ class Worker:
         finally:
             with self._lock:
                 stage.left -= 1
+                is_last = not stage.left
             self.warm_up.first_processed.set()
             self.warm_up.release()
-            if stage.following is not None and not stage.left:
-                for _ in range(STAGE_CONCURRENCY):
-                    stage.following.put(None)
+            if stage.following is not None and is_last:
+                stage.following.put(None)
 
     def _push_all(self) -> None:
         while True:
@@ -119,7 +128,7 @@ class Worker:
                 self.warm_up.release()
 
     def _process_all(self) -> None:
-        while (attempt := self._pushed.get()) is not None and not self.lost:
+        while (attempt := take(self._pushed)) is not None and not self.lost:
             if attempt.provisional and self._requeued(attempt.batch):
                 continue
             is_needed = not self.job.scheduler.stopped and self.job.scheduler.is_needed(attempt.batch)
@@ -135,19 +144,19 @@ class Worker:
         if not self.job.scheduler.requeue(batch):
             return False
         logger.debug("{}: {} is taken back, it is too much", self.name, batch.name)
-        self._spent.put(self._folder(batch))
+        self.containers.spend(self._folder(batch))
         self.warm_up.release()
         return True
 
     def _pull_all(self) -> None:
-        while (attempt := self._processed.get()) is not None and not self.lost:
+        while (attempt := take(self._processed)) is not None and not self.lost:
             if attempt.ended and self.job.scheduler.is_needed(attempt.batch):
                 if not self._try_stage(attempt, self._pull):
                     continue
             else:  # a copy of it has overtaken it
                 self.job.scheduler.complete(attempt.batch)
                 logger.debug("{}: {} is let go", self.name, attempt.batch.name)
-            self._spent.put(self._folder(attempt.batch))
+            self.containers.spend(self._folder(attempt.batch))
 
     def _try_stage(self, attempt: Attempt, work: Callable[[Attempt], None]) -> bool:
         """Do a stage's work on a batch; whether it could be done.
@@ -188,30 +197,10 @@ class Worker:
             self._observe("push", attempt.batch, seconds())
 
     def _process(self, attempt: Attempt) -> None:
-        spent = [self._spent.get() for _ in range(self._spent.qsize())]
         with self._timed("process", attempt.batch):
-            self.slot.enter(attempt.batch)
-            try:
-                self._run_container(attempt, spent)
-            except HostError:
-                self.slot.interrupt()
-                raise
-            finally:
-                seconds = self.slot.leave(attempt.batch)
+            seconds = self.containers.process(attempt, self._folder(attempt.batch))
             if seconds is not None:
                 self._observe("process", attempt.batch, seconds)
-
-    def _run_container(self, attempt: Attempt, spent: list[BatchFolder]) -> None:
-        """Process a batch on the worker, and remove the folders of `spent` batches there."""
-        self.job.destination.logs.begin(self.name, attempt.batch.name)
-        source = LogSource(self.job.fleet, self.name, self.job.logs)
-        argv = commands.batch_argv(self._folder(attempt.batch), self.job.program, self.probe, source, spent)
-        result = self.link.run(argv)
-        if result.exit_code == 0:
-            attempt.ended = time.time()
-        elif not self.job.scheduler.stopped:  # then it has no turn any more
-            kind = HostError if result.exit_code == SSH_FAILED else BatchFailed
-            raise kind(f"could not run a batch ({result.reason})", host=self.name)
 
     def _pull(self, attempt: Attempt) -> None:
         staging = os.path.join(self.job.destination.staging, f"{self.name}-{attempt.batch.name}")
@@ -219,6 +208,8 @@ class Worker:
             self._transfer.fetch(self._folder(attempt.batch), staging, apart=self.model.waits_for_uplink())
             self.job.destination.logs.keep(self.name, attempt.batch.name, Path(staging))
             outcome = commit_batch(attempt, staging, self.job.scheduler, self.job.destination)
+            if outcome.short_of_memory:
+                self.containers.killed_for_memory()
             self._record(outcome)
             self.stats.busy("process", outcome.seconds)
             shutil.rmtree(staging, ignore_errors=True)

@@ -179,13 +179,15 @@ class Supervisor:
         worker = self._workers[name] = Worker(self._job, self._links[name], probe)
         self._job.scheduler.add_worker(name)
         self._started.append(worker)
-        self._heartbeat.add(self._links[name], self._job.run)
+        self._heartbeat.add(self._links[name], self._job.run, usage=self._job.program.jobs != 1)
         worker.start()
 
     def _check_workers(self) -> None:
         """Give up workers that are lost, and take back those that answer again."""
         for name, reason in self._heartbeat.check().items():
             self._workers[name].lost = self._workers[name].lost or reason
+        for name, samples in self._heartbeat.samples().items():
+            self._workers[name].containers.sample(samples)
         for name, worker in self._workers.items():
             if worker.crash is not None:
                 raise worker.crash

@@ -187,3 +187,40 @@ def test_an_input_that_hung_by_itself_and_hangs_a_batch_elsewhere_has_failed(tmp
     assert world.scheduler.is_settled(b"a.jpg")
     assert not world.scheduler.is_settled(b"b.jpg"), "it never hung by itself"
     assert [line[0] for line in world.lines()] == ["a.jpg"]
+
+
+@pytest.mark.parametrize("reported", [True, False])
+def test_a_container_that_was_killed_beside_others_is_processed_without_them(world: World, reported: bool) -> None:
+    """The others may have taken the memory: it is no failure, and no reason that is told."""
+    attempt = world.take()
+    attempt.containers = 3
+    report = [{"path": "a.jpg", "ok": True}] if reported else []
+    world.stage({b"a.jpg": b"A"}, code=137, report=report)
+    assert world.commit_batch(attempt) == len(report)
+    assert (world.stats.failed, world.told) == ({}, [])
+    again = world.take("worker-2")
+    assert again.batch.exclusive
+    assert again.keys == ([b"d/b.jpg"] if reported else [b"a.jpg", b"d/b.jpg"])
+    assert world.scheduler.tries(b"d/b.jpg") == 0
+
+
+def test_what_is_killed_without_others_has_failed(world: World) -> None:
+    attempt = world.take()
+    attempt.containers = 3
+    world.stage({}, code=137)
+    world.commit_batch(attempt)
+    again = world.take()
+    world.stage_as("again", {b"a.jpg": b"A"}, code=137)
+    world.commit_batch(again)
+    left = {world.take().keys[0], world.take().keys[0]}
+    assert left == {b"a.jpg", b"d/b.jpg"}, "each is tried by itself"
+    assert any("exit 137" in reason for reason in world.told)
+
+
+def test_what_a_program_reported_before_it_was_killed_stays_as_it_is(world: World) -> None:
+    attempt = world.take()
+    attempt.containers = 2
+    world.stage({}, code=137, report=[{"path": "a.jpg", "ok": False, "error": "not today"}])
+    world.commit_batch(attempt)
+    assert world.stats.failed[b"a.jpg"].reason == "not today"
+    assert world.take("worker-2").batch.exclusive
