@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.ec2.cloud import Cloud
 from tests.ec2.killed import launched
 from tests.ec2.test_removal import at_first, nothing, refuse
@@ -14,6 +16,7 @@ from tests.fleet.harness import Fab, docker
 MADE = ("up", "--hosts=1", "--provider=ec2", ALLOW)
 
 
+@pytest.mark.long
 def test_the_next_hosts_start_from_it(bare_cloud: Cloud, tmp_path: Path) -> None:
     fab = Fab(tmp_path / "home", "sky", environment=bare_cloud.environment)
     assert "no fleet sky" in fab("bake", "--provider=ec2", code=2).stderr

@@ -52,6 +52,7 @@ def far_states(api: Cloud) -> list[str]:
     return [each["State"]["Name"] for item in found for each in item["Instances"]]
 
 
+@pytest.mark.long
 def test_without_the_folder_hosts_are_listed_and_ended_by_their_id(api: Cloud, fab: Fab) -> None:
     launched(fab, "worker-1", *UP)
     spare_volume(api)

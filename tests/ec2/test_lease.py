@@ -7,6 +7,8 @@ import threading
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from fanrun.fanout.commands import RUNS
 from fanrun.fleet.probe import LEASE
 from tests.ec2.cloud import Cloud
@@ -18,6 +20,7 @@ from tests.waiting import wait_until
 HOURS = 3600
 
 
+@pytest.mark.long
 def test_a_lease_lasts(cloud: Cloud, tmp_path: Path) -> None:
     """Also where the boot commands fail: then it is `up` that begins it."""
     cloud.boot_commands = False
@@ -50,6 +53,7 @@ def test_a_lease_lasts(cloud: Cloud, tmp_path: Path) -> None:
     assert cloud.left("sky") == []
 
 
+@pytest.mark.long
 def test_leases_last_while_the_client_is_busy(cloud: Cloud, tmp_path: Path, program: str) -> None:
     """A resumed run reads its inputs before it speaks to a worker, and an image takes time to be built and pushed."""
     fab = Fab(tmp_path / "home", "sky", environment=cloud.environment)

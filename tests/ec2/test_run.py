@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.ec2.cloud import Cloud
 from tests.ec2.test_up import ALLOW
 from tests.fleet.harness import Fab, docker, report, tree
@@ -12,6 +14,7 @@ from tests.waiting import wait_until
 SPOT = "ended by Amazon: spot interruption"
 
 
+@pytest.mark.long
 def test_a_spot_interruption_is_told_as_one(cloud: Cloud, tmp_path: Path, src: Path, program: str) -> None:
     fab = Fab(tmp_path / "home", "sky", environment=cloud.environment)
     fab("up", "--hosts=2", "--provider=ec2", "--spot", ALLOW)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from moto.ec2.models.instances import Instance
 
 from fanrun.fleet.probe import LEASE
@@ -189,6 +190,7 @@ def test_a_damaged_folder_does_not_hide_the_fleet(api: Cloud, tmp_path: Path) ->
     assert api.left("sky") == []
 
 
+@pytest.mark.long
 def test_an_image_of_ubuntu_is_another_root(api: Cloud, tmp_path: Path) -> None:
     """Its disk is called otherwise: there is still one, as large as was asked for, or as the image needs."""
     disk = {"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 15}}

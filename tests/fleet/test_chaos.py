@@ -172,14 +172,18 @@ def let_loose(fab: Fab, program: str, top: Path, seeds: range) -> Chaos:
 
 
 @pytest.fixture(scope="module")
-def chaos(fab: Fab, program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int], Chaos]]:
+def chaos(
+    fab: Fab, program: str, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[Callable[[int], Chaos]]:
     """What the seeds came to that ran beside the given one."""
     known: dict[int, Chaos] = {}
+    count = pytestconfig.getoption("--chaos-seeds")
 
     def of(seed: int) -> Chaos:
         first = seed - seed % TOGETHER
         if first not in known:
-            known[first] = let_loose(fab, program, tmp_path_factory.mktemp("chaos"), range(first, first + TOGETHER))
+            seeds = range(first, min(first + TOGETHER, count))
+            known[first] = let_loose(fab, program, tmp_path_factory.mktemp("chaos"), seeds)
         return known[first]
 
     fab("up", "--hosts=3")

@@ -14,6 +14,7 @@ import pytest
 
 from fanrun.fanout.workers import heartbeat
 from tests.fleet.harness import Fab, docker, joblog, log, report, tree
+from tests.variants import some
 from tests.waiting import wait_until
 
 NOTICED = 20
@@ -109,7 +110,7 @@ def busy() -> float:
 
 
 @pytest.mark.usefixtures("small_disk")
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("name", some(FAULTS, "dies", "fills its disk", "has its dockerd killed"))
 def test_a_worker_that_fails_is_noticed_and_its_work_done_by_others(
     fab: Fab, program: str, inputs: Path, tmp_path: Path, name: str
 ) -> None:
@@ -156,6 +157,7 @@ def test_a_batch_that_is_stuck_is_run_by_another_and_forgotten(
     assert "fanrun-" not in fab.on("worker-2", "docker ps --all")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("repaired")
 def test_all_lost_is_unfinished_and_the_same_command_goes_on(
     fab: Fab, program: str, inputs: Path, tmp_path: Path

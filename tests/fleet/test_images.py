@@ -156,6 +156,7 @@ def check_down_removes_its_own_images(checkout: Checkout, other: Checkout) -> No
     assert other.tags() == before
 
 
+@pytest.mark.long
 def test_images_of_the_service_go_as_well(checkout: Checkout) -> None:
     fab, name = checkout.fab, local_images.own_tag(checkout.folder, local_images.SERVICE)
     refs = list[str]()

@@ -49,6 +49,7 @@ def test_as_many_containers_run_as_were_asked_for(runs: Runs) -> None:
     runs.again(EACH.format(work="sleep 0.3"))
 
 
+@pytest.mark.long
 def test_more_containers_than_a_connection_has_sessions(runs: Runs) -> None:
     """An sshd allows ten commands at a time in one connection."""
     runs.write(*(f"{number:03}" for number in range(28)))

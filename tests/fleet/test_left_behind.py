@@ -101,6 +101,7 @@ def test_a_run_that_is_ended_leaves_nothing(
     assert list((fab.home / fab.fleet / "runs").iterdir()) == []
 
 
+@pytest.mark.long
 def test_a_worker_that_is_cut_off_when_the_run_ends_is_cleaned_by_the_next_one_there(
     cut: Fab, program: str, inputs: Path, tmp_path: Path
 ) -> None:

@@ -228,6 +228,7 @@ def test_lines_of_a_copy_that_was_not_needed(fab: Fab, runs: Runs) -> None:
     assert paused.startswith(container)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("repaired")
 def test_a_worker_that_is_gone_at_the_end(fab: Fab, runs: Runs) -> None:
     write_inputs(runs, 100, size=150_000)

@@ -20,6 +20,7 @@ from tests.waiting import wait_until
 
 pytestmark = [
     pytest.mark.alone,
+    pytest.mark.long,
     pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, and reaches containers by their own addresses"),
 ]
 

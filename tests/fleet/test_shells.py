@@ -13,6 +13,7 @@ from fanrun.fleet import shell
 from tests.fleet.harness import Fab, tree
 from tests.fleet.machine_images import WITH_DOCKER
 from tests.fleet.machines import Machines, machines
+from tests.variants import some
 
 SHELLS = {
     "bash": ("/bin/bash", ".bashrc"),
@@ -127,7 +128,7 @@ def test_the_exit_code_and_both_streams_come_back(lab: Machines, name: str) -> N
     assert (done.returncode, said) == (3, ["given\n", "bad\n"])
 
 
-@pytest.mark.parametrize("name", SHELLS)
+@pytest.mark.parametrize("name", some(SHELLS, "fish"))
 def test_a_machine_works_whatever_its_login_is(lab: Machines, fab: Fab, tmp_path: Path, src: Path, name: str) -> None:
     options = lab.options("one", user=name)
     path = startup(lab, name, LOUD)

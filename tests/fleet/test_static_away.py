@@ -10,6 +10,8 @@ import pytest
 from tests.fleet.harness import Fab, docker
 from tests.fleet.machines import BY_SUDO, Machines
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def fab(tmp_path: Path) -> Fab:

@@ -18,6 +18,8 @@ from tests.fleet.harness import Fab, docker
 from tests.fleet.machines import Machines, machines
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.long
+
 BY_SUDO = {"/home/admin/.sudo_as_admin_successful"}
 USERS = "getent passwd vector; getent group vector; dpkg-query -W vector 2>/dev/null || :"
 RUNNING = "ps -eo user,args | grep '[/]vector --config' || :"
