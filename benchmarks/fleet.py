@@ -20,7 +20,6 @@ HERE = ROOT / "benchmarks"
 FAB = (str(Path(sys.executable).with_name("fab")), "--search-root", str(ROOT))
 FLEET = "bench"
 WORKERS = 2
-HEAVY = "fanrun-bench-heavy"
 STOP_SIGNALS = (signal.SIGHUP, signal.SIGTERM)
 
 
@@ -51,12 +50,12 @@ def start_fleet() -> Iterator[Folder]:
         fab("down", "--yes", "--fleet", FLEET)
 
 
-def deploy_heavy(folder: Folder) -> str:
-    """Build the container image with the heavier operation, deploy it to the workers, and return its name."""
-    base = folder.load().images[deployment.OWN].id
-    argv = ["docker", "build", "--quiet", f"--build-arg=BASE={base}", f"--tag={HEAVY}", str(HERE / "heavy")]
+def deploy_image(folder: Folder, name: str) -> str:
+    """Build the container image of a folder beside this file, deploy it to the workers, and return its name."""
+    base, tag = folder.load().images[deployment.OWN].id, f"fanrun-bench-{name}"
+    argv = ["docker", "build", "--quiet", f"--build-arg=BASE={base}", f"--tag={tag}", str(HERE / name)]
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise BenchError(f"docker build ended with {done.returncode}: {done.stderr.strip()}")
-    deployment.deploy(folder, ROOT, lambda name, text: say(f"{name}: {text}"), HEAVY)
-    return HEAVY
+    deployment.deploy(folder, ROOT, lambda name, text: say(f"{name}: {text}"), tag)
+    return tag

@@ -8,19 +8,26 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks.contest import SETTLED, Job, Ratio, Rival
-from benchmarks.fleet import FAB, FLEET, HERE, deploy_heavy
+from benchmarks.fleet import FAB, FLEET, HERE, deploy_image
 from benchmarks.handicap import little_cpu, slow_links
 from fanrun.fanout.plan import deal, walk
 from fanrun.fleet.ssh_commands import ssh_argv
 from fanrun.fleet.store import Folder
 from provision import deployment
 
-TIMES, FEWER = 40, 5
+TIMES, FEWER, SINGLE = 40, 5, 400
 MBIT = 20
-FANRUN, SHELL, PARALLEL, SHARED = "fab run", "shell script", "GNU parallel", "GNU parallel, shared connections"
+FANRUN, AUTO, SHELL, PARALLEL, SHARED = (
+    "fab run",
+    "--jobs auto",
+    "shell script",
+    "GNU parallel",
+    "GNU parallel, shared connections",
+)
 
 
 def copy(src: Path, dst: Path) -> None:
@@ -72,10 +79,10 @@ class Commands:
         for name in self.workers:
             subprocess.run(ssh_argv(self.folder, name, argv), stdout=subprocess.DEVNULL, check=True)
 
-    def fab_run(self, dst: Path) -> list[str]:
+    def fab_run(self, dst: Path, *options: str) -> list[str]:
         """Return the command of `fab run`."""
         image = [] if self.image_name == deployment.OWN else ["--image", self.image_name]
-        return [*FAB, "run", "--src", str(self.src), "--dst", str(dst), "--fleet", FLEET, *image]
+        return [*FAB, "run", "--src", str(self.src), "--dst", str(dst), "--fleet", FLEET, *image, *options]
 
     def shell(self, dst: Path) -> list[str]:
         """Return the command of the shell script."""
@@ -86,11 +93,14 @@ class Commands:
         """Return the command of GNU parallel, with one connection for each batch."""
         return self.parallel_shared(dst, "-o", "ControlPath=none")
 
-    def parallel_shared(self, dst: Path, *options: str) -> list[str]:
-        """Return the command of GNU parallel, with connections shared by batches unless ssh's options say otherwise."""
+    def parallel_shared(self, dst: Path, *options: str, jobs: int = 1) -> list[str]:
+        """Return the command of GNU parallel, with connections shared by batches unless ssh's options say otherwise.
+
+        Each host runs so many containers at the same time, and each of these takes an equal part of the files.
+        """
         ssh = shlex.join(["ssh", "-F", str(self.folder.ssh_config), *options])
         every = self.lists / "all"
-        count = -(-every.read_bytes().count(b"\0") // len(self.workers))
+        count = -(-every.read_bytes().count(b"\0") // (jobs * len(self.workers)))
         return [
             str(HERE / "parallel.sh"),
             ssh,
@@ -99,6 +109,7 @@ class Commands:
             str(self.src),
             str(dst),
             str(count),
+            str(jobs),
             *self.workers,
         ]
 
@@ -140,13 +151,14 @@ def list_jobs(folder: Folder, scratch: Path, src: Path, pairs: int | None) -> li
         (Ratio(FANRUN, SHELL, most=0.6),),
         handicap=lambda: slow_links(folder, MBIT),
     )
-    return [few, many, slow, heavy_job(folder, copy_times(small, scratch / "middle" / "in", FEWER), rounds)]
+    heavy = heavy_job(folder, copy_times(small, scratch / "middle" / "in", FEWER), rounds)
+    return [few, many, slow, heavy, single_job(folder, scratch / "single" / "in", pairs or 5)]
 
 
 def heavy_job(folder: Folder, src: Path, rounds: int) -> Job:
     """Return the job of heavy work for workers that are unequal."""
     names = [host.name for host in folder.load().workers]
-    found = rivals(folder, src, deploy_heavy(folder))
+    found = rivals(folder, src, deploy_image(folder, "heavy"))
     count = len(walk(str(src))[0])
     return Job(
         f"{count:,} images, a heavier operation, {names[1]} with a quarter of {names[0]}'s processor",
@@ -156,3 +168,30 @@ def heavy_job(folder: Folder, src: Path, rounds: int) -> Job:
         (Ratio(FANRUN, SHELL, most=0.6),),
         handicap=lambda: little_cpu(folder, {names[0]: 1.0, names[1]: 0.25}),
     )
+
+
+def single_job(folder: Folder, src: Path, rounds: int) -> Job:
+    """Return the job of a program that uses one core, on workers that may use two."""
+    src.mkdir(parents=True)
+    for number in range(SINGLE):
+        (src / f"{number:03}").write_text(f"{number}")
+    names = [host.name for host in folder.load().workers]
+    lists = write_lists(src, src.parent / "lists", names)
+    commands = Commands(folder, src, deploy_image(folder, "single"), names, lists)
+    fixed = {f"--jobs {number}": str(number) for number in (1, 2, 4)}
+    return Job(
+        f"{SINGLE} inputs, a program that uses one core for 0.2 s each, workers with two cores",
+        src,
+        rounds,
+        (
+            Rival(AUTO, partial(_with_jobs, commands, "auto")),
+            *(Rival(name, partial(_with_jobs, commands, number)) for name, number in fixed.items()),
+            Rival(SHARED, partial(commands.parallel_shared, jobs=2), "out"),
+        ),
+        (*(Ratio(AUTO, name, most=1.1) for name in fixed), Ratio(AUTO, SHARED, most=1.1)),
+        handicap=lambda: little_cpu(folder, dict.fromkeys(names, 2.0)),
+    )
+
+
+def _with_jobs(commands: Commands, jobs: str, dst: Path) -> list[str]:
+    return commands.fab_run(dst, f"--jobs={jobs}")
