@@ -21,8 +21,6 @@ EXPIRY = 15
 """Minutes without a sign of life after which a run is over, for its workers and for the next run on them."""
 DAYS = 30
 """How long a worker keeps the identity files of an image that no run uses."""
-SILENCE = 60
-"""Seconds without a byte after which rsync gives a connection up."""
 
 
 @dataclass(frozen=True)
@@ -152,24 +150,6 @@ def heartbeat_argv(run: str, seconds: int, *, usage: bool = False) -> list[str]:
     """
     words = [WORK, str(seconds), LEASE, run_folder(run), "usage" if usage else ""]
     return ["sudo", "-n", *script_argv(HEARTBEAT, *words)]
-
-
-def push_argv(shell: str, src: str, host: str, place: BatchFolder) -> list[str]:
-    """Send the files whose names stand on standard input (`names`) under their keys, readable for every user."""
-    chosen = ["--files-from=-", "--from0", "--relative", "--times", "--copy-links", "--perms", "--chmod=D755,F644"]
-    paths = [src.rstrip("/") + "/", f"{host}:{place.source}/"]
-    return ["rsync", *chosen, f"--timeout={SILENCE}", f"--rsh={shell}", "--", *paths]
-
-
-def names(keys: Sequence[bytes]) -> bytes:
-    """Return the list that push_argv reads; "./" keeps a leading # ; or - from meaning anything."""
-    return b"".join(b"./" + key + b"\0" for key in keys)
-
-
-def pull_argv(shell: str, host: str, place: BatchFolder, staging: str) -> list[str]:
-    """Bring home what the batch left: regular files alone, no links, no devices."""
-    paths = [f"{host}:{place.target}/", staging.rstrip("/") + "/"]
-    return ["rsync", "--recursive", "--times", f"--timeout={SILENCE}", f"--rsh={shell}", "--", *paths]
 
 
 def batch_argv(place: BatchFolder, program: Program, probe: Probe, source: LogSource, turn: Turn = Turn()) -> list[str]:

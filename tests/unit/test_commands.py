@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from fanrun.fanout import commands
+from fanrun.fanout import commands, transfer_commands
 from fanrun.fanout.commands import BatchFolder, LogSource, Turn
 from fanrun.fanout.program import Program, Scratch, memory_limit
 from fanrun.fleet.probe import PROBE as PROBE_SCRIPT
@@ -84,7 +84,7 @@ def test_a_place_is_three_folders() -> None:
 
 
 def test_push_argv() -> None:
-    assert commands.push_argv("ssh -F /f", "/src//", "worker-1", PLACE) == [
+    assert transfer_commands.push_argv("ssh -F /f", "/src//", "worker-1", PLACE) == [
         "rsync",
         "--files-from=-",
         "--from0",
@@ -102,7 +102,7 @@ def test_push_argv() -> None:
 
 
 def test_pull_argv() -> None:
-    assert commands.pull_argv("ssh -F /f", "worker-1", PLACE, "/staging/") == [
+    assert transfer_commands.pull_argv("ssh -F /f", "worker-1", PLACE, "/staging/") == [
         "rsync",
         "--recursive",
         "--times",
@@ -205,5 +205,5 @@ def test_a_command_is_far_below_the_longest_that_linux_takes() -> None:
 
 
 def test_names() -> None:
-    assert commands.names([b"a", b"-x", b"d/#\n\xff"]) == b"./a\0./-x\0./d/#\n\xff\0"
-    assert commands.names([]) == b""
+    assert transfer_commands.names([b"a", b"-x", b"d/#\n\xff"]) == b"./a\0./-x\0./d/#\n\xff\0"
+    assert transfer_commands.names([]) == b""

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanrun.fanout import commands
+from fanrun.fanout import commands, transfer_commands
 from fanrun.fanout.commands import BatchFolder, LogSource
 from fanrun.fanout.plan import Input
 from fanrun.fanout.program import Program
@@ -144,7 +144,9 @@ def test_from_a_program_to_dst(tmp_path: Path) -> None:
     argv = commands.batch_argv(place, Program("i"), PROBE, LogSource("f", "h"))
     user, log = f"{os.getuid()}:{os.getgid()}", [f"{tmp_path}/spool", '"run":"r"', "1000", "1000"]
     subprocess.run([*argv[:4], str(target), "name", user, "0", "0", *log, "15", "0", "0", *program], check=True)
-    argv = [part for part in commands.pull_argv("ssh", "h", place, str(staging)) if not part.startswith("--rsh=")]
+    argv = [
+        part for part in transfer_commands.pull_argv("ssh", "h", place, str(staging)) if not part.startswith("--rsh=")
+    ]
     subprocess.run([*argv[:-2], f"{target}/", argv[-1]], check=True)
     manifest = parse_manifest((staging / "manifest").read_bytes())
     end = parse_ending((staging / "exit").read_bytes(), (staging / "log").read_bytes())

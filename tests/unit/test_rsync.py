@@ -7,7 +7,7 @@ import stat
 import subprocess
 from pathlib import Path
 
-from fanrun.fanout import commands
+from fanrun.fanout import transfer_commands
 from fanrun.fanout.commands import BatchFolder
 from fanrun.fanout.workers.transfer import VANISHED
 from tests.unit.samples import HOSTILE, read_tree, write_tree
@@ -21,12 +21,12 @@ def local(argv: list[str]) -> list[str]:
 
 
 def push(src: Path, target: Path, keys: list[bytes]) -> subprocess.CompletedProcess[bytes]:
-    argv = [*local(commands.push_argv("ssh", str(src), "worker-1", PLACE))[:-1], f"{target}/"]
-    return subprocess.run(argv, input=commands.names(keys), capture_output=True, check=False)
+    argv = [*local(transfer_commands.push_argv("ssh", str(src), "worker-1", PLACE))[:-1], f"{target}/"]
+    return subprocess.run(argv, input=transfer_commands.names(keys), capture_output=True, check=False)
 
 
 def pull(target: Path, staging: Path) -> subprocess.CompletedProcess[bytes]:
-    argv = local(commands.pull_argv("ssh", "worker-1", PLACE, str(staging)))
+    argv = local(transfer_commands.pull_argv("ssh", "worker-1", PLACE, str(staging)))
     return subprocess.run([*argv[:-2], f"{target}/", argv[-1]], capture_output=True, check=False)
 
 

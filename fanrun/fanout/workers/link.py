@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from fanrun.fanout import commands
+from fanrun.fanout import transfer_commands
 from fanrun.fanout.commands import BatchFolder
 from fanrun.fanout.workers.executor import SSH_FAILED, CommandResult, Executor
 from fanrun.fleet import shell
@@ -73,8 +73,8 @@ class Link:
 
     def push(self, src: str, place: BatchFolder, keys: Sequence[bytes]) -> CommandResult:
         """Send the inputs of those keys to the batch's place."""
-        argv = commands.push_argv(rsync_shell(self._folder, control=self._control), src, self.host, place)
-        return self._executor.call(argv, stdin=commands.names(keys), group=PUSH)
+        argv = transfer_commands.push_argv(rsync_shell(self._folder, control=self._control), src, self.host, place)
+        return self._executor.call(argv, stdin=transfer_commands.names(keys), group=PUSH)
 
     def pull(self, place: BatchFolder, staging: str, *, apart: bool) -> CommandResult:
         """Fetch what the batch left, with `apart` over a connection of its own."""
@@ -83,7 +83,7 @@ class Link:
                 with self._slots:
                     self._begun = self._begin(self._homeward) and self._begin(self._commands)
         shell = rsync_shell(self._folder, control=self._homeward if self._begun else self._control)
-        return self._executor.call(commands.pull_argv(shell, self.host, place, staging))
+        return self._executor.call(transfer_commands.pull_argv(shell, self.host, place, staging))
 
     def _begin(self, control: Path) -> bool:
         """Begin a connection; whether it is there."""

@@ -1,0 +1,28 @@
+"""The commands that bring a batch to a worker and its results back, as argv lists."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fanrun.fanout.commands import BatchFolder
+
+SILENCE = 60
+"""Seconds without a byte after which rsync gives a connection up."""
+
+
+def push_argv(shell: str, src: str, host: str, place: BatchFolder) -> list[str]:
+    """Send the files whose names stand on standard input (`names`) under their keys, readable for every user."""
+    chosen = ["--files-from=-", "--from0", "--relative", "--times", "--copy-links", "--perms", "--chmod=D755,F644"]
+    paths = [src.rstrip("/") + "/", f"{host}:{place.source}/"]
+    return ["rsync", *chosen, f"--timeout={SILENCE}", f"--rsh={shell}", "--", *paths]
+
+
+def names(keys: Sequence[bytes]) -> bytes:
+    """Return the list that push_argv reads; "./" keeps a leading # ; or - from meaning anything."""
+    return b"".join(b"./" + key + b"\0" for key in keys)
+
+
+def pull_argv(shell: str, host: str, place: BatchFolder, staging: str) -> list[str]:
+    """Bring home what the batch left: regular files alone, no links, no devices."""
+    paths = [f"{host}:{place.target}/", staging.rstrip("/") + "/"]
+    return ["rsync", "--recursive", "--times", f"--timeout={SILENCE}", f"--rsh={shell}", "--", *paths]
