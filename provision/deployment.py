@@ -49,6 +49,12 @@ def check_command(name: str) -> None:
     transfer.check_command(name, transfer.inspect(name))
 
 
+def check_shell(name: str) -> None:
+    """Raise UsageError for an image without /bin/sh, which runs a command for each input."""
+    build.ensure_client_docker()
+    transfer.check_shell(name, transfer.inspect(name))
+
+
 def current(fleet: Fleet, name: str, root: Path) -> bool:
     """Return whether the image of that name is deployed as it stands here now."""
     known = fleet.images.get(name)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
+from fanrun.fanout import each
 from fanrun.fanout.program import MIB, TMP, Program, memory_limit
 from fanrun.fleet.probe import LEASE, PROBE, WORK, Probe
 from fanrun.fleet.script import read_script, script_argv
@@ -162,7 +163,9 @@ def batch_argv(place: BatchFolder, program: Program, probe: Probe, source: LogSo
     limits = [str(program.timeout), str(probe.disk_free // 2)]
     log = [spool_path(place.run), log_fields(place, source), str(source.limits.batch), str(source.limits.spool)]
     tail = [str(EXPIRY), str(turn.slot), str(len(old)), *old]
-    return script_argv(BATCH, *head, *limits, *log, *tail, *docker_argv(place, program, probe, turn.containers))
+    runner = each.argv(program.each, place.source, place.target) if program.each else []
+    docker = docker_argv(place, program, probe, turn.containers)
+    return script_argv(BATCH, *head, *limits, *log, *tail, *runner, *docker)
 
 
 def log_fields(place: BatchFolder, source: LogSource) -> str:
@@ -195,7 +198,17 @@ def docker_argv(place: BatchFolder, program: Program, probe: Probe, containers: 
     limits += ["--cpus", f"{program.cpus:g}"] if program.cpus else []
     tmp = ["--tmpfs", f"{TMP}:rw,exec,nosuid,nodev,size={scratch.tmp}", "--shm-size", str(scratch.shm)]
     options = [*name, *rights, "--user", container_user(probe), *limits, *tmp, "--log-driver", "none"]
-    return ["sudo", "-n", "docker", "run", "--rm", *options, *_files(place), program.ref, *program.args, "/in", "/out"]
+    entrypoint, arguments = _start(place, program)
+    return ["sudo", "-n", "docker", "run", "--rm", *options, *_files(place), *entrypoint, program.ref, *arguments]
+
+
+def _start(place: BatchFolder, program: Program) -> tuple[list[str], list[str]]:
+    """Return what a container starts: docker's options for it, and the arguments."""
+    if program.each:
+        script = _bind(each.script(place.source), each.SCRIPT, writable=False)
+        return [*script, "--entrypoint", "/bin/sh"], [each.SCRIPT, each.JOBS]
+    entrypoint = [] if program.entrypoint is None else ["--entrypoint", program.entrypoint]
+    return entrypoint, [*program.args, "/in", "/out"]
 
 
 def _files(place: BatchFolder) -> list[str]:

@@ -57,7 +57,7 @@ class RunContext:
     @property
     def program(self) -> str:
         """The name of the program with its arguments in the ledger."""
-        return ledgers.program(self.image.program_id, self.request.args)
+        return ledgers.program(self.image.program_id, self.request.args, self.request.start)
 
     @property
     def jobs(self) -> int:
@@ -67,5 +67,5 @@ class RunContext:
 
     @property
     def by_content(self) -> bool:
-        """Whether equal inputs have equal results, as with the container image that Fanrun built."""
-        return self.request.by_content or bool(self.image.source)
+        """Whether equal inputs have equal results, as with the program of the container image that Fanrun built."""
+        return self.request.by_content or bool(self.image.source and not self.request.start)

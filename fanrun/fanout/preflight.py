@@ -11,9 +11,9 @@ import tempfile
 from pathlib import Path
 
 from fanrun.fanout import plan
+from fanrun.fanout.context import RunContext
 from fanrun.fanout.plan import Input, Skipped
 from fanrun.fanout.request import RunRequest
-from fanrun.fanout.results import ledger as ledgers
 from fanrun.fanout.results.destination import unwritable
 from fanrun.fanout.results.ledger import Ledger
 from fanrun.fanout.results.report import Plan
@@ -121,8 +121,8 @@ def dry_run(request: RunRequest, fleet: Fleet, image: Image | None) -> Plan:
     resume = ResumePlan(inputs)
     if image is not None and not request.force:
         ledger = Ledger(ledger_path(request.dst), write=False)
-        program = ledgers.program(image.program_id, request.args)
-        by_content = request.by_content or bool(image.source)
-        resume = plan_resume(ResumeSource(ledger, request.src, request.dst, program, by_content), inputs)
+        context = RunContext(request, fleet, image)
+        source = ResumeSource(ledger, request.src, request.dst, context.program, context.by_content)
+        resume = plan_resume(source, inputs)
     shares = plan.deal(resume.todo, [host.name for host in fleet.workers])
     return Plan(len(inputs), len(resume.before), shares, skipped.junk)

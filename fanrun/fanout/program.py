@@ -31,7 +31,8 @@ class Program:
 
     It has hung when it finishes nothing for `timeout` seconds (0: however long); `memory` in bytes (0: the usual) and
     `cpus` in cores (0: all) are a container's.  `jobs` of them run on a worker at the same time (AUTO: as many as it
-    has room for).
+    has room for).  `entrypoint` takes the place of the image's; with `each`, which each.parse makes, a command is run
+    for each input.
     """
 
     ref: str
@@ -41,6 +42,8 @@ class Program:
     scratch: Scratch = USUAL
     cpus: float = 0.0
     jobs: int = 1
+    entrypoint: str | None = None
+    each: tuple[str, ...] = ()
 
 
 def memory_limit(program: Program, probe: Probe, containers: int = 1) -> int:

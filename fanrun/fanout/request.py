@@ -9,7 +9,7 @@ from typing import Any
 from fanrun.fanout.commands import LogLimits
 from fanrun.fanout.expect import BY_NAME, Expected
 from fanrun.fanout.expect import UNFINISHED as UNFINISHED_NAMES
-from fanrun.fanout.program import USUAL, Scratch
+from fanrun.fanout.program import USUAL, Program, Scratch
 from fanrun.fanout.verify import open_ledger
 from fanrun.fleet.errors import UsageError
 
@@ -37,7 +37,8 @@ class RunRequest:
 
     `force` does again what is done; `only` are the keys to do, None for all that are chosen.  `expected` says what
     results are.  With `by_content` an input takes the results of an equal one.  With `keep_going` every input is tried
-    though all fail for the same reason.  With `junk` files of plan.JUNK are inputs.
+    though all fail for the same reason.  With `junk` files of plan.JUNK are inputs.  `entrypoint` takes the place of
+    the image's; `each` are the words of a command that is run for each input, as each.parse returns them.
     """
 
     src: str
@@ -53,10 +54,24 @@ class RunRequest:
     keep_going: bool = False
     junk: bool = False
     logs: LogLimits = field(default_factory=LogLimits)
+    entrypoint: str | None = None
+    each: tuple[str, ...] = ()
+
+    def program(self, ref: str, jobs: int) -> Program:
+        """Return what is run over every batch: `ref` is what workers pull, `jobs` containers run at the same time."""
+        limits = self.limits
+        bounds = limits.timeout, limits.memory, limits.scratch, limits.cpus, jobs
+        return Program(ref, self.args, *bounds, self.entrypoint, self.each)
+
+    @property
+    def start(self) -> dict[str, Any]:
+        """What is started in a container in place of the image's own program; empty if nothing is."""
+        entrypoint = {} if self.entrypoint is None else {"entrypoint": self.entrypoint}
+        return {**entrypoint, **({"each": list(self.each)} if self.each else {})}
 
     def remembered(self, image: str) -> dict[str, Any]:
         """What `fab retry` and `fab verify` need of it later, fit for JSON."""
-        kept: dict[str, Any] = {"src": self.src, "image": image, "args": list(self.args)}
+        kept: dict[str, Any] = {"src": self.src, "image": image, "args": list(self.args), **self.start}
         kept |= {"include": list(self.include), "exclude": list(self.exclude), "by_content": self.by_content}
         kept["junk"] = self.junk
         return {**kept, "expect": list(self.expected.patterns), "ignore_results": list(self.expected.ignored)}
@@ -84,6 +99,8 @@ def retry_request(dst: str, limits: RunLimits) -> tuple[RunRequest, str]:
             by_content=bool(kept.get("by_content")),
             keep_going=True,
             junk=bool(kept.get("junk", True)),
+            entrypoint=kept.get("entrypoint"),
+            each=tuple(kept.get("each", ())),
         )
         return request, kept["image"]
 

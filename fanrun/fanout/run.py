@@ -11,7 +11,6 @@ from fanrun.fanout import history, plan, run_messages
 from fanrun.fanout.context import RunContext
 from fanrun.fanout.history import PastRun
 from fanrun.fanout.plan import Input, Skipped
-from fanrun.fanout.program import Program
 from fanrun.fanout.request import again_text
 from fanrun.fanout.results.destination import Destination
 from fanrun.fanout.results.holding import hold_destination
@@ -157,9 +156,8 @@ class Run:
     ) -> Supervisor:
         """Return the supervisor of the workers, with all that they need."""
         context, request = self.context, self.context.request
-        limits, fleet = request.limits, context.fleet.name
-        bounds = limits.timeout, limits.memory, limits.scratch, limits.cpus, context.jobs
-        program = Program(context.image.ref, request.args, *bounds)
+        fleet = context.fleet.name
+        program = request.program(context.image.ref, context.jobs)
         job = Job(
             context.name, request.src, program, scheduler, destination, self.board, fleet=fleet, logs=request.logs
         )

@@ -11,6 +11,8 @@ HIDDEN = "REDACTED"
 SECRET = re.compile(r"pass(word|wd|phrase)?|pwd|secret|token|credentials?|auth|env|key", re.IGNORECASE)
 """A word in the name of an option, or of a variable, whose value may be a secret."""
 OPTION = re.compile(r"(?P<name>-{0,2}[A-Za-z][\w.-]*)(?P<sign>=?)(?P<value>.*)", re.DOTALL)
+COMMANDS = ("--args", "--each")
+"""Options whose values are commands themselves."""
 USER_INFO = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 """User and password in a URL."""
 
@@ -21,13 +23,13 @@ def redact_command(argv: Sequence[str]) -> str:
 
 
 def redact_words(words: Sequence[str]) -> list[str]:
-    """Return the words of a command with secret values replaced; those of --args are words of another command."""
+    """Return the words of a command with secret values replaced; those of COMMANDS are words of another command."""
     redacted: list[str] = []
     option = ""
     for word in words:
         redacted.append(_redact_value(option, word) if option else _redact_word(word))
         is_option = word.startswith("-") and "=" not in word
-        option = word if is_option and (_is_secret(word) or word == "--args") else ""
+        option = word if is_option and (_is_secret(word) or word in COMMANDS) else ""
     return redacted
 
 
@@ -41,7 +43,7 @@ def _redact_word(word: str) -> str:
 
 def _redact_value(option: str, value: str) -> str:
     """Return the value of an option, redacted."""
-    if option == "--args":
+    if option in COMMANDS:
         try:
             return shlex.join(redact_words(shlex.split(value)))
         except ValueError:  # a quote that does not end

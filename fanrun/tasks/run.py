@@ -32,6 +32,7 @@ from fanrun.tasks.boundary import ROOT
 from fanrun.tasks.console import Console
 from fanrun.tasks.limit_options import LIMITS
 from fanrun.tasks.options import FLEET, RESULTS
+from fanrun.tasks.program_options import ProgramOptions, check_image
 from fanrun.tasks.task import task
 from provision import deployment, keepalive
 
@@ -52,16 +53,6 @@ class _Inputs:
 
 
 @dataclass(frozen=True)
-class _Program:
-    """Options of `fab run` about the program: its arguments, and what is known of its results."""
-
-    args: str
-    expect: str | None
-    ignore_results: str | None
-    by_content: bool
-
-
-@dataclass(frozen=True)
 class _Order:
     """A request, the name of the container image for it, and whether the report is printed as JSON."""
 
@@ -78,6 +69,8 @@ class _Order:
         "dst": "the folder for results, made if it isn't there",
         "image": "an image to run instead of process.py's",
         "args": "arguments for the program, in one string, quoted as for a shell",
+        "entrypoint": "the program to start instead of the image's ENTRYPOINT",
+        "each": "a command that is run once per input, as 'ffmpeg -i {in} {out}.mp4'; also {stem}, {name} and {folder}",
         "include": "take only inputs that match this glob (of the name; of the path if it has a /); repeatable",
         "exclude": "leave out inputs that match this glob; repeatable",
         "junk": "take also what file managers and editors leave, such as .DS_Store, Thumbs.db, *~",
@@ -98,6 +91,8 @@ def run(
     dst: str | None = None,
     image: str | None = None,
     args: str = "",
+    entrypoint: str | None = None,
+    each: str | None = None,
     include: Sequence[str] | None = None,
     exclude: Sequence[str] | None = None,
     junk: bool = False,
@@ -115,10 +110,9 @@ def run(
     The same command again does only what is missing.
     """
     inputs = _Inputs(src, dst, include, exclude, junk)
+    program = ProgramOptions(image, args, entrypoint, each, expect, ignore_results, by_content)
     folder = target.folder(console, fleet)
-    program = _Program(args, expect, ignore_results, by_content)
-    request = _request(inputs, program, limits, force=force, keep_going=keep_going)
-    order = _Order(request, image or deployment.OWN, json_)
+    order = _Order(_request(inputs, program, limits, force=force, keep_going=keep_going), program.name, json_)
     _print_plan(folder, order) if dry_run else _run(console, folder, fleet, order)
 
 
@@ -172,12 +166,16 @@ def sample(console: Console, dst: str | None = None, count: str = "59") -> None:
     console.say(f"{counted(number, 'plate')}, {reports.amount(size)}, in {folder}")
 
 
-def _request(inputs: _Inputs, program: _Program, limits: RunLimits, *, force: bool, keep_going: bool) -> RunRequest:
+def _request(
+    inputs: _Inputs, program: ProgramOptions, limits: RunLimits, *, force: bool, keep_going: bool
+) -> RunRequest:
     """Return what the options of `fab run` ask for."""
     return RunRequest(
         src=options.path("src", inputs.src or ""),
         dst=options.path("dst", inputs.dst or ""),
         args=options.words(program.args),
+        entrypoint=program.entrypoint,
+        each=program.command,
         include=tuple(inputs.include or ()),
         exclude=tuple(inputs.exclude or ()),
         limits=limits,
@@ -206,8 +204,7 @@ def _run(console: Console, folder: Folder, fleet_name: str | None, order: _Order
         board = console.board(total=len(inputs), unit="files")
         with contextlib.closing(board), unfinished():
             log_to_terminal(board.write)
-            if order.image != deployment.OWN and not request.args:
-                deployment.check_command(order.image)
+            check_image(order.image, request)
             image = _ensure_deployed(folder, fleet, order.image, board)
             context = RunContext(request, fleet, image, skipped.junk)
             report = runs.run(context, found, folder, board, provider.termination_reasons)

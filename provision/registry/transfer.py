@@ -57,6 +57,21 @@ def check_command(name: str, image_id: str) -> None:
     raise UsageError(f"image {name!r} {why}; name the program in --args, or give the image an ENTRYPOINT")
 
 
+def check_shell(name: str, image_id: str) -> None:
+    """Raise UsageError for an image of the client without /bin/sh; it is looked for, not run."""
+    container = _docker("create", "--network=none", image_id, "none", image=name).strip()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            _docker("cp", "--follow-link", f"{container}:/bin/sh", folder, image=name)
+    except ImageError as error:
+        raise UsageError(
+            f"image {name!r} has no /bin/sh, which --each needs ({error}); build an image that has one, or a program "
+            "of your own that processes all of /in"
+        ) from error
+    finally:
+        _docker("rm", "--volumes", container, image=name)
+
+
 def platform_of(image_id: str) -> str:
     """Return what an image of the client runs on, as "linux/amd64"."""
     return _docker("image", "inspect", "--format={{.Os}}/{{.Architecture}}", image_id, image=image_id).strip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,11 +19,15 @@ IGNORED = (".git", ".venv", ".fanrun", "__pycache__", ".*_cache", "output", "dat
 
 @dataclass(frozen=True)
 class Reader:
-    """Types into bash in a copy of the checkout, with a fleet and a container image of this process's own."""
+    """Types into bash in a copy of the checkout, with a fleet and container images of this process's own.
+
+    `image` begins their names; `images` are the names that pages have for them.
+    """
 
     checkout: Path
     fleet: str
     image: str
+    images: tuple[str, ...] = ("checksum",)
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -31,10 +36,8 @@ class Reader:
         return {**{name: value for name, value in os.environ.items() if name != "FANRUN_HOME"}, **own}
 
     def type(self, script: str) -> subprocess.CompletedProcess[str]:
-        """Run a script of bash to its end; the image that pages call checksum has a name of its own."""
-        for option in ("--tag checksum", "--image checksum", "--image=checksum"):
-            script = script.replace(option, f"{option.removesuffix('checksum')}{self.image}")
-        argv = ["bash", "-e", "-c", script]
+        """Run a script of bash to its end; the images of pages have names of their own."""
+        argv = ["bash", "-e", "-c", self.with_own_images(script)]
         with subprocess.Popen(
             argv,
             cwd=self.checkout,
@@ -54,17 +57,24 @@ class Reader:
     def write(self, name: str, content: str) -> None:
         """Write a file that a page shows."""
         (self.checkout / name).parent.mkdir(parents=True, exist_ok=True)
-        (self.checkout / name).write_text(content)
+        (self.checkout / name).write_text(self.with_own_images(content))
+
+    def with_own_images(self, text: str) -> str:
+        """Return commands, or a Dockerfile, with this process's images in place of those of a page."""
+        names = "|".join(self.images)
+        return re.sub(rf"(--tag |--image[ =]|^FROM )({names})\b", rf"\1{self.image}-\2", text, flags=re.MULTILINE)
 
 
 @contextmanager
-def reader(top: Path, name: str) -> Iterator[Reader]:
-    """Give a reader a checkout; at the end its fleet and its image are gone."""
-    made = Reader(top / "fanrun", f"{name}-{os.getpid()}", f"fanrun-tests-{name}-{os.getpid()}")
+def reader(top: Path, name: str, *images: str) -> Iterator[Reader]:
+    """Give a reader a checkout; at the end its fleet and its images are gone."""
+    image = f"fanrun-tests-{name}-{os.getpid()}"
+    made = Reader(top / "fanrun", f"{name}-{os.getpid()}", image, images or Reader.images)
     shutil.copytree(ROOT, made.checkout, ignore=shutil.ignore_patterns(*IGNORED))
     try:
         yield made
     finally:
         Fab(made.checkout / ".fanrun", made.fleet, root=made.checkout)("down", "--yes", code=None)
-        if docker("images", "--quiet", made.image):
-            docker("rmi", made.image)
+        for each in made.images:
+            if docker("images", "--quiet", f"{image}-{each}"):
+                docker("rmi", f"{image}-{each}")

@@ -40,7 +40,9 @@ NOT_RUN = {
     "FANRUN_LOGS=required": VECTOR,
 }
 """How commands begin that are not run here, and why."""
-PAGES = {str(path.relative_to(ROOT)): path.read_text("utf-8") for path in pages()}
+ELSEWHERE = ROOT / "docs" / "your-program.md"
+"""A page whose commands tests/fleet/test_your_program.py runs, as they need an image of their own."""
+PAGES = {str(path.relative_to(ROOT)): path.read_text("utf-8") for path in pages() if path != ELSEWHERE}
 COMMANDS = [command for text in PAGES.values() for script in scripts(text) for command in script]
 
 

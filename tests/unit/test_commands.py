@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from fanrun.fanout import commands, transfer_commands
+from fanrun.fanout import commands, each, transfer_commands
 from fanrun.fanout.commands import BatchFolder, LogSource, Turn
 from fanrun.fanout.program import Program, Scratch, memory_limit
 from fanrun.fleet.probe import PROBE as PROBE_SCRIPT
@@ -153,6 +153,20 @@ def test_a_batch_argv_names_the_folders_that_are_spent() -> None:
     ]
 
 
+def test_a_program_may_have_another_entrypoint() -> None:
+    argv = commands.docker_argv(PLACE, dataclasses.replace(ROTATE, entrypoint=""), PROBE)
+    assert argv == [*DOCKER[:-5], "--entrypoint", "", *DOCKER[-5:]]
+
+
+def test_a_command_for_each_input_is_run_by_a_script() -> None:
+    program = Program("hub:5000/fanrun/image@sha256:00", each=("ffmpeg", "-i", "{in}", "{out}.mp4"))
+    argv = commands.docker_argv(PLACE, program, PROBE)
+    mount = f"type=bind,source={HOME}/worker-1.0001.in.each.sh,target=/each.sh,readonly"
+    assert argv == [*DOCKER[:-5], "--mount", mount, "--entrypoint", "/bin/sh", program.ref, "/each.sh", "1"]
+    runner = each.argv(program.each, PLACE.source, PLACE.target)
+    assert commands.batch_argv(PLACE, program, PROBE, SOURCE)[-len(argv) - len(runner) :] == [*runner, *argv]
+
+
 @pytest.mark.parametrize(
     ("uid", "gid", "user"),
     [(1000, 1001, "1000:1001"), (0, 0, "65532:65532"), (1000, 0, "1000:65532"), (0, 1001, "65532:1001")],
@@ -202,6 +216,8 @@ def test_a_command_is_far_below_the_longest_that_linux_takes() -> None:
     program = Program("hub:5000/fanrun/image@sha256:00")
     assert len(line(commands.open_and_probe_argv("20260101-000000-abcd", program.ref))) < MAX_ARGUMENT // 2
     assert len(line(commands.batch_argv(PLACE, program, PROBE, SOURCE))) < MAX_ARGUMENT // 8
+    program = Program("hub:5000/fanrun/image@sha256:00", each=("ffmpeg", "-i", "{in}", "{out}.mp4"))
+    assert len(line(commands.batch_argv(PLACE, program, PROBE, SOURCE))) < MAX_ARGUMENT // 2
 
 
 def test_names() -> None:

@@ -43,7 +43,15 @@ def test_a_result_is_renamed_with_its_input(path: bytes, key: bytes, new: bytes,
 def test_a_program_is_its_image_and_every_argument() -> None:
     named = [("a",), ("a", "x y"), ("a", "x", "y"), ("a", "x", "y", ""), ("b",), ("a b",), ('a", "x',)]
     assert len({program(image, args) for image, *args in named}) == len(named)
-    assert program("a", ("x",)) == program("a", ["x"])
+    assert program("a", ("x",)) == program("a", ["x"]) == program("a", ["x"], {})
+    starts: list[dict[str, object]] = [
+        {"each": ["x"]},
+        {"each": ["x", ""]},
+        {"entrypoint": ""},
+        {"entrypoint": "x"},
+        {},
+    ]
+    assert len({program("a", (), start) for start in starts} | {program("a", ('{"each": ["x"]}',))}) == len(starts) + 1
 
 
 # ---- the file

@@ -18,6 +18,7 @@ from fanrun.fleet.redaction import redact_command
             "fab run --args '--api-key=REDACTED -e DB_PWD=REDACTED'",
         ),
         (["fab", "run", "--args", "it's"], "fab run --args REDACTED"),
+        (["fab", "run", "--each=x --token=a {in}"], "fab run '--each=x --token=REDACTED '\"'\"'{in}'\"'\"''"),
         (["fab", "x", "--env", "A=b c", "--env=D=e", "--dst", "o"], "fab x --env REDACTED --env=REDACTED --dst o"),
         (["fab", "x", "--secret", "--password", "p"], "fab x --secret REDACTED REDACTED"),
         (

@@ -133,7 +133,7 @@ def test_a_retry_is_the_last_run_with_what_failed_in_it(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no run has begun there yet"):
         retry_request(dst, RunLimits())
     for name, args in (("r1", ("--other",)), ("r2", ("--op", "rotate 90"))):
-        request = RunRequest("/src", dst, args, ("*.jpg",), ("b*", "d/*"), RunLimits(9, 9, 9))
+        request = RunRequest("/src", dst, args, ("*.jpg",), ("b*", "d/*"), RunLimits(9, 9, 9), entrypoint="/x")
         ledger.begin(name, "p", request.remembered("another:1"))
     ledger.fail([(b"a\xff.jpg", "dark")])
     expected = RunRequest(
@@ -145,6 +145,7 @@ def test_a_retry_is_the_last_run_with_what_failed_in_it(tmp_path: Path) -> None:
         RunLimits(retries=0),
         only=frozenset([b"a\xff.jpg"]),
         keep_going=True,
+        entrypoint="/x",
     )
     assert retry_request(dst, RunLimits(retries=0)) == (expected, "another:1")
     ledger.close()

@@ -104,6 +104,13 @@ CASES = {
     "verify of nothing": Case("verify --dst={top}/empty", "has no ledger; give a folder that `fab run` brought"),
     "verify of no run": Case("verify --dst={top}/begun", "no run has begun there yet; start one with `fab run`"),
     "bad quote": Case(f"{RUN} --args=--op='x", "No closing quotation"),
+    "no {in}": Case(f"{RUN} --image=x --each=ffmpeg", "--each 'ffmpeg': {in} is missing"),
+    "each of the own image": Case(f"{RUN} --each=x{{in}}{{out}}", "--each needs --image: Fanrun's own container image"),
+    "each and args": Case(
+        f"{RUN} --image=x --each=x --args=y", "--each has the program and its arguments; leave out --a"
+    ),
+    "each and entrypoint": Case(f"{RUN} --image=x --each=x --entrypoint=y", "leave out --entrypoint"),
+    "an entrypoint that is none": Case(f"{RUN} --entrypoint=", "--entrypoint '' leaves no program to start; name it"),
     "no rsync": Case(RUN, "rsync is not installed here; script/setup installs it", lacking="rsync"),
     "no ssh": Case(RUN, "ssh is not installed here; script/setup installs it", lacking="ssh"),
     "no ssh to open": Case("ssh", "ssh is not installed", lacking="ssh"),

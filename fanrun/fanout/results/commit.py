@@ -112,16 +112,19 @@ class _Commit:
         return judgement
 
     def _short_of_memory(self) -> list[bytes]:
-        """Return the inputs of a container that was killed beside others; they leave the judgement.
+        """Return the inputs that were killed, or whose container was, beside others; they leave the judgement.
 
         The others may have taken the memory, so it is no failure yet.
         """
-        if self.attempt.containers == 1 or not self.ending.was_killed or self.scheduler.stopped:
+        if self.attempt.containers == 1 or self.scheduler.stopped:
             return []
         judgement, report = self.judgement, self.staged.report
-        keys = [item.key for item in judgement.open] + [key for key in judgement.failed if key not in report]
-        judgement.open, judgement.partial = [], {}
-        judgement.failed = {key: why for key, why in judgement.failed.items() if key in report}
+        keys = [key for key in judgement.failed if key in report and report[key].killed]
+        if self.ending.was_killed:
+            keys += [item.key for item in judgement.open] + [key for key in judgement.failed if key not in report]
+            judgement.open, judgement.partial = [], {}
+        for key in keys:
+            judgement.failed.pop(key, None)
         return keys
 
     def _failures(self) -> dict[bytes, str]:

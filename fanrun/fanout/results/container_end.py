@@ -8,11 +8,11 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from fanrun.fanout.worker_files.each import KILLED, MEANINGS
+
 HASH = re.compile(rb"[0-9a-f]{64}")
 DOCKERS = re.compile(r"^docker: |error waiting for container", re.MULTILINE)
 """What `docker run` itself writes when it fails."""
-KILLED = 137
-"""The exit code of a program that was killed."""
 NO_SPACE = re.compile(r"no space left on device|\bENOSPC\b", re.IGNORECASE)
 """How programs name the error of a full file system; inotify has the same for too many watches."""
 NOT_SCRATCH = re.compile(r"/out/|inotify|file watchers", re.IGNORECASE)
@@ -23,6 +23,7 @@ class ReportLine:
     """One line of a program's report: whether an input went well, its error if not, how many seconds it took.
 
     `permanent` is whether another try would fail as well, `results` are its results' paths, None if it names none.
+    `killed` is whether what processed it was killed, as the memory limit does.
     """
 
     ok: bool
@@ -30,6 +31,7 @@ class ReportLine:
     seconds: float | None = None
     permanent: bool = False
     results: tuple[bytes, ...] | None = None
+    killed: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,9 +123,9 @@ def _parse_line(text: bytes) -> tuple[bytes, ReportLine] | None:
         if results is not None and not (isinstance(results, list) and all(isinstance(path, str) for path in results)):
             return None
         named = None if results is None else tuple(_relative(path, b"/out/") for path in results)
-        return _relative(line["path"], b"/in/"), ReportLine(
-            line["ok"] is True, str(line.get("error") or ""), took, line.get("permanent") is True, named
-        )
+        permanent, killed = line.get("permanent") is True, line.get("killed") is True
+        end = ReportLine(line["ok"] is True, str(line.get("error") or ""), took, permanent, named, killed)
+        return _relative(line["path"], b"/in/"), end
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
@@ -143,6 +145,4 @@ def explain(end: Ending) -> str:
     """How a program ended, in words, and the last it said; an exit code that has a meaning of its own is explained."""
     if end.late:
         return f"the program finished nothing within the timeout and was stopped: {end.said}"
-    killed = ", it was killed, as the memory limit does"
-    meanings = {135: ", a bus error", KILLED: killed, 139: ", a segmentation fault"}
-    return f"the program ended with exit {end.code}{meanings.get(end.code, '')}: {end.said}"
+    return f"the program ended with exit {end.code}{MEANINGS.get(end.code, '')}: {end.said}"

@@ -9,7 +9,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,9 +35,12 @@ class Fact:
     outputs: dict[bytes, str]
 
 
-def program(image: str, args: Sequence[str]) -> str:
-    """The name under which the ledger knows an image, its Image.program_id, with its arguments."""
-    return hashlib.sha256(json.dumps([image, *args]).encode()).hexdigest()
+def program(image: str, args: Sequence[str], start: Mapping[str, Any] | None = None) -> str:
+    """The name under which the ledger knows an image, its Image.program_id, with its arguments.
+
+    `start` is what is started in place of the image's own program, if anything is.
+    """
+    return hashlib.sha256(json.dumps([image, *args, *([start] if start else [])]).encode()).hexdigest()
 
 
 def renamed(path: bytes, key: bytes, new: bytes) -> bytes | None:

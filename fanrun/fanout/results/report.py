@@ -73,7 +73,8 @@ class Report:
     """A run; bytes are those of inputs that are done and of their results, `left` counts inputs without a fate.
 
     `kept` are inputs whose results were there before it.  `stopped` says why inputs of `failed` were not tried (their
-    `tries` are 0), "" if all were; `junk` is the number of files that were skipped.
+    `tries` are 0), "" if all were; `junk` is the number of files that were skipped.  `entrypoint` and `each`
+    are those of the request.
     """
 
     run: str
@@ -96,6 +97,8 @@ class Report:
     workers: list[WorkerReport] = field(default_factory=list)
     stopped: str = ""
     junk: int = 0
+    entrypoint: str | None = None
+    each: list[str] = field(default_factory=list)
 
     @property
     def rate(self) -> float:

@@ -12,6 +12,9 @@ from fanrun.fanout.results.report import Failure, Report, WorkerReport
 from fanrun.fanout.resume import ResumePlan
 from fanrun.fleet.model import number
 
+SUMS = ("results", "extra", "bytes_in", "bytes_out")
+"""What is added up of all workers."""
+
 
 def summarize(
     context: RunContext, resume: ResumePlan, destination: Destination, away: Collection[str], gone: Collection[bytes]
@@ -28,16 +31,14 @@ def summarize(
         dst=context.request.dst,
         image=context.image.ref,
         args=list(context.request.args),
+        **context.request.start,
         started=context.started.isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - context.began, 3),
         inputs=inputs,
         done=done,
         kept=kept,
         left=inputs - kept - done - len(failed),
-        results=sum(stats.results for stats in every),
-        extra=sum(stats.extra for stats in every),
-        bytes_in=sum(stats.bytes_in for stats in every),
-        bytes_out=sum(stats.bytes_out for stats in every),
+        **{name: sum(getattr(stats, name) for stats in every) for name in SUMS},
         failed=failed,
         stopped=destination.reasons.stop,
         junk=context.junk,

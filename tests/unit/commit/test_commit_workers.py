@@ -204,6 +204,22 @@ def test_a_container_that_was_killed_beside_others_is_processed_without_them(wor
     assert world.scheduler.tries(b"d/b.jpg") == 0
 
 
+@pytest.mark.parametrize("containers", [1, 3])
+def test_an_input_that_was_killed_beside_other_containers_is_processed_without_them(
+    world: World, containers: int
+) -> None:
+    """As a command for each input may be, in a container that goes on."""
+    attempt = world.take()
+    attempt.containers = containers
+    killed = {"path": "d/b.jpg", "ok": False, "error": "exit 137", "killed": True}
+    world.stage({b"a.jpg": b"A"}, code=1, report=[{"path": "a.jpg", "ok": True}, killed])
+    assert world.commit_batch(attempt) == (1 if containers == 3 else 2)
+    assert set(world.stats.failed) == (set() if containers == 3 else {b"d/b.jpg"})
+    if containers == 3:
+        again = world.take("worker-2")
+        assert (again.batch.exclusive, again.keys) == (True, [b"d/b.jpg"])
+
+
 def test_what_is_killed_without_others_has_failed(world: World) -> None:
     attempt = world.take()
     attempt.containers = 3

@@ -1,0 +1,55 @@
+# shellcheck shell=sh
+# Run a command for each input of a batch. The sh of the user's container image runs this, whatever sh that is.
+# sh each.sh JOBS [TICKETS]
+#   JOBS       how many commands run at the same time
+#   TICKETS    for the processes that do so: how the paths begin of the files by which they share the inputs. The process
+#              that makes the file TICKETS.N runs the command of input N
+# each.py puts a line "each_mark=…" before this text, and after it a line "each N COMMAND [ARG]..." for each input, and
+# a last line that exits.
+# Each end of a command is told on stderr, as "MARK N CODE TIME": the exit code, and hundredths of a second. Exit with 0
+# if all commands did, else with 1. On SIGTERM no other command starts; the one that runs may end if it is quick.
+# Only what every sh has built in is used. Variables are named each_…: others may be variables of the image, and what
+# is done to them would be done to those of the commands.
+trap 'exit 143' TERM
+each_failed=0
+if [ "$1" -gt 1 ]; then
+  each_left=$1 each_processes=
+  while [ "$each_left" -gt 0 ]; do
+    /bin/sh "$0" 1 "$HOME/.fanrun-each" &
+    each_processes="$each_processes $!" each_left=$((each_left - 1))
+  done
+  for each_process in $each_processes; do wait "$each_process" || each_failed=1; done
+  exit $each_failed
+fi
+each_tickets=${2-}
+unset FANRUN_REPORT
+exec 3>&2
+# Succeed if nobody has made this file before.
+each_take() {
+  set -C
+  { true >"$1"; } 2>/dev/null
+  set -- $?
+  set +C
+  return "$1"
+}
+# Set each_now to the hundredths of a second since the machine started. `date` has whole seconds in some images.
+each_time() {
+  each_now=0.00
+  { read -r each_now _ </proc/uptime; } 2>/dev/null
+  each_now=$((${each_now%.*} * 100 + 1${each_now#*.} - 100))
+}
+each() {
+  each_input=$1
+  shift
+  [ -z "$each_tickets" ] || each_take "$each_tickets.$each_input" || return 0
+  each_time
+  each_begun=$each_now
+  # Without exec a command could be one of the functions here, or a word of the shell, as exit. The shell itself must
+  # write nothing: many have a line of their own for a command that was killed.
+  { (exec "$@" </dev/null 2>&3 3>&-); each_code=$?; } 2>/dev/null
+  [ $each_code -eq 0 ] || each_failed=1
+  each_time
+  # A program may have made stderr non-blocking for all that share it, and it may be full.
+  # shellcheck disable=SC2154  # each.py sets each_mark
+  until echo "$each_mark $each_input $each_code $((each_now - each_begun))" >&3; do :; done 2>/dev/null
+}
