@@ -9,7 +9,9 @@ from typing import Any
 from fanrun.fanout.commands import LogLimits
 from fanrun.fanout.expect import BY_NAME, Expected
 from fanrun.fanout.expect import UNFINISHED as UNFINISHED_NAMES
+from fanrun.fanout.grouping import EACH_ALONE, Grouping, remembered
 from fanrun.fanout.program import USUAL, Scratch
+from fanrun.fanout.results import ledger as ledgers
 from fanrun.fanout.verify import open_ledger
 from fanrun.fleet.errors import UsageError
 
@@ -37,7 +39,8 @@ class RunRequest:
 
     `force` does again what is done; `only` are the keys to do, None for all that are chosen.  `expected` says what
     results are.  With `by_content` an input takes the results of an equal one.  With `keep_going` every input is tried
-    though all fail for the same reason.  With `junk` files of plan.JUNK are inputs.
+    though all fail for the same reason.  With `junk` files of plan.JUNK are inputs.  `grouping` says which files are
+    processed as one.
     """
 
     src: str
@@ -53,12 +56,17 @@ class RunRequest:
     keep_going: bool = False
     junk: bool = False
     logs: LogLimits = field(default_factory=LogLimits)
+    grouping: Grouping = EACH_ALONE
+
+    def program(self, image_program: str) -> str:
+        """Return the name in the ledger of a program, an image's program_id, as it is asked for here."""
+        return ledgers.program(image_program, self.args, grouped=bool(self.grouping.by))
 
     def remembered(self, image: str) -> dict[str, Any]:
         """What `fab retry` and `fab verify` need of it later, fit for JSON."""
         kept: dict[str, Any] = {"src": self.src, "image": image, "args": list(self.args)}
         kept |= {"include": list(self.include), "exclude": list(self.exclude), "by_content": self.by_content}
-        kept["junk"] = self.junk
+        kept |= {"junk": self.junk, "group_by": self.grouping.by, "group_size": self.grouping.size}
         return {**kept, "expect": list(self.expected.patterns), "ignore_results": list(self.expected.ignored)}
 
 
@@ -84,6 +92,7 @@ def retry_request(dst: str, limits: RunLimits) -> tuple[RunRequest, str]:
             by_content=bool(kept.get("by_content")),
             keep_going=True,
             junk=bool(kept.get("junk", True)),
+            grouping=remembered(kept),
         )
         return request, kept["image"]
 

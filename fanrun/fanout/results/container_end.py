@@ -31,6 +31,11 @@ class ReportLine:
     permanent: bool = False
     results: tuple[bytes, ...] | None = None
 
+    @property
+    def reason(self) -> str:
+        """Why the input failed, for people."""
+        return self.error or "the program reported a failure and gave no reason"
+
 
 @dataclass(frozen=True)
 class Ending:
