@@ -39,7 +39,7 @@ def log_request(context: RunContext, inputs: Sequence[Input], argv: Sequence[str
 
 def warn_of_groups(request: RunRequest, inputs: Sequence[Input]) -> None:
     """Warn of what a person should know of the groups; once, so not where only failed inputs are tried again."""
-    if request.only is None or request.grouping.by:
+    if request.only is None:
         for line in grouping.remarks(inputs, request.grouping):
             logger.warning("{}", line)
 
