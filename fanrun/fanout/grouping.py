@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -119,9 +120,13 @@ def _listed(keys: Sequence[bytes]) -> str:
 
 
 def _neighbours(inputs: Sequence[Input]) -> tuple[int, list[bytes]]:
-    """Return how many files share a stem with others, and the keys of the first that do."""
-    shared = [item for item in _by_stem(inputs) if item.members]
-    return count_files(shared), [file.key for file in shared[0].members] if shared else []
+    """Return how many files have the same stem as others, and the keys of the first that do."""
+    keys = {item.key for item in inputs}
+    stems = [_stem(item.key, keys) for item in inputs]
+    counts = Counter(stems)
+    first = next((stem for stem in stems if counts[stem] > 1), None)
+    shared = [item.key for item, stem in zip(inputs, stems, strict=True) if stem == first]
+    return sum(count for count in counts.values() if count > 1), shared
 
 
 def _collect(pairs: Iterable[tuple[bytes, Input]]) -> list[tuple[bytes, list[Input]]]:

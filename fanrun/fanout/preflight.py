@@ -74,6 +74,7 @@ def find_inputs(request: RunRequest) -> tuple[list[Input], Skipped]:
     """Walk SRC: its inputs, each group being one, and what was skipped; UsageError if there are no inputs."""
     files, skipped = plan.walk(request.src, plan.chooser(request.include, request.exclude, junk=request.junk))
     inputs = grouping.group(files, request.grouping)
+    grouping.check(inputs, request.grouping)
     if request.only is not None:
         inputs = [item for item in inputs if not request.only.isdisjoint(file.key for file in item.files)]
         if not inputs:
@@ -82,7 +83,6 @@ def find_inputs(request: RunRequest) -> tuple[list[Input], Skipped]:
         why = "no file matches" if request.include or request.exclude else "there are no files in it"
         why = f"{why} but for {skipped.junk} that --junk takes" if skipped.junk else why
         raise UsageError(f"--src {request.src!r}: {why}; nothing to do")
-    grouping.check(inputs, request.grouping)
     return inputs, skipped
 
 

@@ -68,8 +68,10 @@ def verify(dst: str, step: Callable[[int, int], None]) -> Verdict:
     inputs = list(_inputs(ledger, src, program, request))
     verdict.inputs = plan.count_files(item for item, _ in inputs)
     failures, how = ledger.failures(), grouping.remembered(request)
-    for count, (item, digest) in enumerate(inputs):
-        step(count, len(inputs))
+    count = 0
+    for item, digest in inputs:
+        step(count, verdict.inputs)
+        count += len(item.files)
         fault = how.refusal(item) or _fault(ledger, verdict, program, item, digest)
         for file in item.files:
             if fault in (NOTHING, CHANGED) and file.key in failures:

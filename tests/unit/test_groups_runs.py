@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -158,6 +159,8 @@ def test_a_retry_takes_the_whole_group(world: World) -> None:
     again, _ = retry_request(str(world.dst), RunLimits())
     assert again.grouping == request.grouping
     assert [file.key for item in find_inputs(again)[0] for file in item.files] == [b"a.tfw", b"a.tif"]
+    by_pattern = dataclasses.replace(again, only=frozenset([b"b.tif"]), grouping=Grouping("(a)\\..*"))
+    assert [item.key for item in find_inputs(by_pattern)[0]] == [b"b.tif"], "one that the pattern does not match"
 
 
 def test_groups_of_another_size_fail_and_no_host_is_asked(tmp_path: Path, folder: Folder) -> None:
