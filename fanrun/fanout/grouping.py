@@ -100,7 +100,8 @@ def remarks(inputs: Sequence[Input], how: Grouping) -> list[str]:
         return [line] if count else []
     said = []
     if not any(item.members for item in inputs):
-        said.append(f"--group-by {how.by!r}: no two inputs are in one group")
+        hint = "; write (?:…) for what differs between the files of a group" if how.is_pattern else ""
+        said.append(f"--group-by {how.by!r}: no two inputs are in one group{hint}")
     if how.is_pattern and (alone := [item.key for item in inputs if not item.stems]):
         said.append(
             f"--group-by {how.by!r} does not match {counted(len(alone), 'input')}, as {_listed(alone[:1])}: each is "

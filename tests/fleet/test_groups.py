@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
-from tests.fleet.harness import Runs, joblog, log, report
+import pytest
+
+from tests.fleet.harness import Fab, Runs, joblog, log, report, tree
 
 # For each .tif a copy with the world file and the metadata that lie beside it; without them it fails.
 MERGE = (
@@ -125,3 +128,24 @@ def test_bad_groups_leave_nothing(runs: Runs) -> None:
         said = runs("ls", *argv, code=2)
         assert words in said.splitlines()[-1], said
     assert not os.path.exists(runs.dst)
+
+
+@pytest.mark.parametrize("tells", ["tells", "silent"])
+def test_half_a_group_leaves_no_result(fab: Fab, program: str, tmp_path: Path, tells: str) -> None:
+    """The program dies, or hangs, at the second file of a group whose first one has its result already."""
+    src, dst = tmp_path / "src", tmp_path / "dst"
+    src.mkdir()
+    for number in range(10):
+        for name in (f"{number}_1.bin", f"{number}_2.{({3: 'exits', 7: 'hangs'}).get(number, 'bin')}"):
+            (src / name).write_text(name)
+    argv = ["run", f"--src={src}", f"--dst={dst}", f"--image={program}", f"--args=poison {tells} 0.05"]
+    fab(*argv, r"--group-by=(\d)_.*", "--group-size=2", "--retries=1", "--timeout=3", code=1)
+    failed = {item["path"]: item["reason"] for item in report(dst)["failed"]}
+    assert failed.keys() == {"3_1.bin", "3_2.exits", "7_1.bin", "7_2.hangs"}
+    assert failed["3_1.bin"] == failed["3_2.exits"]
+    assert "exit 3" in failed["3_1.bin"]
+    assert "timeout" in failed["7_2.hangs"]
+    wanted = {key: content for key, content in tree(src).items() if os.fsdecode(key) not in failed}
+    assert tree(dst) == wanted
+    assert report(dst)["left"] == 0
+    assert fab("verify", "--dst", str(dst), "--json", code=1).stdout.count("it failed: ") == 4

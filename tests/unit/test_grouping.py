@@ -169,6 +169,9 @@ def test_what_is_told_of_groups() -> None:
     assert remarks(group(names, grouping("stem")), grouping("stem")) == []
     alone = group(files("a.tif", "b.tif"), grouping("stem"))
     assert remarks(alone, grouping("stem")) == ["--group-by 'stem': no two inputs are in one group"]
+    pairs = r"(.*)_(R1|R2)\.fq"
+    (line,) = remarks(group(files("x_R1.fq", "x_R2.fq"), grouping(pairs)), grouping(pairs))
+    assert line.endswith("no two inputs are in one group; write (?:…) for what differs between the files of a group")
     how = grouping(PAIRS, 2)
     inputs = group(files("x_R1.fastq.gz", "x_R2.fastq.gz", "y_R1.fastq.gz", "read\nme", "z"), how)
     assert remarks(inputs, how) == [

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fanrun.fanout.expect import BY_NAME, Expected, expected
 from fanrun.fanout.grouping import Grouping, group
 from fanrun.fanout.plan import Input
-from fanrun.fanout.results.attribution import attribute
+from fanrun.fanout.results.attribution import attribute, part
 from fanrun.fanout.results.container_end import ContainerOutput, ReportLine
 from fanrun.fanout.results.groups import digest, groups_of, is_of_group
 from fanrun.fanout.results.judge import Judgement, judge
 from fanrun.fanout.results.names import Layout
 from fanrun.fanout.results.ownership import Ownership, RunInputs
 from tests.unit.container_ends import ended
+from tests.unit.test_attribution import PROGRAMS, split
+from tests.unit.test_attribution import keys as names
 
 PAIRS = r"(.*)_R[12]\.fq"
 READS = "x_R1.fq x_R2.fq y_R1.fq y_R2.fq"
@@ -158,3 +162,46 @@ def test_the_hash_of_a_group_is_that_of_all_names_and_contents() -> None:
     assert digest(units("stem", "a.prj a.tfw a.tif")[0], contents.__getitem__) != found
     (alone,) = units("stem", "a.tif")
     assert digest(alone, contents.__getitem__) == "2"
+
+
+groupings = st.sampled_from(["", "stem", "folder", r"(.*?)[._].*", r"(.*)\.(jpg|tif|tar\.gz)"])
+
+
+@given(names, groupings, st.sampled_from([0, 1]), st.lists(st.integers(0, 8)), st.sets(st.integers(0, 8)))
+def test_every_group_has_one_fate(keys: list[bytes], by: str, code: int, told: list[int], left: set[int]) -> None:
+    inputs = group([Input(key, 1) for key in sorted(keys)], Grouping(by))
+    report = {key: ReportLine(ok=bool(number % 3), error="") for number, key in zip(told, sorted(keys), strict=False)}
+    paths = [key + b".png" for number, key in enumerate(keys) if number in left]
+    found = judge(inputs, ContainerOutput(ended(code), report, paths))
+    apart = [key for each in found.apart for key in each]
+    fates = [*found.results, *found.failed, *(item.key for item in found.open), *apart]
+    assert sorted(fates) == [item.key for item in inputs]
+    for item in inputs:
+        if any(file.key in report and not report[file.key].ok for file in item.files):
+            assert item.key in found.failed, "one of its files failed"
+
+
+@given(names, groupings, st.sampled_from(sorted(PROGRAMS)))
+def test_no_group_gets_another_ones_result(keys: list[bytes], by: str, program: str) -> None:
+    """The program marks each result with its file; where it is not clear whose it is, groups are processed apart."""
+    inputs = group([Input(key, 1) for key in sorted(keys)], Grouping(by))
+    owner = {file.key: item.key for item in inputs for file in item.files}
+    can_make = {item.key: {p for file in item.files for p in PROGRAMS[program](*split(file.key))} for item in inputs}
+    made = dict[bytes, bytes]()
+    for key in sorted(keys):
+        for path in PROGRAMS[program](*split(key)):
+            made.setdefault(path, owner[key])
+    waiting, settled = [[item.key for item in inputs]], dict[bytes, list[bytes]]()
+    layout = Layout(groups=groups_of(inputs))
+    while waiting:
+        batch = waiting.pop()
+        found = attribute(batch, [path for path, key in made.items() if key in batch], layout=layout)
+        settled |= {key: paths for key, paths in found.results.items() if key not in found.undecided}
+        parts = part(batch, found.unclear)
+        assert all(len(each) < len(batch) for each in parts), "they are not tried again as they were"
+        waiting += parts
+    for key, paths in settled.items():
+        assert set(paths) <= can_make[key], f"{key!r} has results of others"
+    for key, possible in can_make.items():
+        if possible == {path for path, maker in made.items() if maker == key}:
+            assert set(settled.get(key, [])) == possible, f"{key!r} has not what it made"
