@@ -42,6 +42,8 @@ class Grouping:
 
     def divide(self, inputs: Sequence[Input]) -> tuple[list[Input], dict[bytes, str]]:
         """Return the inputs that are to be processed, and {key: reason} of each file of the others."""
+        if not self.size:
+            return list(inputs), {}
         reasons = {item.key: self.refusal(item) for item in inputs}
         refused = {file.key: reasons[item.key] for item in inputs if reasons[item.key] for file in item.files}
         return [item for item in inputs if not reasons[item.key]], refused
@@ -109,8 +111,8 @@ def remarks(inputs: Sequence[Input], how: Grouping) -> list[str]:
         )
     if refused := [item for item in inputs if how.refusal(item)]:
         keys = [file.key for file in refused[0].files]
-        groups = "1 group has" if len(refused) == 1 else f"{len(refused)} groups have"
-        said.append(f"{groups} other than {how.size} files, as {_listed(keys)}: not processed")
+        groups = "1 group does" if len(refused) == 1 else f"{len(refused)} groups do"
+        said.append(f"{groups} not have {how.size} files, as {_listed(keys)}: not processed")
     return said
 
 

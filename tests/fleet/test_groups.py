@@ -112,7 +112,7 @@ def test_what_is_told_of_groups(runs: Runs) -> None:
     assert "does not match 1 input, as readme.txt: each is processed by itself" in said
     (runs.src / "b.tfw").unlink()
     said = runs(MERGE, "--group-by", pattern, "--group-size=3", "--exclude=*.txt", code=1)
-    assert "1 group has other than 3 files, as b.tif, b.tif.aux.xml: not processed" in said
+    assert "1 group does not have 3 files, as b.tif, b.tif.aux.xml: not processed" in said
     assert {item["path"] for item in report(runs.dst)["failed"]} == {"b.tif", "b.tif.aux.xml"}
     assert set(runs.results()) == {"a.tif"}
 

@@ -18,7 +18,7 @@ def test_a_dry_run_shows_the_groups(fab_world: FabWorld) -> None:
     assert "2 groups of inputs that are processed as one:\n  a.tfw, a.tif\n  b.tfw, b.tif\n" in shown.stdout
     plan = json.loads(fab_world.fab(*argv, "--json", "--group-size=2").stdout)
     assert plan["groups"] == [["a.tfw", "a.tif"], ["b.tfw", "b.tif"]]
-    assert plan["remarks"] == ["1 group has other than 2 files, as c.tif: not processed"]
+    assert plan["remarks"] == ["1 group does not have 2 files, as c.tif: not processed"]
     assert plan["inputs"] == sum(share["inputs"] for share in plan["workers"].values()) == 4
     neighbours = fab_world.fab(*argv[:-1])
     assert "4 of 5 inputs have the same stem as others, as a.tfw, a.tif, and are processed" in neighbours.stdout

@@ -176,7 +176,7 @@ def test_what_is_told_of_groups() -> None:
     inputs = group(files("x_R1.fastq.gz", "x_R2.fastq.gz", "y_R1.fastq.gz", "read\nme", "z"), how)
     assert remarks(inputs, how) == [
         f"--group-by {PAIRS!r} does not match 2 inputs, as read\\nme: each is processed by itself",
-        "1 group has other than 2 files, as y_R1.fastq.gz: not processed",
+        "1 group does not have 2 files, as y_R1.fastq.gz: not processed",
     ]
     accepted, refused = how.divide(inputs)
     assert [item.key for item in accepted] == [b"read\nme", b"x_R1.fastq.gz", b"z"]
