@@ -119,3 +119,16 @@ def test_what_is_given_up_is_listed_file_by_file(world: Groups) -> None:
     world.destination.reasons.stop = "stopped"
     world.destination.given_up.extend(world.scheduler.give_up_rest())
     assert [file.key for item in world.destination.given_up for file in item.files] == list(KEYS)
+
+
+def test_a_group_is_processed_without_other_containers_after_it_was_killed_beside_them(world: Groups) -> None:
+    """Also if the program had reported one of its files; where all are reported it is done."""
+    attempt = world.attempt()
+    attempt.containers = 2
+    report = [{"path": path, "ok": True} for path in ("a_1", "b_1", "b_2")]
+    world.stage({b"a_1": b"half", b"b.out": b"both"}, code=137, report=report)
+    assert world.commit_batch(attempt) == 2
+    assert read_tree(world.dst) == {b"b.out": b"both"}
+    again = world.attempt("worker-1")
+    assert again.batch.exclusive
+    assert again.paths() == [b"a_1", b"a_2", b"c"]
