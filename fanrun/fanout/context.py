@@ -11,7 +11,6 @@ from pathlib import Path
 from fanrun.fanout import plan
 from fanrun.fanout.program import AUTO
 from fanrun.fanout.request import RunRequest
-from fanrun.fanout.results import ledger as ledgers
 from fanrun.fleet.model import Fleet, Image
 
 
@@ -57,7 +56,7 @@ class RunContext:
     @property
     def program(self) -> str:
         """The name of the program with its arguments in the ledger."""
-        return ledgers.program(self.image.program_id, self.request.args, self.request.start)
+        return self.request.program_name(self.image.program_id)
 
     @property
     def jobs(self) -> int:

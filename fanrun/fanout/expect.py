@@ -5,8 +5,10 @@ from __future__ import annotations
 import fnmatch
 import os
 import string
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fanrun.fanout.plan import Input, folder_of
 from fanrun.fleet.errors import UsageError
 
 FIELDS = ("name", "stem", "folder")
@@ -25,10 +27,17 @@ class Expected:
     patterns: tuple[str, ...] = ()
     ignored: tuple[str, ...] = UNFINISHED
 
-    def paths(self, key: bytes) -> list[bytes]:
-        """Return the paths of the results that an input must have; no paths if there are no patterns."""
+    def paths(self, key: bytes, group: Input | None = None) -> list[bytes]:
+        """Return the paths of the results that an input must have; no paths if there are no patterns.
+
+        The stem of a `group` is what its files have in common, its folder the one that has them all.
+        """
         folder, name = os.path.split(os.fsdecode(key))
-        values = {"name": name, "stem": os.path.splitext(name)[0], "folder": folder}
+        stem = os.path.splitext(name)[0]
+        if group is not None and group.stems:
+            folder = os.fsdecode(folder_of(group.files))
+            stem = os.fsdecode(os.path.basename(group.stems[0]))
+        values = {"name": name, "stem": stem, "folder": folder}
         found = []
         for pattern in self.patterns:
             path = pattern.format(**values)
@@ -45,14 +54,15 @@ class Expected:
 BY_NAME = Expected()
 
 
-def expected(patterns: str | None, ignored: str | None) -> Expected:
+def expected(patterns: str | None, ignored: str | None, *, by_folder: bool = False) -> Expected:
     """Return what the options --expect and --ignore-results say, both lists with commas.
 
-    Raises UsageError for a pattern that can't be used.
+    With `by_folder` all files of a folder are one group, and have the same results.  Raises UsageError for a pattern
+    that can't be used.
     """
     wanted = _listed(patterns)
     for pattern in wanted:
-        _check(pattern)
+        _check(pattern, FIELDS if by_folder else ("name", "stem"))
     return Expected(wanted, UNFINISHED if ignored is None else _listed(ignored))
 
 
@@ -60,7 +70,8 @@ def _listed(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
-def _check(pattern: str) -> None:
+def _check(pattern: str, distinct: Sequence[str]) -> None:
+    """Raise UsageError for a pattern that can't be used, as one with none of the `distinct` fields."""
     try:
         fields = [part for part in string.Formatter().parse(pattern) if part[1] is not None]
     except ValueError as error:
@@ -70,7 +81,7 @@ def _check(pattern: str) -> None:
         raise _unusable(pattern, f"there is no {{{unknown[0]}}}")
     if any(spec or conversion for _, _, spec, conversion in fields):
         raise _unusable(pattern, "fields take no format")
-    if not names & {"name", "stem"}:
+    if names.isdisjoint(distinct):
         raise _unusable(pattern, "all inputs would have the same result")
     if pattern.startswith("/") or ".." in pattern.split("/"):
         raise _unusable(pattern, "it leads out of /out")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ JUNK = (".DS_Store", "._*", "[Tt]humbs.db", "[Dd]esktop.ini", "*~", ".*.swp")
 
 MAX_INPUTS = 2000
 MAX_BYTES = 512 * 1024 * 1024
-"""A batch's limits: what is pushed ahead of time takes the worker's disk."""
+"""A batch's limits, of files and of bytes: what is pushed ahead of time takes the worker's disk."""
 STAGE_CONCURRENCY = 2
 """Batches at once in each stage of a worker: while one waits for words to go to and fro, another uses the line."""
 HANDLING = 64 * 1024
@@ -27,10 +27,33 @@ HANDLING = 64 * 1024
 
 
 class Input(NamedTuple):
-    """A regular file under SRC: its key, the path relative to SRC as raw bytes, and its size in bytes."""
+    """A regular file under SRC, or a group of files that are processed as one.
+
+    `key` is the path relative to SRC as raw bytes, `size` is in bytes.  A group has its files as `members`, sorted; its
+    key is that of the first, its size that of all.  `stems` are paths that its results' names may continue besides
+    those of its files: what the names of these have in common.
+    """
 
     key: bytes
     size: int
+    members: tuple[Input, ...] = ()
+    stems: tuple[bytes, ...] = ()
+
+    @property
+    def files(self) -> tuple[Input, ...]:
+        """The members of a group; of a file itself."""
+        return self.members or (self,)
+
+
+def folder_of(files: Iterable[Input]) -> bytes:
+    """Return the folder that has all these files, itself or in folders of its own."""
+    folders = {os.path.dirname(file.key) for file in files}
+    return folders.pop() if len(folders) == 1 else os.path.commonpath(folders)
+
+
+def count_files(inputs: Iterable[Input]) -> int:
+    """Return how many files these inputs are, each member of a group being one."""
+    return sum(len(item.members) or 1 for item in inputs)
 
 
 @dataclass(frozen=True)
@@ -46,15 +69,20 @@ class Batch:
         """Bytes of all its inputs."""
         return sum(item.size for item in self.inputs)
 
+    @property
+    def files(self) -> int:
+        """The number of files that these inputs are."""
+        return count_files(self.inputs)
+
 
 def weight(item: Input) -> int:
-    """What an input costs, in bytes: its own, and for its handling."""
-    return item.size + HANDLING
+    """What an input costs, in bytes: its own, and for the handling of each file."""
+    return item.size + HANDLING * (len(item.members) or 1)
 
 
 def within_bounds(inputs: Sequence[Input]) -> bool:
     """Whether so many inputs may be one batch."""
-    return len(inputs) <= MAX_INPUTS and sum(item.size for item in inputs) <= MAX_BYTES
+    return count_files(inputs) <= MAX_INPUTS and sum(item.size for item in inputs) <= MAX_BYTES
 
 
 KeyTest = Callable[[bytes], bool]
@@ -167,6 +195,13 @@ def unreadable(path: bytes, error: OSError) -> str:
     if os.path.islink(path):
         return f"it is a link to {os.fsdecode(os.readlink(path))}, which can't be read ({error.strerror})"
     return f"it can't be read in SRC ({error.strerror})"
+
+
+def unreadable_input(src: bytes, item: Input, error: OSError) -> str:
+    """Return why an input can't be read, by the error that was raised; of a group also which of its files."""
+    path = os.fsencode(error.filename) if error.filename else os.path.join(src, item.key)
+    name = f"{os.fsdecode(os.path.relpath(path, src))} of its group: " if item.members else ""
+    return name + unreadable(path, error)
 
 
 def deal(inputs: Sequence[Input], workers: Sequence[str]) -> dict[str, list[Input]]:

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from fanrun.fanout import plan
+from fanrun.fanout import grouping, plan
 from fanrun.fanout.context import RunContext
 from fanrun.fanout.plan import Input, Skipped
 from fanrun.fanout.request import RunRequest
@@ -72,14 +72,15 @@ def check_writable(dst: str) -> None:
 
 
 def find_inputs(request: RunRequest) -> tuple[list[Input], Skipped]:
-    """Walk SRC: its inputs and what was skipped; UsageError if there are no inputs."""
-    inputs, skipped = plan.walk(request.src, plan.chooser(request.include, request.exclude, junk=request.junk))
+    """Walk SRC: its inputs, each group being one, and what was skipped; UsageError if there are no inputs."""
+    files, skipped = plan.walk(request.src, plan.chooser(request.include, request.exclude, junk=request.junk))
+    inputs = grouping.group(files, request.grouping)
+    grouping.check(inputs, request.grouping)
     if request.only is not None:
-        inputs = [item for item in inputs if item.key in request.only]
+        inputs = [item for item in inputs if not request.only.isdisjoint(file.key for file in item.files)]
         if not inputs:
             raise UsageError(f"none of the inputs that failed is in {request.src!r} any more; nothing to do")
-        return inputs, skipped
-    if not inputs:
+    elif not inputs:
         why = "no file matches" if request.include or request.exclude else "there are no files in it"
         why = f"{why} but for {skipped.junk} that --junk takes" if skipped.junk else why
         raise UsageError(f"--src {request.src!r}: {why}; nothing to do")
@@ -117,7 +118,8 @@ def unfit_rsync(said: str) -> str:
 def dry_run(request: RunRequest, fleet: Fleet, image: Image | None) -> Plan:
     """Return the plan that a run would start with if every worker takes part; change nothing."""
     check_paths(request.src, request.dst)
-    inputs, skipped = find_inputs(request)
+    found, skipped = find_inputs(request)
+    inputs, _ = request.grouping.divide(found)
     resume = ResumePlan(inputs)
     if image is not None and not request.force:
         ledger = Ledger(ledger_path(request.dst), write=False)
@@ -125,4 +127,5 @@ def dry_run(request: RunRequest, fleet: Fleet, image: Image | None) -> Plan:
         source = ResumeSource(ledger, request.src, request.dst, context.program, context.by_content)
         resume = plan_resume(source, inputs)
     shares = plan.deal(resume.todo, [host.name for host in fleet.workers])
-    return Plan(len(inputs), len(resume.before), shares, skipped.junk)
+    remarks = grouping.remarks(found, request.grouping)
+    return Plan(plan.count_files(inputs), plan.count_files(resume.before), shares, skipped.junk, remarks)

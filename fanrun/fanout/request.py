@@ -9,7 +9,9 @@ from typing import Any
 from fanrun.fanout.commands import LogLimits
 from fanrun.fanout.expect import BY_NAME, Expected
 from fanrun.fanout.expect import UNFINISHED as UNFINISHED_NAMES
+from fanrun.fanout.grouping import EACH_ALONE, Grouping, remembered
 from fanrun.fanout.program import USUAL, Program, Scratch
+from fanrun.fanout.results import ledger as ledgers
 from fanrun.fanout.verify import open_ledger
 from fanrun.fleet.errors import UsageError
 
@@ -38,7 +40,8 @@ class RunRequest:
     `force` does again what is done; `only` are the keys to do, None for all that are chosen.  `expected` says what
     results are.  With `by_content` an input takes the results of an equal one.  With `keep_going` every input is tried
     though all fail for the same reason.  With `junk` files of plan.JUNK are inputs.  `entrypoint` takes the place of
-    the image's; `each` are the words of a command that is run for each input, as each.parse returns them.
+    the image's; `each` are the words of a command that is run for each input, as each.parse returns them.  `grouping`
+    says which files are processed as one.
     """
 
     src: str
@@ -56,12 +59,17 @@ class RunRequest:
     logs: LogLimits = field(default_factory=LogLimits)
     entrypoint: str | None = None
     each: tuple[str, ...] = ()
+    grouping: Grouping = EACH_ALONE
 
     def program(self, ref: str, jobs: int) -> Program:
         """Return what is run over every batch: `ref` is what workers pull, `jobs` containers run at the same time."""
         limits = self.limits
         bounds = limits.timeout, limits.memory, limits.scratch, limits.cpus, jobs
         return Program(ref, self.args, *bounds, self.entrypoint, self.each)
+
+    def program_name(self, image_program: str) -> str:
+        """Return the name in the ledger of a program, an image's program_id, as it is asked for here."""
+        return ledgers.program(image_program, self.args, self.start, grouped=bool(self.grouping.by))
 
     @property
     def start(self) -> dict[str, Any]:
@@ -73,7 +81,7 @@ class RunRequest:
         """What `fab retry` and `fab verify` need of it later, fit for JSON."""
         kept: dict[str, Any] = {"src": self.src, "image": image, "args": list(self.args), **self.start}
         kept |= {"include": list(self.include), "exclude": list(self.exclude), "by_content": self.by_content}
-        kept["junk"] = self.junk
+        kept |= {"junk": self.junk, "group_by": self.grouping.by, "group_size": self.grouping.size}
         return {**kept, "expect": list(self.expected.patterns), "ignore_results": list(self.expected.ignored)}
 
 
@@ -101,6 +109,7 @@ def retry_request(dst: str, limits: RunLimits) -> tuple[RunRequest, str]:
             junk=bool(kept.get("junk", True)),
             entrypoint=kept.get("entrypoint"),
             each=tuple(kept.get("each", ())),
+            grouping=remembered(kept),
         )
         return request, kept["image"]
 

@@ -8,12 +8,13 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from fanrun.fanout.plan import Input
+from fanrun.fanout.plan import Input, count_files
 from fanrun.fanout.results.file_stat import file_stat
+from fanrun.fanout.results.groups import digest
 from fanrun.fanout.results.ledger import Fact, Ledger
 from fanrun.fanout.results.result_files import move_into_place, unfit
 
@@ -28,26 +29,37 @@ class ResumePlan:
     """The inputs of a run by the state of their results.
 
     `todo` have to be processed, the results of `kept` are in DST, and those of `copied` were copied from elsewhere in
-    DST.
+    DST.  Groups that have not the right number of files are `refused`, with {key: reason} of each file.
     """
 
     todo: list[Input] = field(default_factory=list)
     kept: list[Input] = field(default_factory=list)
     copied: list[Input] = field(default_factory=list)
+    refused: dict[bytes, str] = field(default_factory=dict)
 
     @property
     def before(self) -> list[Input]:
         """The inputs that are done before the run."""
         return [*self.kept, *self.copied]
 
+    @property
+    def files(self) -> int:
+        """The number of all files."""
+        return count_files([*self.todo, *self.before]) + len(self.refused)
+
+    def count(self, keys: Collection[bytes]) -> int:
+        """Return how many files the inputs of these keys are."""
+        chosen = frozenset(keys)
+        return count_files(item for item in [*self.todo, *self.before] if item.key in chosen)
+
 
 @dataclass(frozen=True)
 class ResumeSource:
     """What a resume plan is made from: the ledger, and the folders of inputs and results as absolute paths.
 
-    `program` is the program's name in the ledger.  With `by_content` an input takes the results of another input that
-    has the same content, as after it was renamed.  Such results are copied by way of `staging`, a folder on DST's file
-    system; if that is None, nothing is changed, and these inputs only count as copied.
+    `program` is the program's name in the ledger.  With `by_content` a file takes the results of another one that has
+    the same content, as after it was renamed; a group never does.  Such results are copied by way of `staging`, a
+    folder on DST's file system; if that is None, nothing is changed, and these inputs only count as copied.
     """
 
     ledger: Ledger
@@ -112,15 +124,34 @@ def plan_resume(
     if plan.todo:
         on_todo()
     if source.staging is not None:
-        source.ledger.record_inputs(source.program, [(found.item.key, found.digest) for found in complete])
+        source.ledger.record_inputs(source.program, _hashes(complete))
         source.ledger.record(source.program, restored)
     return plan
+
+
+def _hashes(complete: Sequence[_Comparison]) -> list[tuple[bytes, str]]:
+    """Return (key, hash) of every file of these inputs."""
+    return [(file.key, found.digest) for found in complete for file in found.item.files]
+
+
+def owners_by_input(
+    owners: Sequence[tuple[bytes, bytes]], ledger: Ledger, inputs: Sequence[Input]
+) -> list[tuple[bytes, bytes]]:
+    """Return (path, key) of results, with the keys that this run has for the inputs that owned them.
+
+    Files may be grouped otherwise than they were: what a group owned belongs to the input that has its first file that
+    is in this run.
+    """
+    now = {file.key: item.key for item in inputs for file in item.files}
+    then = ledger.groups()
+    return [(path, next((now[file] for file in then.get(key, [key]) if file in now), key)) for path, key in owners]
 
 
 def _owners(source: ResumeSource, inputs: Sequence[Input]) -> dict[bytes, bytes]:
     """Return {path of a result: key} of those inputs whose results the ledger knows."""
     keys = {item.key for item in inputs}
-    return {path: key for path, key in source.ledger.owners(source.program) if key in keys}
+    owners = owners_by_input(source.ledger.owners(source.program), source.ledger, inputs)
+    return {path: key for path, key in owners if key in keys}
 
 
 def _restore_all(
@@ -131,14 +162,14 @@ def _restore_all(
     Return what the ledger has to know of the inputs that now have all their results.
     """
     facts = []
-    for item, digest, outputs, _, missing in incomplete:
+    for item, hash_, outputs, _, missing in incomplete:
         is_free = all(owners.get(path, item.key) == item.key for path in outputs)
         if not outputs or not is_free or not all(_restore(source, *each) for each in missing.items()):
             plan.todo.append(item)
             continue
         (plan.copied if missing else plan.kept).append(item)
         owners.update(dict.fromkeys(outputs, item.key))
-        facts.append(Fact(item.key, digest, outputs))
+        facts.append(Fact(item.key, hash_, outputs, tuple(file.key for file in item.members[1:])))
     return facts
 
 
@@ -161,13 +192,21 @@ def _compare_all(source: ResumeSource, inputs: Sequence[Input]) -> Iterator[_Com
 
 def _compare(source: ResumeSource, item: Input, stop: threading.Event) -> _Comparison:
     """Find out which results of an input are in DST; raise HashingStopped once `stop` is set."""
-    digest = _digest(source, source.input_path(item.key), stop)
-    own = source.ledger.outputs(item.key, digest, source.program) if digest else {}
+    hash_ = _hash_of_input(source, item, stop)
+    own = source.ledger.outputs(item.key, hash_, source.program) if hash_ else {}
     outputs = own
-    if digest and not own and source.by_content:
-        outputs = source.ledger.outputs_of_equal(item.key, digest, source.program)
+    if hash_ and not own and source.by_content and not item.members:
+        outputs = source.ledger.outputs_of_equal(item.key, hash_, source.program)
     missing = {path: each for path, each in outputs.items() if _digest(source, source.result_path(path), stop) != each}
-    return _Comparison(item, digest, outputs, bool(own), missing)
+    return _Comparison(item, hash_, outputs, bool(own), missing)
+
+
+def _hash_of_input(source: ResumeSource, item: Input, stop: threading.Event) -> str:
+    """Return the hash of an input, "" if a file of it can't be read."""
+    try:
+        return digest(item, lambda key: source.ledger.hash_of(source.input_path(key), stop=stop))
+    except OSError:
+        return ""
 
 
 def _digest(source: ResumeSource, path: bytes, stop: threading.Event | None = None) -> str:
@@ -178,11 +217,11 @@ def _digest(source: ResumeSource, path: bytes, stop: threading.Event | None = No
         return ""
 
 
-def _restore(source: ResumeSource, path: bytes, digest: str) -> bool:
+def _restore(source: ResumeSource, path: bytes, hash_: str) -> bool:
     """Copy a result to its path from a file in DST with the same content; return False if there is none."""
     top = source.result_path(b"")
-    for original in source.ledger.places_of(digest):
-        if not original.startswith(top) or _digest(source, original) != digest:
+    for original in source.ledger.places_of(hash_):
+        if not original.startswith(top) or _digest(source, original) != hash_:
             continue
         if source.staging is None:
             return True
@@ -191,9 +230,9 @@ def _restore(source: ResumeSource, path: bytes, digest: str) -> bool:
             copy = os.path.join(folder, path)
             os.makedirs(os.path.dirname(copy), exist_ok=True)
             shutil.copy2(original, copy)
-            if unfit(folder, path, digest) is None:
+            if unfit(folder, path, hash_) is None:
                 move_into_place(folder, dst, path)
                 target = source.result_path(path)
-                source.ledger.remember_hash(target, file_stat(target), digest)
+                source.ledger.remember_hash(target, file_stat(target), hash_)
                 return True
     return False

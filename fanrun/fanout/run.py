@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
 from loguru import logger
@@ -55,6 +56,7 @@ def run(
             run_messages.log_request(context, inputs)
             if skipped.links:
                 logger.warning("{} links to folders in SRC were not followed", skipped.links)
+            run_messages.warn_of_groups(context.request, inputs)
             with _ledger(context.request.dst) as ledger:
                 ledger.begin(context.name, context.program, context.request.remembered(context.image.name))
                 connections = Connections(context.name, context.image.ref, folder)
@@ -90,8 +92,7 @@ class Run:
         """
         scheduler = Scheduler(retries=self.context.request.limits.retries)
         with self._no_connections_after_errors():
-            resume = self.plan_resume(ledger, inputs)
-            run_messages.log_resume(resume)
+            resume = self._resume(ledger, inputs)
             destination = open_destination(self.context, ledger, resume, scheduler.is_settled)
         supervisor = self._supervisor(scheduler, destination, resume, termination_reasons)
         stopped = unwritten = ""
@@ -106,11 +107,11 @@ class Run:
             self.connections.finish()
             destination.logs.close()
             unwritten = self._end(destination.joblog)
-        vanished = destination.vanished()
+        vanished = frozenset(destination.vanished())
         report = summarize(self.context, resume, destination, supervisor.away, vanished)
         unwritten = self._write(report) or unwritten
         run_messages.log_summary(report)
-        self._check_finished(report, stopped or _why_left(destination, len(vanished)), unwritten)
+        self._check_finished(report, stopped or run_messages.why_left(destination, resume.count(vanished)), unwritten)
         return report
 
     @contextlib.contextmanager
@@ -121,6 +122,15 @@ class Run:
         except BaseException:
             self.connections.give_up()
             raise
+
+    def _resume(self, ledger: Ledger, inputs: Sequence[Input]) -> ResumePlan:
+        """Return what is left to do; groups without the right number of files have failed."""
+        accepted, refused = self.context.request.grouping.divide(inputs)
+        resume = dataclasses.replace(self.plan_resume(ledger, accepted), refused=refused)
+        ledger.fail(refused.items())
+        self.board.advance(len(refused))
+        run_messages.log_resume(resume)
+        return resume
 
     def plan_resume(self, ledger: Ledger, inputs: Sequence[Input]) -> ResumePlan:
         """Find out what is done, and bring results of renamed inputs under their new names.
@@ -134,17 +144,18 @@ class Run:
         source = ResumeSource(
             ledger, request.src, request.dst, context.program, context.by_content, str(context.staging)
         )
+        noun = "group" if request.grouping.by else "input"
 
         def step(count: int) -> None:
             if count % 1000 == 999:
-                self.board.step("ledger", f"{count + 1} of {counted(len(inputs), 'input')} compared")
+                self.board.step("ledger", f"{count + 1} of {counted(len(inputs), noun)} compared")
             if errors := self.connections.all_failed():
                 raise self._no_worker(errors)
 
         resume = plan_resume(source, inputs, step, self._connect)
-        if done := len(resume.before):
+        if done := plan.count_files(resume.before):
             copied = f", {len(resume.copied)} under another name" if resume.copied else ""
-            self.board.say("ledger", f"{done} of {len(inputs)} done before{copied}")
+            self.board.say("ledger", f"{done} of {plan.count_files(inputs)} done before{copied}")
             self.board.advance(done)
         return resume
 
@@ -169,12 +180,12 @@ class Run:
         probes, errors = supervisor.open()
         if not probes:
             raise self._no_worker(errors)
-        _warn_of_unfit(errors)
+        run_messages.warn_of_unfit(errors)
         return {host.name: probes[host.name] for host in self.context.fleet.workers if host.name in probes}
 
     def _no_worker(self, errors: Mapping[str, FanrunError]) -> UsageError:
         """Warn of each worker, and return the error of a run without any."""
-        _warn_of_unfit(errors)
+        run_messages.warn_of_unfit(errors)
         reasons = "; ".join(f"{name}: {error}" for name, error in sorted(errors.items()))
         return UsageError(
             f"no worker of fleet {self.context.fleet.name} can take part ({reasons or 'it has none'}); "
@@ -232,17 +243,3 @@ class Run:
             raise RunUnfinished(f"{why}; {left}, and {again_text(self.context.request.force)}")
         if unwritten:
             raise RunUnfinished(f"{unwritten}; all inputs are settled, and `fab verify` shows what is done")
-
-
-def _warn_of_unfit(errors: Mapping[str, FanrunError]) -> None:
-    for name, error in sorted(errors.items()):
-        logger.warning("{} can't take part: {}", name, error)
-
-
-def _why_left(destination: Destination, vanished: int) -> str:
-    """Return why inputs are left in a run that was not stopped."""
-    if vanished:
-        inputs = counted(vanished, "input")
-        return f"results of {inputs} were removed from DST during the run"
-    lost = "; ".join(f"{name}: {stats.lost[-1]}" for name, stats in destination.stats.items() if stats.lost)
-    return f"the workers were lost ({lost}); `fab up` repairs the fleet"

@@ -10,11 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from loguru import logger
 
+from fanrun.fanout import grouping
 from fanrun.fanout.context import RunContext
-from fanrun.fanout.plan import Input
+from fanrun.fanout.plan import Input, count_files
+from fanrun.fanout.request import RunRequest
 from fanrun.fanout.results import report as reports
+from fanrun.fanout.results.destination import Destination
 from fanrun.fanout.results.report import Report, amount, shown
 from fanrun.fanout.resume import ResumePlan
+from fanrun.fleet.errors import FanrunError
 from fanrun.fleet.exit_codes import ExitCode, explain
 from fanrun.fleet.model import Fleet, known_as
 from fanrun.fleet.probe import Probe
@@ -33,10 +37,17 @@ def log_request(context: RunContext, inputs: Sequence[Input], argv: Sequence[str
     logger.info("DST {}", shown(context.request.dst))
 
 
+def warn_of_groups(request: RunRequest, inputs: Sequence[Input]) -> None:
+    """Warn of what a person should know of the groups; once, so not where only failed inputs are tried again."""
+    if request.only is None:
+        for line in grouping.remarks(inputs, request.grouping):
+            logger.warning("{}", line)
+
+
 def log_resume(plan: ResumePlan) -> None:
     """Log how much is left to do."""
     copied = f", {len(plan.copied)} of them under another name" if plan.copied else ""
-    logger.info("left to do: {}; done before: {}{}", _amount_of(plan.todo), len(plan.before), copied)
+    logger.info("left to do: {}; done before: {}{}", _amount_of(plan.todo), count_files(plan.before), copied)
 
 
 def log_hosts(fleet: Fleet, probes: Mapping[str, Probe]) -> None:
@@ -48,6 +59,12 @@ def log_hosts(fleet: Fleet, probes: Mapping[str, Probe]) -> None:
         elif probe := probes.get(host.name):
             cores = counted(probe.cpus, "core")
             logger.info("host {}: {}, {}, {} of memory", host.name, address, cores, amount(probe.memory))
+
+
+def warn_of_unfit(errors: Mapping[str, FanrunError]) -> None:
+    """Warn of each worker that can't take part."""
+    for name, error in sorted(errors.items()):
+        logger.warning("{} can't take part: {}", name, error)
 
 
 def log_summary(report: Report) -> None:
@@ -75,5 +92,16 @@ def logged_error() -> Iterator[None]:
         raise
 
 
+def why_left(destination: Destination, vanished: int) -> str:
+    """Return why inputs are left in a run that was not stopped."""
+    if vanished:
+        inputs = counted(vanished, "input")
+        return f"results of {inputs} were removed from DST during the run"
+    lost = "; ".join(f"{name}: {stats.lost[-1]}" for name, stats in destination.stats.items() if stats.lost)
+    return f"the workers were lost ({lost}); `fab up` repairs the fleet"
+
+
 def _amount_of(inputs: Sequence[Input]) -> str:
-    return f"{counted(len(inputs), 'input')}, {amount(sum(item.size for item in inputs))}"
+    groups = sum(bool(item.members) for item in inputs)
+    grouped = f" ({counted(groups, 'group')})" if groups else ""
+    return f"{counted(count_files(inputs), 'input')}{grouped}, {amount(sum(item.size for item in inputs))}"

@@ -8,8 +8,12 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from fanrun.fanout import plan
+from fanrun.fanout import grouping, plan
+from fanrun.fanout.plan import Input
+from fanrun.fanout.results.groups import digest as digest_of
+from fanrun.fanout.results.groups import is_of_group
 from fanrun.fanout.results.ledger import Ledger
 from fanrun.fanout.results.report import SHOWN, more, shown
 from fanrun.fleet.errors import UsageError
@@ -62,45 +66,58 @@ def verify(dst: str, step: Callable[[int, int], None]) -> Verdict:
     src = request["src"] if os.path.isdir(request["src"]) else ""
     verdict = Verdict(dst, src, name)
     inputs = list(_inputs(ledger, src, program, request))
-    verdict.inputs = len(inputs)
-    failures = ledger.failures()
-    for count, (key, digest) in enumerate(inputs):
-        step(count, len(inputs))
-        fault = _fault(ledger, verdict, program, key, digest)
-        if fault in (NOTHING, CHANGED) and key in failures:
-            fault = f"it failed: {failures[key]}"
-        if fault:
-            verdict.faults[os.fsdecode(key)] = fault
-        else:
-            verdict.proven += 1
+    verdict.inputs = plan.count_files(item for item, _ in inputs)
+    failures, how = ledger.failures(), grouping.remembered(request)
+    count = 0
+    for item, digest in inputs:
+        step(count, verdict.inputs)
+        count += len(item.files)
+        fault = how.refusal(item) or _fault(ledger, verdict, program, item, digest)
+        for file in item.files:
+            if fault in (NOTHING, CHANGED) and file.key in failures:
+                verdict.faults[os.fsdecode(file.key)] = f"it failed: {failures[file.key]}"
+            elif fault:
+                verdict.faults[os.fsdecode(file.key)] = fault
+        verdict.proven += 0 if fault else len(item.files)
     return verdict
 
 
-def _inputs(ledger: Ledger, src: str, program: str, request: dict[str, list[str]]) -> Iterable[tuple[bytes, str]]:
-    """(key, hash) of what the run had to do: as SRC is now, or if that is gone as the ledger knew it."""
+def _inputs(ledger: Ledger, src: str, program: str, request: dict[str, Any]) -> Iterable[tuple[Input, str]]:
+    """(input, hash) of what the run had to do: as SRC is now, or if that is gone as the ledger knew it."""
     # Before there was a choice, junk was taken.
     choice = plan.chooser(request["include"], request["exclude"], junk=bool(request.get("junk", True)))
     if not src:
         failures = ledger.failures()
-        yield from (
-            (key, digest) for key, digest in ledger.inputs(program) if choice.takes(key) and key not in failures
-        )
-        yield from ((key, "") for key in failures if choice.takes(key))
+        known = {key: digest for key, digest in ledger.inputs(program) if choice.takes(key) and key not in failures}
+        yield from _recorded_inputs(known)
+        yield from ((Input(key, 0), "") for key in failures if choice.takes(key))
         return
-    for item in plan.walk(src, choice)[0]:
-        yield item.key, ""
+    for item in grouping.group(plan.walk(src, choice)[0], grouping.remembered(request)):
+        yield item, ""
 
 
-def _fault(ledger: Ledger, verdict: Verdict, program: str, key: bytes, digest: str) -> str:
+def _recorded_inputs(known: dict[bytes, str]) -> Iterator[tuple[Input, str]]:
+    """(input, hash) of the inputs of a ledger, {key: hash}: all files of a group have its hash."""
+    found: dict[bytes | str, list[Input]] = {}
+    for key, digest in known.items():
+        found.setdefault(digest if is_of_group(digest) else key, []).append(Input(key, 0))
+    for files in found.values():
+        first = files[0].key
+        yield Input(first, 0, tuple(files) if len(files) > 1 else ()), known[first]
+
+
+def _fault(ledger: Ledger, verdict: Verdict, program: str, item: Input, digest: str) -> str:
     """What is wrong with an input's results; "" if nothing is."""
     if verdict.src:
+        src = os.path.join(os.fsencode(verdict.src), b"")
         try:
-            digest = ledger.hash_of(os.path.join(os.fsencode(verdict.src), key), read=True)
+            digest = digest_of(item, lambda key: ledger.hash_of(src + key, read=True))
         except OSError as error:
-            return plan.unreadable(os.path.join(os.fsencode(verdict.src), key), error)
-    wanted = ledger.outputs(key, digest, program)
+            return plan.unreadable_input(src, item, error)
+    wanted = ledger.outputs(item.key, digest, program)
     if not wanted:
-        return NOTHING if ledger.input_hash(key) in (None, digest) else CHANGED
+        before = {ledger.input_hash(file.key) for file in item.files}
+        return NOTHING if before <= {None, digest} else CHANGED
     for path, each in wanted.items():
         try:
             if ledger.hash_of(os.path.join(os.fsencode(verdict.dst), path), read=True) != each:

@@ -17,6 +17,8 @@ from fanrun.fanout import run as runs
 from fanrun.fanout import verify as verdicts
 from fanrun.fanout.context import RunContext
 from fanrun.fanout.expect import expected
+from fanrun.fanout.grouping import FOLDER
+from fanrun.fanout.plan import count_files
 from fanrun.fanout.request import RunLimits, RunRequest
 from fanrun.fanout.results import report as reports
 from fanrun.fleet import values
@@ -30,6 +32,7 @@ from fanrun.fleet.text import counted
 from fanrun.tasks import options, target
 from fanrun.tasks.boundary import ROOT
 from fanrun.tasks.console import Console
+from fanrun.tasks.group_options import LIMITS_AND_GROUPING, LimitsAndGrouping
 from fanrun.tasks.limit_options import LIMITS
 from fanrun.tasks.options import FLEET, RESULTS
 from fanrun.tasks.program_options import ProgramOptions, check_image
@@ -82,11 +85,11 @@ class _Order:
         "json_": "print the report (or the plan) as JSON",
         "fleet": FLEET,
     },
-    group=LIMITS,
+    group=LIMITS_AND_GROUPING,
 )
 def run(
     console: Console,
-    limits: RunLimits,
+    bounds: LimitsAndGrouping,
     src: str | None = None,
     dst: str | None = None,
     image: str | None = None,
@@ -112,7 +115,7 @@ def run(
     inputs = _Inputs(src, dst, include, exclude, junk)
     program = ProgramOptions(image, args, entrypoint, each, expect, ignore_results, by_content)
     folder = target.folder(console, fleet)
-    order = _Order(_request(inputs, program, limits, force=force, keep_going=keep_going), program.name, json_)
+    order = _Order(_request(inputs, program, bounds, force=force, keep_going=keep_going), program.name, json_)
     _print_plan(folder, order) if dry_run else _run(console, folder, fleet, order)
 
 
@@ -167,9 +170,12 @@ def sample(console: Console, dst: str | None = None, count: str = "59") -> None:
 
 
 def _request(
-    inputs: _Inputs, program: ProgramOptions, limits: RunLimits, *, force: bool, keep_going: bool
+    inputs: _Inputs, program: ProgramOptions, bounds: LimitsAndGrouping, *, force: bool, keep_going: bool
 ) -> RunRequest:
     """Return what the options of `fab run` ask for."""
+    limits, grouping = bounds
+    if program.each is not None and grouping.by:
+        raise UsageError("--each runs a command for each file; for groups bring a program that reads /in, or `sh -c …`")
     return RunRequest(
         src=options.path("src", inputs.src or ""),
         dst=options.path("dst", inputs.dst or ""),
@@ -180,10 +186,11 @@ def _request(
         exclude=tuple(inputs.exclude or ()),
         limits=limits,
         force=force,
-        expected=expected(program.expect, program.ignore_results),
+        expected=expected(program.expect, program.ignore_results, by_folder=grouping.by == FOLDER),
         by_content=program.by_content,
         keep_going=keep_going,
         junk=inputs.junk,
+        grouping=grouping,
     )
 
 
@@ -201,7 +208,7 @@ def _run(console: Console, folder: Folder, fleet_name: str | None, order: _Order
     # Inputs may take hours to be listed and hashed, before any worker is spoken to.
     with keepalive.keep(folder, provider, fleet.hosts):
         inputs, skipped = found = preflight.check(request)
-        board = console.board(total=len(inputs), unit="files")
+        board = console.board(total=count_files(inputs), unit="files")
         with contextlib.closing(board), unfinished():
             log_to_terminal(board.write)
             check_image(order.image, request)

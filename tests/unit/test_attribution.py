@@ -13,7 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fanrun.fanout.results.attribution import attribute, part
-from fanrun.fanout.results.names import Names, stems
+from fanrun.fanout.results.names import Layout, Names, stems
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -188,7 +188,7 @@ def test_a_path_that_two_inputs_name_is_nobodys_yet() -> None:
 
 def test_a_folder_with_inputs_of_other_batches_is_no_new_folder() -> None:
     assert attribute([b"a.tif"], [b"64/a.png"]).results == {b"a.tif": [b"64/a.png"]}
-    assert attribute([b"a.tif"], [b"64/a.png"], folders={b"64"}).nobody == [b"64/a.png"]
+    assert attribute([b"a.tif"], [b"64/a.png"], layout=Layout({b"64"})).nobody == [b"64/a.png"]
 
 
 def test_attribution_does_not_depend_on_the_process() -> None:

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanrun.fanout.plan import Input
+from fanrun.fanout.plan import Batch, Input
 from fanrun.fanout.program import MIB, SHM, TMP, USUAL, Scratch
+from fanrun.fanout.results.attempt import Attempt
 from fanrun.fanout.results.container_end import (
     ContainerOutput,
     ReportLine,
@@ -121,7 +122,8 @@ ROOM = {
 def test_a_full_tmp_or_shm_is_named_with_what_gives_it_more(words: str, where: str, reported: bool) -> None:
     """Whether the program's report says so, or its output about that input; of another input nothing is said."""
     failed = {b"d/frog": words if reported else "exit 1", b"newt": "exit 1"}
-    add_full_hints(failed, "" if reported else f"d/frog: {words}\nnewt: another matter\n", USUAL, alone=False)
+    log = "" if reported else f"d/frog: {words}\nnewt: another matter\n"
+    add_full_hints(failed, Attempt(Batch("b", tuple(Input(key, 1) for key in failed)), "w"), log, USUAL)
     hints = {
         TMP: "; /tmp was full (256 MB), --tmp 1g gives it more",
         SHM: "/dev/shm was full (64 MB), --shm 256m gives it more",
@@ -134,7 +136,8 @@ def test_a_full_tmp_or_shm_is_named_with_what_gives_it_more(words: str, where: s
 
 def test_all_words_are_about_an_input_that_was_alone() -> None:
     failed = {b"a": "the program ended well but left no result for it"}
-    add_full_hints(failed, "No space left on device\n" + "more words\n" * 50, Scratch(tmp=1024 * MIB), alone=True)
+    log = "No space left on device\n" + "more words\n" * 50
+    add_full_hints(failed, Attempt(Batch("b", (Input(b"a", 1),)), "w"), log, Scratch(tmp=1024 * MIB))
     assert failed[b"a"].endswith("left no result for it; /tmp was full (1024 MB), --tmp 4g gives it more")
 
 

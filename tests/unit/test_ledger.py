@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from fanrun.fanout.results.file_stat import file_stat
-from fanrun.fanout.results.ledger import Fact, Ledger, program, renamed
+from fanrun.fanout.results.ledger import Fact, Ledger, program
+from fanrun.fanout.results.names import renamed
 from tests.unit.facts import FACT, digest
 from tests.unit.samples import HOSTILE
 

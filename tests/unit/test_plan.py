@@ -37,7 +37,7 @@ def test_inputs_are_dealt_as_cards(inputs: list[Input], names: list[str]) -> Non
 @given(shares)
 def test_a_batch_has_the_size_of_its_inputs_and_every_input_weighs_something(inputs: list[Input]) -> None:
     batch = Batch("b", tuple(inputs))
-    assert batch.size == sum(size for _, size in inputs)
+    assert batch.size == sum(item.size for item in inputs)
     assert sum(map(weight, inputs)) == batch.size + HANDLING * len(inputs)
     assert HANDLING > 0
 

@@ -110,6 +110,8 @@ def test_a_plan_for_programs() -> None:
         "junk": 0,
         "bytes": 2002,
         "workers": {"worker-1": {"inputs": 2, "bytes": 2000}, "worker-2": {"inputs": 1, "bytes": 2}},
+        "groups": [],
+        "remarks": [],
     }
 
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fanrun.fanout.results.names import Fit, Names
+from fanrun.fanout.results.names import NO_LAYOUT, Fit, Layout, Names
 
 MAX_LOOSE_FITS = 8
 """A file that fits more inputs than this, and none of them closely, belongs to no input.
@@ -42,16 +42,16 @@ def attribute(
     paths: Collection[bytes],
     named: Mapping[bytes, Sequence[bytes]] | None = None,
     failed: Collection[bytes] = (),
-    folders: Collection[bytes] = (),
+    layout: Layout = NO_LAYOUT,
 ) -> Attribution:
     """Give each result of a batch to an input; `named` are the results that inputs are known to have.
 
     An input with named results has no others.  Those of `keys` that `failed` need not have any.
-    `folders` have inputs besides those of the batch.
+    A key may be that of a group of `layout`, whose folders may have inputs besides those of the batch.
     """
     found, named = Attribution(), named or {}
     taken = _give_named(found, {key: named[key] for key in sorted(named.keys() & set(keys) - set(failed))}, set(paths))
-    names = Names((key for key in keys if key not in named), folders=folders)
+    names = Names((key for key in keys if key not in named), layout=layout)
     fits = {path: list(names.fits(path)) for path in paths if path not in taken}
     for path, by_fit in fits.items():
         if not by_fit or (by_fit[0][0] >= Fit.STEMS and len(by_fit[0][1]) > MAX_LOOSE_FITS):
@@ -62,19 +62,19 @@ def attribute(
             found.unclear += _candidates(by_fit, failed)
             continue
         found.results.setdefault(owner, []).append(path)
-        if by_fit[0][0] is Fit.NAME and path != owner:
-            rivals = {*by_fit[0][1], *_rivals_by_stem(names, path, owner)} - {owner, *failed}
+        if by_fit[0][0] is Fit.NAME and not names.is_file(path):
+            rivals = {*by_fit[0][1], *_rivals_by_stem(names, path)} - {owner, *failed}
             found.unclear += [frozenset({owner, rival}) for rival in sorted(rivals)]
     found.unclear += _doubts(found, fits, {key for key in keys if key not in found.results} - set(failed))
     return found
 
 
-def _rivals_by_stem(names: Names, path: bytes, owner: bytes) -> set[bytes]:
-    """Return the inputs that may have made a result although it continues the owner's whole name.
+def _rivals_by_stem(names: Names, path: bytes) -> set[bytes]:
+    """Return the inputs that may have made a result although it continues the whole name of its owner.
 
     Each of "a", "a.tif", "a_1" and "a_1.jpg" may have made a_1.png; a name with its extension says more.
     """
-    name = os.path.basename(owner)
+    name = names.full_name(path)
     return names.by_stem(path, len(name) if os.path.splitext(name)[1] else 1)
 
 

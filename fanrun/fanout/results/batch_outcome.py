@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from loguru import logger
 
-from fanrun.fanout.plan import Input
+from fanrun.fanout.plan import Input, count_files
 from fanrun.fanout.results import judge
 from fanrun.fanout.results.attempt import Attempt
 from fanrun.fanout.results.destination import Destination
@@ -20,7 +20,7 @@ from fanrun.fleet.errors import RunUnfinished
 
 @dataclass
 class BatchOutcome:
-    """The inputs that an attempt settled.
+    """The inputs that an attempt settled, a group being one.
 
     `done` has the paths of each input's results, `failed` the reasons of those that are given up, `tries` how often
     each was tried.  `short_of_memory` are those whose container was killed beside others: they are tried by themselves.
@@ -43,8 +43,11 @@ class BatchOutcome:
 
     @property
     def settled(self) -> int:
-        """How many inputs are settled by this batch, those of earlier ones included."""
-        return sum(len(each.done) + len(each.failed) + len(each.given_up) for each in (self, *self.released))
+        """How many files are settled by this batch, those of earlier ones included."""
+        return sum(
+            len(each.attempt.paths([*each.done, *each.failed])) + count_files(each.given_up)
+            for each in (self, *self.released)
+        )
 
     @property
     def seconds(self) -> float:
@@ -60,50 +63,57 @@ def record(outcome: BatchOutcome, destination: Destination) -> None:
     for each in (outcome, *outcome.released):
         _record_inputs(each, destination)
     if outcome.given_up:
-        destination.given_up.extend(outcome.given_up)
-        reasons = destination.reasons
-        destination.ledger.fail([(item.key, reasons.of(item.key)) for item in outcome.given_up])
-        for item in outcome.given_up:
-            if item.key in reasons.failed:  # the others were not tried, and the warning that stops the run says why
-                logger.info("failed: {}: {}", shown(os.fsdecode(item.key)), shown(reasons.of(item.key)))
+        _record_given_up(outcome.given_up, destination)
     if outcome.problem is not None:
         raise outcome.problem
+
+
+def _record_given_up(inputs: list[Input], destination: Destination) -> None:
+    reasons = destination.reasons
+    destination.given_up.extend(inputs)
+    files = [(file.key, item.key) for item in inputs for file in item.files]
+    destination.ledger.fail([(path, reasons.of(key)) for path, key in files])
+    for path, key in files:
+        if key in reasons.failed:  # the others were not tried, and the warning that stops the run says why
+            logger.info("failed: {}: {}", shown(os.fsdecode(path)), shown(reasons.of(key)))
 
 
 def _record_inputs(outcome: BatchOutcome, destination: Destination) -> None:
     destination.done.update(outcome.done)
     entries = list(_entries(outcome, os.fsencode(destination.dst)))
     destination.joblog.add(entries)
-    destination.ledger.fail(list(outcome.failed.items()))
-    stats, worker = destination.stats_of(outcome.attempt.worker), outcome.attempt.worker
+    attempt = outcome.attempt
+    failed = [(path, reason, key) for key, reason in outcome.failed.items() for path in attempt.paths([key])]
+    destination.ledger.fail([(path, reason) for path, reason, _ in failed])
+    stats, worker = destination.stats_of(attempt.worker), attempt.worker
     with stats.lock:
-        stats.done += len(outcome.done)
+        stats.done += len(attempt.paths(outcome.done))
         stats.extra += outcome.extra
         stats.results += sum(map(len, outcome.done.values()))
-        stats.bytes_in += sum(item.size for item in outcome.attempt.batch.inputs if item.key in outcome.done)
+        stats.bytes_in += sum(item.size for item in attempt.batch.inputs if item.key in outcome.done)
         stats.bytes_out += sum(each.received for each in entries)
-        for key, reason in outcome.failed.items():
-            words = judge.lines_about(key, outcome.staged.ending.log)
-            stats.failed[key] = Failure(os.fsdecode(key), reason, worker, outcome.tries[key], words)
-            logger.info("failed: {} on {}: {}", shown(os.fsdecode(key)), worker, shown(reason))
+        for path, reason, key in failed:
+            words = judge.lines_about(path, outcome.staged.ending.log)
+            stats.failed[path] = Failure(os.fsdecode(path), reason, worker, outcome.tries[key], words)
+            logger.info("failed: {} on {}: {}", shown(os.fsdecode(path)), worker, shown(reason))
 
 
 def _entries(outcome: BatchOutcome, dst: bytes) -> Iterator[Entry]:
-    """Yield a line of the joblog for each input that is done, then for each that failed."""
+    """Yield a line of the joblog for each file that is done, then for each that failed; a group's first has results."""
     attempt, staged = outcome.attempt, outcome.staged
-    sizes = {item.key: item.size for item in attempt.batch.inputs}
     started = attempt.ended - staged.ending.seconds
-    for key in (*outcome.done, *outcome.failed):
-        line = staged.report.get(key)
+    files = [(key, file) for key in (*outcome.done, *outcome.failed) for file in attempt.files(key)]
+    for key, file in files:
+        line = staged.report.get(file.key)
         seconds = staged.ending.seconds if line is None or line.seconds is None else line.seconds
-        paths = outcome.done.get(key, ())
+        paths = outcome.done.get(key, ()) if file.key == key else ()
         yield Entry(
-            key,
+            file.key,
             attempt.worker,
             attempt.batch.name,
             started,
             seconds,
-            sizes[key],
+            file.size,
             sum(_size(os.path.join(dst, path)) for path in paths),
             outcome.tries[key],
             0 if key in outcome.done else staged.ending.code or 1,

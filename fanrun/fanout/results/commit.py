@@ -14,6 +14,7 @@ from fanrun.fanout.results.batch_outcome import BatchOutcome
 from fanrun.fanout.results.container_end import ContainerOutput, Ending, explain
 from fanrun.fanout.results.destination import NO_ROOM, Destination, unwritable
 from fanrun.fanout.results.faults import divide, same
+from fanrun.fanout.results.groups import as_ones
 from fanrun.fanout.results.held import claim, release
 from fanrun.fanout.results.judge import Judgement
 from fanrun.fanout.results.report import shown
@@ -40,7 +41,7 @@ def give_up(attempt: Attempt, reason: str, scheduler: Scheduler, destination: De
         scheduler.complete(attempt.batch)
         return outcome
     (key,) = attempt.keys
-    destination.reasons.new(reason, [key], shown(f"{os.fsdecode(key)}: {reason}"))
+    destination.reasons.new(reason, attempt.paths(), shown(f"{os.fsdecode(key)}: {reason}"))
     outcome.tries = scheduler.complete(attempt.batch, Completion([key], [key]))
     outcome.failed = dict.fromkeys(outcome.tries, reason)
     _release(outcome, list(outcome.failed), scheduler, destination)
@@ -53,6 +54,8 @@ class _Commit:
     def __init__(self, attempt: Attempt, staged: Staged, scheduler: Scheduler, destination: Destination) -> None:
         self.attempt, self.staged, self.scheduler, self.destination = attempt, staged, scheduler, destination
         self.ending = staged.ending
+        self.output = ContainerOutput(staged.ending, staged.report, staged.manifest, staged.links)
+        self.report = as_ones(attempt.batch.inputs, self.output)
         self.judgement = self._judge()
         self.short_of_memory = self._short_of_memory()
         self.failed = self._failures()
@@ -99,15 +102,14 @@ class _Commit:
         attempt, staged, destination = self.attempt, self.staged, self.destination
         judgement = judge.judge(
             [item for item in attempt.batch.inputs if item.key not in attempt.unreadable],
-            ContainerOutput(staged.ending, staged.report, staged.manifest, staged.links),
+            self.output,
             destination.expected,
             destination.ownership.folders,
         )
         check_worker(attempt, staged.ending, judgement)
         if self.scheduler.stopped and staged.ending.code != 0:  # it ended with the run: only what it reported counts
-            judgement.failed = {key: why for key, why in judgement.failed.items() if key in staged.report}
-        is_alone = len(attempt.keys) == 1
-        judge.add_full_hints(judgement.failed, staged.ending.log, destination.scratch, alone=is_alone)
+            judgement.failed = {key: why for key, why in judgement.failed.items() if key in self.report}
+        judge.add_full_hints(judgement.failed, attempt, staged.ending.log, destination.scratch)
         _warn_of_unusable(staged.odd, destination)
         return judgement
 
@@ -118,7 +120,7 @@ class _Commit:
         """
         if self.attempt.containers == 1 or self.scheduler.stopped:
             return []
-        judgement, report = self.judgement, self.staged.report
+        judgement, report = self.judgement, self.report
         keys = [key for key in judgement.failed if key in report and report[key].killed]
         if self.ending.was_killed:
             keys += [item.key for item in judgement.open] + [key for key in judgement.failed if key not in report]
@@ -175,18 +177,20 @@ class _Commit:
         """
         reasons, worker, keys, ending = self.destination.reasons, self.attempt.worker, self.attempt.keys, self.ending
         for key, reason in self.failed.items():
-            reasons.new(reason, [key], shown(f"{worker}: {os.fsdecode(key)}: {reason}"))
+            reasons.new(reason, self.attempt.paths([key]), shown(f"{worker}: {os.fsdecode(key)}: {reason}"))
         is_open = bool(self.judgement.open) and not ending.cannot_start
         if is_open:
-            reasons.new(explain(ending), keys, shown(f"{worker}: {explain(ending)} (a batch of {len(keys)} inputs)"))
+            paths = self.attempt.paths()
+            line = f"{worker}: {explain(ending)} (a batch of {len(paths)} inputs)"
+            reasons.new(explain(ending), paths, shown(line))
         if self.judgement.results or self.judgement.apart:
             reasons.went_well()
             return ""
         if self.judgement.partial and reasons.divided(keys):
             return ""
-        found = {same(reason, [key]): reason for key, reason in self.failed.items()}
+        found = {same(reason, self.attempt.paths([key])): reason for key, reason in self.failed.items()}
         if is_open:
-            found[same(explain(ending), keys)] = explain(ending)
+            found[same(explain(ending), self.attempt.paths())] = explain(ending)
         is_for_all = len(self.judgement.partial) in (0, len(keys))
         is_for_all = is_for_all and not {*self.judgement.permanent, *self.attempt.unreadable}
         return found.popitem()[1] if len(found) == 1 and is_for_all else ""

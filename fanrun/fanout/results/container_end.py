@@ -33,6 +33,11 @@ class ReportLine:
     results: tuple[bytes, ...] | None = None
     killed: bool = False
 
+    @property
+    def reason(self) -> str:
+        """Why the input failed, for people."""
+        return self.error or "the program reported a failure and gave no reason"
+
 
 @dataclass(frozen=True)
 class Ending:

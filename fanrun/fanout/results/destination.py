@@ -98,7 +98,12 @@ class Destination:
         DST is in the way of.  Raises RunUnfinished when DST can't be written.
         """
         facts = [
-            Fact(key, attempt.hashes[key], {path: staged.manifest[path] for path in paths})
+            Fact(
+                key,
+                attempt.hashes[key],
+                {path: staged.manifest[path] for path in paths},
+                tuple(attempt.paths([key])[1:]),
+            )
             for key, paths in results.items()
             if key in attempt.hashes
         ]

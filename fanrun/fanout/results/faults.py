@@ -168,7 +168,7 @@ class Reasons:
         that was divided has ended so when all its inputs have.
         """
         keys = [item.key for item in batch.inputs]
-        plain = same(reason, keys)
+        plain = same(reason, [file.key for item in batch.inputs for file in item.files])
         with self._lock:
             if self._any_well or self.keep_going or self.stop:
                 return False

@@ -1,4 +1,7 @@
-"""The judgement of a batch: which inputs are done, and which failed and why."""
+"""The judgement of a batch: which inputs are done, and which failed and why.
+
+A group is one input here: results of any of its files are its own, and it failed if any of these did.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,11 @@ from dataclasses import dataclass, field
 from fanrun.fanout.expect import BY_NAME, Expected
 from fanrun.fanout.plan import Input
 from fanrun.fanout.program import MIB, SHM, TMP, Scratch
+from fanrun.fanout.results.attempt import Attempt
 from fanrun.fanout.results.attribution import attribute, part
 from fanrun.fanout.results.container_end import ContainerOutput, ReportLine, explain, is_about_room
-from fanrun.fanout.results.names import Names
+from fanrun.fanout.results.groups import as_ones, groups_of
+from fanrun.fanout.results.names import Layout, Names
 
 MAX_LINES, MAX_LINE_CHARS = 5, 500
 """How many lines of a program's output are kept for a failed input, and how many characters of each."""
@@ -45,15 +50,16 @@ def judge(
     inputs: Sequence[Input], output: ContainerOutput, expected: Expected = BY_NAME, folders: Collection[bytes] = ()
 ) -> Judgement:
     """Decide what became of each input of a batch from what its container left; `folders` have inputs of this run."""
-    keys, end, report = [item.key for item in inputs], output.ending, output.report
-    named = _named(keys, report, expected)
-    certain = {*keys, *(path for mine in named.values() for path in mine)}
+    keys, end = [item.key for item in inputs], output.ending
+    report, layout = as_ones(inputs, output), Layout(folders, groups_of(inputs))
+    named = _named(keys, report, expected, layout.groups)
+    certain = {file.key for item in inputs for file in item.files}.union(*named.values())
     ignored = dict.fromkeys(path for path in output.paths if path not in certain and expected.is_ignored(path))
     bad = [key for key in keys if not (report[key].ok if key in report else end.code == 0)]
-    found = attribute(keys, [path for path in output.paths if path not in ignored], named, bad, folders)
+    found = attribute(keys, [path for path in output.paths if path not in ignored], named, bad, layout)
     undecided = found.undecided if len(inputs) > 1 else frozenset()
     outcome = Judgement(extra=found.nobody)
-    clues = _Clues(Names(keys), output.links, ignored, found.nobody)
+    clues = _Clues(Names(keys, layout=layout), output.links, ignored, found.nobody)
     for item in inputs:
         line, mine = report.get(item.key), found.results.get(item.key, [])
         if line is not None and not line.ok:
@@ -72,7 +78,7 @@ def judge(
 
 
 def _add_reported_failure(outcome: Judgement, key: bytes, line: ReportLine) -> None:
-    outcome.failed[key] = line.error or "the program reported a failure and gave no reason"
+    outcome.failed[key] = line.reason
     if line.permanent:
         outcome.permanent.add(key)
 
@@ -88,7 +94,9 @@ def _add_results(outcome: Judgement, key: bytes, results: list[bytes], named: Se
         outcome.failed[key] = f"the program ended well but left no result for it{clues.about(key)}"
 
 
-def _named(keys: Sequence[bytes], report: Mapping[bytes, ReportLine], expected: Expected) -> dict[bytes, list[bytes]]:
+def _named(
+    keys: Sequence[bytes], report: Mapping[bytes, ReportLine], expected: Expected, groups: Mapping[bytes, Input]
+) -> dict[bytes, list[bytes]]:
     """Return the results that inputs have by the program's report, else by what is expected of them."""
     found = {}
     for key in keys:
@@ -96,7 +104,7 @@ def _named(keys: Sequence[bytes], report: Mapping[bytes, ReportLine], expected: 
         if line is not None and line.results is not None:
             found[key] = list(dict.fromkeys(line.results))
         elif expected.patterns:
-            found[key] = list(dict.fromkeys(expected.paths(key)))
+            found[key] = list(dict.fromkeys(expected.paths(key, groups.get(key))))
     return found
 
 
@@ -133,16 +141,16 @@ def lines_about(key: bytes, log: str) -> list[str]:
     return ([line for line in lines if name in line] or lines)[-MAX_LINES:]
 
 
-def add_full_hints(failed: dict[bytes, str], log: str, scratch: Scratch, *, alone: bool) -> None:
+def add_full_hints(failed: dict[bytes, str], attempt: Attempt, log: str, scratch: Scratch) -> None:
     """Add a hint to the reasons of inputs that failed because /tmp or /dev/shm was full: the option that enlarges it.
 
-    The worker's disk is known to have room.  The hint follows from the log's lines that name the input, or from all
-    lines if the input was `alone` in its batch.
+    The worker's disk is known to have room.  The hint follows from the log's lines that name a file of the input,
+    or from all lines if the input was alone in its batch.
     """
-    lines = log.splitlines()
+    lines, alone = log.splitlines(), len(attempt.keys) == 1
     for key, reason in failed.items():
-        name = os.fsdecode(os.path.basename(key)).encode(errors="replace").decode()
-        about = [line for line in lines if alone or name in line]
+        names = [os.fsdecode(os.path.basename(path)).encode(errors="replace").decode() for path in attempt.paths([key])]
+        about = [line for line in lines if alone or any(name in line for name in names)]
         failed[key] = reason + (full_hint(reason.splitlines(), scratch) or full_hint(about, scratch))
 
 

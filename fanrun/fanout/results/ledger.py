@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import sqlite3
 import threading
 import time
@@ -15,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from fanrun.fanout.results.file_stat import FileStat, file_stat
+from fanrun.fanout.results.ledger_inputs import FILES_OF_GROUPS, write_inputs
 from fanrun.fanout.results.ledger_schema import SCHEMA, SCHEMA_VERSION, connect, copied, is_full, migrate
+from fanrun.fanout.results.names import renamed
 from fanrun.fanout.results.result_files import hash_file
 from fanrun.fleet.errors import RunUnfinished, UsageError
 
@@ -28,29 +29,23 @@ Value = bytes | str
 
 @dataclass(frozen=True)
 class Fact:
-    """An input that is done: its key, its hash, and {path: hash} of its results."""
+    """An input that is done: its key, its hash, and {path: hash} of its results; of a group also its `others`."""
 
     key: bytes
     hash: str
     outputs: dict[bytes, str]
+    others: tuple[bytes, ...] = ()
 
 
-def program(image: str, args: Sequence[str], start: Mapping[str, Any] | None = None) -> str:
+def program(image: str, args: Sequence[str], start: Mapping[str, Any] | None = None, *, grouped: bool = False) -> str:
     """The name under which the ledger knows an image, its Image.program_id, with its arguments.
 
     `start` is what is started in place of the image's own program, if anything is.
+
+    What it makes of a file by itself may be another thing where it counts on all files that belong together.
     """
-    return hashlib.sha256(json.dumps([image, *args, *([start] if start else [])]).encode()).hexdigest()
-
-
-def renamed(path: bytes, key: bytes, new: bytes) -> bytes | None:
-    """Return what the path of a result is called when its input `key` is named `new`; None if that can't be told."""
-    (old_stem, extension), (stem, new_extension) = os.path.splitext(key), os.path.splitext(new)
-    if path.startswith(key):
-        # Of a name without extension nobody knows whether results are named after the whole name or the stem.
-        is_clear = path == key or extension or not new_extension
-        return new + path[len(key) :] if is_clear else None
-    return stem + path[len(old_stem) :] if path.startswith(old_stem) else None
+    name = [image, *args, *([start] if start else [])]
+    return hashlib.sha256(json.dumps({"grouped": name} if grouped else name).encode()).hexdigest()
 
 
 class Ledger:
@@ -157,12 +152,13 @@ class Ledger:
                 [(fact.key, fact.hash, of_program) for fact in found],
             )
             db.executemany("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?)", rows)
-            _write_inputs(db, [(fact.key, fact.hash, of_program) for fact in found])
+            keys = [(key, fact.hash) for fact in found for key in (fact.key, *fact.others)]
+            write_inputs(db, of_program, keys)
 
     def record_inputs(self, of_program: str, inputs: Iterable[tuple[bytes, str]]) -> None:
         """Write down what stands under each key in SRC: (key, hash), all done."""
         with self._change() as db:
-            _write_inputs(db, [(key, digest, of_program) for key, digest in inputs])
+            write_inputs(db, of_program, list(inputs))
 
     def fail(self, failures: Iterable[tuple[bytes, str]]) -> None:
         """Write down that inputs failed: (key, reason)."""
@@ -184,6 +180,13 @@ class Ledger:
         """The hash of what stood under the key when it was last done; None if it never was."""
         row = self._one("SELECT hash FROM inputs WHERE key = ?", key)
         return None if row is None else str(row[0])
+
+    def groups(self) -> dict[bytes, list[bytes]]:
+        """{key of the first file: keys of all} of every group as it was last done, by whatever program."""
+        found: dict[str, list[bytes]] = {}
+        for key, digest in self._all(FILES_OF_GROUPS):
+            found.setdefault(str(digest), []).append(bytes(key))
+        return {keys[0]: keys for keys in found.values()}
 
     def begin(self, name: str, of_program: str, request: dict[str, Any]) -> None:
         """Write down what a run was asked for; from now on it is that run's end if the file can't be read."""
@@ -240,8 +243,3 @@ class Ledger:
     def _one(self, sql: str, *values: Value) -> tuple[Any, ...] | None:
         rows = self._all(sql, *values)
         return rows[0] if rows else None
-
-
-def _write_inputs(db: sqlite3.Connection, rows: list[tuple[bytes, str, str]]) -> None:
-    db.executemany("INSERT OR REPLACE INTO inputs VALUES (?, ?, ?)", rows)
-    db.executemany("DELETE FROM failures WHERE key = ?", [(key,) for key, _, _ in rows])

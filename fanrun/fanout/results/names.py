@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import enum
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from fanrun.fanout.plan import Input
 
 
 class Fit(enum.IntEnum):
@@ -40,29 +43,60 @@ def _continues(name: bytes, start: int) -> bool:
     return not rest or not (rest.isalnum() or rest >= b"\x80")
 
 
+def renamed(path: bytes, key: bytes, new: bytes) -> bytes | None:
+    """Return what the path of a result is called when its input `key` is named `new`; None if that can't be told."""
+    (old_stem, extension), (stem, new_extension) = os.path.splitext(key), os.path.splitext(new)
+    if path.startswith(key):
+        # Of a name without extension nobody knows whether results are named after the whole name or the stem.
+        is_clear = path == key or extension or not new_extension
+        return new + path[len(key) :] if is_clear else None
+    return stem + path[len(old_stem) :] if path.startswith(old_stem) else None
+
+
+class Layout(NamedTuple):
+    """What is known of SRC besides keys: folders that have inputs, and groups by the keys that stand for them."""
+
+    folders: Collection[bytes] = ()
+    groups: Mapping[bytes, Input] = {}
+
+
+NO_LAYOUT = Layout()
+
+
 class Names:
-    """The keys of some inputs, to be searched for those that a result's path fits."""
+    """The keys of some inputs, to be searched for those that a result's path fits.
+
+    A path fits a group if it fits any of its files, or continues one of its stems.
+    """
 
     def __init__(
-        self, keys: Iterable[bytes], fold: Callable[[bytes], bytes] = bytes, folders: Collection[bytes] = ()
+        self, keys: Iterable[bytes], fold: Callable[[bytes], bytes] = bytes, layout: Layout = NO_LAYOUT
     ) -> None:
         """`fold` makes paths equal that the file system of the results can't tell apart.
 
-        `folders` have inputs besides those of the keys.
+        The folders of `layout` may have inputs besides those of the keys.
         """
-        self._fold, self._others = fold, folders
+        self._fold, self._others = fold, layout.folders
         self._full_names: dict[bytes, list[bytes]] = {}
         self._stems: dict[bytes, list[bytes]] = {}
         self._shorter: dict[bytes, list[bytes]] = {}
+        self._group_stems: dict[bytes, list[bytes]] = {}
         self._folders: set[bytes] = set()
         for key in keys:
-            path = fold(key)
-            folder, name = os.path.split(path)
-            self._folders.add(folder)
-            self._full_names.setdefault(path, []).append(key)
-            for count, stem in enumerate(stems(name)):
-                index = self._shorter if count else self._stems
-                index.setdefault(os.path.join(folder, stem), []).append(key)
+            group = layout.groups.get(key)
+            for file in group.files if group else (Input(key, 0),):
+                self._add_file(fold(file.key), key)
+            for stem in group.stems if group else ():
+                self._group_stems.setdefault(fold(stem), []).append(key)
+
+    def _add_file(self, path: bytes, key: bytes) -> None:
+        """Let the names that continue that of a file fit the input of that key."""
+        folder, name = os.path.split(path)
+        self._folders.add(folder)
+        self._full_names.setdefault(path, []).append(key)
+        for count, stem in enumerate(stems(name)):
+            index = self._shorter if count else self._stems
+            index.setdefault(os.path.join(folder, stem), []).append(key)
 
     def fits(self, path: bytes) -> Iterator[tuple[Fit, list[bytes]]]:
         """Yield (fit, the keys that the path fits so), the best fit first; a key comes with its best fit alone.
@@ -81,6 +115,8 @@ class Names:
             seen.update(new)
             if new:
                 yield fit, new if fit in LONGEST_WINS else sorted(new)
+        if not seen and (top := self._group_stems.get(b"")):  # the group of the files that are in no folder
+            yield Fit.FOLDER, top
 
     def first(self, path: bytes) -> bytes | None:
         """Return the one key that the path fits best; None if there are several, or none."""
@@ -95,6 +131,16 @@ class Names:
         near = {key for fit, keys in self.fits(path) if fit <= Fit.STEMS for key in keys}
         return near.pop() if len(near) == 1 else None
 
+    def is_file(self, path: bytes) -> bool:
+        """Return whether a file of an input has just that path."""
+        return self._fold(path) in self._full_names
+
+    def full_name(self, path: bytes) -> bytes:
+        """Return the longest name of a file that the path's name continues; b"" if there is none."""
+        folder, name = os.path.split(self._fold(path))
+        lengths = (length for length in range(len(name), 0, -1) if _continues(name, length))
+        return next((name[:n] for n in lengths if os.path.join(folder, name[:n]) in self._full_names), b"")
+
     def by_stem(self, path: bytes, least: int) -> set[bytes]:
         """Return the keys whose names without extensions the path continues, if these have so many bytes or more."""
         folder, name = os.path.split(self._fold(path))
@@ -102,7 +148,8 @@ class Names:
         for length in range(least, len(name) + 1):
             if _continues(name, length):
                 start = os.path.join(folder, name[:length])
-                found.update(self._stems.get(start, ()), self._shorter.get(start, ()))
+                for index in (self._stems, self._shorter, self._group_stems):
+                    found.update(index.get(start, ()))
         return found
 
     def _by_name(self, folder: bytes, name: bytes) -> list[tuple[Fit, list[bytes]]]:
@@ -116,13 +163,15 @@ class Names:
                 (self._shorter, Fit.STEMS, Fit.STEM_PREFIX),
             ):
                 found[fit if continues else loose] += index.get(start, ())
+            if continues:  # a stem of a group may be the name of a folder, which many names begin with
+                found[Fit.STEM] += self._group_stems.get(start, ())
         return list(found.items())
 
     def _by_folder(self, path: bytes) -> list[bytes]:
         parts = path.split(b"/")
         for count in range(len(parts) - 1, 0, -1):
             start = b"/".join(parts[:count])
-            for index in (self._full_names, self._stems, self._shorter):
+            for index in (self._full_names, self._stems, self._shorter, self._group_stems):
                 if start in index:
                     return index[start]
         return []

@@ -10,11 +10,12 @@ from loguru import logger
 from fanrun.fanout.context import RunContext
 from fanrun.fanout.results.destination import Destination, unwritable
 from fanrun.fanout.results.faults import Reasons
+from fanrun.fanout.results.groups import groups_of
 from fanrun.fanout.results.joblog import Joblog
 from fanrun.fanout.results.ledger import Ledger
 from fanrun.fanout.results.logs import RunLogs
 from fanrun.fanout.results.ownership import Ownership, RunInputs, fold_of
-from fanrun.fanout.resume import ResumePlan
+from fanrun.fanout.resume import ResumePlan, owners_by_input
 
 
 def open_destination(
@@ -25,7 +26,7 @@ def open_destination(
     Raises RunUnfinished when DST can't be written.
     """
     request = context.request
-    owners = ledger.owners(context.program)
+    owners = owners_by_input(ledger.owners(context.program), ledger, [*resume.todo, *resume.before])
     done: dict[bytes, list[bytes]] = {item.key: [] for item in resume.before}
     for path, key in owners:
         if key in done:
@@ -61,13 +62,14 @@ def _ownership(
     src = os.fsencode(context.request.src)
     todo, kept = ([item.key for item in items] for items in (resume.todo, resume.before))
     # Inputs that are not in this run keep their results, whatever program made them.
-    mine = {*todo, *kept}
-    others = [(path, key) for path, key in ledger.owners_by_others(context.program) if key not in mine]
-    expected = context.request.expected
+    mine, inputs = {*todo, *kept}, [*resume.todo, *resume.before]
+    by_others = owners_by_input(ledger.owners_by_others(context.program), ledger, inputs)
+    others = [(path, key) for path, key in by_others if key not in mine]
+    expected, groups = context.request.expected, groups_of(inputs)
     return Ownership(
-        RunInputs(todo, kept, [*others, *owners]),
+        RunInputs(todo, kept, [*others, *owners], groups),
         is_settled,
         lambda key: os.path.lexists(os.path.join(src, key)),
         fold,
-        expected.paths if expected.patterns else None,
+        (lambda key: expected.paths(key, groups.get(key))) if expected.patterns else None,
     )

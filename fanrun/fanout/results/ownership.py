@@ -8,11 +8,12 @@ import secrets
 import threading
 import unicodedata
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fanrun.fanout.results.names import LONGEST_WINS, Names
+from fanrun.fanout.plan import Input
+from fanrun.fanout.results.names import LONGEST_WINS, Layout, Names
 
 Fold = Callable[[bytes], bytes]
 
@@ -49,12 +50,13 @@ def fold_of(folder: Path) -> Fold:
 class RunInputs(NamedTuple):
     """The keys of a run's inputs, those to do and those `kept` from earlier runs; the ledger's (path, key) of results.
 
-    The ledger may also have results of inputs that are not in this run.
+    The ledger may also have results of inputs that are not in this run.  `groups` are those inputs that are groups.
     """
 
     todo: Collection[bytes]
     kept: Collection[bytes] = ()
     recorded: Sequence[tuple[bytes, bytes]] = ()
+    groups: Mapping[bytes, Input] = {}
 
 
 class Ownership:
@@ -74,6 +76,7 @@ class Ownership:
         """
         self.lock = threading.RLock()
         self._todo, self._kept, self._fold = frozenset(inputs.todo), frozenset(inputs.kept), fold
+        self._groups = inputs.groups
         recorded = sorted(inputs.recorded, key=lambda item: item[1] in self._kept)
         self._recorded = {fold(path): key for path, key in recorded}
         self._is_settled, self._is_there, self._expected = is_settled, is_there, expected
@@ -82,12 +85,13 @@ class Ownership:
 
     @functools.cached_property
     def _names(self) -> Names:
-        return Names(sorted(self._todo | self._kept), self._fold)
+        return Names(sorted(self._todo | self._kept), self._fold, Layout(groups=self._groups))
 
     @functools.cached_property
     def folders(self) -> frozenset[bytes]:
         """The folders of all inputs."""
-        return frozenset(os.path.dirname(key) for keys in (self._todo, self._kept) for key in keys)
+        files = (file.key for item in self._groups.values() for file in item.files)
+        return frozenset(os.path.dirname(key) for keys in (self._todo, self._kept, files) for key in keys)
 
     @functools.cached_property
     def _claimants(self) -> dict[bytes, list[bytes]]:

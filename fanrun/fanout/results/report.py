@@ -9,7 +9,7 @@ import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fanrun.fanout.plan import Input
+from fanrun.fanout.plan import Input, count_files
 from fanrun.fleet.text import counted
 
 SHOWN = 20
@@ -19,18 +19,25 @@ SHOWN = 20
 class Plan:
     """What a run would do: how many inputs there are, of which `kept` are done, and each worker's share by name.
 
-    `junk` is the number of files that are skipped.
+    `junk` is the number of files that are skipped, and `remarks` are lines about groups.
     """
 
     inputs: int
     kept: int
     shares: dict[str, list[Input]]
     junk: int = 0
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def size(self) -> int:
         """Bytes of the inputs that are to do."""
         return sum(item.size for share in self.shares.values() for item in share)
+
+    @property
+    def groups(self) -> list[list[str]]:
+        """The groups of files that are to do, each file's key as text."""
+        todo = sorted(item for share in self.shares.values() for item in share if item.members)
+        return [[os.fsdecode(file.key) for file in item.members] for item in todo]
 
 
 @dataclass(frozen=True)
@@ -195,7 +202,7 @@ def more(count: int) -> list[str]:
 def plan_json(todo: Plan, image: str) -> str:
     """A plan as JSON."""
     data = {"image": image, "inputs": todo.inputs, "kept": todo.kept, "junk": todo.junk, "bytes": todo.size}
-    return json.dumps({**data, "workers": _shares(todo)}, indent=2)
+    return json.dumps({**data, "workers": _shares(todo), "groups": todo.groups, "remarks": todo.remarks}, indent=2)
 
 
 def plan_text(todo: Plan, image: str) -> str:
@@ -204,11 +211,16 @@ def plan_text(todo: Plan, image: str) -> str:
     lines = [f"{counted(todo.inputs - todo.kept, 'input')}{kept}, {amount(todo.size)}, image {image}; nothing was done"]
     for name, share in _shares(todo).items():
         lines.append(f"  {name:<10} {counted(share['inputs'], 'input')}, {amount(share['bytes'])}")
-    lines += _skipped(todo.junk)
+    groups = [", ".join(map(shown, group)) for group in todo.groups]
+    lines += [f"{counted(len(groups), 'group')} of inputs that are processed as one:"] if groups else []
+    lines += [f"  {group}" for group in groups[:SHOWN]]
+    lines += [f"  … and {len(groups) - SHOWN} more, all in --json"] if len(groups) > SHOWN else []
+    lines += [*todo.remarks, *_skipped(todo.junk)]
     return "\n".join(lines)
 
 
 def _shares(todo: Plan) -> dict[str, dict[str, int]]:
     return {
-        name: {"inputs": len(share), "bytes": sum(item.size for item in share)} for name, share in todo.shares.items()
+        name: {"inputs": count_files(share), "bytes": sum(item.size for item in share)}
+        for name, share in todo.shares.items()
     }

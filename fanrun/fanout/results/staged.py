@@ -54,7 +54,7 @@ def read_staged(attempt: Attempt, staging: str) -> Staged:
         container_end.parse_manifest(read("manifest")),
         container_end.parse_report(report),
         container_end.parse_links(read("links")),
-        container_end.unusable_lines(report, set(attempt.keys)),
+        container_end.unusable_lines(report, set(attempt.paths())),
         os.fsencode(os.path.join(staging, "data")),
     )
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Set
 
 from fanrun.fanout.context import RunContext
+from fanrun.fanout.plan import count_files
 from fanrun.fanout.results.destination import Destination
 from fanrun.fanout.results.report import Failure, Report, WorkerReport
 from fanrun.fanout.resume import ResumePlan
@@ -17,13 +18,13 @@ SUMS = ("results", "extra", "bytes_in", "bytes_out")
 
 
 def summarize(
-    context: RunContext, resume: ResumePlan, destination: Destination, away: Collection[str], gone: Collection[bytes]
+    context: RunContext, resume: ResumePlan, destination: Destination, away: Collection[str], gone: Set[bytes]
 ) -> Report:
     """Return the report: inputs whose results are `gone` are left, and workers that are `away` did not come back."""
-    every, failed = list(destination.stats.values()), _failures(destination)
-    before = {item.key for item in resume.before}
-    kept = len(before.difference(gone))
-    done, inputs = sum(stats.done for stats in every) - len(set(gone) - before), len(resume.todo) + len(before)
+    every, failed = list(destination.stats.values()), _failures(destination, resume)
+    kept = count_files(item for item in resume.before if item.key not in gone)
+    lost = count_files(item for item in resume.todo if item.key in gone)
+    done, inputs = sum(stats.done for stats in every) - lost, resume.files
     return Report(
         run=context.name,
         fleet=context.fleet.name,
@@ -46,18 +47,20 @@ def summarize(
     )
 
 
-def _failures(destination: Destination) -> list[Failure]:
-    """Return the inputs that failed or were given up, sorted by path."""
+def _failures(destination: Destination, resume: ResumePlan) -> list[Failure]:
+    """Return the inputs that failed, were given up or refused, sorted by path."""
     failed = [failure for stats in destination.stats.values() for failure in stats.failed.values()]
-    return sorted([*failed, *_given_up(destination)], key=lambda item: item.path)
+    refused = [Failure(os.fsdecode(path), reason, "", 0) for path, reason in resume.refused.items()]
+    return sorted([*failed, *_given_up(destination), *refused], key=lambda item: item.path)
 
 
 def _given_up(destination: Destination) -> list[Failure]:
     """Return the inputs that were given up when the run was stopped."""
     reasons = destination.reasons
     return [
-        Failure(os.fsdecode(item.key), reasons.of(item.key), "", 1 if item.key in reasons.failed else 0)
+        Failure(os.fsdecode(file.key), reasons.of(item.key), "", 1 if item.key in reasons.failed else 0)
         for item in destination.given_up
+        for file in item.files
     ]
 
 

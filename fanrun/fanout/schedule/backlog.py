@@ -11,7 +11,7 @@ from fanrun.fanout.schedule.assignment import Assignment, InFlight
 from fanrun.fanout.schedule.completion import Completion
 from fanrun.fanout.schedule.input_history import InputHistory
 from fanrun.fanout.schedule.policy import Policy
-from fanrun.fanout.schedule.retries import Group, Retries, halves
+from fanrun.fanout.schedule.retries import Retries, Retry, halves
 from fanrun.fanout.schedule.shares import Shares
 
 
@@ -46,7 +46,7 @@ class Backlog:
         self, inputs: list[Input], avoid: Iterable[str] = (), *, alone: bool, exclusive: bool = False
     ) -> None:
         """Let inputs be tried once more, neither where any of them has failed nor on the workers to `avoid`."""
-        self.again.add(Group(inputs, self.inputs.failed_at(inputs).union(avoid), alone, exclusive))
+        self.again.add(Retry(inputs, self.inputs.failed_at(inputs).union(avoid), alone, exclusive))
 
     def idle(self, inputs: Iterable[Input]) -> list[Input]:
         """Return those inputs that are neither settled nor with a worker, and do not wait to be tried again."""
@@ -82,14 +82,14 @@ class Backlog:
 
     def next(self, worker: str, max_weight: int) -> Assignment | None:
         """Return what a worker should do next; None if there is nothing for it now."""
-        if (group := self._retry(worker, max_weight)).inputs:
-            return self._assignment(worker, group.inputs, exclusive=group.exclusive)
+        if (retry := self._retry(worker, max_weight)).inputs:
+            return self._assignment(worker, retry.inputs, exclusive=retry.exclusive)
         share = self._share_for(worker)
         if inputs := self._fresh(worker, max_weight):
             return self._assignment(worker, inputs, share)
         # What has failed on all workers comes last: first they show that they can do other things.
-        if not self.shares and (group := self._retry(worker, max_weight, everywhere=True)).inputs:
-            return self._assignment(worker, group.inputs, exclusive=group.exclusive)
+        if not self.shares and (retry := self._retry(worker, max_weight, everywhere=True)).inputs:
+            return self._assignment(worker, retry.inputs, exclusive=retry.exclusive)
         if inputs := self._copy(worker):
             return self._assignment(worker, inputs, is_copy=True)
         return None
@@ -107,21 +107,21 @@ class Backlog:
         batch = Batch(f"{worker}.{self._numbers[worker]:04}", tuple(inputs), exclusive)
         return Assignment(worker, batch, time.monotonic(), share=share, is_copy=is_copy)
 
-    def _retry(self, worker: str, max_weight: int, *, everywhere: bool = False) -> Group:
+    def _retry(self, worker: str, max_weight: int, *, everywhere: bool = False) -> Retry:
         """Return inputs that were tried before and that the worker need not avoid, and fresh ones if there is room.
 
         With `everywhere` return those that have failed on all workers.
         """
         self.again.refresh(self.idle_besides_copies)
-        group = self.again.take(worker, max_weight, self.live if everywhere else None)
-        room = max_weight - sum(map(weight, group.inputs))
-        if not group.inputs or group.alone or room <= 0:
-            return group
+        retry = self.again.take(worker, max_weight, self.live if everywhere else None)
+        room = max_weight - sum(map(weight, retry.inputs))
+        if not retry.inputs or retry.alone or room <= 0:
+            return retry
         more = self._fresh(worker, room)
-        if within_bounds([*group.inputs, *more]):
-            return Group([*group.inputs, *more])
-        self.again.add(Group(more))
-        return group
+        if within_bounds([*retry.inputs, *more]):
+            return Retry([*retry.inputs, *more])
+        self.again.add(Retry(more))
+        return retry
 
     def _share_for(self, worker: str) -> str:
         """Return whose share a worker takes from: its own, else the heaviest; "" while it has batches to process."""

@@ -12,7 +12,7 @@ Filter = Callable[[Iterable[Input]], list[Input]]
 
 
 @dataclass
-class Group:
+class Retry:
     """Inputs that are tried once more together.
 
     Workers in `avoid` get them only if there is no other worker; with `alone` the batch holds nothing else, and with
@@ -26,57 +26,57 @@ class Group:
 
 
 class Retries:
-    """The groups that wait, the earliest first."""
+    """The retries that wait, the earliest first."""
 
     def __init__(self) -> None:
-        self._groups: list[Group] = []
+        self._waiting: list[Retry] = []
 
-    def add(self, group: Group) -> None:
-        """Add a group, unless it is empty."""
-        if group.inputs:
-            self._groups.append(group)
+    def add(self, retry: Retry) -> None:
+        """Add a retry, unless it is empty."""
+        if retry.inputs:
+            self._waiting.append(retry)
 
     @property
     def weight(self) -> int:
         """The weight of all inputs that wait."""
-        return sum(weight(item) for group in self._groups for item in group.inputs)
+        return sum(weight(item) for retry in self._waiting for item in retry.inputs)
 
     def inputs(self) -> list[Input]:
-        """Return the inputs of all groups."""
-        return [item for group in self._groups for item in group.inputs]
+        """Return the inputs of all retries."""
+        return [item for retry in self._waiting for item in retry.inputs]
 
     def refresh(self, still_open: Filter) -> None:
         """Drop what need not be tried any more, as a copy may have settled it."""
-        for group in self._groups:
-            group.inputs = still_open(group.inputs)
-        self._groups = [group for group in self._groups if group.inputs]
+        for retry in self._waiting:
+            retry.inputs = still_open(retry.inputs)
+        self._waiting = [retry for retry in self._waiting if retry.inputs]
 
     def drop(self, keys: Collection[bytes]) -> None:
         """Drop these inputs."""
         self.refresh(lambda inputs: [item for item in inputs if item.key not in keys])
 
-    def take(self, worker: str, max_weight: int, live: Collection[str] | None = None) -> Group:
-        """Take the inputs of the first group that must stand alone, else of as many groups as `max_weight` allows.
+    def take(self, worker: str, max_weight: int, live: Collection[str] | None = None) -> Retry:
+        """Take the inputs of the first retry that must stand alone, else of as many retries as `max_weight` allows.
 
-        Groups that the worker is to avoid stay.  With `live`, the workers there are, only groups that all of these are
-        to avoid are taken.  Returns them as one group, which may be empty.
+        Retries that the worker is to avoid stay.  With `live`, the workers there are, only those that all of these are
+        to avoid are taken.  Returns them as one retry, which may be empty.
         """
         if live is None:
-            eligible = [group for group in self._groups if worker not in group.avoid]
+            eligible = [retry for retry in self._waiting if worker not in retry.avoid]
         else:
-            eligible = [group for group in self._groups if group.avoid.issuperset(live)]
-        chosen = [group for group in eligible if group.alone][:1] or eligible[:1]
+            eligible = [retry for retry in self._waiting if retry.avoid.issuperset(live)]
+        chosen = [retry for retry in eligible if retry.alone][:1] or eligible[:1]
         if not chosen:
-            return Group([])
+            return Retry([])
         first = chosen[0]
         inputs = list(first.inputs)
-        for group in [] if first.alone else eligible[1:]:
-            both = [*inputs, *group.inputs]
+        for retry in [] if first.alone else eligible[1:]:
+            both = [*inputs, *retry.inputs]
             if sum(map(weight, both)) <= max_weight and within_bounds(both):
-                chosen.append(group)
+                chosen.append(retry)
                 inputs = both
-        self._groups = [group for group in self._groups if not any(group is each for each in chosen)]
-        return Group(inputs, first.avoid, first.alone, first.exclusive)
+        self._waiting = [retry for retry in self._waiting if not any(retry is each for each in chosen)]
+        return Retry(inputs, first.avoid, first.alone, first.exclusive)
 
 
 def halves(inputs: list[Input]) -> list[list[Input]]:

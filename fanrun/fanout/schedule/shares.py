@@ -56,12 +56,13 @@ class Shares:
         if self._weights[owner] <= SMALL_REST * max_weight:
             max_weight = self._weights[owner]
         taken: list[Input] = []
-        total = size = 0
-        while share and len(taken) < MAX_INPUTS and total < max_weight:
+        total = size = files = 0
+        while share and total < max_weight:
             item = share[-1] if from_end else share[0]
-            if taken and size + item.size > MAX_BYTES:
+            total_size, total_files = size + item.size, files + len(item.files)
+            if taken and (total_size > MAX_BYTES or total_files > MAX_INPUTS):
                 break
             taken.append(share.pop() if from_end else share.popleft())
-            total, size = total + weight(item), size + item.size
+            total, size, files = total + weight(item), total_size, total_files
         self._weights[owner] -= total
         return taken

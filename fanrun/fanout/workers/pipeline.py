@@ -218,15 +218,15 @@ class Worker:
     def _timed(self, stage: str, batch: Batch) -> Iterator[None]:
         """Log and show that a stage is at work on a batch, and note its seconds."""
         started = time.monotonic()
-        logger.debug("{}: {} {} ({} inputs)", self.name, stage, batch.name, len(batch.inputs))
-        self._show(stage, len(batch.inputs))
+        logger.debug("{}: {} {} ({} inputs)", self.name, stage, batch.name, batch.files)
+        self._show(stage, batch.files)
         yield
         seconds = time.monotonic() - started
         if stage == "pull":
             self._observe(stage, batch, seconds)
         if stage != "process":  # a batch may have waited there for its turn
             self.stats.busy(stage, seconds)
-        self._show(stage, -len(batch.inputs))
+        self._show(stage, -batch.files)
 
     def _observe(self, stage: str, batch: Batch, seconds: float) -> None:
         """Tell the scheduler how long a stage took."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from loguru import logger
 
 from fanrun.fanout.commands import BatchFolder
-from fanrun.fanout.plan import unreadable
+from fanrun.fanout.plan import Input, unreadable_input
 from fanrun.fanout.results.attempt import Attempt
 from fanrun.fanout.results.destination import Destination
 from fanrun.fanout.results.faults import BatchFailed
 from fanrun.fanout.results.file_stat import FileStat, file_stat
+from fanrun.fanout.results.groups import digest
 from fanrun.fanout.workers.executor import CommandResult
 from fanrun.fanout.workers.link import Link
 from fanrun.fleet.errors import HostError, RunUnfinished
@@ -44,11 +45,10 @@ class Transfer:
         Raises BatchFailed when files could not be written on the worker, HostError when it could not be reached.
         """
         before = self._hash(attempt)
-        keys = [item.key for item in attempt.batch.inputs]
-        self._run("push", lambda: self._link.push(self._src, folder, keys), sent_what_there_is)
+        self._run("push", lambda: self._link.push(self._src, folder, attempt.paths()), sent_what_there_is)
         for key, then in before.items():
             with contextlib.suppress(OSError):
-                if file_stat(self._path(key)) == then:
+                if self._look(attempt.files(key)) == then:
                     continue
             del attempt.hashes[key]  # it changed meanwhile: nobody knows what was sent
 
@@ -59,18 +59,20 @@ class Transfer:
         """
         self._run("pull", lambda: self._link.pull(folder, staging, apart=apart), self._fetched)
 
-    def _hash(self, attempt: Attempt) -> dict[bytes, FileStat]:
-        """Note the inputs' hashes; return how each file was before it was read."""
+    def _hash(self, attempt: Attempt) -> dict[bytes, list[FileStat]]:
+        """Note the inputs' hashes; return how the files of each were before they were read."""
         before = {}
         for item in attempt.batch.inputs:
-            path = self._path(item.key)
             try:
-                then = file_stat(path)
-                attempt.hashes[item.key] = self._destination.ledger.hash_of(path)
+                then = self._look(item.files)
+                attempt.hashes[item.key] = digest(item, lambda key: self._destination.ledger.hash_of(self._path(key)))
                 before[item.key] = then
             except OSError as error:
-                attempt.unreadable[item.key] = unreadable(path, error)
+                attempt.unreadable[item.key] = unreadable_input(self._path(b""), item, error)
         return before
+
+    def _look(self, files: Iterable[Input]) -> list[FileStat]:
+        return [file_stat(self._path(file.key)) for file in files]
 
     def _path(self, key: bytes) -> bytes:
         return os.path.join(os.fsencode(self._src), key)
