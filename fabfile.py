@@ -23,7 +23,7 @@ from fanrun.tasks import boundary
 boundary.install()  # before the packages that may be missing
 
 from fanrun.tasks.fleet import bake, deploy, down, up
-from fanrun.tasks.hosts import execute, ssh, status
+from fanrun.tasks.hosts import drain, execute, ssh, status
 from fanrun.tasks.logs import logs
 from fanrun.tasks.run import retry, run, sample, verify
 from fanrun.tasks.serve import serve
@@ -32,6 +32,7 @@ __all__ = [
     "bake",
     "deploy",
     "down",
+    "drain",
     "execute",
     "logs",
     "retry",

@@ -9,7 +9,7 @@ from importlib import resources
 
 from fanrun.fanout import each
 from fanrun.fanout.program import MIB, TMP, Program, memory_limit
-from fanrun.fleet.probe import LEASE, PROBE, WORK, Probe
+from fanrun.fleet.probe import LEASE, MARK, PROBE, WORK, Probe
 from fanrun.fleet.script import read_script, script_argv
 
 PIDS = 1024
@@ -115,7 +115,7 @@ def open_argv(run: str, ref: str, dead: Sequence[str] = ()) -> list[str]:
 
 def open_and_probe_argv(run: str, ref: str, dead: Sequence[str] = ()) -> list[str]:
     """Do what open_argv does, then ask the host what probe_argv asks; this saves a round trip."""
-    return script_argv(OPEN_AND_PROBE, PROBE, WORK, LEASE, *open_argv(run, ref, dead))
+    return script_argv(OPEN_AND_PROBE, PROBE, WORK, LEASE, MARK, *open_argv(run, ref, dead))
 
 
 def log_filter() -> tuple[str, ...]:

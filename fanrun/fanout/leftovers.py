@@ -55,6 +55,14 @@ class Leftovers:
             raise
         return handle
 
+    def add(self, run: str, host: str) -> None:
+        """Know that something of a run that is held may be on one more host."""
+        try:
+            with (self._folder / run).open("a") as file:
+                file.write(f"{host}\n")
+        except OSError as error:
+            logger.debug("{} can't be written ({})", self._folder / run, error.strerror)
+
     def dead(self) -> dict[str, set[str]]:
         """Return the runs that are over, each with the hosts where something of it may be left."""
         found = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 from loguru import logger
 
@@ -26,6 +27,7 @@ from fanrun.fanout.verify import ledger_path
 from fanrun.fanout.workers.connections import Connections
 from fanrun.fanout.workers.fitness import unfit
 from fanrun.fanout.workers.job import Job
+from fanrun.fanout.workers.roster import Roster
 from fanrun.fanout.workers.supervisor import Supervisor
 from fanrun.fanout.workers.termination import ReasonSource
 from fanrun.fleet.errors import FanrunError, RunUnfinished, UsageError
@@ -173,7 +175,8 @@ class Run:
             context.name, request.src, program, scheduler, destination, self.board, fleet=fleet, logs=request.logs
         )
         largest = max((item.size for item in resume.todo), default=0)
-        return Supervisor(job, self.connections, lambda probe: unfit(probe, largest, program), termination_reasons)
+        roster = Roster(self.connections.folder)
+        return Supervisor(job, self.connections, partial(unfit, largest, program), termination_reasons, roster)
 
     def _open(self, supervisor: Supervisor) -> Mapping[str, Probe]:
         """Return the workers that can take part, warn of each that can't; raise UsageError if none can."""

@@ -98,6 +98,8 @@ def why_left(destination: Destination, vanished: int) -> str:
         inputs = counted(vanished, "input")
         return f"results of {inputs} were removed from DST during the run"
     lost = "; ".join(f"{name}: {stats.lost[-1]}" for name, stats in destination.stats.items() if stats.lost)
+    if not lost:
+        return "all workers were drained; `fab drain --undo --host NAME` lets one work again"
     return f"the workers were lost ({lost}); `fab up` repairs the fleet"
 
 

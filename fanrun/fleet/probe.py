@@ -10,13 +10,15 @@ from fanrun.fleet.script import read_script, script_argv
 WORK = "/var/lib/fanrun"
 LEASE = "/var/lib/fanrun.lease"
 """Where a host has one: the seconds that it lives on after this file was last touched."""
+MARK = f"{WORK}/fleet"
+"""Says whose a host is, and by which version of Fanrun it was set up."""
 NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 PROBE = read_script("fanrun.fleet", "probe.sh")
 
 
 def probe_argv() -> list[str]:
     """Return the command whose output `parse` reads."""
-    return script_argv(PROBE, WORK, LEASE)
+    return script_argv(PROBE, WORK, LEASE, MARK)
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Probe:
     """A host's answer; sizes in bytes, `docker` its version or "" when it doesn't answer, `python` its python3 or "".
 
     `services` are the servers on it, as "name state".  `lease` are the seconds until the host ends itself, None for one
-    that doesn't.
+    that doesn't.  `marked` is whether the host was set up to its end.
     """
 
     uid: int
@@ -39,6 +41,7 @@ class Probe:
     python: str = ""
     services: tuple[str, ...] = ()
     lease: int | None = None
+    marked: bool = True
 
 
 def parse(text: str) -> Probe:
@@ -58,6 +61,7 @@ def parse(text: str) -> Probe:
         python=answer.text("python"),
         services=tuple(sorted(" ".join(line) for line in answer.lines("service"))),
         lease=answer.whole_number("lease") if answer.text("lease") else None,
+        marked=bool(answer.text("marked")),
     )
 
 

@@ -44,10 +44,21 @@ class Folder:
         self.key = self.path / "key"
         self.ca_key = self.path / "ca.key"
         self.ca_cert = self.path / "ca.crt"
+        self.drained_file = self.path / "drained"
 
     def exists(self) -> bool:
         """Whether a fleet of this name was begun here, be its fleet.json still there or not."""
         return any(path.exists() for path in (self.fleet_json, self.id_file, self.key))
+
+    def drained(self) -> frozenset[str]:
+        """Return the workers that get nothing more to do; nobody if that can't be read."""
+        with contextlib.suppress(OSError):
+            return frozenset(self.drained_file.read_text("utf-8", "replace").split())
+        return frozenset()
+
+    def set_drained(self, names: Iterable[str]) -> None:
+        """Note which workers get nothing more to do."""
+        write_private(self.drained_file, "".join(f"{name}\n" for name in sorted(names)).encode())
 
     def create(self) -> None:
         """Make the folder, private to the caller, if it isn't there."""
@@ -185,6 +196,9 @@ class Folder:
         write_private(self.ssh_config, self._ssh_config(fleet).encode())
         data = {"version": VERSION, "fleet": to_json(with_paths(fleet, self._root, ROOT))}
         write_private(self.fleet_json, json.dumps(data, indent=2).encode() + b"\n")
+        gone = self.drained() - {host.name for host in fleet.hosts}
+        if gone:  # a new host of that name has not been drained
+            self.set_drained(self.drained() - gone)
 
     def remove(self) -> None:
         """Delete the folder with the keys in it.

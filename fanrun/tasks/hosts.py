@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 from fanrun.fanout import preflight
+from fanrun.fanout.drain import wait_until_free
 from fanrun.fleet.errors import FanrunError, UsageError
 from fanrun.tasks import target
 from fanrun.tasks.console import RED, Console
@@ -56,6 +57,32 @@ def ssh(console: Console, host: str = "worker-1", fleet: str | None = None) -> N
     preflight.check_tools("ssh")
     with keepalive.keep(folder, target.provider(console, fleet), known.hosts):
         raise SystemExit(subprocess.call(["ssh", "-F", str(folder.ssh_config), name]))
+
+
+@task(
+    help={
+        "host": "the worker's name, as `fab status` shows it",
+        "undo": "let it work again",
+        "fleet": FLEET,
+    }
+)
+def drain(console: Console, host: str | None = None, undo: bool = False, fleet: str | None = None) -> None:
+    """Give a worker nothing more to do, and wait until it has finished what it has; or let it work again."""
+    if not host:
+        raise UsageError("fab drain needs --host; `fab status` shows the workers")
+    folder = target.folder(console, fleet)
+    known = folder.load()
+    worker = known.host(host)
+    if worker.role != "worker":
+        raise UsageError(f"--host {host}: it is the hub, which runs no batches")
+    drained = folder.drained()
+    folder.set_drained(drained - {host} if undo else drained | {host})
+    if undo:
+        console.say(f"{host} works again" if host in drained else f"{host} was not drained")
+        return
+    with keepalive.keep(folder, target.provider(console, fleet), known.hosts):
+        wait_until_free(folder, worker, lambda text: console.say(f"{host}: {text}"))
+    console.say(f"{host} is free; `fab drain --undo --host {host}` lets it work again")
 
 
 @task(name="exec", help={"command": "a line of shell, run on every worker", "fleet": FLEET})

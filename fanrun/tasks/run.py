@@ -196,7 +196,7 @@ def _request(
 
 def _print_plan(folder: Folder, order: _Order) -> None:
     """Print what a run would do."""
-    fleet = folder.load()
+    fleet = target.undrained(folder, folder.load())
     plan = preflight.dry_run(order.request, fleet, fleet.images.get(order.image))
     print(reports.plan_json(plan, order.image) if order.as_json else reports.plan_text(plan, order.image))
 
@@ -213,7 +213,7 @@ def _run(console: Console, folder: Folder, fleet_name: str | None, order: _Order
             log_to_terminal(board.write)
             check_image(order.image, request)
             image = _ensure_deployed(folder, fleet, order.image, board)
-            context = RunContext(request, fleet, image, skipped.junk)
+            context = RunContext(request, target.undrained(folder, fleet), image, skipped.junk)
             report = runs.run(context, found, folder, board, provider.termination_reasons)
     if order.as_json:
         print(reports.to_json(report))

@@ -53,6 +53,16 @@ def folder(console: Console, fleet: str | None) -> Folder:
     return Folder(made.home, made.fleet)
 
 
+def undrained(folder: Folder, fleet: Fleet) -> Fleet:
+    """Return the fleet without its drained workers; UsageError if there is no other one."""
+    drained = folder.drained()
+    hosts = tuple(host for host in fleet.hosts if host.name not in drained)
+    if fleet.workers and len(hosts) == len(fleet.hosts) - len(fleet.workers):
+        name = fleet.workers[0].name
+        raise UsageError(f"all workers are drained; `fab drain --undo --host {name}` lets one work again")
+    return dataclasses.replace(fleet, hosts=hosts)
+
+
 def log_limits(console: Console, fleet: str | None) -> LogLimits:
     """Return how many bytes of logs a run keeps."""
     logs = settings(console, fleet=fleet).logs

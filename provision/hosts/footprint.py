@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fanrun.fleet.model import old_id
-from fanrun.fleet.probe import WORK
+from fanrun.fleet.probe import MARK, WORK
 from fanrun.fleet.script import script_argv
 from provision.hosts.scripts import host_argv, host_script
 
 ADDED = f"{WORK}/added"
-MARK = f"{WORK}/fleet"
 CLAIM = host_script("fleet-id.sh", "claim-machine.sh")
 DROP_KEY = host_script("drop-key.sh")
 REMOVE = host_script("fleet-id.sh", "remove-footprint.sh")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fanrun.fleet.errors import HostError
 from fanrun.fleet.model import VERSION
+from fanrun.fleet.probe import MARK
 from fanrun.fleet.script import script_argv
 from fanrun.fleet.ssh import Remote
 from fanrun.fleet.store import Folder
-from provision.hosts.footprint import MARK
 from provision.hosts.scripts import host_script
 
 SCRIPT = host_script("mark.sh")

@@ -9,6 +9,7 @@ import pytest
 from fanrun.fanout import commands, each, transfer_commands
 from fanrun.fanout.commands import BatchFolder, LogSource, Turn
 from fanrun.fanout.program import Program, Scratch, memory_limit
+from fanrun.fleet.probe import MARK
 from fanrun.fleet.probe import PROBE as PROBE_SCRIPT
 from fanrun.fleet.shell import line
 from tests.unit.samples import PROBE
@@ -203,7 +204,7 @@ def test_the_other_argvs() -> None:
     opening += ["/var/log/fanrun", "15", "30", *commands.log_filter()]
     assert commands.open_argv(run, "hub:5000/i@sha256:00") == opening
     assert commands.open_argv(run, "hub:5000/i@sha256:00", ["r1", "r2"]) == [*opening, "r1", "r2"]
-    both = ["sh", "-c", commands.OPEN_AND_PROBE, "sh", PROBE_SCRIPT, "/var/lib/fanrun", "/var/lib/fanrun.lease"]
+    both = ["sh", "-c", commands.OPEN_AND_PROBE, "sh", PROBE_SCRIPT, "/var/lib/fanrun", "/var/lib/fanrun.lease", MARK]
     assert commands.open_and_probe_argv(run, "hub:5000/i@sha256:00", ["r1"]) == [*both, *opening, "r1"]
     assert commands.stop_argv(run) == ["sh", "-c", commands.STOP, "sh", "/var/lib/fanrun/runs", run]
     assert commands.halt_argv(run, 2) == ["sh", "-c", commands.HALT, "sh", run, "2", commands.RUNS]

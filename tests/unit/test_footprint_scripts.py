@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fanrun.fleet.probe import WORK
+from fanrun.fleet.probe import MARK, WORK
 from provision.hosts import footprint
 from provision.hosts.mark import read_mark
 from tests.unit.worker_scripts import stand_in
@@ -44,7 +44,7 @@ def machine(tmp_path: Path) -> Path:
 def run(machine: Path, argv: list[str], home: str = "home") -> subprocess.CompletedProcess[str]:
     """Run a command with the machine's folders in the place of real ones."""
     work = {WORK: f"{machine}/work", footprint.ADDED: f"{machine}/work/added"}
-    work[footprint.MARK] = f"{machine}/work/fleet"
+    work[MARK] = f"{machine}/work/fleet"
     environment = {"PATH": f"{machine}/bin:{os.environ['PATH']}", "HOME": f"{machine}/{home}"}
     real = [work.get(word, word) for word in argv]
     return subprocess.run(real, capture_output=True, text=True, env=environment, check=False)

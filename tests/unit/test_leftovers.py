@@ -23,6 +23,7 @@ from fanrun.fanout.workers.connections import Connections
 from fanrun.fanout.workers.executor import CommandResult, Stopped
 from fanrun.fanout.workers.job import Job
 from fanrun.fanout.workers.link import Link
+from fanrun.fanout.workers.log_rest import bring_rest
 from fanrun.fanout.workers.supervisor import Supervisor
 from fanrun.fleet.progress import Board
 from fanrun.fleet.store import Folder
@@ -130,12 +131,12 @@ def test_it_is_said_once_a_host_where_lines_stay_there(
     said = list[str]()
     handler = logger.add(lambda message: said.append(message.record["message"]), level="WARNING")
     monkeypatch.setattr(Link, "last", lambda *_, **more: CommandResult(1, b"", "grep: no memory"))
-    supervisor._links["worker-1"] = Link(supervisor._connections.folder, "worker-1", "r", threading.Semaphore())
+    link = Link(supervisor._connections.folder, "worker-1", "r", threading.Semaphore())
     try:
-        supervisor._fetch_rest("worker-1", is_there=is_there)
+        bring_rest(link, supervisor._job, is_there=is_there)
         for number in range(2):
             supervisor._job.destination.logs.begin("worker-1", f"worker-1.000{number}")
-        supervisor._fetch_rest("worker-1", is_there=is_there)
+        bring_rest(link, supervisor._job, is_there=is_there)
     finally:
         logger.remove(handler)
     why = "grep: no memory" if is_there else "it does not answer"

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from fanrun.fleet.probe import Probe, parse, probe_argv
 
-ANSWER = """\
+ANSWER = """marked yes
+\
 Welcome to Debian!
 uid 1000
 gid 1001
@@ -24,7 +25,7 @@ docker 20.10.24+dfsg1
 image hub:5000/fanrun/image@sha256:00
 image debian@<none>
 """
-NOTHING = Probe(0, 0, 0.0, 1, 0, 0, 0, "", ())
+NOTHING = Probe(0, 0, 0.0, 1, 0, 0, 0, "", (), marked=False)
 
 
 def test_an_answer_is_read() -> None:
@@ -66,15 +67,17 @@ def test_the_question_is_one_that_a_shell_answers(tmp_path: Path, answers: bool)
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / name).chmod(0o755)
     environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    *head, work, lease = probe_argv()
-    assert (work, lease) == ("/var/lib/fanrun", "/var/lib/fanrun.lease")
+    *head, work, lease, mark = probe_argv()
+    assert (work, lease, mark) == ("/var/lib/fanrun", "/var/lib/fanrun.lease", "/var/lib/fanrun/fleet")
     (tmp_path / "lease").write_text("3600\n")
-    argv = [*head, str(tmp_path), str(tmp_path / "lease")]
+    (tmp_path / "fleet").write_text("fleet a\nversion 2\n")
+    argv = [*head, str(tmp_path), str(tmp_path / "lease"), str(tmp_path / "fleet")]
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=True)
     found = parse(done.stdout)
     assert (found.uid, found.gid) == (os.getuid(), os.getgid())
     assert found.memory > 1024**2
     assert found.cpus >= 1
+    assert found.marked
     assert found.disk_total >= found.disk_free > 0
     assert found.lease is not None
     assert 3500 < found.lease <= 3600

@@ -60,11 +60,11 @@ def test_what_a_killed_run_left_is_cleared(top: Path) -> None:
 
 def test_workers_without_room_or_docker_take_no_part() -> None:
     needed = 4 * 1000 + SPARE_BYTES
-    assert unfit(dataclasses.replace(PROBE, disk_free=needed), 1000, PROGRAM) == ""
-    assert unfit(dataclasses.replace(PROBE, disk_free=needed - 1), 1000, PROGRAM).startswith(
+    assert unfit(1000, PROGRAM, dataclasses.replace(PROBE, disk_free=needed)) == ""
+    assert unfit(1000, PROGRAM, dataclasses.replace(PROBE, disk_free=needed - 1)).startswith(
         "67 MB free, 67 MB needed; "
     )
-    assert unfit(dataclasses.replace(PROBE, docker=""), 0, PROGRAM).startswith("its Docker does not answer; ")
+    assert unfit(0, PROGRAM, dataclasses.replace(PROBE, docker="")).startswith("its Docker does not answer; ")
 
 
 @pytest.mark.parametrize(
@@ -80,10 +80,10 @@ def test_workers_without_room_or_docker_take_no_part() -> None:
 def test_workers_whose_memory_is_less_than_the_scratch_asked_for_take_no_part(
     memory: int, scratch: Scratch, words: str
 ) -> None:
-    found = unfit(dataclasses.replace(PROBE, memory=1000 * MIB), 0, Program("image", memory=memory, scratch=scratch))
+    found = unfit(0, Program("image", memory=memory, scratch=scratch), dataclasses.replace(PROBE, memory=1000 * MIB))
     assert found.startswith(words)
     assert bool(found) == bool(words)
-    assert unfit(PROBE, 0, PROGRAM) == ""
+    assert unfit(0, PROGRAM, PROBE) == ""
 
 
 @pytest.mark.parametrize(("source", "by_content"), [("made of our Dockerfile", False), ("", True)])

@@ -196,6 +196,12 @@ class Scheduler:
             self._change.notify_all()
             return len(assignments)
 
+    def drain(self, worker: str) -> None:
+        """Give a worker no further batch; those that it has are its own, and its share is for others."""
+        with self._change:
+            self._backlog.live.discard(worker)
+            self._change.notify_all()
+
     def add_worker(self, worker: str) -> None:
         """Add a worker that was removed before, or is new."""
         with self._change:

@@ -1,9 +1,9 @@
 # shellcheck shell=sh
 # Open a run on a worker, then ask the host about itself: two commands in one round trip.
-# sh open-and-probe.sh PROBE WORK LEASE COMMAND...
+# sh open-and-probe.sh PROBE WORK LEASE MARK COMMAND...
 #   PROBE          the text of probe.sh
-#   WORK, LEASE    its arguments
+#   WORK, LEASE, MARK    its arguments
 #   COMMAND        the command that opens the run
 # Print what COMMAND prints, then the answers. Without an answer the run was not opened.
-probe=$1 work=$2 lease=$3; shift 3
-"$@" && exec sh -c "$probe" sh "$work" "$lease"
+probe=$1 work=$2 lease=$3 mark=$4; shift 4
+"$@" && exec sh -c "$probe" sh "$work" "$lease" "$mark"

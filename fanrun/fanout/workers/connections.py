@@ -22,6 +22,8 @@ from fanrun.fleet.store import Folder
 
 MAX_IDLE_SECONDS = 30.0
 """A connection that was made longer ago and not used since is made anew: ssh ends an idle one after a minute."""
+CONTAINER_GRACE = 2
+"""Seconds that a container has to end by itself when the run is interrupted."""
 CLEAN_SECONDS = 20
 """Seconds in which a host that is connected has to end the run there."""
 
@@ -82,6 +84,11 @@ class Connections:
         """Connect to all these hosts and wait for them."""
         return fan_out(names, self.open)
 
+    def add(self, name: str) -> None:
+        """Know of one more host."""
+        self._names.append(name)
+        self._leftovers.add(self._run, name)
+
     def open(self, name: str) -> Probe:
         """Connect to a host, end what earlier connections left there, and return what the host tells of itself.
 
@@ -107,6 +114,13 @@ class Connections:
         else:
             logger.debug("{}: could not be cleaned ({})", name, done.reason)
         return done
+
+    def halt(self, name: str) -> None:
+        """Push nothing more to a host, and end its containers; what they did stays."""
+        link = self.links[name]
+        link.end_pushes()
+        with contextlib.suppress(Stopped):  # it was lost meanwhile
+            link.run(commands.halt_argv(self._run, CONTAINER_GRACE), timeout=20)
 
     def close(self) -> None:
         """Make no new connections."""

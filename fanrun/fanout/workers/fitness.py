@@ -9,7 +9,7 @@ SPARE_BYTES = 64 * 1024 * 1024
 """Bytes that a worker needs free besides those of the inputs and results in hand."""
 
 
-def unfit(probe: Probe, largest: int, program: Program) -> str:
+def unfit(largest: int, program: Program, probe: Probe) -> str:
     """Return why a host can't take part in a run whose largest input has so many bytes; "" if it can."""
     if not probe.docker:
         return "its Docker does not answer; `fab up` repairs it"

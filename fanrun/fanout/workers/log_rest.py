@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from loguru import logger
+
 from fanrun.fanout import commands
 from fanrun.fanout.results.logs import RunLogs
 from fanrun.fanout.workers.executor import SSH_FAILED
+from fanrun.fanout.workers.job import Job
 from fanrun.fanout.workers.link import Link
 from fanrun.fleet.ssh import TIMED_OUT
 
@@ -37,3 +40,14 @@ def fetch_rest(link: Link, run: str, logs: RunLogs, most: int, clock: Callable[[
             logs.keep_rest(link.host, batch, done.output)
             why = why or ("DST does not take them" if batch in logs.missing(link.host) else "")
     return why
+
+
+def bring_rest(link: Link, job: Job, *, is_there: bool) -> None:
+    """Bring home the lines of batches that did not come home themselves, and say where some stay on the host."""
+    logs, why = job.destination.logs, "it does not answer"
+    if is_there:
+        why = fetch_rest(link, job.run, logs, 2 * job.logs.batch)
+    if count := len(logs.missing(link.host)):
+        batches = "a batch" if count == 1 else f"{count} batches"
+        text = "{}: what the containers of {} printed stays there ({}); `fab logs` can read it for a day"
+        logger.warning(text, link.host, batches, why)

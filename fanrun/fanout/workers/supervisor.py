@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from loguru import logger
 
-from fanrun.fanout import commands
 from fanrun.fanout.results.report import shown
 from fanrun.fanout.workers.blamed_batches import blamed_batches
 from fanrun.fanout.workers.connections import CLEAN_SECONDS, Connections
 from fanrun.fanout.workers.executor import SSH_FAILED, Stopped
 from fanrun.fanout.workers.heartbeat import INTERVAL, Heartbeat
 from fanrun.fanout.workers.job import Job
-from fanrun.fanout.workers.log_rest import fetch_rest
+from fanrun.fanout.workers.log_rest import bring_rest
+from fanrun.fanout.workers.lost_worker import LostWorker
 from fanrun.fanout.workers.pipeline import Worker
+from fanrun.fanout.workers.roster import Roster
 from fanrun.fanout.workers.termination import ReasonSource, TerminationReasons
 from fanrun.fleet.errors import FanrunError, HostUnreachable
 from fanrun.fleet.parallel import fan_out
@@ -31,46 +30,38 @@ MAX_STRIKES = 3
 """A worker that was lost this many times in a row without settling an input stays out."""
 LAST_ANSWER_SECONDS = 5
 """Seconds in which a worker that was lost just before the end has to answer."""
-CONTAINER_GRACE = 2
-"""Seconds that a container has to end by itself when the run is interrupted."""
-
-
-@dataclass
-class _LostWorker:
-    """A worker that is lost.
-
-    `retry_at` is when the run tries next to connect to it, on the monotonic clock; `connecting` is whether it does so
-    now, `tried` whether it has, and `probe` is set once the worker is back.  `thread` closes the worker's old
-    connection, and later makes new ones.
-    """
-
-    retry_at: float
-    connecting: bool = False
-    tried: bool = False
-    thread: threading.Thread | None = None
-    probe: Probe | None = None
-    strikes: int = 0
 
 
 class Supervisor:
     """Starts a worker on every host, gives lost ones up and takes them back, and ends them all."""
 
     def __init__(
-        self, job: Job, connections: Connections, unfit: Callable[[Probe], str], termination_reasons: ReasonSource
+        self,
+        job: Job,
+        connections: Connections,
+        unfit: Callable[[Probe], str],
+        termination_reasons: ReasonSource,
+        roster: Roster | None = None,
     ) -> None:
-        """`unfit` returns why a host can't take part, "" if it can; `termination_reasons` tells why hosts are gone."""
-        self._job, self._connections, self._unfit = job, connections, unfit
+        """`unfit` returns why a host can't take part, "" if it can; `termination_reasons` tells why hosts are gone.
+
+        Workers join and are drained as the `roster` says; without one they are those that were there at the beginning.
+        """
+        self._job, self._connections, self._unfit, self._roster = job, connections, unfit, roster
+        self._joining: set[str] = set()
+        self._drained: set[str] = set()
+        self._freed: set[str] = set()
         self._termination_reasons = TerminationReasons(termination_reasons, self._explain)
         self._links = connections.links
         self._workers: dict[str, Worker] = {}
         self._started: list[Worker] = []
-        self._lost_workers: dict[str, _LostWorker] = {}
+        self._lost_workers: dict[str, LostWorker] = {}
         self._heartbeat = Heartbeat()
 
     @property
     def away(self) -> frozenset[str]:
         """The workers that were lost, or could not take part from the start, and are not back."""
-        return frozenset(self._lost_workers)
+        return frozenset(self._lost_workers.keys() - self._joining)
 
     def open(self) -> tuple[dict[str, Probe], dict[str, FanrunError]]:
         """Wait until the hosts are connected: (probes of those that can take part, errors of the others) by name.
@@ -85,7 +76,7 @@ class Supervisor:
             except HostUnreachable as error:
                 errors[name] = error
         for name in errors:
-            self._lost_workers[name] = _LostWorker(time.monotonic() + INTERVAL, tried=True)
+            self._lost_workers[name] = LostWorker(time.monotonic() + INTERVAL, tried=True)
         return probes, errors
 
     def _fit(self, name: str, probe: Probe) -> Probe:
@@ -102,7 +93,8 @@ class Supervisor:
         while not self._job.scheduler.wait(POLL_SECONDS):
             self._job.destination.check()
             self._check_workers()
-            if self._workers.keys() - self._lost_workers.keys():
+            self._follow_roster()
+            if self._workers.keys() - self._lost_workers.keys() - self._freed:
                 without_worker_since = 0.0
             elif not without_worker_since:
                 without_worker_since = time.monotonic()
@@ -114,14 +106,7 @@ class Supervisor:
         """Start nothing new, stop the containers, and fetch what is done."""
         self._job.scheduler.stop()
         working = {name: worker for name, worker in self._workers.items() if name not in self._lost_workers}
-
-        def halt(name: str) -> None:
-            link = self._links[name]
-            link.end_pushes()
-            with contextlib.suppress(Stopped):  # it was lost meanwhile
-                link.run(commands.halt_argv(self._job.run, CONTAINER_GRACE), timeout=20)
-
-        threading.Thread(target=lambda: fan_out(working, halt), daemon=True).start()
+        threading.Thread(target=lambda: fan_out(working, self._connections.halt), daemon=True).start()
         while any(worker.alive() for name, worker in working.items() if name not in self._lost_workers):
             self._job.scheduler.wait(POLL_SECONDS)
             self._check_workers()
@@ -149,20 +134,10 @@ class Supervisor:
         is_connected = lost is None or link.is_connected()
         if is_connected or (lost is not None and not lost.tried):
             done = self._connections.clean(name, CLEAN_SECONDS if is_connected else LAST_ANSWER_SECONDS)
-            self._fetch_rest(name, is_there=done.exit_code != SSH_FAILED)
+            bring_rest(link, self._job, is_there=done.exit_code != SSH_FAILED)
         else:
-            self._fetch_rest(name, is_there=False)
+            bring_rest(link, self._job, is_there=False)
         link.disconnect()
-
-    def _fetch_rest(self, name: str, *, is_there: bool) -> None:
-        """Bring home the lines of batches that did not come home themselves, and say where some stay on the host."""
-        logs, why = self._job.destination.logs, "it does not answer"
-        if is_there:
-            why = fetch_rest(self._links[name], self._job.run, logs, 2 * self._job.logs.batch)
-        if count := len(logs.missing(name)):
-            batches = "a batch" if count == 1 else f"{count} batches"
-            text = "{}: what the containers of {} printed stays there ({}); `fab logs` can read it for a day"
-            logger.warning(text, name, batches, why)
 
     def abandon(self) -> None:
         """End everything here at once, and leave the hosts to the next run."""
@@ -196,13 +171,42 @@ class Supervisor:
         for name, lost in list(self._lost_workers.items()):
             if lost.probe is not None and not self._job.scheduler.stopped:
                 del self._lost_workers[name]
-                logger.warning("{} is back", name)
+                logger.warning("{} {}", name, "has joined" if name in self._joining else "is back")
+                self._joining.discard(name)
                 self._start(name, lost.probe)
                 self._workers[name].strikes = lost.strikes
-            elif not lost.connecting and lost.strikes < MAX_STRIKES and time.monotonic() > lost.retry_at:
+            elif self._is_due(name, lost):
                 lost.connecting = True
                 lost.thread = threading.Thread(target=self._reconnect, args=(name, lost), daemon=True)
                 lost.thread.start()
+
+    def _is_due(self, name: str, lost: LostWorker) -> bool:
+        """Return whether it is time to connect to a lost worker once more."""
+        may_return = lost.strikes < MAX_STRIKES and name not in self._drained
+        return may_return and not lost.connecting and time.monotonic() > lost.retry_at
+
+    def _follow_roster(self) -> None:
+        """Connect to workers that are new in the fleet, and let those that are drained come to their end."""
+        names = self._roster.read() if self._roster else None
+        if names is None:
+            return
+        for name in names - self._workers.keys() - self._lost_workers.keys():
+            self._connections.add(name)
+            self._joining.add(name)
+            self._lost_workers[name] = LostWorker(time.monotonic())
+        for name in names & self._freed:
+            self._drained.discard(name)
+            self._freed.discard(name)
+            self._lost_workers[name] = LostWorker(time.monotonic())
+        for name in self._drained - self._freed - self._lost_workers.keys():
+            if not self._workers[name].alive():
+                self._freed.add(name)
+                self._heartbeat.drop(name)
+                threading.Thread(target=self._connections.clean, args=(name, CLEAN_SECONDS), daemon=True).start()
+        for name in self._workers.keys() - self._lost_workers.keys() - names - self._drained:
+            logger.warning("{} is drained: it gets nothing more to do", name)
+            self._drained.add(name)
+            self._job.scheduler.drain(name)
 
     def _lose(self, worker: Worker) -> None:
         name = worker.name
@@ -212,7 +216,7 @@ class Supervisor:
         # Its commands may hang as the host does; nobody waits for their end.
         thread = threading.Thread(target=self._links[name].close, daemon=True)
         thread.start()
-        self._lost_workers[name] = _LostWorker(time.monotonic() + INTERVAL * strikes, thread=thread, strikes=strikes)
+        self._lost_workers[name] = LostWorker(time.monotonic() + INTERVAL * strikes, thread=thread, strikes=strikes)
         self._heartbeat.drop(name)
         worker.stats.lost.append(worker.lost)
         count = self._job.scheduler.remove_worker(name, parts)
@@ -231,10 +235,12 @@ class Supervisor:
         """Whether a lost worker may still come back."""
         return any(lost.strikes < MAX_STRIKES for lost in self._lost_workers.values())
 
-    def _reconnect(self, name: str, lost: _LostWorker) -> None:
+    def _reconnect(self, name: str, lost: LostWorker) -> None:
         """Try to connect to a lost worker; it is taken back when it answers and is fit."""
         try:
-            lost.probe = self._fit(name, self._connections.open(name))
+            probe = self._fit(name, self._connections.open(name))
+            if probe.marked or name not in self._joining:  # else `fab up` is still at work there
+                lost.probe = probe
         except (FanrunError, Stopped) as error:
             logger.debug("{} is not back yet: {}", name, error)
         finally:

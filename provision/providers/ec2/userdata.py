@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from fanrun.fleet.probe import LEASE
-from provision.hosts.footprint import MARK
+from fanrun.fleet.probe import LEASE, MARK
 from provision.hosts.lease import AT_BOOT, watch_argv
 
 

@@ -1,0 +1,41 @@
+"""Whether a worker that is drained has finished what it had."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from fanrun.fanout.commands import EXPIRY, RUNS
+from fanrun.fleet.model import Host
+from fanrun.fleet.poll import SYSTEM_CLOCK, Clock, RetryPolicy, poll
+from fanrun.fleet.ssh import Remote
+from fanrun.fleet.store import Folder
+
+POLICY = RetryPolicy(timeout=math.inf, pause=2.0)
+
+
+def runs_argv() -> list[str]:
+    """List the runs that are at work on a worker: each has a folder there, and touches it every few seconds."""
+    depth = ["-mindepth", "1", "-maxdepth", "1"]
+    return ["find", RUNS, *depth, "-name", "[0-9]*", "-mmin", f"-{EXPIRY}", "-printf", "%f\\n"]
+
+
+def wait_until_free(folder: Folder, worker: Host, say: Callable[[str], None], clock: Clock = SYSTEM_CLOCK) -> None:
+    """Wait until no run has anything on a worker; `say` is called with the runs whenever these change.
+
+    Raises HostUnreachable when the worker does not answer.
+    """
+    remote = Remote(folder, worker)
+    told: list[str] = []
+
+    def read() -> list[str]:
+        runs = sorted(remote.run(runs_argv(), check=False).stdout.split())
+        if runs and runs != told:
+            say(f"waiting for {', '.join(runs)}")
+        told[:] = runs
+        return runs
+
+    try:
+        poll(read, lambda runs: not runs, POLICY, clock)
+    finally:
+        remote.close()
