@@ -13,6 +13,8 @@ from tests.ec2.cloud import Cloud
 from tests.ec2.test_removal import nothing
 from tests.fleet.harness import Fab
 
+pytestmark = pytest.mark.long
+
 UP = ("up", "--hosts=1", "--provider=ec2", "--allow=192.0.2.0/24")
 QUOTAS = "https://console.aws.amazon.com/servicequotas"
 

@@ -16,6 +16,8 @@ from tests.ec2.test_removal import at_first, nothing
 from tests.fleet.harness import Fab
 from tests.variants import some
 
+pytestmark = pytest.mark.long
+
 UP = ("up", "--hosts=2", "--provider=ec2", "--allow=192.0.2.0/24")
 
 

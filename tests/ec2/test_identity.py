@@ -20,6 +20,8 @@ from tests.ec2.test_removal import refuse as refuse_calls
 from tests.ec2.test_up import ALLOW
 from tests.fleet.harness import Fab
 
+pytestmark = pytest.mark.long
+
 FAR = "eu-west-1"
 UP = ("--hosts=1", "--provider=ec2", ALLOW)
 

@@ -14,6 +14,8 @@ from tests.ec2.killed import launched
 from tests.ec2.test_up import ALLOW
 from tests.fleet.harness import Fab
 
+pytestmark = pytest.mark.long
+
 Before = Callable[[str, dict[str, str]], None]
 
 

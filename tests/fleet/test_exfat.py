@@ -12,6 +12,8 @@ import pytest
 from tests.fleet.harness import Fab, report, tree
 from tests.fleet.mounts import exfat
 
+pytestmark = pytest.mark.long
+
 TWINS = {"a.jpg": "A.jpg", "sub/X.jpg": "Sub/x.jpg", "ärger.jpg": "Ärger.jpg"}
 """Inputs that are one there: what fails, and what keeps the path."""
 ALONE = ["plain.jpg", *(unicodedata.normalize(form, "pêche.jpg") for form in ("NFC", "NFD"))]

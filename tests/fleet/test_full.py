@@ -15,6 +15,8 @@ from tests.fleet.light import Light, light_fleet
 from tests.fleet.mounts import fill, root, small_disk
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.long
+
 COUNT = 12
 PAGE = 4
 

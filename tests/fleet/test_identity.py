@@ -14,6 +14,8 @@ from tests.fleet.harness import Fab, docker, tree
 from tests.fleet.older_fleet import old_fleet
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def name() -> Iterator[str]:

@@ -16,6 +16,8 @@ from provision.registry import local_images
 from tests.fleet.harness import Fab, docker, report, tree
 from tests.unit.test_house import FILES, ROOT
 
+pytestmark = pytest.mark.long
+
 SLEEP = "--entrypoint=/usr/bin/python3 {} -c 'import time; time.sleep(600)'"
 
 

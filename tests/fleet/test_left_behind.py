@@ -14,6 +14,8 @@ import pytest
 from tests.fleet.harness import Fab, log, tree
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.long
+
 CUT = "ip route show default >/run/route; ip link set eth0 down"
 MEND = "[ ! -e /run/route ] || { ip link set eth0 up; ip route add $(cat /run/route) || :; rm /run/route; }"
 WORKERS = ("worker-1", "worker-2")

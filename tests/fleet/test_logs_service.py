@@ -22,6 +22,8 @@ from tests.fleet.harness import Fab
 from tests.fleet.log_checks import show
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.long
+
 CONTAINERS = {"hub": "fanrun-api", "worker-1": "fanrun-processor-1", "worker-2": "fanrun-processor-1"}
 
 

@@ -12,6 +12,8 @@ import pytest
 
 from tests.fleet.harness import BIG_DISK, SMALL_DISK, Fab, Runs, docker, log, report, tree
 
+pytestmark = pytest.mark.long
+
 WORKERS = ("worker-1", "worker-2")
 NAMES = [f"{number:02}.txt" for number in range(20)]
 BAD = "13.txt"

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import subprocess
 
+import pytest
+
 from fanrun.fleet.store import Folder
 from provision.registry import transfer as image
 from provision.registry.names import PUSH_PORT
 from tests.fleet.harness import Fab, docker, ssh
 from tests.waiting import wait_until
+
+pytestmark = pytest.mark.long
 
 OPEN = """# Written by Fanrun.
 version: 0.1

@@ -100,6 +100,7 @@ def ups_of_one_processor_each(fab: Fab) -> set[str]:
     return {f'up{{instance="{place}"}} 1' for place in ("127.0.0.1:5001", *workers)}
 
 
+@pytest.mark.long
 def test_it_grows_and_shrinks_while_requests_flow_and_ends(fab: Fab, tmp_path: Path) -> None:
     told = fab("serve", "--replicas=2", "--args=--size 60x40 --grayscale").stderr
     hub = fab.status()["hub"]["address"]

@@ -17,6 +17,8 @@ from tests.fleet.harness import Fab, docker, tree
 from tests.unit.test_environment import FOREIGN
 from tests.unit.test_ssh import ELSEWHERE
 
+pytestmark = pytest.mark.long
+
 PLAIN = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 """A terminal that has ASCII alone."""
 

@@ -15,6 +15,8 @@ from tests.fleet.machine_images import WITH_DOCKER
 from tests.fleet.machines import Machines, machines
 from tests.variants import some
 
+pytestmark = pytest.mark.long
+
 SHELLS = {
     "bash": ("/bin/bash", ".bashrc"),
     "zsh": ("/usr/bin/zsh", ".zshenv"),

@@ -24,6 +24,8 @@ from tests.fleet.harness import Fab, docker, ssh
 from tests.waiting import wait_until
 
 HOSTS = ("hub", "worker-1", "worker-2")
+pytestmark = pytest.mark.long
+
 SERVICES = {"hub": ["fanrun-vector", "fanrun-vector-hub"], "worker-1": ["fanrun-vector"], "worker-2": ["fanrun-vector"]}
 
 GET = """

@@ -20,6 +20,8 @@ from tests.fleet.apt_repository import make_repository, served
 from tests.fleet.harness import ROOT, Fab
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.long
+
 APT_FILES = f"ls {KEYRING} {SOURCES} {PREFERENCES} 2>/dev/null || :"
 
 

@@ -14,6 +14,8 @@ from tests.fleet.harness import tree
 from tests.fleet.reader import Reader, reader
 from tests.unit.pages import files, read, scripts
 
+pytestmark = pytest.mark.long
+
 PAGE = read("docs/your-program.md")
 CLIPS = (b"one.gif", b"a/it's two.gif", b"a/-three.gif", b"new\nline.gif", b"latin-\xe9.gif", b'$(touch x) "q".gif')
 COMMANDS = {command for commands in scripts(PAGE) for command in commands}
