@@ -49,7 +49,7 @@ def check_batches_and_failures(runs: Runs, shown: Shown) -> None:
 def test_every_line_is_shown_once(fab: Fab, runs: Runs) -> None:
     """With inputs that fail, batches that are halved, and a worker that is killed and comes back."""
     write_inputs(runs, 100, bad=(20, 21, 70))
-    run = start(runs, numbered(0.3))
+    run = start(runs, numbered(0.3), "--jobs=1")  # so that no batch is copied at the end
     follower = None
     try:
         wait_until(lambda: runs.dst.exists() and tree(runs.dst) and is_at_work(fab, "worker-2"))
@@ -79,7 +79,7 @@ def test_every_line_is_shown_once(fab: Fab, runs: Runs) -> None:
 
 def test_while_a_run_is_under_way_and_after_it(fab: Fab, runs: Runs) -> None:
     write_inputs(runs, 30)
-    run = start(runs, numbered(0.3))
+    run = start(runs, numbered(0.3), "--jobs=1")  # so that no batch is copied at the end
     before: list[Shown] = []
     wait_until(lambda: runs.dst.exists() and log(runs.dst) and is_at_work(fab, "worker-2"))
     follower = fab.start("logs", "--json", "--follow")
@@ -106,7 +106,7 @@ def test_while_a_run_is_under_way_and_after_it(fab: Fab, runs: Runs) -> None:
 def test_what_was_written_while_an_input_was_processed(fab: Fab, runs: Runs) -> None:
     runs.write(*(f"cat/{number}.jpg" for number in range(1, 11)))
     script = numbered(0.5, tells=True).replace("for f in *;", "mkdir $1/cat; for f in */*;")
-    runs(script)
+    runs(script, "--jobs=1")  # all of a worker in one batch
     lines = show(fab, "--input", "cat/5.jpg").lines
     (batch,) = {line["batch"] for line in lines}
     said = {line["message"].split(" ", 2)[2] for line in lines}
@@ -232,7 +232,7 @@ def test_lines_of_a_copy_that_was_not_needed(fab: Fab, runs: Runs) -> None:
 @pytest.mark.usefixtures("repaired")
 def test_a_worker_that_is_gone_at_the_end(fab: Fab, runs: Runs) -> None:
     write_inputs(runs, 100, size=150_000)
-    run = start(runs, numbered(0.3))
+    run = start(runs, numbered(0.3), "--jobs=1")  # so that no batch is copied at the end
     wait_until(lambda: runs.dst.exists() and tree(runs.dst) and is_at_work(fab, "worker-2"))
     docker("kill", fab.containers()["worker-2"])
     out, err = run.communicate(timeout=120)

@@ -24,11 +24,14 @@ COMMANDS = {command for commands in scripts(PAGE) for command in commands}
 @pytest.fixture(scope="module")
 def bea(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     """A reader who has a fleet, the files of the page, clips, and a page of text as an image."""
-    with reader(tmp_path_factory.mktemp("program"), "program", "media", "lines") as made:
+    with reader(tmp_path_factory.mktemp("program"), "program", "media", "lines", "pairs") as made:
         for name, content in files(PAGE):
             made.write(name, content)
         for count, key in enumerate(CLIPS):
             write_clip(os.path.join(os.fsencode(made.checkout), b"clips", key), count)
+        for name, count in (("x", 1), ("y", 3)):
+            for half in (1, 2):
+                made.write(f"reads/{name}_R{half}.fastq", "@read\nACGT\n+\nIIII\n" * count)
         (made.checkout / "scans").mkdir()
         scan = Image.new("L", (640, 120), 255)
         ImageDraw.Draw(scan).text((20, 30), "Albuca 1804", fill=0, font=ImageFont.load_default(56))
@@ -70,6 +73,7 @@ def test_the_commands_of_the_page_work(bea: Reader) -> None:
     assert set(films) == renamed(b".mp4")
     assert all(content[4:8] == b"ftyp" for content in films.values())
     assert set(results(bea, "sizes")) == renamed(b".txt")
+    assert results(bea, "counts") == {b"x.reads": b"1 1\n", b"y.reads": b"3 3\n"}
     assert results(bea, "texts") == {b"plate 1.txt": b"Albuca 1804\n"}
     assert set(results(bea, "counted")) == renamed(b".gif.lines")
     assert [line.split()[0] for line in results(bea, "counted").values()] == [

@@ -105,6 +105,10 @@ CASES = {
     "verify of no run": Case("verify --dst={top}/begun", "no run has begun there yet; start one with `fab run`"),
     "bad quote": Case(f"{RUN} --args=--op='x", "No closing quotation"),
     "no {in}": Case(f"{RUN} --image=x --each=ffmpeg", "--each 'ffmpeg': {in} is missing"),
+    "each of groups": Case(
+        f"{RUN} --image=x --each=x{{in}}{{out}} --group-by=stem",
+        "--each runs a command for each file; for groups",
+    ),
     "each of the own image": Case(f"{RUN} --each=x{{in}}{{out}}", "--each needs --image: Fanrun's own container image"),
     "each and args": Case(
         f"{RUN} --image=x --each=x --args=y", "--each has the program and its arguments; leave out --a"
