@@ -216,7 +216,7 @@ def test_an_interrupted_run_keeps_its_lines(fab: Fab, runs: Runs) -> None:
 def test_lines_of_a_copy_that_was_not_needed(fab: Fab, runs: Runs) -> None:
     """A container that hangs is left alone when a copy of its batch is done; what it wrote until then is kept."""
     write_inputs(runs, 120, size=150_000)
-    run = start(runs, numbered(0.15))
+    run = start(runs, numbered(0.15), "--jobs=1")
     wait_until(lambda: runs.dst.exists() and tree(runs.dst) and is_at_work(fab, "worker-2"))
     pause = "docker pause $(docker ps --quiet --filter label=fanrun.run)"
     paused = fab.on("worker-2", f"for n in $(seq 100); do {pause} && exit; sleep 0.1; done; exit 1").strip()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from fanrun.fleet.script import script_argv
 from provision.hosts.scripts import host_argv, host_script
 from tests.unit.worker_scripts import stand_in
 from tests.waiting import wait_until
@@ -22,6 +23,28 @@ def run(name: str, *arguments: object, tools: Path | None = None) -> tuple[int, 
     done = subprocess.run(argv, capture_output=True, text=True, env=environment, check=False)
     assert done.stderr == ""
     return done.returncode, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("apt", "code", "strict", "plain"),
+    [
+        ("exit 0", 0, 1, 0),
+        ('[ "$(wc -l <"$log")" -ge 3 ]', 0, 3, 0),  # downloads fail for a while
+        ("[ $strict -eq 0 ]", 0, 5, 1),  # one of several sources is broken for good
+        ("exit 100", 100, 5, 1),
+    ],
+)
+def test_lists_of_packages_are_downloaded_whole_if_they_can_be(
+    tmp_path: Path, apt: str, code: int, strict: int, plain: int
+) -> None:
+    folder, log = tmp_path / "bin", tmp_path / "log"
+    head = 'case $* in *Error-Mode=any*) strict=1 ;; *) strict=0 ;; esac; echo $strict >>"$log"'
+    stand_in(folder, "apt-get", f'log="{log}"; {head}; {apt}')
+    stand_in(folder, "sleep", ":")
+    argv = script_argv(host_script("apt-get.sh", "apt-update.sh"))
+    done = subprocess.run(argv, env=os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"}, check=False)
+    calls = log.read_text().split()
+    assert (done.returncode, calls.count("1"), calls.count("0")) == (code, strict, plain)
 
 
 def test_a_folder_is_ones_own_if_nobody_else_may_read_it(tmp_path: Path) -> None:
