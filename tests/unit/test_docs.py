@@ -11,10 +11,14 @@ import pytest
 from invoke.collection import Collection
 
 import fabfile
+from fanrun.fanout import commands
 from fanrun.fleet.config import LOGS, settings
 from fanrun.fleet.errors import UsageError
 from fanrun.fleet.exit_codes import ExitCode
+from fanrun.fleet.probe import LEASE, MARK
+from fanrun.fleet.store import Folder
 from provision import catalog
+from provision.hosts import footprint
 from tests.unit.pages import ROOT, TASKS, read, section
 
 REFERENCE = "docs/reference.md"
@@ -112,3 +116,17 @@ def test_the_page_on_the_architecture_names_every_folder_of_code() -> None:
     text = read("docs/architecture.md")
     packages = {path.parent.relative_to(ROOT) for top in ("fanrun", "provision") for path in (ROOT / top).rglob("*.py")}
     assert [str(path) for path in sorted(packages) if f"{path}/" not in text and path.name not in text] == []
+
+
+def test_every_file_of_the_fleets_folder_is_described(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, "default")
+    names = {path.name for path in vars(folder).values() if isinstance(path, Path)} - {folder.path.name}
+    assert {"fleet.json", "drained", "lock"} <= names
+    text = section(read(REFERENCE), "Files and folders")
+    assert [name for name in sorted(names) if f"`{name}`" not in text] == []
+
+
+def test_every_place_on_a_host_is_described() -> None:
+    text = section(read(REFERENCE), "Files and folders")
+    places = (commands.RUNS, commands.LOGS, LEASE, MARK, footprint.ADDED)
+    assert [place for place in places if f"`{place}" not in text] == []
