@@ -54,6 +54,7 @@ def test_a_worker_that_joins_is_taken_in_and_one_that_is_drained_gets_nothing_mo
     assert "not back" not in err
     again = own.fab("run", "--src", str(own.src), "--dst", str(own.dst.with_name("again")), "--dry-run").stdout
     assert "worker-1" not in again
+    assert "drained: worker-1; `fab drain --undo --host NAME" in own.fab("status").stderr
     own.fab("drain", "--undo", "--host=worker-1")
     assert own("cp * $1/", "--force").count("worker-1 ") >= 1
 
