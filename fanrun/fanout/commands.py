@@ -82,6 +82,11 @@ class BatchFolder:
         return f"fanrun-{self.run}-{self.batch}"
 
     @property
+    def container_id(self) -> str:
+        """The file with the id of the container; not among the results, as the login may not be able to read it."""
+        return f"{self.home}/{self.batch}.container"
+
+    @property
     def identity(self) -> str:
         """The folder with the names of the container's user and group."""
         return f"{self.home}/identity"
@@ -192,7 +197,7 @@ def docker_argv(place: BatchFolder, program: Program, probe: Probe, containers: 
     memory, scratch = str(memory_limit(program, probe, containers)), program.scratch
     name = ["--name", place.container, "--label", f"fanrun.run={place.run}"]
     if program.jobs != 1:
-        name += ["--cidfile", f"{place.target}/container"]  # by which heartbeat.sh finds what it uses
+        name += ["--cidfile", place.container_id]  # by which heartbeat.sh finds what it uses
     rights = ["--network", "none", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
     limits = ["--memory", memory, "--memory-swap", memory, "--pids-limit", str(PIDS)]
     limits += ["--cpus", f"{program.cpus:g}"] if program.cpus else []

@@ -71,8 +71,7 @@ def test_a_worker_tells_what_its_containers_use(tmp_path: Path, shell: str, vers
     cgroups(tmp_path / "cgroup", version)
     write_tree(tmp_path / "run", (b"c.out/log", b"c.in/a"))
     for number in range(3):  # the last one has just ended
-        write_tree(tmp_path / "run", (b"%d.out/log" % number,))
-        (tmp_path / "run" / f"{number}.out" / "container").write_text(str(number) * 64)
+        (tmp_path / "run" / f"{number}.container").write_text(str(number) * 64)
     script = commands.HEARTBEAT.replace("cgroups=/sys/fs/cgroup", f"cgroups={tmp_path}/cgroup")
     lease = str(tmp_path / "lease")
     done = subprocess.run(

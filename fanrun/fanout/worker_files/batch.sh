@@ -78,6 +78,7 @@ code=$?
 echo $(($(date +%s%N) - begun)) >>"$target/code"
 exec 8>&- 9>&-
 kill $! 2>/dev/null
+rm -f "${target%.out}.container"
 { chmod -R u+rwX "$target/data" && cd "$target/data"; } || fail
 find . -type f -print0 | xargs -0 -r sha256sum -z -- >"$target/manifest" || fail
 find . ! -type f ! -type d -print0 >"$target/links" || fail

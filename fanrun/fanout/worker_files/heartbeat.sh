@@ -37,7 +37,7 @@ usage() {
   while read -r key available _; do [ "$key" != MemAvailable: ] || break; done </proc/meminfo
   pressure memory some; line="use $uptime $available $part"
   pressure io full; line="$line $part"
-  for file in "$1"/*.out/container; do
+  for file in "$1"/*.container; do
     [ -r "$file" ] && read -r id <"$file"
     [ -n "$id" ] && container "$id" && line="$line ${id%"${id#????????????}"}:$cpu:$bytes"
     id=
