@@ -56,7 +56,7 @@ class Leftovers:
         return handle
 
     def add(self, run: str, host: str) -> None:
-        """Know that something of a run that is held may be on one more host."""
+        """Note one more host where a run that is at work may leave something."""
         try:
             with (self._folder / run).open("a") as file:
                 file.write(f"{host}\n")

@@ -51,7 +51,12 @@ def memory_limit(program: Program, probe: Probe, containers: int = 1) -> int:
 
     A program that takes more is ended by the kernel, and the host's sshd and dockerd live on.
     """
-    return program.memory or probe.memory * 9 // 10 // containers
+    return program.memory or _usable_memory(probe) // containers
+
+
+def _usable_memory(probe: Probe) -> int:
+    """Return the bytes of a host's memory that its containers may use together."""
+    return probe.memory * 9 // 10
 
 
 def max_containers(program: Program, probe: Probe) -> int:
@@ -63,5 +68,5 @@ def max_containers(program: Program, probe: Probe) -> int:
         return program.jobs
     bounds = [float(probe.cpus)]
     bounds += [probe.cpus / program.cpus] if program.cpus else []
-    bounds += [memory_limit(Program(program.ref), probe) / program.memory] if program.memory else []
+    bounds += [_usable_memory(probe) / program.memory] if program.memory else []
     return max(int(min(bounds)), 1)

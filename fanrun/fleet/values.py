@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from fanrun.fleet.errors import UsageError
+
+N = TypeVar("N", int, float)
 
 
 def path(name: str, text: str) -> Path:
@@ -23,25 +27,25 @@ def _shown(name: str) -> str:
 
 def whole_number(name: str, text: str, minimum: int, maximum: int) -> int:
     """The whole number in `text`; UsageError unless it is one from `minimum` to `maximum`."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = minimum - 1
-    if not minimum <= value <= maximum:
-        given = text if text.isprintable() else repr(text)
-        raise UsageError(f"{_shown(name)}={given}: give a whole number from {minimum} to {maximum}")
-    return value
+    return _bounded(name, text, int, (minimum, maximum), f"a whole number from {minimum} to {maximum}")
 
 
 def number(name: str, text: str, minimum: float, maximum: float) -> float:
     """The number in `text`, which may have a fraction; UsageError unless it is from `minimum` to `maximum`."""
+    return _bounded(name, text, float, (minimum, maximum), f"a number from {minimum:g} to {maximum:g}, as 2 or 0.5")
+
+
+def _bounded(name: str, text: str, read: Callable[[str], N], bounds: tuple[N, N], words: str) -> N:
+    """Return the number that `read` finds in a text; UsageError with `words` unless it is within the bounds."""
+    minimum, maximum = bounds
     try:
-        value = float(text)
+        value = read(text)
+        is_right = minimum <= value <= maximum
     except ValueError:
-        value = minimum - 1
-    if not minimum <= value <= maximum:
+        is_right = False
+    if not is_right:
         given = text if text.isprintable() else repr(text)
-        raise UsageError(f"{_shown(name)}={given}: give a number from {minimum:g} to {maximum:g}, as 2 or 0.5")
+        raise UsageError(f"{_shown(name)}={given}: give {words}")
     return value
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from fanrun.fanout.run import Run
 from fanrun.fanout.schedule.shares import Shares
 from fanrun.fanout.verify import ledger_path, verify
 from fanrun.fanout.workers.executor import CommandResult
+from fanrun.fanout.workers.link import Link
 from fanrun.fanout.workers.transfer import Transfer
 from fanrun.fleet.progress import Board
 from fanrun.fleet.store import Folder
@@ -191,17 +193,16 @@ def test_a_share_gives_no_more_files_than_a_batch_may_have() -> None:
     assert taken == [[b"a", b"b"], [b"c"], [b"d"]]
 
 
-class Sent:
+class Sent(Link):
     """A link that notes what was sent, and changes a file while it is."""
 
-    host = "worker-1"
-
-    def __init__(self, changes: Path | None = None) -> None:
+    def __init__(self, home: Path, changes: Path | None = None) -> None:
+        super().__init__(Folder(home, "default"), "worker-1", "test", threading.Semaphore())
         self.keys: list[bytes] = []
         self.changes = changes
 
-    def push(self, src: str, folder: BatchFolder, keys: list[bytes]) -> CommandResult:
-        self.keys = keys
+    def push(self, src: str, place: BatchFolder, keys: Sequence[bytes]) -> CommandResult:
+        self.keys = list(keys)
         if self.changes:
             self.changes.write_bytes(b"another content")
         return CommandResult(0, b"", "")
@@ -212,8 +213,8 @@ def test_all_files_of_a_group_are_sent(tmp_path: Path, world: World, changes: st
     """A group of which a file changes meanwhile is not known to be done."""
     made = CommitWorld(tmp_path, ())
     attempt = Attempt(Batch("b", tuple(inputs(world))), "worker-1")
-    link = Sent(world.src / changes if changes else None)
-    Transfer(link, str(world.src), made.destination).send(attempt, BatchFolder("r", "b"))  # type: ignore[arg-type]
+    link = Sent(tmp_path / "home", world.src / changes if changes else None)
+    Transfer(link, str(world.src), made.destination).send(attempt, BatchFolder("r", "b"))
     assert link.keys == list(SCANS)
     assert len(attempt.hashes) == hashed
     made.ledger.close()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from fanrun.fanout.program import AUTO, Program, max_containers
-from fanrun.fanout.schedule.jobs import MAX_GROWTH, MAX_PRESSURE, RESERVE, Jobs, Sample
+from fanrun.fanout.schedule.jobs import MAX_INCREASE, MAX_PRESSURE, RESERVE, Jobs, Sample
 from tests.unit.samples import PROBE
 
 GIB = 1024**3
@@ -62,13 +62,13 @@ def test_nothing_is_decided_by_one_sample() -> None:
     jobs = Jobs(32)
     assert work(jobs, threads(1, 32), 1) == [1]
     counts = work(jobs, threads(1, 32), 20)
-    assert all(after <= MAX_GROWTH * before for before, after in itertools.pairwise(counts)), counts
+    assert all(after <= MAX_INCREASE * before for before, after in itertools.pairwise(counts)), counts
 
 
 def test_a_program_that_begins_with_one_thread_and_goes_on_with_many_is_not_taken_for_one_with_one() -> None:
     jobs = Jobs(8)
     for cores in (0.2, 1.0, 3.0, 7.9, 7.9, 8.0, 7.8):
-        work(jobs, lambda count, cores=cores: cores, 1)  # type: ignore[misc]
+        jobs.sample(Sample(1, cores, 10**6, 8 * GIB))
     assert jobs.count == 1
 
 

@@ -11,7 +11,7 @@ measured allows it.  Symbols, with their units:
 More containers are started when all n are at work, u was the same in two samples in a row, neither memory nor the
 disks are under pressure (MAX_PRESSURE), and
 
-    n' = min(MAX_GROWTH n, C, C / u + SLACK, n + (M - RESERVE) / (GROWTH_ROOM m))                           (1)
+    n' = min(MAX_INCREASE n, C, C / u + SLACK, n + (M - RESERVE) / (GROWTH_ROOM m))                           (1)
 
 is greater than n.  It is kept if it helps.  The containers have to use more CPU together, n' u' >= MIN_GAIN n u, which
 is looked at twice.  Once n' batches were processed, they have to go at least MIN_SPEED times as fast as with fewer.
@@ -24,7 +24,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-MAX_GROWTH = 4
+MAX_INCREASE = 4
 """So many times as many containers may follow one sample: memory is used later than CPU."""
 SLACK = 0.25
 """A single-threaded program uses a little less, or by a sample's error more, than one core."""
@@ -80,7 +80,7 @@ class Jobs:
     expected: int = 1
     _levels: dict[int, _Level] = field(default_factory=dict)
     _last: Sample | None = None
-    _poor: int = 0
+    _is_poor: bool = False
     _settled: bool = False
 
     def __post_init__(self) -> None:
@@ -103,12 +103,12 @@ class Jobs:
         lower = max((count for count in self._levels if count < self.count), default=0)
         fewer = self._levels[lower].cores if lower else 0.0
         if fewer < MIN_CORES or level.cores >= MIN_GAIN * fewer:
-            self._poor = 0
+            self._is_poor = False
             self._grow(sample)
-        elif self._poor:
+        elif self._is_poor:
             self._settle(lower, f"{self.count} use no more CPU")
         else:
-            self._poor += 1
+            self._is_poor = True
 
     def processed(self, count: int, load: int, seconds: float) -> None:
         """Learn that a batch of that weight took so many seconds while `count` containers ran."""
@@ -131,12 +131,12 @@ class Jobs:
         room = (sample.available - RESERVE) / (GROWTH_ROOM * max(sample.memory, 1))
         bounds = {
             "all cores are in use": int(self.limit / max(sample.cores, MIN_CORES) + SLACK),
-            "memory allows no more": self.count + max(int(room), 0) if sample.waiting <= MAX_PRESSURE else self.count,
+            "memory allows no more": self.count + max(int(room), 0),
             "as many as cores": self.limit,
-            "more follow": MAX_GROWTH * self.count,
+            "more follow": MAX_INCREASE * self.count,
         }
         if sample.waiting > MAX_PRESSURE:
-            bounds["memory or disks are under pressure"] = bounds.pop("memory allows no more")
+            bounds["memory or disks are under pressure"] = self.count
         self.reason = min(bounds, key=bounds.__getitem__)
         self.count = max(self.count, bounds[self.reason])
         self.expected = max(self.count, min(bounds["all cores are in use"], self.limit))

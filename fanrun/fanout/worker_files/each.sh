@@ -4,12 +4,13 @@
 #   JOBS       how many commands run at the same time
 #   TICKETS    for the processes that do so: how the paths begin of the files by which they share the inputs. The process
 #              that makes the file TICKETS.N runs the command of input N
-# each.py puts a line "each_mark=…" before this text, and after it a line "each N COMMAND [ARG]..." for each input, and
-# a last line that exits.
-# Each end of a command is told on stderr, as "MARK N CODE TIME": the exit code, and hundredths of a second. Exit with 0
-# if all commands did, else with 1. On SIGTERM no other command starts; the one that runs may end if it is quick.
-# Only what every sh has built in is used. Variables are named each_…: others may be variables of the image, and what
-# is done to them would be done to those of the commands.
+# each.py adds lines to this text. The first line sets each_mark. After the text there is a line for each input,
+# "each N COMMAND [ARG]...", and then a line that exits.
+# When a command ends, this script writes a line "MARK N CODE TIME" to stderr. MARK is the value of each_mark, N the
+# number of the input, CODE the exit code of the command, and TIME its duration in hundredths of a second.
+# The exit code of this script is 0 if all commands exited with 0, else 1. After SIGTERM it starts no further command.
+# This script uses only commands that are part of every sh. All its variables begin with each_. The container image may
+# set variables with other names, and the commands must get these unchanged.
 trap 'exit 143' TERM
 each_failed=0
 if [ "$1" -gt 1 ]; then

@@ -6,13 +6,22 @@
 #   LEASE      touched at each sign, so that a host that ends itself lives on
 #   RUN        the folder of the run, touched at each sign: the run is alive
 #   USAGE      if not empty, a line every second says what the run's containers use
-# A sign is a line of five numbers: the exit code of `docker version` (0 if Docker answers, 124 if it is late), the free
-# blocks, their size in bytes, the load, and the number of processors.
-# A line of usage is "use UPTIME AVAILABLE MEMORY DISKS [ID:CPU:BYTES]...": the seconds since the start of the machine, the
-# kB of memory that are available, the pressure of memory and of disks (percent of the last 10 seconds), and for each
-# container its CPU time and its memory in bytes. CPU is in microseconds with cgroup v2, and in nanoseconds, with an "n"
-# behind it, with v1. Only what the shell itself can do is used for it, because it is done every second.
-# A Docker that is late is asked again at once. At the start it has just answered.
+# A sign of life is a line "CODE BLOCKS SIZE LOAD PROCESSORS":
+#   CODE          the exit code of `docker version`: 0 if Docker answers, 124 if it does not answer in time
+#   BLOCKS        the number of free blocks of the file system
+#   SIZE          the size of a block in bytes
+#   LOAD          the load of the last minute
+#   PROCESSORS    the number of processors
+# A line of usage is "use UPTIME AVAILABLE MEMORY DISKS [ID:CPU:BYTES]...":
+#   UPTIME        the seconds since the machine started
+#   AVAILABLE     the memory that is available, in kB
+#   MEMORY        the percentage of the last 10 seconds in which a process waited for memory
+#   DISKS         the percentage of the last 10 seconds in which all processes waited for disks
+#   ID            the first 12 characters of a container's id
+#   CPU           the CPU time of the container: microseconds, or nanoseconds if an "n" follows
+#   BYTES         the memory of the container in bytes
+# The part that runs every second starts no other programs except `sleep`.
+# If Docker does not answer in time, it is asked again at once. At the start it has just answered.
 cgroups=/sys/fs/cgroup
 pressure() { # KIND some|full: set `part` to its avg10, 0 where the kernel does not count it
   part=0

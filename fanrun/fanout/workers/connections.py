@@ -85,7 +85,7 @@ class Connections:
         return fan_out(names, self.open)
 
     def add(self, name: str) -> None:
-        """Know of one more host."""
+        """Note that the run uses one more host."""
         self._names.append(name)
         self._leftovers.add(self._run, name)
 

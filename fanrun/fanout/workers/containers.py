@@ -16,7 +16,7 @@ from fanrun.fanout.program import AUTO, max_containers
 from fanrun.fanout.results.attempt import Attempt
 from fanrun.fanout.results.faults import BatchFailed
 from fanrun.fanout.schedule.jobs import Jobs, Sample
-from fanrun.fanout.workers.container_slots import ContainerSlots, Processed
+from fanrun.fanout.workers.container_slots import ContainerSlots
 from fanrun.fanout.workers.executor import SSH_FAILED
 from fanrun.fanout.workers.job import Job
 from fanrun.fanout.workers.link import Link
@@ -56,7 +56,6 @@ class Containers:
         """
         load = sum(map(weight, attempt.batch.inputs))
         slot = self.slots.enter(attempt.batch, self._model.seconds("process", load))
-        processed: Processed | None = None
         try:
             self._run(attempt, folder, slot)
         except HostError:
@@ -94,7 +93,7 @@ class Containers:
         source = LogSource(self._job.fleet, name, self._job.logs)
         turn = Turn(slot, attempt.containers, spent)
         argv = commands.batch_argv(folder, self._job.program, self._probe, source, turn)
-        result = self._link.run(argv, lane=slot)
+        result = self._link.run(argv, slot=slot)
         if result.exit_code == 0:
             attempt.ended = time.time()
         elif not self._job.scheduler.stopped:  # then it has no turn any more

@@ -17,8 +17,8 @@ from fanrun.fleet.ssh_commands import connected_argv, disconnect_argv, rsync_she
 from fanrun.fleet.store import Folder
 
 PUSH = "push"
-LANES = 4
-"""Containers whose commands share a connection."""
+SLOTS_PER_CONNECTION = 4
+"""How many of a worker's containers share a connection for their commands."""
 
 
 class Link:
@@ -27,8 +27,8 @@ class Link:
     One carries all; where the line is what a run waits for, a second one what comes home, and a third one commands,
     begun when they are first wanted: in one alone either direction takes half of the other's speed, and the news that
     a container has ended would wait behind a second's worth of results.  Where many containers run at the same time,
-    every LANES of them have one: sshd allows ten commands at a time in each.  Two runs on a fleet neither crowd nor
-    end each other's.
+    every SLOTS_PER_CONNECTION of them have one: sshd allows ten commands at a time in each.  Two runs on a fleet
+    neither crowd nor end each other's.
     """
 
     def __init__(self, folder: Folder, host: str, name: str, slots: threading.Semaphore) -> None:
@@ -41,7 +41,7 @@ class Link:
         self._commands = self._control.with_name(f"{self._control.name}-run")
         self._lock = threading.Lock()
         self._begun = False
-        self._lanes: dict[int, Path] = {}
+        self._more: dict[int, Path] = {}
 
     def argv(self, argv: list[str]) -> list[str]:
         """The local command that runs argv on the host, where it waits behind no file if there is such a way.
@@ -50,25 +50,26 @@ class Link:
         """
         return ssh_argv(self._folder, self.host, argv, control=self._commands if self._begun else self._control)
 
-    def run(self, argv: list[str], *, timeout: float | None = None, lane: int = 0) -> CommandResult:
+    def run(self, argv: list[str], *, timeout: float | None = None, slot: int = 0) -> CommandResult:
         """Run argv on the host to its end; Stopped when the link is being closed.
 
-        Commands whose `lane` is the same, or nearly, share a connection.
+        The commands of SLOTS_PER_CONNECTION slots share a connection.
         """
         local = self.argv(argv)
-        if lane >= LANES and (control := self._lane(lane // LANES)):
+        number = slot // SLOTS_PER_CONNECTION
+        if number and (control := self._connection(number)):
             local = ssh_argv(self._folder, self.host, argv, control=control)
         return heard(self._executor.call(local, timeout=timeout))
 
-    def _lane(self, number: int) -> Path | None:
+    def _connection(self, number: int) -> Path | None:
         """Return a further connection for commands, begun if it is not there; None if it can't be."""
         with self._lock:
             control = self._control.with_name(f"{self._control.name}-{number}")
-            if number not in self._lanes:
+            if number not in self._more:
                 with self._slots:
                     if not self._begin(control):
                         return None
-                self._lanes[number] = control
+                self._more[number] = control
             return control
 
     def push(self, src: str, place: BatchFolder, keys: Sequence[bytes]) -> CommandResult:
@@ -109,7 +110,7 @@ class Link:
 
     def disconnect(self) -> None:
         """End the connections; harmless when there are none."""
-        for control in (self._control, self._homeward, self._commands, *self._lanes.values()):
+        for control in (self._control, self._homeward, self._commands, *self._more.values()):
             Executor().call(disconnect_argv(self._folder, self.host, control=control), timeout=30)
 
     def close(self) -> None:

@@ -18,7 +18,6 @@ class Roster:
     def __init__(self, folder: Folder, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder, self._clock = folder, clock
         self._next = 0.0
-        self._known: frozenset[str] = frozenset()
 
     def read(self) -> frozenset[str] | None:
         """Return the workers that may take part; None if it is not yet time to look again."""
@@ -26,7 +25,6 @@ class Roster:
             return None
         self._next = self._clock() + LOOK_SECONDS
         try:
-            self._known = frozenset(host.name for host in self._folder.load().workers) - self._folder.drained()
+            return frozenset(host.name for host in self._folder.load().workers) - self._folder.drained()
         except FleetError:  # it is being changed, or has gone: what works goes on
             return None
-        return self._known

@@ -44,10 +44,10 @@ class WarmUp:
     def release(self) -> None:
         """Let another batch follow one that has left the container, or did not get there."""
         with self._lock:
-            is_surplus = self._surplus > 0
-            self._surplus -= is_surplus
-        if not is_surplus:
-            self._permits.release()
+            if self._surplus:
+                self._surplus -= 1
+                return
+        self._permits.release()
 
     def resize(self, containers: int) -> None:
         """Let so many containers work at the same time."""
@@ -59,7 +59,8 @@ class WarmUp:
                 return
             kept = min(self._surplus, more)
             self._surplus -= kept
-        self._permits.release(more - kept) if more > kept else None
+        if more > kept:
+            self._permits.release(more - kept)
 
     def learned(self, stage: str) -> None:
         """Note that the speed of a stage is known; more batches may follow the first time."""

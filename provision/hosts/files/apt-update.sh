@@ -1,10 +1,10 @@
 # shellcheck shell=sh
 # Update the lists of packages. Run as root. apt-get.sh comes before this text.
-# apt's own setting for waiting does not cover the lock of these lists, which unattended-upgrades may hold, so this is
-# tried up to five times. apt also succeeds if it could download some lists only; that is tried again as well, because a
-# package that is not in a list can't be installed. One source of several may be broken for good. Then, in the end, what
-# the others have is enough.
-# Exit with 100 if no try works.
+# This is tried up to five times for two reasons. apt does not wait for the lock of the lists, which unattended-upgrades
+# may hold. And a download may fail: normally apt succeeds even if it could not download all lists. But a package that
+# is in no list can't be installed, so here such a try counts as failed.
+# A source may be broken permanently. So in the last try it is enough that some of the lists can be downloaded.
+# Exit with 100 if the last try fails.
 tries=1
 until apt_get -o APT::Update::Error-Mode=any update; do
   if [ $tries -ge 5 ]; then apt_get update || exit 100; break; fi
