@@ -14,7 +14,7 @@ from fanrun.fleet.ssh import Remote
 from fanrun.fleet.store import Folder
 from provision.hosts import lease
 from provision.providers.base import Say
-from provision.registry import build, local_images, transfer
+from provision.registry import build, local_images, streaming, transfer
 
 OWN = "process.py"
 
@@ -72,6 +72,8 @@ def deploy_image(folder: Folder, fleet: Fleet, image: LocalImage, note: Say) -> 
     What it and the one before it have replaced is removed, on the hosts before they pull, as disks may be full.
     Raises HostsFailed naming the workers that could not pull it.
     """
+    if not fleet.uses_sudo:
+        return _deploy_by_ssh(folder, fleet, image, note)
     on_hosts(folder, [fleet.hub], lease.extend_host)
     digest = transfer.push(folder, fleet.hub, image.id)
     deployed = Image(image.name, image.id, transfer.ref(fleet.hub, digest), image.source)
@@ -94,3 +96,33 @@ def deploy_image(folder: Folder, fleet: Fleet, image: LocalImage, note: Say) -> 
     if errors:
         raise HostsFailed(errors)
     return fleet
+
+
+def _deploy_by_ssh(folder: Folder, fleet: Fleet, image: LocalImage, note: Say) -> Fleet:
+    """Send the image as a whole to each worker that has it not; there is no registry where sudo is not used."""
+    deployed = Image(image.name, image.id, streaming.streamed_ref(folder, image.id), image.source)
+    fleet = fleet.with_image(deployed)
+    folder.save(fleet)
+    local_images.remove_old(folder, [each.id for each in fleet.known_images])
+    refs = [each.ref for each in fleet.known_images]
+    on_hosts(folder, fleet.workers, lambda remote: streaming.remove_old_images_host(remote, folder, refs))
+    restore_image(folder, fleet, deployed, note)
+    return fleet
+
+
+def restore_image(folder: Folder, fleet: Fleet, image: Image, note: Say) -> None:
+    """Send an image to the workers that have it not, where there is no registry; raises HostsFailed naming the others.
+
+    Docker can't pull it there again: somebody may have removed it.
+    """
+    found, errors = on_hosts(folder, fleet.workers, lambda remote: streaming.has_image_host(remote, image))
+    lacking = [host for host in fleet.workers if found.get(host.name) is False]
+    if lacking:
+        with streaming.tagged(folder, image.id) as tag:
+
+            def load(remote: Remote) -> None:
+                note(remote.host.name, streaming.load_image_host(remote, folder, image, tag))
+
+            errors |= on_hosts(folder, lacking, load)[1]
+    if errors:
+        raise HostsFailed(errors)

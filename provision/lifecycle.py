@@ -23,7 +23,7 @@ from fanrun.fleet.store import Folder
 from provision.connections import disconnect
 from provision.deployment import OWN, LocalImage, deploy_image
 from provision.host_changes import change, usable
-from provision.hosts import ca, setup, shipping
+from provision.hosts import bare, ca, setup, shipping
 from provision.hosts.ssh_key import ssh_key
 from provision.keepalive import KEEP, keep
 from provision.other_fleets import refuse_others
@@ -210,7 +210,9 @@ def _set_up_hosts(
 def _set_up_host(remote: Remote, folder: Folder, fleet: Fleet, provider: Provider, reporter: Reporter) -> None:
     reporter.step(remote.host.name, "waiting for SSH")
     wait_for_ssh(folder, remote.host, timeout=provider.boot_timeout)
-    for title, ensure in setup.steps(folder, fleet, remote.host, provider.lease):
+    is_bare = remote.host.sudo == "none"
+    steps = bare.steps(folder) if is_bare else setup.steps(folder, fleet, remote.host, provider.lease)
+    for title, ensure in steps:
         reporter.step(remote.host.name, title)
         changed = ensure(remote)
         if changed:

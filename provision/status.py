@@ -11,6 +11,7 @@ from fanrun.fleet.errors import FanrunError
 from fanrun.fleet.model import Fleet, Host
 from fanrun.fleet.parallel import on_hosts
 from fanrun.fleet.probe import Probe, parse, probe_argv
+from fanrun.fleet.ssh import Remote
 from fanrun.fleet.store import Folder
 from provision.providers.base import Bill
 from provision.providers.ec2 import prices
@@ -41,17 +42,20 @@ class HostStatus:
 
 def status(folder: Folder, fleet: Fleet) -> list[HostStatus]:
     """Ask every host at the same time; one that doesn't answer is a row like the others."""
-    answers, errors = on_hosts(folder, fleet.hosts, lambda remote: parse(remote.run(probe_argv(), timeout=40).stdout))
+    answers, errors = on_hosts(folder, fleet.hosts, lambda remote: _probe(remote))
     return [_row(fleet, host, answers.get(host.name), errors.get(host.name)) for host in fleet.hosts]
+
+
+def _probe(remote: Remote) -> Probe:
+    layout = remote.host.layout
+    return parse(remote.run(probe_argv(layout.work, layout.prefix), timeout=40).stdout)
 
 
 def _row(fleet: Fleet, host: Host, probe: Probe | None, error: FanrunError | None) -> HostStatus:
     address = host.address if host.port == 22 else f"{host.address}:{host.port}"
     if probe is None:
         return HostStatus(host.name, host.role, address, False, str(error))
-    had = tuple(
-        f"{image.name} {image.ref.rpartition('@')[2]}" for image in fleet.images.values() if image.ref in probe.images
-    )
+    had = tuple(f"{image.name} {image.digest}" for image in fleet.images.values() if image.ref in probe.images)
     return HostStatus(
         host.name,
         host.role,

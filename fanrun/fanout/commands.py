@@ -9,7 +9,8 @@ from importlib import resources
 
 from fanrun.fanout import each
 from fanrun.fanout.program import MIB, TMP, Program, memory_limit
-from fanrun.fleet.probe import LEASE, MARK, PROBE, WORK, Probe
+from fanrun.fleet.layout import USUAL, Layout
+from fanrun.fleet.probe import LEASE, PROBE, Probe
 from fanrun.fleet.script import read_script, script_argv
 
 PIDS = 1024
@@ -60,11 +61,12 @@ class BatchFolder:
 
     run: str
     batch: str
+    layout: Layout = USUAL
 
     @property
     def home(self) -> str:
         """The folder of the run."""
-        return run_folder(self.run)
+        return run_folder(self.run, self.layout)
 
     @property
     def source(self) -> str:
@@ -95,32 +97,39 @@ class BatchFolder:
 SCRIPTS = "fanrun.fanout.worker_files"
 LOG_FILTER = ("log_filter.py", "log_files.py", "log_spool.py")
 """The program that writes down what containers print; its files lie in the run's folder on a worker."""
-BATCH = read_script(SCRIPTS, "batch.sh")
+BY_SUDO = read_script(SCRIPTS, "docker-by-sudo.sh")
+BATCH = BY_SUDO + read_script(SCRIPTS, "batch.sh")
 HEARTBEAT = read_script(SCRIPTS, "heartbeat.sh")
-HALT = read_script(SCRIPTS, "halt.sh")
-OPEN = read_script(SCRIPTS, "end.sh", "identity.sh", "open.sh")
+HALT = BY_SUDO + read_script(SCRIPTS, "halt.sh")
+OPEN = BY_SUDO + read_script(SCRIPTS, "end.sh", "identity.sh", "open.sh")
 OPEN_AND_PROBE = read_script(SCRIPTS, "open-and-probe.sh")
-STOP = read_script(SCRIPTS, "end.sh", "stop.sh")
+STOP = BY_SUDO + read_script(SCRIPTS, "end.sh", "stop.sh")
 LINES = read_script(SCRIPTS, "lines.sh")
-RUNS = f"{WORK}/runs"
-LOGS = "/var/log/fanrun"
+RUNS = USUAL.runs
+LOGS = USUAL.logs
 """Where each run has its log on a worker, which is kept for a day after the run."""
 
 
-def run_folder(run: str) -> str:
+def _script_argv(layout: Layout, script: str, *arguments: str) -> list[str]:
+    """Return the command that runs a script which begins with BY_SUDO; that is left out where it is not needed."""
+    return script_argv(script if layout.docker_by_sudo else script.removeprefix(BY_SUDO), *arguments)
+
+
+def run_folder(run: str, layout: Layout = USUAL) -> str:
     """Return the folder of one run on a worker."""
-    return f"{RUNS}/{run}"
+    return f"{layout.runs}/{run}"
 
 
-def open_argv(run: str, ref: str, dead: Sequence[str] = ()) -> list[str]:
+def open_argv(run: str, ref: str, dead: Sequence[str] = (), layout: Layout = USUAL) -> list[str]:
     """Make the run's folder, with the files for containers of the image `ref`; end what `dead` runs left behind."""
-    ages = [str(EXPIRY), str(DAYS)]
-    return script_argv(OPEN, RUNS, run, ref, str(UNPRIVILEGED), LOGS, *ages, *log_filter(), *dead)
+    head = [layout.runs, run, ref, str(UNPRIVILEGED), layout.logs, str(EXPIRY), str(DAYS)]
+    return _script_argv(layout, OPEN, *head, *log_filter(), *dead)
 
 
-def open_and_probe_argv(run: str, ref: str, dead: Sequence[str] = ()) -> list[str]:
+def open_and_probe_argv(run: str, ref: str, dead: Sequence[str] = (), layout: Layout = USUAL) -> list[str]:
     """Do what open_argv does, then ask the host what probe_argv asks; this saves a round trip."""
-    return script_argv(OPEN_AND_PROBE, PROBE, WORK, LEASE, MARK, *open_argv(run, ref, dead))
+    words = [PROBE, layout.work, LEASE, layout.mark, " ".join(layout.prefix)]
+    return script_argv(OPEN_AND_PROBE, *words, *open_argv(run, ref, dead, layout))
 
 
 def log_filter() -> tuple[str, ...]:
@@ -129,33 +138,33 @@ def log_filter() -> tuple[str, ...]:
     return tuple((folder / name).read_text("utf-8") for name in LOG_FILTER)
 
 
-def spool_path(run: str) -> str:
+def spool_path(run: str, layout: Layout = USUAL) -> str:
     """Return the file on a worker that has the lines of all batches of a run."""
-    return f"{LOGS}/{run}.jsonl"
+    return f"{layout.logs}/{run}.jsonl"
 
 
-def rest_argv(run: str, batches: Sequence[str], limit: int) -> list[str]:
+def rest_argv(run: str, batches: Sequence[str], limit: int, layout: Layout = USUAL) -> list[str]:
     """Write the lines of these batches, up to so many bytes."""
-    return script_argv(LINES, spool_path(run), str(limit), *batches)
+    return script_argv(LINES, spool_path(run, layout), str(limit), *batches)
 
 
-def stop_argv(run: str) -> list[str]:
+def stop_argv(run: str, layout: Layout = USUAL) -> list[str]:
     """End the run's containers and delete its folder."""
-    return script_argv(STOP, RUNS, run)
+    return _script_argv(layout, STOP, layout.runs, run)
 
 
-def halt_argv(run: str, grace: int) -> list[str]:
+def halt_argv(run: str, grace: int, layout: Layout = USUAL) -> list[str]:
     """Ask the run's containers to end, and make them after `grace` seconds; what they did stays."""
-    return script_argv(HALT, run, str(grace), RUNS)
+    return _script_argv(layout, HALT, run, str(grace), layout.runs)
 
 
-def heartbeat_argv(run: str, seconds: int, *, usage: bool = False) -> list[str]:
+def heartbeat_argv(run: str, seconds: int, *, usage: bool = False, layout: Layout = USUAL) -> list[str]:
     """Write a line every so many seconds: the exit code of a question to Docker, and the room left.
 
     With `usage` also write one every second about what the run's containers use.
     """
-    words = [WORK, str(seconds), LEASE, run_folder(run), "usage" if usage else ""]
-    return ["sudo", "-n", *script_argv(HEARTBEAT, *words)]
+    words = [layout.work, str(seconds), LEASE, run_folder(run, layout), "usage" if usage else ""]
+    return [*layout.prefix, *script_argv(HEARTBEAT, *words)]
 
 
 def batch_argv(place: BatchFolder, program: Program, probe: Probe, source: LogSource, turn: Turn = Turn()) -> list[str]:
@@ -166,11 +175,12 @@ def batch_argv(place: BatchFolder, program: Program, probe: Probe, source: LogSo
     old = [path for each in turn.spent for path in (each.source, each.target)]
     head = [place.target, place.container, container_user(probe)]
     limits = [str(program.timeout), str(probe.disk_free // 2)]
-    log = [spool_path(place.run), log_fields(place, source), str(source.limits.batch), str(source.limits.spool)]
+    kept = [str(source.limits.batch), str(source.limits.spool)]
+    log = [spool_path(place.run, place.layout), log_fields(place, source), *kept]
     tail = [str(EXPIRY), str(turn.slot), str(len(old)), *old]
     runner = each.argv(program.each, place.source, place.target) if program.each else []
     docker = docker_argv(place, program, probe, turn.containers)
-    return script_argv(BATCH, *head, *limits, *log, *tail, *runner, *docker)
+    return _script_argv(place.layout, BATCH, *head, *limits, *log, *tail, *runner, *docker)
 
 
 def log_fields(place: BatchFolder, source: LogSource) -> str:
@@ -204,7 +214,8 @@ def docker_argv(place: BatchFolder, program: Program, probe: Probe, containers: 
     tmp = ["--tmpfs", f"{TMP}:rw,exec,nosuid,nodev,size={scratch.tmp}", "--shm-size", str(scratch.shm)]
     options = [*name, *rights, "--user", container_user(probe), *limits, *tmp, "--log-driver", "none"]
     entrypoint, arguments = _start(place, program)
-    return ["sudo", "-n", "docker", "run", "--rm", *options, *_files(place), *entrypoint, program.ref, *arguments]
+    start = [*place.layout.prefix, "docker", "run", "--rm"]
+    return [*start, *options, *_files(place), *entrypoint, program.ref, *arguments]
 
 
 def _start(place: BatchFolder, program: Program) -> tuple[list[str], list[str]]:

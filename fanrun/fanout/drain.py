@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from fanrun.fanout.commands import EXPIRY, RUNS
+from fanrun.fanout.commands import EXPIRY
+from fanrun.fleet.layout import USUAL, Layout
 from fanrun.fleet.model import Host
 from fanrun.fleet.poll import SYSTEM_CLOCK, Clock, RetryPolicy, poll
 from fanrun.fleet.ssh import Remote
@@ -14,10 +15,10 @@ from fanrun.fleet.store import Folder
 POLICY = RetryPolicy(timeout=math.inf, pause=2.0)
 
 
-def runs_argv() -> list[str]:
+def runs_argv(layout: Layout = USUAL) -> list[str]:
     """List the runs that are at work on a worker: each has a folder there, and touches it every few seconds."""
     depth = ["-mindepth", "1", "-maxdepth", "1"]
-    return ["find", RUNS, *depth, "-name", "[0-9]*", "-mmin", f"-{EXPIRY}", "-printf", "%f\\n"]
+    return ["find", layout.runs, *depth, "-name", "[0-9]*", "-mmin", f"-{EXPIRY}", "-printf", "%f\\n"]
 
 
 def wait_until_free(folder: Folder, worker: Host, say: Callable[[str], None], clock: Clock = SYSTEM_CLOCK) -> None:
@@ -29,7 +30,7 @@ def wait_until_free(folder: Folder, worker: Host, say: Callable[[str], None], cl
     told: list[str] = []
 
     def read() -> list[str]:
-        runs = sorted(remote.run(runs_argv(), check=False).stdout.split())
+        runs = sorted(remote.run(runs_argv(worker.layout), check=False).stdout.split())
         if runs and runs != told:
             say(f"waiting for {', '.join(runs)}")
         told[:] = runs

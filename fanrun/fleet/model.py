@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fanrun.fleet.errors import FleetError, UsageError
+from fanrun.fleet.layout import USUAL, Layout
+from fanrun.fleet.sudo import KINDS, Sudo
 
 Role = Literal["hub", "worker"]
 HUB = "hub"
@@ -26,8 +28,9 @@ class Host:
     """One machine of a fleet.
 
     `address` and `port` are where the client's SSH reaches it, `inner` is the address
-    by which the fleet's other members do; `user` logs in and may use sudo.  `proxy` is the command that leads to its
-    port where it can't be reached straight, as ssh_config's ProxyCommand.
+    by which the fleet's other members do; `user` logs in.  `proxy` is the command that leads to its port where it can't
+    be reached straight, as ssh_config's ProxyCommand.  `sudo` says how `user` gets root's rights; where sudo is not
+    used, `work` is the folder in the login's home with all of Fanrun's files.
     """
 
     name: str
@@ -37,14 +40,23 @@ class Host:
     user: str
     port: int = 22
     proxy: str = ""
+    sudo: Sudo = "free"
+    work: str = ""
+
+    @property
+    def layout(self) -> Layout:
+        """Where Fanrun's files are on the host, and how its Docker is called."""
+        if self.sudo == "none":
+            return Layout(self.work, f"{self.work}/logs", docker_by_sudo=False)
+        return Layout(docker_by_sudo=False) if self.sudo == "password" else USUAL
 
 
 @dataclass(frozen=True)
 class Image:
-    """An image that the hub's registry holds.
+    """An image that the hub's registry holds, or the workers where there is no registry.
 
     `name` is what the person calls it, `id` the client's image id, `ref` what workers
-    pull (hub:port/repository@sha256:…), `source` the hash of the files it was built
+    pull (hub:port/repository@sha256:…) or have, `source` the hash of the files it was built
     from (empty for an image that Fanrun did not build).
     """
 
@@ -59,6 +71,11 @@ class Image:
         name = self.name.partition("@")[0]
         head, _, tail = name.rpartition(":")
         return name if "/" in tail or not head else head
+
+    @property
+    def digest(self) -> str:
+        """Its digest in the registry, or else its id."""
+        return self.ref.partition("@")[2] or self.id
 
     @property
     def program_id(self) -> str:
@@ -103,6 +120,11 @@ class Fleet:
         return dataclasses.replace(self, images={**rest, **mine, image.name: image}, previous=previous)
 
     @property
+    def uses_sudo(self) -> bool:
+        """Whether root's rights are used on its hosts: without them there is no registry and nothing on the hub."""
+        return not any(host.sudo == "none" for host in self.hosts)
+
+    @property
     def hub(self) -> Host:
         """The central host; FleetError while there is none."""
         for host in self.hosts:
@@ -142,8 +164,15 @@ def known_as(address: str, port: int) -> str:
 
 
 def to_json(fleet: Fleet) -> dict[str, Any]:
-    """Return what fleet.json holds of a fleet; it calls the provider's options wishes."""
-    return {"wishes" if key == "provider_options" else key: value for key, value in dataclasses.asdict(fleet).items()}
+    """Return what fleet.json holds of a fleet; it calls the provider's options wishes.
+
+    How sudo is used is left out of usual hosts, so that earlier versions of Fanrun can read of them.
+    """
+    data = {"wishes" if key == "provider_options" else key: value for key, value in dataclasses.asdict(fleet).items()}
+    for host in data["hosts"]:
+        if host["sudo"] == "free":
+            del host["sudo"], host["work"]
+    return data
 
 
 def from_json(data: dict[str, Any]) -> Fleet:
@@ -163,6 +192,8 @@ def from_json(data: dict[str, Any]) -> Fleet:
     numbers: list[object] = [fleet.size, *(part["port"] for part in parts if "port" in part)]
     if not all(isinstance(text, str) for text in texts):
         raise TypeError("it has something else where a text belongs")
+    if not all(host.sudo in KINDS for host in fleet.hosts):
+        raise ValueError("it has another word where it says how sudo is used")
     if not all(isinstance(number, int) and number > 0 for number in numbers):
         raise ValueError("it has something else where a whole number belongs")
     return fleet

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fanrun.fleet.script import read_script, script_argv
@@ -16,9 +17,9 @@ NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 PROBE = read_script("fanrun.fleet", "probe.sh")
 
 
-def probe_argv() -> list[str]:
-    """Return the command whose output `parse` reads."""
-    return script_argv(PROBE, WORK, LEASE, MARK)
+def probe_argv(work: str = WORK, prefix: Sequence[str] = ("sudo", "-n")) -> list[str]:
+    """Return the command whose output `parse` reads; `prefix` are the words before a command that uses Docker."""
+    return script_argv(PROBE, work, LEASE, f"{work}/fleet", *prefix)
 
 
 @dataclass(frozen=True)

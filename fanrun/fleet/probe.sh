@@ -1,9 +1,10 @@
 # shellcheck shell=sh
 # Print what a host says of itself: lines of "key value".
-# sh probe.sh WORK LEASE MARK
+# sh probe.sh WORK LEASE MARK [PREFIX]...
 #   WORK     the folder whose file system is looked at
 #   LEASE    the file with the seconds that the host lives on after it was last touched; it may not be there
 #   MARK     the file that names the version of Fanrun once the host is set up
+#   PREFIX   the words before a command that uses Docker
 # A program that is not there has no value. A Docker that does not answer within 10 seconds has no lines.
 echo "uid $(id -u)"
 echo "gid $(id -g)"
@@ -14,10 +15,11 @@ echo "python $(command -v python3)"
 stat -f -c 'disk %b %a %S' "$1" 2>/dev/null
 [ ! -e "$2" ] || echo "lease $(($(stat -c %Y "$2") + $(cat "$2") - $(date +%s)))"
 if grep -q '^version ' "$3" 2>/dev/null; then echo "marked yes"; fi
+shift 3
 # shellcheck disable=SC2016  # the inner shell expands them
-timeout 10 sudo -n sh -c '
+timeout 10 "$@" sh -c '
   echo docker $(docker version --format {{.Server.Version}} 2>/dev/null)
   docker ps --all --filter label=fanrun.service --format "service {{.Names}} {{.State}}" 2>/dev/null
-  docker image ls --digests --no-trunc --format "image {{.Repository}}@{{.Digest}}" 2>/dev/null
+  docker image ls --digests --no-trunc --format "image {{.Repository}}@{{.Digest}} {{.Repository}}:{{.Tag}}" 2>/dev/null
 '
 exit 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shlex
 import socket
@@ -13,12 +14,13 @@ from fabric import Config, Connection
 from invoke.exceptions import CommandTimedOut, Failure, ThreadException
 
 from fanrun.fleet import shell
-from fanrun.fleet.channel import TooMuch, collect
+from fanrun.fleet.channel import Collected, TooMuch, collect
 from fanrun.fleet.errors import CommandFailed, FanrunError, HostError, HostUnreachable
-from fanrun.fleet.model import Host
+from fanrun.fleet.model import Host, known_as
 from fanrun.fleet.poll import RetryPolicy, retry
 from fanrun.fleet.script import read_script, script_argv
 from fanrun.fleet.store import Folder
+from fanrun.fleet.sudo import ASKING, explain_refusal, root_argv
 
 T = TypeVar("T")
 
@@ -29,6 +31,10 @@ LIMIT = 120.0
 """Seconds a command of Fanrun's own may take on a host, unless it is known to take longer."""
 NOISE = 64 * 1024
 """Bytes that a login may print before a command whose output is bounded."""
+MAX_OUTPUT = 16 * 1024**2
+"""Bytes that a command may write which gets a text on its standard input."""
+PASSWORD_SECONDS = 30.0
+"""Seconds that sudo may take to check a password: it waits some where one is wrong."""
 SSH_ERRORS = (paramiko.SSHException, OSError, EOFError, ThreadException)
 
 PUT = read_script("fanrun.fleet", "put.sh")
@@ -58,7 +64,7 @@ class Remote:
         self._connection.connect_kwargs["key_filename"] = str(folder.key)
         # Fabric's own client would accept any unknown host key.
         self._connection.client.set_missing_host_key_policy(paramiko.RejectPolicy())
-        self._known_hosts = folder.known_hosts
+        self._known_hosts, self._sudo = folder.known_hosts, folder.sudo
         self._read_keys()
 
     def run(self, argv: list[str], *, sudo: bool = False, check: bool = True, timeout: float = LIMIT) -> Result:
@@ -67,31 +73,23 @@ class Remote:
         Raises HostUnreachable when there is no session or the host keeps silent, HostError when the login shell runs
         no commands, CommandFailed on a non-zero exit unless `check` is off.
         """
-        return self._run(_bounded(argv, sudo, timeout), shlex.join(argv), check=check, timeout=timeout + 15)
+        bounded, shown = _bounded(argv, timeout), shlex.join(argv)
+        if sudo and self.host.sudo == "password":
+            done = self._exchange(root_argv("password", bounded), self.root_input(), MAX_OUTPUT, timeout + 15)
+            return self._checked(done, shown, check=check)
+        as_root = root_argv(self.host.sudo, bounded) if sudo else bounded
+        return self._run(as_root, shown, check=check, timeout=timeout + 15)
 
     def read(self, argv: list[str], most: int, *, sudo: bool = False) -> str:
         """Run argv on the host and return what it writes; HostError if that is more than `most` bytes.
 
         Otherwise like `run`, for what a host must not fill this machine's memory with.
         """
-        self._read_keys()
-        try:
-            self._connection.open()
-            with self._connection.transport.open_session(timeout=LIMIT) as channel:
-                channel.exec_command(shell.line(_bounded(argv, sudo, LIMIT)))
-                done = collect(channel, most + NOISE, LIMIT + 15)
-        except TooMuch as error:
-            raise HostError(str(error), host=self.host.name) from error
-        except SSH_ERRORS as error:
-            raise unreachable(self.host, error) from error
-        out, err = shell.read(done.out), shell.read(done.error)
-        if not out.began:
-            raise HostError(shell.refusal(out.noise, err.noise), host=self.host.name)
-        if done.exit_code < 0:
-            raise unreachable(self.host, EOFError("the connection was lost"))
-        if done.exit_code != 0:
-            raise self._failed(shlex.join(argv), done.exit_code, err.text or out.text)
-        return out.text
+        bounded, given = _bounded(argv, LIMIT), b""
+        if sudo:
+            given = self.root_input()
+            bounded = root_argv(self.host.sudo, bounded)
+        return self._checked(self._exchange(bounded, given, most, LIMIT + 15), shlex.join(argv), check=True).stdout
 
     def shell(self, command: str, *, check: bool = True) -> Result:
         """Run a line of sh, as a person typed it, however long it takes; otherwise like `run`."""
@@ -111,14 +109,18 @@ class Remote:
             raise unreachable(self.host, OSError(f"no sign of it for {timeout:g} s")) from error
         except (*SSH_ERRORS, Failure) as error:
             raise unreachable(self.host, error) from error
-        out, err = shell.read(done.stdout), shell.read(done.stderr)
-        if not out.began and done.exited < 0:
+        return self._checked(Collected(done.stdout, done.stderr, done.exited), shown, check=check)
+
+    def _checked(self, done: Collected, shown: str, *, check: bool) -> Result:
+        """Take apart what a command left; raise what `run` raises."""
+        out, err = shell.read(done.out), shell.read(done.error)
+        if done.exit_code < 0:
             raise unreachable(self.host, EOFError("the connection was lost"))
         if not out.began:
             raise HostError(shell.refusal(out.noise, err.noise), host=self.host.name)
-        if check and done.exited != 0:
-            raise self._failed(shown, done.exited, err.text or out.text)
-        return Result(done.exited, out.text, err.text, out.noise)
+        if check and done.exit_code != 0:
+            raise self._failed(shown, done.exit_code, err.text or out.text)
+        return Result(done.exit_code, out.text, err.text, out.noise)
 
     def put(self, data: str, path: str, *, mode: str = "644", owner: str = "root:root") -> None:
         """Write a text file on the host as root, whole or not at all.
@@ -127,31 +129,42 @@ class Remote:
         """
         user, _, group = owner.partition(":")
         content = data.encode()
-        argv = ["sudo", "-n", "timeout", f"{LIMIT:g}", *put_argv(len(content), mode, user, group, path)]
+        given = self.root_input()
+        bounded = ["timeout", f"{LIMIT:g}", *put_argv(len(content), mode, user, group, path)]
+        done = self._exchange(root_argv(self.host.sudo, bounded), given + content, MAX_OUTPUT, LIMIT + 15)
+        self._checked(done, f"install {path}", check=True)
+
+    def _exchange(self, argv: list[str], given: bytes, most: int, seconds: float) -> Collected:
+        """Run argv with this on its standard input; HostError if it writes more than `most` bytes."""
         self._read_keys()
         try:
-            code, said = self._feed(shell.line(argv), content)
+            self._connection.open()
+            with self._connection.transport.open_session(timeout=LIMIT) as channel:
+                channel.settimeout(seconds)
+                channel.exec_command(shell.line(argv))
+                with contextlib.suppress(OSError):  # what ends without reading says why itself
+                    channel.sendall(given)
+                    channel.shutdown_write()
+                return collect(channel, most + NOISE, seconds)
+        except TooMuch as error:
+            raise HostError(str(error), host=self.host.name) from error
         except SSH_ERRORS as error:
             raise unreachable(self.host, error) from error
-        heard = shell.read(said)
-        if not heard.began:
-            raise HostError(shell.refusal("", said), host=self.host.name)
-        if code != 0:
-            raise self._failed(f"install {path}", code, heard.text)
 
-    def _feed(self, command: str, content: bytes) -> tuple[int, str]:
-        """Run a command with this on its standard input; return its exit code and what it wrote to standard error."""
-        self._connection.open()
-        with self._connection.transport.open_session(timeout=LIMIT) as channel:
-            channel.settimeout(LIMIT + 15)
-            channel.exec_command(command)
-            channel.sendall(content)
-            channel.shutdown_write()
-            problem = channel.makefile_stderr("rb").read().decode(errors="replace")
-            code = channel.recv_exit_status()
-        if code < 0:
-            raise EOFError("the connection was lost")
-        return code, problem
+    def root_input(self) -> bytes:
+        """Return what a command that runs as root gets first on its standard input: the line for sudo, or nothing.
+
+        Raises HostError where sudo takes no password that was given.
+        """
+        if self.host.sudo != "password":
+            return b""
+
+        def check(line: bytes) -> str:
+            argv = _bounded([*ASKING, "true"], PASSWORD_SECONDS)
+            done = self._checked(self._exchange(argv, line, NOISE, PASSWORD_SECONDS + 15), "sudo", check=False)
+            return explain_refusal(done.stderr) if done.exit_code else ""
+
+        return self._sudo.line(known_as(self.host.address, self.host.port), check)
 
     def close(self) -> None:
         """End the connection; harmless when there is none."""
@@ -164,10 +177,9 @@ class Remote:
         return CommandFailed(text, host=self.host.name, command=command, exit_code=code, stderr=output)
 
 
-def _bounded(argv: list[str], sudo: bool, seconds: float) -> list[str]:
-    """Return the command that runs argv, as root where that is asked for, and ends it after so many seconds."""
-    bounded = ["timeout", "--kill-after=5", f"{seconds:g}", *argv]
-    return ["sudo", "-n", *bounded] if sudo else bounded
+def _bounded(argv: list[str], seconds: float) -> list[str]:
+    """Return the command that runs argv and ends it after so many seconds."""
+    return ["timeout", "--kill-after=5", f"{seconds:g}", *argv]
 
 
 def _config(folder: Folder) -> Config:

@@ -14,10 +14,12 @@ from typing import Any
 
 from fanrun.fleet.errors import Busy, FleetDamaged, FleetError, UsageError
 from fanrun.fleet.known_hosts import KnownHosts
+from fanrun.fleet.layout import USUAL, Layout
 from fanrun.fleet.lock import exclusive
 from fanrun.fleet.model import ID, NAME, VERSION, Fleet, from_json, to_json, with_paths
 from fanrun.fleet.private_files import write_private
 from fanrun.fleet.ssh_config import quoted, ssh_config
+from fanrun.fleet.sudo import SudoPassword
 
 ROOT = "${root}/"
 """Stands in fleet.json for the folder that the fleets' folders belong to: it may be moved."""
@@ -45,6 +47,7 @@ class Folder:
         self.ca_key = self.path / "ca.key"
         self.ca_cert = self.path / "ca.crt"
         self.drained_file = self.path / "drained"
+        self.sudo = SudoPassword()  # never in a file
 
     def exists(self) -> bool:
         """Whether a fleet of this name was begun here, be its fleet.json still there or not."""
@@ -162,6 +165,11 @@ class Folder:
         if not self.ssh_config.exists() or quoted(self.key) not in self.ssh_config.read_text("utf-8", "replace"):
             write_private(self.ssh_config, self._ssh_config(fleet).encode())
         return fleet
+
+    def layout(self, name: str) -> Layout:
+        """Return where Fanrun's files are on the host of that name; the usual places if the host is not known."""
+        hosts = self.load().hosts if self.fleet_json.exists() else ()
+        return next((host.layout for host in hosts if host.name == name), USUAL)
 
     def _ssh_config(self, fleet: Fleet) -> str:
         return ssh_config(fleet, self.path, key=self.key, known_hosts=self.known_hosts)

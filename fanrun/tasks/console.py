@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import re
 import sys
@@ -90,6 +91,18 @@ class Console:
         if not sys.stdin.isatty():
             raise UsageError("--scan asks a person: run it in a terminal, or name a file with --known-hosts")
         return self.ask(f"{text} [yes/no]")
+
+    def ask_password(self, question: str) -> str:
+        """Return the password that a person types, which is not shown; UsageError where nobody gives one."""
+        if not sys.stdin.isatty():
+            raise UsageError("--ask-sudo-password asks a person: run it in a terminal")
+        try:
+            answer = getpass.getpass(question)
+        except (EOFError, UnicodeError):
+            answer = ""
+        if not answer:
+            raise UsageError("no password was given; nothing was changed")
+        return answer
 
     def asks(self, yes: bool) -> bool:
         """Return whether a person is asked before something is ended: at a terminal, without --yes."""

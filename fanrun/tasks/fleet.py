@@ -44,13 +44,13 @@ def up(
     from provision.hosts import shipping
 
     aim = target.target(console, fleet, hosts=hosts, vector=vector)
-    shipping.check(aim.settings.logs)
+    shipping.check(aim.settings.logs, uses_sudo=aim.provider.uses_sudo)
+    target.ask_if_wanted(console, aim, launches=True)
     taken = None if take_over is None else target.with_id(aim, take_over)
-    chosen = aim.provider
-    chosen.confirm = console.ask_about_keys
-    console.say(f"fleet {aim.settings.fleet}, by provider {chosen.name}")
+    aim.provider.confirm = console.ask_about_keys
+    console.say(f"fleet {aim.settings.fleet}, by provider {aim.provider.name}")
     if dry_run or taken:
-        lifecycle.check_up(chosen, take_over or "")
+        lifecycle.check_up(aim.provider, take_over or "")
     if dry_run:
         _print_plan(console, aim, taken)
         return
@@ -68,7 +68,7 @@ def deploy(console: Console, fleet: str | None = None) -> None:
     board, chosen = console.board(), target.provider(console, fleet)
     with contextlib.closing(board), keepalive.keep(folder, chosen, folder.load().hosts):
         image = deployment.deploy(folder, ROOT, board.say)
-    console.say(f"deployed {image.name} {image.ref.rpartition('@')[2]}")
+    console.say(f"deployed {image.name} {image.digest}")
 
 
 @task(
@@ -110,6 +110,7 @@ def down(
     from fanrun.tasks import ending
 
     aim = target.target(console, fleet) if take_over is None else target.other(console, fleet, take_over)
+    target.ask_if_wanted(console, aim)
     if dry_run and take_over is not None:
         ending.plan_take_over(console, aim)
     elif dry_run:
@@ -132,7 +133,7 @@ def _print_plan(console: Console, aim: target.Target, taken: target.Target | Non
 
 def _capacity(fleet: Fleet) -> str:
     """Return how many workers a fleet has, and the version of Fanrun's own image there."""
-    digest = fleet.images[deployment.OWN].ref.rpartition("@")[2]
+    digest = fleet.images[deployment.OWN].digest
     return f"{counted(len(fleet.workers), 'worker')} with {deployment.OWN} {digest[:19]}"
 
 

@@ -14,6 +14,7 @@ from fanrun.tasks.core import flag
 from provision import catalog
 
 FLEET = "the fleet's name (default: default)"
+ASK_SUDO = "ask for the password that sudo wants on the hosts"
 YES = "do not ask at a terminal"
 TAKE_OVER = "end the hosts that have this id (their folder is lost, or they belong to another fleet)"
 RESULTS = {

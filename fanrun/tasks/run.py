@@ -227,12 +227,16 @@ def _run(console: Console, folder: Folder, fleet_name: str | None, order: _Order
 
 def _ensure_deployed(folder: Folder, known: Fleet, name: str, board: Board) -> Image:
     """Deploy the container image if it has changed since it last was; return it as the workers have it."""
-    if deployment.current(known, name, ROOT):
+    is_current = deployment.current(known, name, ROOT)
+    if is_current and known.uses_sudo:
         return known.images[name]
-    board.say("deploy", f"{name} is new or has changed")
     try:
+        if is_current:
+            deployment.restore_image(folder, known, known.images[name], board.say)
+            return known.images[name]
+        board.say("deploy", f"{name} is new or has changed")
         return deployment.deploy(folder, ROOT, board.say, name)
-    except HostsFailed as error:  # the hub has it; whoever can't pull it now is looked at by the run itself
+    except HostsFailed as error:  # whoever does not have it now, or can't pull it, is looked at by the run itself
         for host, why in error.errors.items():
             logger.warning("{}: {}", host, why)
         return folder.load().images[name]

@@ -13,7 +13,7 @@ from fanrun.fleet.text import counted
 from fanrun.tasks import options, target
 from fanrun.tasks.boundary import ROOT
 from fanrun.tasks.console import GREEN, Console
-from fanrun.tasks.options import FLEET
+from fanrun.tasks.options import ASK_SUDO, FLEET
 from fanrun.tasks.task import task
 from provision import keepalive
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         "replicas": "how many processors, dealt to the workers; 0 ends the service",
         "args": "flags for the API, in one string: --size, --margin, --how, --grayscale, … (default: as the last time)",
         "tokens": "a file of bearer tokens that callers need, a line each: NAME TOKEN (default: as the last time)",
+        "ask-sudo-password": ASK_SUDO,
         "fleet": FLEET,
     }
 )
@@ -34,6 +35,7 @@ def serve(
     replicas: str | None = None,
     args: str | None = None,
     tokens: str | None = None,
+    ask_sudo_password: bool = False,
     fleet: str | None = None,
 ) -> None:
     """Run the image program as a gRPC service: processors on the workers, the API on the hub.
@@ -47,7 +49,7 @@ def serve(
     if replicas is None:
         raise UsageError("fab serve needs --replicas; `fab --help serve` shows all it takes")
     number = values.whole_number("replicas", replicas, 0, config.MAX_HOSTS)
-    folder = target.folder(console, fleet)
+    folder = target.with_sudo(console, target.folder(console, fleet), is_asked=ask_sudo_password)
     board = console.board()
     with contextlib.closing(board):
         if number == 0:

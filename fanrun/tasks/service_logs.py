@@ -52,7 +52,7 @@ class Container:
         """Return the lines that were written since the last time, at first since `since`; raises HostError."""
         start = self.seen or since
         argv = ["docker", "logs", "--timestamps", *(["--since", start] if start else []), self.name]
-        done = self.remote.run(argv, sudo=True, timeout=LONGEST)
+        done = self.remote.run(argv, sudo=self.remote.host.layout.docker_by_sudo, timeout=LONGEST)
         lines = [*self._parse("stdout", done.stdout), *self._parse("stderr", done.stderr)]
         lines = sorted((pair for pair in lines if pair[0] > self.seen), key=lambda pair: pair[0])
         self.seen = lines[-1][0] if lines else self.seen
@@ -151,7 +151,7 @@ class ServiceReader:
     def _read(self, name: str) -> list[Line]:
         """Return the new lines of all containers on a host."""
         remote, lines = self._remotes[name], list[Line]()
-        for container in remote.run(LIST, sudo=True).stdout.split():
+        for container in remote.run(LIST, sudo=remote.host.layout.docker_by_sudo).stdout.split():
             known = self._containers.setdefault((name, container), Container(remote, container))
             try:
                 lines += known.read_more(self._choice.since)

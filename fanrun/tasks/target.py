@@ -87,6 +87,36 @@ def target(console: Console, choice: FleetChoice, *, hosts: str | None = None, v
     return Target(made, place, catalog.load(name, place, _parse(name, provider_options, choice)))
 
 
+def ask_sudo_password(console: Console, folder: Folder) -> None:
+    """Ask a person for the password that sudo wants on the fleet's hosts; the folder has it in memory alone."""
+    folder.sudo.give(console.ask_password(f"sudo password on the hosts of fleet {folder.name}: "))
+
+
+def ask_if_wanted(console: Console, aim: Target, *, launches: bool = False) -> None:
+    """Ask for the password of sudo where --ask-sudo-password was given; `launches` is whether hosts may be launched.
+
+    Raises UsageError for options about sudo that can't be meant.
+    """
+    aim.provider.check_sudo(launches=launches)
+    if aim.provider.asks_sudo_password:
+        ask_sudo_password(console, aim.folder)
+
+
+def with_sudo(console: Console, folder: Folder, *, is_asked: bool) -> Folder:
+    """Return the fleet's folder with what sudo needs; `is_asked` is whether --ask-sudo-password was given.
+
+    Raises UsageError where the fleet was made without sudo, or where a password is needed and was not asked for.
+    """
+    hosts = folder.load().hosts
+    if any(host.sudo == "none" for host in hosts):
+        raise UsageError(f"fleet {folder.name} was made with --no-sudo, and this needs sudo on its hosts")
+    if is_asked:
+        ask_sudo_password(console, folder)
+    elif any(host.sudo == "password" for host in hosts):
+        raise UsageError(f"sudo asks for a password on the hosts of fleet {folder.name}; give --ask-sudo-password")
+    return folder
+
+
 def other(console: Console, choice: FleetChoice, fleet_id: str) -> Target:
     """Return what a task works with to end the hosts with that id, wherever the fleet of the folder is."""
     made, place = _chosen(console, choice)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fanrun.fleet.errors import HostError
 from fanrun.fleet.model import VERSION
-from fanrun.fleet.probe import MARK
 from fanrun.fleet.script import script_argv
 from fanrun.fleet.ssh import Remote
 from fanrun.fleet.store import Folder
@@ -20,7 +19,7 @@ def read_mark(text: str) -> dict[str, str]:
 
 def check_mark_host(remote: Remote, folder: Folder) -> None:
     """Raise HostError for a host of another fleet, or of a newer version of Fanrun; changes nothing."""
-    found = read_mark(remote.run(["cat", MARK], check=False).stdout)
+    found = read_mark(remote.run(["cat", remote.host.layout.mark], check=False).stdout)
     version = found.get("version", "")
     if version.isdigit() and int(version) > VERSION:
         raise HostError(
@@ -36,4 +35,4 @@ def check_mark_host(remote: Remote, folder: Folder) -> None:
 
 def ensure_mark_host(remote: Remote, folder: Folder) -> None:
     """Note on a host that is set up whose it is, and by which version."""
-    remote.run(script_argv(SCRIPT, MARK, folder.name, folder.id, str(VERSION)))
+    remote.run(script_argv(SCRIPT, remote.host.layout.mark, folder.name, folder.id, str(VERSION)))

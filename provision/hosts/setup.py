@@ -1,12 +1,12 @@
 """Steps that turn a plain Debian or Ubuntu host into a worker or a hub.
 
 Each `ensure_*_host` is idempotent and returns what it changed, or None.  All of them go
-over SSH and ask for nothing but a login that may use sudo.
+over SSH and ask for nothing but a login that may use sudo; `bare` has the steps where it may not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 from fanrun.fleet.errors import CommandFailed, HostError
 from fanrun.fleet.model import Fleet, Host
@@ -14,11 +14,13 @@ from fanrun.fleet.probe import WORK
 from fanrun.fleet.script import script_argv
 from fanrun.fleet.ssh import Remote, wait_for_ssh
 from fanrun.fleet.store import Folder
+from provision.connections import disconnect
 from provision.hosts import footprint, lease, mark, registry, startup
 from provision.hosts.common import answers, ensure_service
 from provision.hosts.scripts import host_argv, host_script
 from provision.hosts.spool import ensure_spool_host
 from provision.hosts.ssh_key import ssh_key
+from provision.hosts.step import Step
 
 INSTALL_TRIES = 2
 UPDATE = host_script("apt-get.sh", "apt-update.sh")
@@ -30,8 +32,6 @@ PROGRAMS = {"dockerd": ["docker.io"], "docker": ["docker-cli", "docker.io"], "rs
 WORKER_PROGRAMS = {"python3": ["python3-minimal"]}  # what writes down what containers print
 HUB_PROGRAMS = {"docker-registry": ["docker-registry"], "ss": ["iproute2"]}
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
-
-Step = Callable[[Remote], str | None]
 
 
 def steps(folder: Folder, fleet: Fleet, host: Host, ttl: int) -> list[tuple[str, Step]]:
@@ -48,7 +48,7 @@ def steps(folder: Folder, fleet: Fleet, host: Host, ttl: int) -> list[tuple[str,
         ("making the work folder", ensure_work_host),
         ("making the folder for logs", lambda remote: ensure_spool_host(remote, is_hub=is_hub)),
         ("installing packages", lambda remote: ensure_packages_host(remote, programs)),
-        ("starting Docker", ensure_docker_host),
+        ("starting Docker", lambda remote: ensure_docker_host(remote, folder)),
         ("trusting the registry", lambda remote: registry.ensure_trust_host(remote, folder, hub)),
     ]
     # Its version says that a host was set up to the end.
@@ -105,9 +105,9 @@ def ensure_debian_host(remote: Remote) -> str | None:
     release = remote.run(host_argv("os-release.sh")).stdout.strip()
     if release.split(" ")[0] not in ("debian", "ubuntu"):
         raise HostError(
-            f"runs {release or 'an unknown system'}; Fanrun sets up Debian and Ubuntu", host=remote.host.name
+            f"runs {release or 'an unknown system'}; Fanrun works on Debian and Ubuntu", host=remote.host.name
         )
-    if remote.run(["sudo", "-n", "true"], check=False).exit_code != 0:
+    if remote.run(["true"], sudo=True, check=False).exit_code != 0:
         raise HostError(
             f"user {remote.host.user} may not use sudo without a password; allow it in /etc/sudoers.d",
             host=remote.host.name,
@@ -171,6 +171,23 @@ def _packages(remote: Remote, choices: list[list[str]]) -> list[str]:
     return sorted({next((n for n in choice if f"{n}:" in known), choice[-1]) for choice in choices})
 
 
-def ensure_docker_host(remote: Remote) -> str | None:
-    """Start Docker where it doesn't answer."""
-    return ensure_service(remote, "docker", lambda: answers(remote, ["docker", "version"]))
+def ensure_docker_host(remote: Remote, folder: Folder) -> str | None:
+    """Start Docker where it doesn't answer, and let the login use it where sudo asks for a password."""
+    started = ensure_service(remote, "docker", lambda: answers(remote, ["docker", "version"]))
+    changes = [started, _ensure_member_host(remote, folder)]
+    return ", ".join(filter(None, changes)) or None
+
+
+def _ensure_member_host(remote: Remote, folder: Folder) -> str | None:
+    """Make the login a member of the group docker where sudo asks for a password, which a run could not answer.
+
+    It counts for new sessions, so those that there are end.
+    """
+    if remote.host.sudo != "password":
+        return None
+    argv = host_argv("docker-member.sh", footprint.ADDED, remote.host.user)
+    if not remote.run(argv, sudo=True).stdout.strip():
+        return None
+    remote.close()
+    disconnect(folder)
+    return "the login may use Docker, as a member of the group docker"

@@ -43,8 +43,13 @@ class Shipping:
     repository: Repository = REPOSITORY
 
 
-def check(logs: Logs) -> Deb | None:
-    """Return the package that the settings name, None where they name none; UsageError for one that can't be used."""
+def check(logs: Logs, *, uses_sudo: bool = True) -> Deb | None:
+    """Return the package that the settings name, None where they name none; UsageError for one that can't be used.
+
+    `uses_sudo` is whether anything can be installed on the hosts.
+    """
+    if logs.required and not uses_sudo:
+        raise UsageError("`logs: required` asks for log shipping, which needs sudo; leave it out, or --no-sudo")
     return vector_install.check_package(logs.package) if logs.package else None
 
 
@@ -62,6 +67,9 @@ def ensure(shipping: Shipping) -> bool:
     Machines that can't are named, together for each reason.  Raises HostsFailed where log shipping is required.
     """
     deb = check(shipping.logs)
+    if not shipping.fleet.uses_sudo:
+        shipping.say("logs", f"log shipping needs sudo; {STAY}")
+        return False
     places = vector.places(shipping.fleet)
     found, errors = on_hosts(shipping.folder, [place.host for place in places], vector_install.inspect_host)
     if not shipping.logs.enabled:

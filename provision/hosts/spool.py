@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from fanrun.fleet.layout import USUAL
 from fanrun.fleet.ssh import Remote
 from provision.hosts import footprint
 from provision.hosts.scripts import host_argv
 
-LOGS = "/var/log/fanrun"
+LOGS = USUAL.logs
 
 
 def ensure_spool_host(remote: Remote, *, is_hub: bool) -> str | None:

@@ -16,6 +16,7 @@ from fanrun.fleet.shell import read
 from fanrun.fleet.ssh import Remote
 from fanrun.fleet.ssh_commands import ssh_argv
 from fanrun.fleet.store import Folder
+from fanrun.fleet.sudo import root_argv
 from provision.hosts import footprint, openpgp, setup
 from provision.hosts.common import ensure_file
 from provision.hosts.deb import Deb, read_deb
@@ -176,11 +177,11 @@ def install_from_file_host(remote: Remote, folder: Folder, deb: Deb, architectur
 
 def _copy(remote: Remote, folder: Folder, path: Path) -> None:
     """Copy a file to COPIED, and compare the checksums."""
-    argv = ["sudo", "-n", "timeout", str(COPYING), *host_argv("vector-receive.sh", COPIED)]
-    with path.open("rb") as file:
-        digest = hashlib.sha256(file.read()).hexdigest()
-        file.seek(0)
-        done = subprocess.run(ssh_argv(folder, remote.host.name, argv), stdin=file, capture_output=True, check=False)
+    argv = root_argv(remote.host.sudo, ["timeout", str(COPYING), *host_argv("vector-receive.sh", COPIED)])
+    data = path.read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    given = remote.root_input() + data
+    done = subprocess.run(ssh_argv(folder, remote.host.name, argv), input=given, capture_output=True, check=False)
     if digest not in read(done.stdout.decode(errors="replace")).text:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         raise HostError(f"{path} could not be copied ({said[-1] if said else 'it was cut'})", host=remote.host.name)

@@ -142,8 +142,22 @@ class Provider(ABC):
     def check(self) -> None:
         """Raise ToolMissing or ProviderError when this machine can't use the provider."""
 
+    @property
+    def uses_sudo(self) -> bool:
+        """Return whether root's rights are used on the hosts."""
+        return True
+
+    @property
+    def asks_sudo_password(self) -> bool:
+        """Return whether a person is to be asked for the password that sudo wants on the hosts."""
+        return False
+
     def check_launch(self) -> None:
         """Raise UsageError where hosts can be ended but not launched."""
+        return
+
+    def check_sudo(self, *, launches: bool) -> None:
+        """Raise UsageError for options about sudo that can't be meant, with `launches` where hosts may be launched."""
         return
 
     @abstractmethod

@@ -10,17 +10,17 @@ import subprocess
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 
-from fanrun.fleet import environment, shell
+from fanrun.fleet import environment
 from fanrun.fleet.errors import CommandFailed, FanrunError, HostUnreachable, ImageError, ToolMissing, UsageError
 from fanrun.fleet.model import Host, Image
 from fanrun.fleet.poll import RetryPolicy, poll
 from fanrun.fleet.ssh import Remote, shorten
-from fanrun.fleet.ssh_commands import ssh_argv
 from fanrun.fleet.store import Folder
 from provision.hosts.scripts import host_argv
 from provision.registry import daemon
 from provision.registry.local_images import pushed_tag
 from provision.registry.names import PORT, PUSH_PORT, REPOSITORY
+from provision.registry.streaming import has_image_host, send_image, tagged
 
 CONFIG = "{{json .Config.Entrypoint}}\n{{json .Config.Cmd}}"
 SMALLER = {"linux/amd64": "linux/386", "linux/arm64": "linux/arm"}
@@ -79,7 +79,8 @@ def platform_of(image_id: str) -> str:
 
 def platform_host(remote: Remote) -> str:
     """Return what a host's Docker runs, as "linux/amd64"."""
-    return remote.run(["docker", "version", "--format={{.Server.Os}}/{{.Server.Arch}}"], sudo=True).stdout.strip()
+    argv = ["docker", "version", "--format={{.Server.Os}}/{{.Server.Arch}}"]
+    return remote.run(argv, sudo=remote.host.layout.docker_by_sudo).stdout.strip()
 
 
 def check_platform(name: str, wanted: str, hosts: Mapping[str, str]) -> None:
@@ -125,23 +126,13 @@ def _push_direct(folder: Folder, hub: Host, image_id: str) -> str:
 
 def _push_by_ssh(folder: Folder, hub: Host, image_id: str) -> str:
     """Load the image into the hub's Docker, and push it from there; returns what that printed."""
-    tag = f"127.0.0.1:{PUSH_PORT}/{pushed_tag(folder, image_id)}"
-    _docker("tag", image_id, tag, image=image_id)
-    load = ssh_argv(folder, hub.name, ["sudo", "-n", "docker", "load", "--quiet"])
-    with tempfile.TemporaryFile() as log:
-        with subprocess.Popen(["docker", "save", tag], stdout=subprocess.PIPE, stderr=log) as save:
-            loaded = subprocess.run(load, stdin=save.stdout, stdout=subprocess.DEVNULL, stderr=log, check=False)
-        _docker("rmi", "--no-prune", tag, image=image_id)
-        if save.returncode or loaded.returncode:
-            log.seek(0)
-            heard = shell.read(log.read().decode(errors="replace"))
-            last = (heard.text.splitlines() or heard.noise.splitlines() or ["no output"])[-1]
-            raise ImageError(f"the image can't be sent to the hub: {shorten(last)}", image=image_id)
-    remote = Remote(folder, hub)
+    with tagged(folder, image_id) as tag:
+        send_image(folder, hub, tag)
+    remote, by_sudo = Remote(folder, hub), hub.layout.docker_by_sudo
     try:
-        return remote.run(["docker", "push", tag], sudo=True, timeout=1800).stdout
+        return remote.run(["docker", "push", tag], sudo=by_sudo, timeout=1800).stdout
     finally:
-        remote.run(["docker", "rmi", "--force", tag], sudo=True, check=False)
+        remote.run(["docker", "rmi", "--force", tag], sudo=by_sudo, check=False)
         remote.close()
 
 
@@ -152,10 +143,10 @@ def ref(hub: Host, digest: str) -> str:
 
 def ensure_image_host(remote: Remote, image: Image) -> str | None:
     """Pull an image from the hub on a worker that doesn't have it."""
-    if remote.run(["docker", "image", "inspect", image.ref], sudo=True, check=False).exit_code == 0:
+    if has_image_host(remote, image):
         return None
     try:
-        remote.run(["docker", "pull", "--quiet", image.ref], sudo=True, timeout=1800)
+        remote.run(["docker", "pull", "--quiet", image.ref], sudo=remote.host.layout.docker_by_sudo, timeout=1800)
     except CommandFailed as error:
         raise ImageError(
             f"{remote.host.name} can't pull {image.name} from the hub ({error}); `fab up` repairs the hub",
@@ -172,7 +163,7 @@ def remove_old_images_host(remote: Remote, kept: Collection[str]) -> None:
     pulled, pushed = f":{PORT}/{REPOSITORY}", f"127.0.0.1:{PUSH_PORT}/{REPOSITORY}"
     argv = host_argv("remove-images.sh", pulled, pushed, *kept)
     with contextlib.suppress(FanrunError):
-        remote.run(argv, sudo=True, check=False, timeout=600)
+        remote.run(argv, sudo=remote.host.layout.docker_by_sudo, check=False, timeout=600)
 
 
 @contextlib.contextmanager

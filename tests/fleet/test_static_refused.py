@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.hosts.footprint import claim_argv
+from provision.hosts.footprint import Claim, claim_argv
 from tests.fleet.harness import Fab
 from tests.fleet.machines import Machines
 
@@ -28,7 +28,7 @@ def test_what_can_not_be_taken_is_named_before_a_step_is_taken(three: Machines, 
     finally:
         three.put("two", "etc/os-release", release, 0o644)
         three.on("three", f"mv /root/sudoers {sudo}")
-    assert f"{three.addresses['two']}: runs fedora 42; Fanrun sets up Debian and Ubuntu" in told
+    assert f"{three.addresses['two']}: runs fedora 42; Fanrun works on Debian and Ubuntu" in told
     assert f"{three.addresses['three']}: sudo without a password is not allowed" in told
     assert three.on("one", "ls /var/lib/fanrun 2>/dev/null || echo none") == "none\n"
     fab("down")
@@ -38,7 +38,7 @@ def test_a_mark_that_another_has_just_made_is_respected(three: Machines) -> None
     mark = "fleet sea\nowner eve@elsewhere\nroles worker\nid 0123\n"
     three.put("two", "var/lib/fanrun/fleet", mark, 0o600)
     keys = three.on("two", "cat /home/admin/.ssh/authorized_keys")
-    claim = claim_argv("sea", "ada", "worker", "ssh-ed25519 BBBB", ["4567", "89ab"])
+    claim = claim_argv(Claim("sea", "ada", "worker", "ssh-ed25519 BBBB", ["4567", "89ab"]))
     argv = ["docker", "exec", "--user=admin", f"{three.network}-two", *claim]
     try:
         done = subprocess.run(argv, capture_output=True, text=True, check=False)

@@ -205,6 +205,7 @@ def test_the_other_argvs() -> None:
     assert commands.open_argv(run, "hub:5000/i@sha256:00") == opening
     assert commands.open_argv(run, "hub:5000/i@sha256:00", ["r1", "r2"]) == [*opening, "r1", "r2"]
     both = ["sh", "-c", commands.OPEN_AND_PROBE, "sh", PROBE_SCRIPT, "/var/lib/fanrun", "/var/lib/fanrun.lease", MARK]
+    both.append("sudo -n")
     assert commands.open_and_probe_argv(run, "hub:5000/i@sha256:00", ["r1"]) == [*both, *opening, "r1"]
     assert commands.stop_argv(run) == ["sh", "-c", commands.STOP, "sh", "/var/lib/fanrun/runs", run]
     assert commands.halt_argv(run, 2) == ["sh", "-c", commands.HALT, "sh", run, "2", commands.RUNS]

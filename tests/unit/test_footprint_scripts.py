@@ -10,7 +10,9 @@ import pytest
 
 from fanrun.fleet.probe import MARK, WORK
 from provision.hosts import footprint
+from provision.hosts.footprint import Claim
 from provision.hosts.mark import read_mark
+from provision.hosts.scripts import host_argv
 from tests.unit.worker_scripts import stand_in
 
 KEY, THEIRS = "ssh-ed25519 AAAA sea", "ssh-ed25519 BBBB theirs\n"
@@ -23,10 +25,12 @@ PROGRAMS = (
     "groupdel",
     "ip",
     "iptables",
+    "gpasswd",
     "service",
     "systemctl",
     "update-rc.d",
     "userdel",
+    "usermod",
 )
 """What these scripts could change this machine with."""
 
@@ -51,7 +55,7 @@ def run(machine: Path, argv: list[str], home: str = "home") -> subprocess.Comple
 
 
 def claim(machine: Path, *ids: str, key: str = KEY, home: str = "home") -> subprocess.CompletedProcess[str]:
-    return run(machine, footprint.claim_argv("sea", "eve@here", "hub worker", key, ids), home)
+    return run(machine, footprint.claim_argv(Claim("sea", "eve@here", "hub worker", key, ids)), home)
 
 
 def added(machine: Path) -> list[str]:
@@ -152,3 +156,26 @@ def test_a_machine_is_given_back_as_it_was(machine: Path) -> None:
     assert list((machine / "home").iterdir()) == []
     done = run(machine, footprint.remove_argv(["0123"]))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), "there is nothing left to remove"
+
+
+def test_a_login_that_joined_the_group_docker_leaves_it(machine: Path) -> None:
+    claim(machine, "0123")
+    stand_in(machine / "bin", "id", 'case $1 in -u) echo 1000;; -nG) echo "bob sudo";; *) echo root;; esac')
+    joined = host_argv("docker-member.sh", footprint.ADDED, "bob")
+    done = run(machine, joined)
+    assert (done.stdout, done.stderr) == ("added\n", "")
+    assert "member docker:bob" in added(machine)
+    run(machine, footprint.remove_argv(["0123"]))
+    log = (machine / "log").read_text().splitlines()
+    assert [line for line in log if line.startswith(("usermod", "gpasswd"))] == [
+        "usermod --append --groups docker bob",
+        "gpasswd --delete bob docker",
+    ]
+
+
+def test_a_member_of_the_group_docker_stays_one(machine: Path) -> None:
+    claim(machine, "0123")
+    stand_in(machine / "bin", "id", 'case $1 in -u) echo 1000;; -nG) echo "bob docker";; esac')
+    done = run(machine, host_argv("docker-member.sh", footprint.ADDED, "bob"))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert not [line for line in added(machine) if line.startswith("member")]

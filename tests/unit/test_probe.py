@@ -67,11 +67,12 @@ def test_the_question_is_one_that_a_shell_answers(tmp_path: Path, answers: bool)
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / name).chmod(0o755)
     environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    *head, work, lease, mark = probe_argv()
+    *head, work, lease, mark = probe_argv()[:-2]
     assert (work, lease, mark) == ("/var/lib/fanrun", "/var/lib/fanrun.lease", "/var/lib/fanrun/fleet")
+    assert probe_argv("/home/a/w", [])[-3:] == ["/home/a/w", "/var/lib/fanrun.lease", "/home/a/w/fleet"]
     (tmp_path / "lease").write_text("3600\n")
     (tmp_path / "fleet").write_text("fleet a\nversion 2\n")
-    argv = [*head, str(tmp_path), str(tmp_path / "lease"), str(tmp_path / "fleet")]
+    argv = [*head, str(tmp_path), str(tmp_path / "lease"), str(tmp_path / "fleet"), "sudo", "-n"]
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=True)
     found = parse(done.stdout)
     assert (found.uid, found.gid) == (os.getuid(), os.getgid())

@@ -185,10 +185,11 @@ def test_a_beat_tells_of_docker_and_the_disk_until_nobody_listens(
         assert verdict(line) == ("its Docker does not answer" if code else "")
 
 
-@pytest.mark.parametrize(("opens", "said"), [("echo left r1", "left r1\nhost /work /lease\n"), ("exit 3", "")])
-def test_a_host_is_asked_once_its_run_is_open(shell: str, opens: str, said: str) -> None:
-    probe = 'echo "host $1 $2"'
-    done = run_script(
-        shell, commands.open_and_probe_argv("r", "i"), probe, "/work", "/lease", "/mark", "sh", "-c", opens
-    )
+@pytest.mark.parametrize("prefix", ["", "sudo -n"])
+@pytest.mark.parametrize(("opens", "said"), [("echo left r1", "left r1\n{}\n"), ("exit 3", "")])
+def test_a_host_is_asked_once_its_run_is_open(shell: str, opens: str, said: str, prefix: str) -> None:
+    words = ("/work", "/lease", "/mark")
+    said = said.format(" ".join([*words, *prefix.split()]))
+    argv = commands.open_and_probe_argv("r", "i")
+    done = run_script(shell, argv, 'echo "$*"', *words, prefix, "sh", "-c", opens)
     assert (done.returncode, done.stdout.decode(), done.stderr) == (0 if said else 3, said, b"")

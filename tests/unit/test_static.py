@@ -80,15 +80,15 @@ def test_a_machine_of_another_architecture_is_refused(
 ) -> None:
     one = provider(folder, config, "a@10.0.0.1")
     monkeypatch.setattr("platform.machine", lambda: "arm64")
-    assert find_problem(HostFacts("debian 13", "aarch64", sudo=True), one.ids) == ""
+    assert find_problem(HostFacts("debian 13", "aarch64", sudo="free"), one.ids) == ""
     assert "is x86_64, but images are built on this machine, for arm64" in find_problem(
-        HostFacts("debian 13", "x86_64", sudo=True), one.ids
+        HostFacts("debian 13", "x86_64", sudo="free"), one.ids
     )
 
 
 def test_a_machine_of_another_fleet_or_a_newer_version_is_refused(folder: Folder, config: str) -> None:
     one, mine = provider(folder, config, "a@10.0.0.1"), folder.ensure_id()
-    look = HostFacts("debian 13", platform.machine(), sudo=True, fleet="default", owner="eve", id="0123")
+    look = HostFacts("debian 13", platform.machine(), sudo="free", fleet="default", owner="eve", id="0123")
     assert "belongs to fleet default of eve" in find_problem(look, one.ids)
     assert "--take-over=0123`" in find_problem(look, one.ids)
     assert find_problem(dataclasses.replace(look, id=mine, version=VERSION), one.ids) == ""
@@ -99,18 +99,18 @@ def test_a_machine_of_another_fleet_or_a_newer_version_is_refused(folder: Folder
 
 def test_a_machine_whose_login_prints_is_refused(folder: Folder, config: str) -> None:
     one = provider(folder, config, "a@10.0.0.1")
-    look = HostFacts("debian 13", platform.machine(), sudo=True, noise="its login prints 'Welcome'")
+    look = HostFacts("debian 13", platform.machine(), sudo="free", noise="its login prints 'Welcome'")
     assert find_problem(look, one.ids) == "its login prints 'Welcome'"
 
 
 def test_a_look_is_read() -> None:
-    said = "os debian 13\nmachine x86_64\nsudo yes\n"
-    assert parse(said) == HostFacts("debian 13", "x86_64", sudo=True)
+    said = "os debian 13\nmachine x86_64\nsudo free\n"
+    assert parse(said) == HostFacts("debian 13", "x86_64", sudo="free")
     mark = "fleet sea\nowner eve@laptop\nroles hub worker\nkey ssh-ed25519 AAAA x\n"
     known = HostFacts(
-        "debian 13", "x86_64", True, "sea", "eve@laptop", ("hub", "worker"), id=old_id("ssh-ed25519 AAAA x")
+        "debian 13", "x86_64", "free", "sea", "eve@laptop", ("hub", "worker"), id=old_id("ssh-ed25519 AAAA x")
     )
     assert parse(said + mark) == known
     newer = "id 0123\nversion 7\n"
     assert parse(said + mark + newer) == dataclasses.replace(known, id="0123", version=7)
-    assert parse("") == HostFacts("", "", sudo=False)
+    assert parse("") == HostFacts("", "", sudo=None)

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fanrun.fanout.commands import LOGS, spool_path
+from fanrun.fanout.commands import spool_path
 from fanrun.fleet.errors import HostError
 from fanrun.fleet.ssh import Remote
 
@@ -89,17 +89,17 @@ class RemoteFile:
 
 def worker_file(remote: Remote, run: str, *, is_bounded: bool) -> RemoteFile:
     """Return a run's log on the worker that wrote it."""
-    return RemoteFile(remote, spool_path(run), is_bounded=is_bounded)
+    return RemoteFile(remote, spool_path(run, remote.host.layout), is_bounded=is_bounded)
 
 
 def list_shipped(hub: Remote, run: str) -> list[str]:
     """Return the workers whose lines of a run were shipped to the hub."""
-    return hub.read(["sh", "-c", LIST, "sh", f"{LOGS}/{run}"], NAMES, sudo=True).splitlines()
+    return hub.read(["sh", "-c", LIST, "sh", f"{hub.host.layout.logs}/{run}"], NAMES, sudo=True).splitlines()
 
 
 def hub_file(hub: Remote, run: str, worker: str, *, is_bounded: bool) -> RemoteFile:
     """Return what was shipped to the hub of a run's log on a worker."""
-    return RemoteFile(hub, f"{LOGS}/{run}/{worker}.jsonl", is_roots=True, is_bounded=is_bounded)
+    return RemoteFile(hub, f"{hub.host.layout.logs}/{run}/{worker}.jsonl", is_roots=True, is_bounded=is_bounded)
 
 
 def split(data: bytes, start: int) -> Iterator[tuple[int, bytes]]:

@@ -56,14 +56,14 @@ watch() {
   # A short timeout must not include the start of the container.
   if [ "$timeout" -gt 0 ] && [ "$timeout" -lt 300 ]; then
     often=1
-    until [ -n "$(sudo -n docker ps --quiet --filter "name=$name")" ]; do sleep 0.2; done
+    until [ -n "$(docker ps --quiet --filter "name=$name")" ]; do sleep 0.2; done
   fi
   touch "$target/report.jsonl"
   while sleep $often & wait $!; do
     if is_over; then touch "$home/halt"
     elif is_late; then echo 124 >"$target/code"; : >"$target/late"
     else continue; fi
-    sudo -n docker kill "$name"; return
+    docker kill "$name"; return
   done
 }
 # The trap also ends the sleep. If the login shell is csh, every process has extra copies of the output streams, and

@@ -12,10 +12,10 @@ discard() {
 }
 # A container whose batch has a folder stays: the run came back meanwhile, and the batch is a new one.
 remove() {
-  found=$(sudo -n docker ps --all --filter "label=fanrun.run=$2" --format '{{.ID}} {{.Names}}') || return
-  echo "$found" | while read -r id name; do
-    [ -e "$1/$2/${name#"fanrun-$2-"}.out" ] || echo "$id"
-  done | xargs -r sudo -n docker rm --force >/dev/null
+  found=$(docker ps --all --filter "label=fanrun.run=$2" --format '{{.ID}} {{.Names}}') || return
+  found=$(echo "$found" | while read -r id name; do [ -e "$1/$2/${name#"fanrun-$2-"}.out" ] || echo "$id"; done)
+  # shellcheck disable=SC2086  # ids
+  [ -z "$found" ] || docker rm --force $found >/dev/null
 }
 end() {
   if [ ! -e "$1/$2/turn" ]; then discard "$1/$2"; remove "$1" "$2"; return; fi

@@ -5,7 +5,11 @@
 #   SECONDS    after which a container that still runs is killed
 #   RUNS       the folder that has the folders of all runs
 # Print nothing. A batch that has its turn may be about to start its container, so this goes on for up to 10 seconds.
-halt() { sudo -n docker ps --quiet --filter "label=fanrun.run=$1" | xargs -r sudo -n docker stop -t "$2" >/dev/null; }
+halt() {
+  found=$(docker ps --quiet --filter "label=fanrun.run=$1")
+  # shellcheck disable=SC2086  # ids
+  [ -z "$found" ] || docker stop -t "$2" $found >/dev/null
+}
 touch "$3/$1/halt" 2>/dev/null
 if [ ! -e "$3/$1/turn" ]; then halt "$1" "$2"; exit; fi
 exec 8<>"$3/$1/turn"

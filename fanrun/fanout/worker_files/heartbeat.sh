@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Print a sign of life every few seconds, until nobody reads it. Run as root.
+# Print a sign of life every few seconds, until nobody reads it. Run by a user who may use Docker.
 # sh heartbeat.sh FOLDER SECONDS LEASE RUN USAGE
 #   FOLDER     whose file system is looked at
 #   SECONDS    between two signs

@@ -17,14 +17,14 @@ identity() {
   image=$1 run=$2 nobody=$3 known=$4 uid=$(id -u) gid=$(id -g)
   [ "$uid" -ne 0 ] || uid=$nobody
   [ "$gid" -ne 0 ] || gid=$nobody
-  container=$(sudo -n docker create --network none --label "fanrun.run=$run" "$image" none) || container=
+  container=$(docker create --network none --label "fanrun.run=$run" "$image" none) || container=
   # If Docker fails in between, the files are for this run alone.
   is_whole=$container
   for file in passwd group; do
-    if [ -n "$container" ]; then sudo -n docker cp -L "$container:/etc/$file" - | tar -xO; fi >"image-$file"
+    if [ -n "$container" ]; then docker cp -L "$container:/etc/$file" - | tar -xO; fi >"image-$file"
   done
-  set=$(sudo -n docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "$container") || is_whole=
-  [ -z "$container" ] || sudo -n docker rm "$container" || is_whole=
+  set=$(docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "$container") || is_whole=
+  [ -z "$container" ] || docker rm "$container" || is_whole=
   has() { printf '%s\n' "$set" | grep -q "^$1="; }
   user=$(awk -F: -v id="$uid" '$3 == id { print $1; exit }' image-passwd)
   user=${user:-fanrun}

@@ -96,7 +96,7 @@ class Connections:
         """
         with self._slots:
             link, dead = self._renew(name)
-            done = link.run(commands.open_and_probe_argv(self._run, self._image, dead), timeout=40)
+            done = link.run(commands.open_and_probe_argv(self._run, self._image, dead, link.layout), timeout=40)
         if done.exit_code != 0:
             raise HostUnreachable(done.reason, host=name)
         answer = done.output.decode(errors="replace")
@@ -108,7 +108,8 @@ class Connections:
 
     def clean(self, name: str, timeout: float) -> CommandResult:
         """End what runs on a host for this run, and delete the run's folder there."""
-        done = self.links[name].last(commands.stop_argv(self._run), timeout=timeout)
+        link = self.links[name]
+        done = link.last(commands.stop_argv(self._run, link.layout), timeout=timeout)
         if done.exit_code == 0:
             self._unclean.discard(name)
         else:
@@ -120,7 +121,7 @@ class Connections:
         link = self.links[name]
         link.end_pushes()
         with contextlib.suppress(Stopped):  # it was lost meanwhile
-            link.run(commands.halt_argv(self._run, CONTAINER_GRACE), timeout=20)
+            link.run(commands.halt_argv(self._run, CONTAINER_GRACE, link.layout), timeout=20)
 
     def close(self) -> None:
         """Make no new connections."""

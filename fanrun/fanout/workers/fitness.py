@@ -15,6 +15,8 @@ def unfit(largest: int, program: Program, probe: Probe) -> str:
         return "its Docker does not answer; `fab up` repairs it"
     if not probe.python:
         return "it has no python3; `fab up` installs it"
+    if "@" not in program.ref and program.ref not in probe.images:
+        return "it has not the container image; `fab up` and the next run bring it"
     needed = 4 * largest + SPARE_BYTES
     if probe.disk_free < needed:
         return f"{probe.disk_free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB needed; free some with `fab ssh`"

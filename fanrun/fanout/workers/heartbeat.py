@@ -98,7 +98,7 @@ class Heartbeat:
         """Listen from now on to a worker of that run; with `usage` also to what its containers use."""
         ours, theirs = os.pipe()
         os.set_blocking(ours, False)
-        argv = link.argv(commands.heartbeat_argv(run, INTERVAL, usage=usage))
+        argv = link.argv(commands.heartbeat_argv(run, INTERVAL, usage=usage, layout=link.layout))
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.DEVNULL, start_new_session=True
         )

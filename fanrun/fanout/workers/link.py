@@ -33,7 +33,7 @@ class Link:
 
     def __init__(self, folder: Folder, host: str, name: str, slots: threading.Semaphore) -> None:
         """`name` is the connections': another name is others; a place in `slots` is held while one begins."""
-        self.host = host
+        self.host, self.layout = host, folder.layout(host)
         self._executor = Executor()
         self._folder, self._slots = folder, slots
         self._control = control_folder() / f"{hashlib.sha256(name.encode()).hexdigest()[:12]}-{host}"

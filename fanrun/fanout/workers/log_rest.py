@@ -27,7 +27,7 @@ def fetch_rest(link: Link, run: str, logs: RunLogs, most: int, clock: Callable[[
     for batch in logs.missing(link.host):
         if (left := end - clock()) <= 0:
             return f"it takes longer than {LONGEST:.0f} s"
-        done = link.last(commands.rest_argv(run, [batch], most), timeout=left)
+        done = link.last(commands.rest_argv(run, [batch], most, link.layout), timeout=left)
         if done.exit_code == SSH_FAILED:
             return done.reason
         if done.exit_code == TIMED_OUT:

@@ -188,7 +188,7 @@ class Worker:
         self.job.board.advance(outcome.settled)
 
     def _folder(self, batch: Batch) -> BatchFolder:
-        return BatchFolder(self.job.run, batch.name)
+        return BatchFolder(self.job.run, batch.name, self.link.layout)
 
     def _push(self, attempt: Attempt) -> None:
         expected = self.model.seconds("push", sum(map(weight, attempt.batch.inputs)))

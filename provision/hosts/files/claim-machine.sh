@@ -1,6 +1,8 @@
 # shellcheck shell=sh
-# Make a machine that was there before a host of a fleet. Run as the login. fleet-id.sh comes before this text.
-# sh claim-machine.sh WORK FLEET OWNER ROLES KEY IDS DROP_KEY
+# Make a machine that was there before a host of a fleet. Run as the login. as-root.sh and fleet-id.sh come before this
+# text.
+# sh claim-machine.sh HOW WORK FLEET OWNER ROLES KEY IDS DROP_KEY
+#   HOW         the argument of as-root.sh
 #   WORK        the work folder, in which "fleet" says whose the machine is and "added" what Fanrun added to it
 #   FLEET, OWNER, ROLES    written to the mark
 #   KEY         the public key that may log in from now on
@@ -12,9 +14,9 @@ set -eu
 export LC_ALL=C
 work=$1 fleet=$2 owner=$3 roles=$4 key=$5 ids=$6 drop_key=$7
 mark=$work/fleet added=$work/added
-sudo -n install -d -m 700 -o "$(id -un)" "$work"
-sudo -n touch "$work/lock" "$added" "$mark"
-sudo -n chown "$(id -un)" "$work/lock" "$added" "$mark"
+as_root install -d -m 700 -o "$(id -un)" "$work"
+as_root touch "$work/lock" "$added" "$mark"
+as_root chown "$(id -un)" "$work/lock" "$added" "$mark"
 exec 9>"$work/lock"
 flock -w 30 9
 if [ -s "$mark" ]; then
@@ -34,7 +36,7 @@ printf 'fleet %s\nowner %s\nroles %s\nuser %s\nhome %s\nkey %s\nid %s\n' \
 mv "$mark.new" "$mark"
 if [ "$old" != "$key" ]; then sh -c "$drop_key" sh "$HOME/.ssh/authorized_keys" "$old"; fi
 if [ -n "$home" ] && [ "$home" != "$HOME" ]; then
-  sudo -n sh -c "$drop_key" sh "$home/.ssh/authorized_keys" "$old"
+  as_root sh -c "$drop_key" sh "$home/.ssh/authorized_keys" "$old"
 fi
 umask 077
 keys=$HOME/.ssh/authorized_keys

@@ -44,11 +44,14 @@ if command -v dockerd >/dev/null && ! answers; then
     exit 1
   fi
 elif command -v dockerd >/dev/null; then
-  containers=$(docker ps -aq --filter label=fanrun.run; docker ps -aq --filter label=fanrun.service)
+  # Images of fanrun.invalid are those of fleets without sudo, which other logins may have on the machine.
+  containers=$(docker ps -a --filter label=fanrun.run --format '{{.ID}} {{.Image}}' |
+    sed -e '/ fanrun\.invalid\//d' -e 's/ .*//'; docker ps -aq --filter label=fanrun.service)
   if [ -n "$containers" ]; then docker rm -f -v $containers >/dev/null; echo "containers removed"; fi
   # By their names: somebody else may have the same images by other ones.
   images=$(docker image ls --digests --format '{{.Repository}} {{.Tag}} {{.Digest}}' |
-    sed -n -e 's|^\([^ ]*/fanrun/image\) .* \(sha256:.*\)|\1@\2|p' -e 's|^\([^ ]*/fanrun/image\) \([^< ]*\) .*|\1:\2|p')
+    sed -n -e '/^fanrun\.invalid\//d' \
+      -e 's|^\([^ ]*/fanrun/image\) .* \(sha256:.*\)|\1@\2|p' -e 's|^\([^ ]*/fanrun/image\) \([^< ]*\) .*|\1:\2|p')
   if [ -n "$images" ]; then docker rmi $images >/dev/null 2>&1; echo "images removed"; fi
   others=$(docker ps -aq; docker image ls -aq; docker volume ls -q; docker network ls -q --filter type=custom)
 fi
@@ -137,6 +140,7 @@ for pair in $(added data); do
   # It may be where a disk is mounted: then it is emptied.
   if gone "$pair" && [ -e "${pair#*:}" ]; then find "${pair#*:}" -xdev -depth -delete 2>/dev/null; fi
 done
+for pair in $(added member); do gpasswd --delete "${pair#*:}" "${pair%%:*}" >/dev/null 2>&1; done
 for pair in $(added user); do if gone "$pair"; then userdel "${pair#*:}" >/dev/null 2>&1; fi; done
 for pair in $(added group); do if gone "$pair"; then groupdel "${pair#*:}" >/dev/null 2>&1; fi; done
 if gone docker.io; then

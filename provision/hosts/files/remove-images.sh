@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# sh remove-images.sh PULLED PUSHED KEPT...: remove images that are no longer needed.  Run it as root.
+# sh remove-images.sh PULLED PUSHED KEPT...: remove images that are no longer needed.  Run it as a user who may use Docker.
 # Images that a hub's registry gave have a repository that ends with PULLED.  They are removed, except the refs KEPT.
 # PUSHED is the repository that pushes use.  A tag in it is left over from a push that was killed, and is removed.
 # Docker refuses to remove an image that a container uses.

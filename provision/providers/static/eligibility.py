@@ -6,23 +6,23 @@ import platform
 from collections.abc import Collection
 
 from fanrun.fleet.model import VERSION
+from provision.hosts.bare_facts import find_missing
 from provision.hosts.footprint import HostFacts
 
 SAME = {"arm64": "aarch64", "amd64": "x86_64"}
 """Architectures by another name."""
-NO_SUDO = "sudo without a password is not allowed there, or not installed; see /etc/sudoers.d"
 SYSTEMS = ("debian", "ubuntu")
 
 
 def find_problem(facts: HostFacts, ids: Collection[str]) -> str:
     """Return why a machine can't be taken into the fleet with these ids; "" if it can."""
     if facts.system.split(" ")[0] not in SYSTEMS:
-        return f"runs {facts.system or 'an unknown system'}; Fanrun sets up Debian and Ubuntu"
+        return f"runs {facts.system or 'an unknown system'}; Fanrun works on Debian and Ubuntu"
     ours = platform.machine().lower()
     if SAME.get(facts.machine, facts.machine) != SAME.get(ours, ours):
         return f"is {facts.machine}, but images are built on this machine, for {ours}; leave it out"
-    if not facts.sudo:
-        return NO_SUDO
+    if facts.sudo is None:
+        return facts.sudo_problem
     if facts.noise:
         return facts.noise
     if facts.snap:
@@ -34,4 +34,4 @@ def find_problem(facts: HostFacts, ids: Collection[str]) -> str:
         )
     if facts.version > VERSION:
         return f"was set up by a newer Fanrun (version {facts.version}, this one knows {VERSION}); update this Fanrun"
-    return ""
+    return find_missing(facts.bare) if facts.sudo == "none" else ""

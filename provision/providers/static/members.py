@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from fanrun.fleet.errors import UsageError
 from fanrun.fleet.model import HUB, Host, Role
+from provision.hosts.footprint import HostFacts
 from provision.providers.static.options import StaticOptions
 from provision.providers.static.user_ssh import SshTarget, resolve
 
@@ -50,6 +52,13 @@ def list_members(options: StaticOptions) -> list[Member]:
 def make_host(name: str, role: Role, target: SshTarget) -> Host:
     """Return the host of this name on a machine."""
     return Host(name, role, target.address, target.address, target.user, target.port, target.proxy)
+
+
+def make_used(host: Host, facts: HostFacts | None) -> Host:
+    """Return the host as it is used, by what its machine says of sudo."""
+    if facts is None or facts.sudo is None:
+        return host
+    return dataclasses.replace(host, sudo=facts.sudo, work=facts.bare.work)
 
 
 def make_target(host: Host) -> SshTarget:

@@ -33,6 +33,17 @@ class StaticOptions(ProviderOptions):
         "static: the file that says how to reach them, by which jump hosts (default: your ssh's)",
         tasks=UP_AND_DOWN,
     )
+    no_sudo: bool = option(
+        switch(),
+        "static: use machines as they are, without sudo; their login may use Docker, and nothing is installed",
+        tasks=UP_AND_DOWN,
+    )
+    ask_sudo_password: bool = option(
+        switch(),
+        "static: ask for the password that sudo wants on the machines",
+        tasks=UP_AND_DOWN,
+        is_setting=False,
+    )
     scan: bool = option(
         switch(),
         "static: show the host keys that the machines offer, and take them if told so",

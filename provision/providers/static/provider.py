@@ -17,23 +17,18 @@ from fanrun.fleet.config import me
 from fanrun.fleet.errors import FanrunError, FleetError, HostError, HostsFailed, ToolMissing, UsageError
 from fanrun.fleet.model import Host, known_as, old_id
 from fanrun.fleet.parallel import fan_out
-from fanrun.fleet.shell import Heard, complaint
 from fanrun.fleet.store import Folder
-from provision.hosts import footprint, startup
-from provision.hosts.footprint import HostFacts
+from provision.hosts.footprint import Claim, HostFacts
 from provision.providers.base import Confirm, FoundHost, HostSpec, OtherFleet, Provider, Say, State
-from provision.providers.static import user_ssh
-from provision.providers.static.eligibility import NO_SUDO, find_problem
+from provision.providers.static.eligibility import find_problem
 from provision.providers.static.host_keys import HostKeys
-from provision.providers.static.members import Member, list_members, list_workers, make_target
+from provision.providers.static.machine_access import MachineAccess, describe
+from provision.providers.static.members import Member, list_members, list_workers, make_target, make_used
 from provision.providers.static.options import StaticOptions
+from provision.providers.static.sudo_choice import find_conflict, lacks_password
 from provision.providers.static.uncleaned import UncleanedMachines
-from provision.providers.static.user_ssh import SshAccess
 
 T = TypeVar("T")
-
-FACTS_TIMEOUT, CLEANUP_TIMEOUT = 40, 900
-"""Seconds that reading the facts of a machine, and cleaning it up, may take."""
 
 
 class StaticProvider(Provider):
@@ -45,10 +40,10 @@ class StaticProvider(Provider):
     def __init__(self, folder: Folder, options: StaticOptions, fleet_id: str = "") -> None:
         super().__init__(folder, options, fleet_id)
         self._owner = options.owner or me()
-        self._config = options.ssh_config
         self._uncleaned = UncleanedMachines(folder)
         self._known_members: list[Member] | None = None
         self._keys = HostKeys(folder, options.known_hosts)
+        self._access = MachineAccess(folder, self._keys, options.ssh_config, lambda: self.uses_sudo)
         self._unreachable: dict[str, str] = {}
         self._facts: dict[str, HostFacts] = {}
 
@@ -71,10 +66,29 @@ class StaticProvider(Provider):
         for tool in ("ssh", "ssh-keygen"):
             if shutil.which(tool) is None:
                 raise ToolMissing(f"{tool} is not in PATH; install OpenSSH's client", tool=tool)
-        for file in (self._config, self.options.known_hosts):
+        for file in (self.options.ssh_config, self.options.known_hosts):
             if file and not Path(file).is_file():
                 raise UsageError(f"there is no file {file}")
+        self.check_sudo(launches=False)
         self._keys.learn([member.target for member in self._members()], self._confirm)
+
+    def check_launch(self) -> None:
+        self.check_sudo(launches=True)
+
+    def check_sudo(self, *, launches: bool) -> None:
+        hosts = self._hosts()
+        conflict = find_conflict(self.folder.name, hosts, self.options) if launches else ""
+        if problem := conflict or lacks_password(hosts, self.options):
+            raise UsageError(problem)
+
+    @property
+    def uses_sudo(self) -> bool:
+        hosts = () if self._fleet_id else self._hosts()
+        return not any(host.sudo == "none" for host in hosts) if hosts else not self.options.no_sudo
+
+    @property
+    def asks_sudo_password(self) -> bool:
+        return self.options.ask_sudo_password
 
     def adoptable(self) -> list[str]:
         key = self.folder.key.with_suffix(".pub")
@@ -112,15 +126,13 @@ class StaticProvider(Provider):
         members = [*self._members(), *self._former()]
         found_facts, errors = self._read_facts(members)
         self._facts = found_facts
-        self._unreachable = {place: str(error) for place, error in errors.items()}
-        for place, facts in found_facts.items():
-            if not facts.sudo:  # what is on it can't be seen
-                self._unreachable[place] = NO_SUDO
+        reasons = {each.place: describe(found_facts.get(each.place), errors.get(each.place)) for each in members}
+        self._unreachable = {place: reason for place, reason in reasons.items() if reason}
         found = []
         for member in members:
-            state = self._state(member, found_facts.get(member.place))
-            if state:
-                found.append(FoundHost(member.host, state))
+            facts = found_facts.get(member.place)
+            if state := self._state(member, facts):
+                found.append(FoundHost(make_used(member.host, facts), state))
         return found
 
     def replaces(self, found: FoundHost) -> bool:
@@ -139,8 +151,8 @@ class StaticProvider(Provider):
         key = self.folder.key.with_suffix(".pub").read_text().strip()
 
         def claim(member: Member) -> None:
-            argv = footprint.claim_argv(self.folder.name, self._owner, self._roles(member), key, self.ids)
-            self._run(member, argv, FACTS_TIMEOUT)
+            wanted = Claim(self.folder.name, self._owner, self._roles(member), key, self.ids)
+            self._access.claim(member, wanted, found_facts[member.place])
             self.folder.host_keys.pin(member.host.address, member.host.port, self._keys[member.place])
 
         _, errors = self._on_machines(members, claim)
@@ -149,15 +161,14 @@ class StaticProvider(Provider):
             raise HostsFailed(errors)
         for member in members:
             say(member.host.name, f"is {member.target.given}")
-        return [member.host for member in members]
+        return [make_used(member.host, found_facts[member.place]) for member in members]
 
     def terminate(self, names: Sequence[str], say: Say) -> None:
         """Remove what was installed on these machines; one that can't be reached is reported and left as it is."""
         members = [member for member in [*self._members(), *self._former()] if member.host.name in names]
 
         def remove(member: Member) -> None:
-            argv = ["sudo", "-n", *footprint.remove_argv(self.ids)]
-            for line in self._run(member, argv, CLEANUP_TIMEOUT).text.splitlines():
+            for line in self._access.remove(member, self.ids, self._facts.get(member.place)):
                 say(member.host.name, line)
 
         done, errors = self._on_machines(members, remove)
@@ -190,9 +201,7 @@ class StaticProvider(Provider):
 
     def _former(self) -> list[Member]:
         """Return machines that may still have files of the fleet and that the options no longer name."""
-        hosts = [host for host, _ in self._uncleaned.read().values()]
-        with contextlib.suppress(FleetError):
-            hosts += self.folder.load().hosts
+        hosts = [*(host for host, _ in self._uncleaned.read().values()), *self._hosts()]
         named = {member.place for member in self._members()}
         former = {known_as(host.address, host.port): host for host in hosts}
         places = sorted(former.keys() - named)
@@ -201,12 +210,18 @@ class StaticProvider(Provider):
             for n, place in enumerate(places, 1)
         ]
 
+    def _hosts(self) -> tuple[Host, ...]:
+        """Return the hosts that the fleet has, as far as its folder is known."""
+        with contextlib.suppress(FleetError):
+            return self.folder.load().hosts
+        return ()
+
     def _roles(self, member: Member) -> str:
         return " ".join(sorted(each.host.role for each in self._members() if each.place == member.place))
 
     def _state(self, member: Member, facts: HostFacts | None) -> State | None:
         """Return the state of a machine as a host of the fleet; None if it is not in the fleet."""
-        if facts is None or not facts.sudo:
+        if facts is None or facts.sudo is None:
             return "unreachable"
         if facts.id not in self.ids:
             return None
@@ -215,15 +230,7 @@ class StaticProvider(Provider):
         return "running" if same and member.host.role in facts.roles else "broken"
 
     def _read_facts(self, members: Sequence[Member]) -> tuple[dict[str, HostFacts], dict[str, FanrunError]]:
-        def read_facts(member: Member) -> HostFacts:
-            heard = self._run(member, footprint.look_argv(), FACTS_TIMEOUT)
-            found = footprint.parse(heard.text)
-            if not heard.noise:
-                return found
-            file = self._run(member, startup.find_argv(heard.noise), FACTS_TIMEOUT).text.strip()
-            return dataclasses.replace(found, noise=complaint(heard.noise, file))
-
-        return self._on_machines(members, read_facts)
+        return self._on_machines(members, self._access.read_facts)
 
     def _on_machines(
         self, members: Sequence[Member], work: Callable[[Member], T]
@@ -237,10 +244,6 @@ class StaticProvider(Provider):
             )
         one = {member.place: member for member in members}
         return fan_out(one, lambda place: work(one[place]))
-
-    def _run(self, member: Member, argv: Sequence[str], seconds: int) -> Heard:
-        access = SshAccess(member.target, self._keys[member.place], self.folder.key, self._config)
-        return user_ssh.run(access, argv, seconds)
 
 
 PROVIDER = StaticProvider

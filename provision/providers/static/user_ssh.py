@@ -158,15 +158,15 @@ class SshAccess:
         return ["ssh", *_file(self.ssh_config), "-T", *keys, *(f"-o{name}={value}" for name, value in options.items())]
 
 
-def run(access: SshAccess, argv: Sequence[str], seconds: int) -> Heard:
-    """Run a command on the machine; returns what it wrote to standard output.
+def run(access: SshAccess, argv: Sequence[str], seconds: int, given: bytes = b"") -> Heard:
+    """Run a command on the machine, with `given` on its standard input; returns what it wrote to standard output.
 
     Raises HostUnreachable if there is no session, HostError if the login shell runs no commands, CommandFailed if the
     command ends otherwise than with 0 or not within `seconds`.
     """
     host = access.target.given
-    done = _run_ssh(access, argv, seconds)
-    out, err = shell.read(done.stdout), shell.read(done.stderr)
+    done = _run_ssh(access, argv, seconds, given)
+    out, err = (shell.read(each.decode(errors="replace")) for each in (done.stdout, done.stderr))
     if done.returncode == 255:
         raise HostUnreachable(f"no SSH to {host} ({_last(err.text or err.noise)})", host=host)
     if not out.began:
@@ -176,7 +176,7 @@ def run(access: SshAccess, argv: Sequence[str], seconds: int) -> Heard:
     return out
 
 
-def _run_ssh(access: SshAccess, argv: Sequence[str], seconds: int) -> subprocess.CompletedProcess[str]:
+def _run_ssh(access: SshAccess, argv: Sequence[str], seconds: int, given: bytes) -> subprocess.CompletedProcess[bytes]:
     """Run ssh with a known_hosts file that has the machine's key alone; CommandFailed after `seconds`."""
     host = access.target.given
     with tempfile.NamedTemporaryFile("w", prefix="fanrun-known-") as known:
@@ -185,10 +185,8 @@ def _run_ssh(access: SshAccess, argv: Sequence[str], seconds: int) -> subprocess
         try:
             return subprocess.run(
                 [*access.argv(known.name), *_destination(host), shell.line(argv)],
-                stdin=subprocess.DEVNULL,
+                input=given,
                 capture_output=True,
-                text=True,
-                errors="replace",
                 timeout=seconds,
                 check=False,
             )
