@@ -163,7 +163,9 @@ def test_the_opposite_choice_is_answered(bare: Machines, fab: Fab) -> None:
         bare.on("one", "mv /root/rsync /usr/bin/")
         known = (fab.home / "asis" / "id").read_text().strip()
         subprocess.run(["rm", "-r", str(fab.home)], check=True)
-        assert known in fab("down", *options(bare, "one"), code=1).stderr
+        told = fab("down", *options(bare, "one"), code=1).stderr
+        assert f"--host=bob@{bare.addresses['one']} --fleet=asis --take-over={known}` ends it" in told
+        assert "`fab down --provider=static --no-sudo" in told
         assert "hub, worker-1" in fab("down", *options(bare, "one"), f"--take-over={known}").stderr
     finally:
         fab("down")

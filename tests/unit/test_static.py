@@ -91,6 +91,8 @@ def test_a_machine_of_another_fleet_or_a_newer_version_is_refused(folder: Folder
     look = HostFacts("debian 13", platform.machine(), sudo="free", fleet="default", owner="eve", id="0123")
     assert "belongs to fleet default of eve" in find_problem(look, one.ids)
     assert "--take-over=0123`" in find_problem(look, one.ids)
+    bare = dataclasses.replace(look, sudo="none")
+    assert "`fab down --provider=static --no-sudo --fleet=default" in find_problem(bare, one.ids)
     assert find_problem(dataclasses.replace(look, id=mine, version=VERSION), one.ids) == ""
     assert "was set up by a newer Fanrun (version 3" in find_problem(
         dataclasses.replace(look, id=mine, version=3), one.ids

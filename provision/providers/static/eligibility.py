@@ -28,9 +28,10 @@ def find_problem(facts: HostFacts, ids: Collection[str]) -> str:
     if facts.snap:
         return "has a Docker from snap, which can't read Fanrun's folders; `snap remove docker`, or leave it out"
     if facts.fleet and facts.id not in ids:
+        options = "--provider=static --no-sudo" if facts.sudo == "none" else "--provider=static"
         return (
             f"belongs to fleet {facts.fleet} of {facts.owner}, whose `fab down` frees it; where they are gone, "
-            f"`fab down --provider=static --fleet={facts.fleet} --host=… --take-over={facts.id}` does"
+            f"`fab down {options} --fleet={facts.fleet} --host=… --take-over={facts.id}` does"
         )
     if facts.version > VERSION:
         return f"was set up by a newer Fanrun (version {facts.version}, this one knows {VERSION}); update this Fanrun"

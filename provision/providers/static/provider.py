@@ -102,12 +102,13 @@ class StaticProvider(Provider):
         for place, facts in self._facts.items():
             if facts.fleet == self.folder.name and facts.id not in self.ids and place in members:
                 by_id.setdefault(facts.id, []).append(place)
+        options = ["--provider=static", *([] if self.uses_sudo else ["--no-sudo"])]
         return [
             OtherFleet(
                 each,
                 self._facts[places[0]].owner,
                 tuple(sorted(members[place].target.given for place in places)),
-                options=("--provider=static", *(f"--host={members[place].target.given}" for place in sorted(places))),
+                options=(*options, *(f"--host={members[place].target.given}" for place in sorted(places))),
             )
             for each, places in sorted(by_id.items())
         ]
