@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fleet.harness import Fab, Runs, docker, joblog, log, report, run_folder, tree
+from tests.fleet.harness import Fab, Runs, joblog, log, report, run_folder, tree
 from tests.fleet.log_checks import (
     WORKERS,
     Shown,
@@ -18,6 +18,7 @@ from tests.fleet.log_checks import (
     check_numbers,
     cut_off,
     is_at_work,
+    kill_at_work,
     numbered,
     same_lines,
     show,
@@ -55,7 +56,7 @@ def test_every_line_is_shown_once(fab: Fab, runs: Runs) -> None:
         wait_until(lambda: runs.dst.exists() and tree(runs.dst) and is_at_work(fab, "worker-2"))
         follower = fab.start("logs", "--json", "--follow", "--dst", str(runs.dst))
         killed = datetime.now(timezone.utc)
-        docker("kill", fab.containers()["worker-2"])
+        kill_at_work(fab, "worker-2", 0.3)
         wait_until(lambda: "worker-2 is lost" in log(runs.dst))
         check_numbers(show(fab, "--host", "worker-1").lines, run_folder(runs.dst).name)
         fab("up", "--hosts=2")
@@ -234,7 +235,7 @@ def test_a_worker_that_is_gone_at_the_end(fab: Fab, runs: Runs) -> None:
     write_inputs(runs, 100, size=150_000)
     run = start(runs, numbered(0.3), "--jobs=1")  # so that no batch is copied at the end
     wait_until(lambda: runs.dst.exists() and tree(runs.dst) and is_at_work(fab, "worker-2"))
-    docker("kill", fab.containers()["worker-2"])
+    kill_at_work(fab, "worker-2", 0.3)
     out, err = run.communicate(timeout=120)
     assert run.returncode == 0, out + err
     gone = show(fab, code=1)

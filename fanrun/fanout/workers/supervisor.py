@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 from loguru import logger
 
+from fanrun.fanout.results.faults import Cause
 from fanrun.fanout.results.report import shown
 from fanrun.fanout.workers.blamed_batches import blamed_batches
 from fanrun.fanout.workers.connections import CLEAN_SECONDS, Connections
@@ -210,9 +211,8 @@ class Supervisor:
 
     def _lose(self, worker: Worker) -> None:
         name = worker.name
-        parts = blamed_batches(self._job, worker)
-        is_input = any(count > 1 for count in parts.values())  # then the worker is not to blame
-        strikes = 0 if worker.settled or is_input else worker.strikes + 1
+        parts, cause = blamed_batches(self._job, worker)
+        strikes = 0 if worker.settled or cause is Cause.INPUTS else worker.strikes + (cause is Cause.WORKER)
         # Its commands may hang as the host does; nobody waits for their end.
         thread = threading.Thread(target=self._links[name].close, daemon=True)
         thread.start()
