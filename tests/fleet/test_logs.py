@@ -46,6 +46,7 @@ def check_batches_and_failures(runs: Runs, shown: Shown) -> None:
         assert any(line["message"].endswith(f"begin {path}") for line in shown.lines)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("repaired")
 def test_every_line_is_shown_once(fab: Fab, runs: Runs) -> None:
     """With inputs that fail, batches that are halved, and a worker that is killed and comes back."""
@@ -162,6 +163,7 @@ def test_a_container_forges_no_line_of_another(fab: Fab, runs: Runs) -> None:
     assert "\x1b" not in fab("logs").stdout
 
 
+@pytest.mark.long
 def test_many_lines_and_long_ones_at_once(fab: Fab, runs: Runs) -> None:
     """The results are there, and all lines are below the bounds."""
     runs.write("a", "b")
@@ -214,6 +216,7 @@ def test_an_interrupted_run_keeps_its_lines(fab: Fab, runs: Runs) -> None:
     assert show(fab).lines == after.lines
 
 
+@pytest.mark.long
 def test_lines_of_a_copy_that_was_not_needed(fab: Fab, runs: Runs) -> None:
     """A container that hangs is left alone when a copy of its batch is done; what it wrote until then is kept."""
     write_inputs(runs, 120, size=150_000)

@@ -37,6 +37,7 @@ def begin(runs: Runs, count: int) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.long
 def test_a_worker_that_joins_is_taken_in_and_one_that_is_drained_gets_nothing_more(own: Runs) -> None:
     process = begin(own, 300)
     own.fab("up", "--hosts=2")
@@ -61,6 +62,7 @@ def test_a_worker_that_joins_is_taken_in_and_one_that_is_drained_gets_nothing_mo
     assert own("cp * $1/", "--force").count("worker-1 ") >= 1
 
 
+@pytest.mark.long
 def test_workers_that_are_ended_are_drained_first(own: Runs) -> None:
     own.fab("up", "--hosts=2")
     process = begin(own, 200)
@@ -81,6 +83,7 @@ def test_workers_that_are_ended_are_drained_first(own: Runs) -> None:
     assert "nothing to end: the fleet has no more than 1 worker" in own.fab("down", "--hosts=1").stderr
 
 
+@pytest.mark.long
 def test_a_spot_notice_drains_its_worker(own: Runs, tmp_path: Path) -> None:
     """Amazon's metadata service is a server on the worker, at the address that it has on EC2.
 
