@@ -10,7 +10,7 @@ from importlib import resources
 from fanrun.fanout import each
 from fanrun.fanout.program import MIB, TMP, Program, memory_limit
 from fanrun.fleet.layout import USUAL, Layout
-from fanrun.fleet.probe import LEASE, PROBE, Probe
+from fanrun.fleet.probe import LEASE, PROBE, SPOT, Probe
 from fanrun.fleet.script import read_script, script_argv
 
 PIDS = 1024
@@ -100,6 +100,7 @@ LOG_FILTER = ("log_filter.py", "log_files.py", "log_spool.py")
 BY_SUDO = read_script(SCRIPTS, "docker-by-sudo.sh")
 BATCH = BY_SUDO + read_script(SCRIPTS, "batch.sh")
 HEARTBEAT = read_script(SCRIPTS, "heartbeat.sh")
+SPOT_NOTICE = (resources.files(SCRIPTS) / "spot_notice.py").read_text("utf-8")
 HALT = BY_SUDO + read_script(SCRIPTS, "halt.sh")
 OPEN = BY_SUDO + read_script(SCRIPTS, "end.sh", "identity.sh", "open.sh")
 OPEN_AND_PROBE = read_script(SCRIPTS, "open-and-probe.sh")
@@ -161,9 +162,10 @@ def halt_argv(run: str, grace: int, layout: Layout = USUAL) -> list[str]:
 def heartbeat_argv(run: str, seconds: int, *, usage: bool = False, layout: Layout = USUAL) -> list[str]:
     """Write a line every so many seconds: the exit code of a question to Docker, and the room left.
 
-    With `usage` also write one every second about what the run's containers use.
+    With `usage` also write one every second about what the run's containers use.  On a spot instance write a line when
+    its end is announced.
     """
-    words = [layout.work, str(seconds), LEASE, run_folder(run, layout), "usage" if usage else ""]
+    words = [layout.work, str(seconds), LEASE, run_folder(run, layout), "usage" if usage else "", SPOT, SPOT_NOTICE]
     return [*layout.prefix, *script_argv(HEARTBEAT, *words)]
 
 
