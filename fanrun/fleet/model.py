@@ -14,6 +14,8 @@ from fanrun.fleet.sudo import KINDS, Sudo
 
 Role = Literal["hub", "worker"]
 HUB = "hub"
+NOWHERE = "fanrun.invalid"
+"""What stands for the registry in the name of an image where there is none: no machine has this name (RFC 2606)."""
 KEY_TYPE = "ssh-ed25519"
 """The one type of host keys that is used."""
 VERSION = 2

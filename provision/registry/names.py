@@ -6,7 +6,5 @@ PORT = 5000
 """The port that the fleet's members pull from."""
 PUSH_PORT = 4999
 """The port that images are pushed to; it listens on loopback."""
-NOWHERE = "fanrun.invalid"
-"""What stands for the registry where there is none: no machine can have this name (RFC 2606)."""
 REPOSITORY = "fanrun/image"
 """The name of all images in it."""

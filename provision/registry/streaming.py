@@ -9,14 +9,14 @@ from collections.abc import Collection, Iterator
 
 from fanrun.fleet import shell
 from fanrun.fleet.errors import FanrunError, ImageError
-from fanrun.fleet.model import Host, Image
+from fanrun.fleet.model import NOWHERE, Host, Image
 from fanrun.fleet.ssh import Remote, shorten
 from fanrun.fleet.ssh_commands import ssh_argv
 from fanrun.fleet.store import Folder
 from provision.hosts.scripts import host_argv
 from provision.registry import build
 from provision.registry.local_images import pushed_tag
-from provision.registry.names import NOWHERE, PUSH_PORT, REPOSITORY
+from provision.registry.names import PUSH_PORT, REPOSITORY
 
 
 def streamed_ref(folder: Folder, image_id: str) -> str:

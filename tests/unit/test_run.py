@@ -67,6 +67,12 @@ def test_workers_without_room_or_docker_take_no_part() -> None:
     assert unfit(0, PROGRAM, dataclasses.replace(PROBE, docker="")).startswith("its Docker does not answer; ")
 
 
+def test_workers_without_an_image_that_can_not_be_pulled_take_no_part() -> None:
+    program = Program("fanrun.invalid/fanrun/image:0123-aa")
+    assert unfit(0, program, PROBE).startswith("it has not the container image; ")
+    assert unfit(0, program, dataclasses.replace(PROBE, images=(program.ref,))) == ""
+
+
 @pytest.mark.parametrize(
     ("memory", "scratch", "words"),
     [

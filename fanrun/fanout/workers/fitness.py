@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fanrun.fanout.program import MIB, MIN_MEMORY, USUAL, Program, memory_limit
+from fanrun.fleet.model import NOWHERE
 from fanrun.fleet.probe import Probe
 
 SPARE_BYTES = 64 * 1024 * 1024
@@ -15,7 +16,7 @@ def unfit(largest: int, program: Program, probe: Probe) -> str:
         return "its Docker does not answer; `fab up` repairs it"
     if not probe.python:
         return "it has no python3; `fab up` installs it"
-    if "@" not in program.ref and program.ref not in probe.images:
+    if program.ref.startswith(f"{NOWHERE}/") and program.ref not in probe.images:  # it can't be pulled
         return "it has not the container image; `fab up` and the next run bring it"
     needed = 4 * largest + SPARE_BYTES
     if probe.disk_free < needed:
