@@ -95,6 +95,7 @@ def test_the_password_is_asked_for_once_and_is_nowhere(asking: Machines, fab: Fa
     assert len(tree(tmp_path / "dst")) == 12
     assert fab.status()["worker-1"]["docker"]
     fab("logs")
+    fab("deploy")
     for task in (("up",), ("down",), ("serve", "--replicas=1")):
         told = fab(*task, code=2).stderr
         assert len(told.splitlines()) == 1
