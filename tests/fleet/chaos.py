@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +30,33 @@ SCRIPTS = {
     "cut off": ("ip link set eth0 down", "ip link set eth0 up"),
     "dockerd": ("pkill -9 -x dockerd || :", "rm -f /run/docker.pid; service docker start >/dev/null 2>&1 || :"),
 }
+
+
+class Options(NamedTuple):
+    """What a seed's runs are given, and whether a worker joins them and is drained again.
+
+    With `groups` inputs that share the first two digits of their names belong together.
+    """
+
+    jobs: str
+    tells: bool
+    groups: bool
+    joins: bool
+
+    @classmethod
+    def of(cls, seed: int) -> Options:
+        """Return the options of a seed: those of 0 and 1 differ in each."""
+        source = random.Random(f"options {seed // 2}")
+        flags = [source.random() < 0.5 for _ in range(3)]
+        jobs = source.sample(("auto", "1", "3"), 2)[seed % 2]
+        return cls(jobs, *(flag != bool(seed % 2) for flag in flags))
+
+    def related(self, some: Iterable[bytes], names: Iterable[bytes]) -> set[bytes]:
+        """Return the names of the inputs that are done and fail as one with some of them."""
+        if not self.groups:
+            return set(some)
+        heads = {name[:2] for name in some}
+        return {name for name in names if name[:2] in heads}
 
 
 class Fault(NamedTuple):
@@ -66,7 +93,9 @@ def of_dst(seed: int) -> Iterator[Fault]:
 def write_inputs(src: Path, seed: int, count: int) -> None:
     """Write so many inputs of 100 kB, three of them poison."""
     source = random.Random(f"inputs {seed}")
-    poison = dict(zip(source.sample(range(count), 3), source.sample(POISON, 3), strict=True))
+    # A group whose other files have results is done.
+    kinds = [kind for kind in POISON if kind != "nothing" or not Options.of(seed).groups]
+    poison = dict(zip(source.sample(range(count), 3), source.sample(kinds, 3), strict=True))
     src.mkdir()
     for number in range(count):
         (src / f"{number:03}.{poison.get(number, 'bin')}").write_bytes(source.randbytes(100_000))
@@ -88,6 +117,16 @@ class Workers:
     def __init__(self, fab: Fab) -> None:
         self._fab = fab
         self._locks = {worker: threading.Lock() for worker in WORKERS}
+
+    def join(self, seed: int) -> None:
+        """Add a worker while nothing happens to the others; then take it away, once it has finished what it has."""
+        wait_until_time(time.monotonic() + random.Random(f"joins {seed}").uniform(5, MINUTE / 2))
+        with contextlib.ExitStack() as stack:
+            for worker in WORKERS:
+                stack.enter_context(self._locks[worker])
+            self._fab("up", f"--hosts={len(WORKERS) + 1}")
+        wait_until_time(time.monotonic() + random.Random(f"leaves {seed}").uniform(5, 15))
+        self._fab("down", f"--hosts={len(WORKERS)}")
 
     def torment(self, seed: int) -> None:
         """Let the seed's faults happen, each when its time comes and its worker is free."""
@@ -136,6 +175,16 @@ class Dst:
     kinds: list[str] = field(default_factory=list)
 
     @property
+    def options(self) -> Options:
+        """The options of the seed's runs."""
+        return Options.of(self.seed)
+
+    @property
+    def doomed(self) -> set[bytes]:
+        """The inputs that can have no result."""
+        return self.options.related(filter(is_poison, self.names), self.names)
+
+    @property
     def path(self) -> Path:
         """The folder."""
         return self.disk / "dst"
@@ -161,7 +210,7 @@ class Dst:
         """Choose up to three results."""
         names = sorted(name for name in tree(self.path) if not name.endswith(b".moved"))
         chosen = dice.sample(names, min(3, len(names)))
-        self.removed |= dict.fromkeys(chosen, time.time())
+        self.removed |= dict.fromkeys(self.options.related(chosen, self.names), time.time())
         return [self.path / name.decode() for name in chosen]
 
     def _delete_some(self, dice: random.Random, fault: Fault) -> None:

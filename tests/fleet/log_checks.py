@@ -74,6 +74,12 @@ def start(runs: Runs, script: str, *argv: str) -> subprocess.Popen[str]:
     return runs.fab.start(*head, "--args", f"'cd $0; {script}'", *argv)
 
 
+def succeed(run: subprocess.Popen[str], seconds: float) -> None:
+    """Wait for the end of a run, which has to succeed."""
+    out, err = run.communicate(timeout=seconds)
+    assert run.returncode == 0, out + err
+
+
 def is_at_work(fab: Fab, worker: str) -> bool:
     return "fanrun-" in fab.on(worker, "docker ps")
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.fleet.chaos import WORKERS, Dst, Workers, is_poison, write_inputs
+from tests.fleet.chaos import WORKERS, Dst, Workers, write_inputs
 from tests.fleet.harness import Fab, docker, tree
 from tests.fleet.mounts import small_disk
 
@@ -50,10 +50,11 @@ def survive(fab: Fab, program: str, src: Path, dst: Dst) -> Outcome:
     """Run the same command until all is done but poison, and check after each run."""
     outcome, wanted = Outcome(), tree(src)
     argv = ["run", f"--src={src}", f"--dst={dst.path}", f"--image={program}", "--timeout=8", "--memory=64m"]
-    argv.append(f"--jobs={('auto', '1', '3')[dst.seed % 3]}")
-    argv.append(f"--args=poison {'tells' if dst.seed % 2 else 'silent'} 0.3")
+    argv.append(f"--jobs={dst.options.jobs}")
+    argv.append(f"--args=poison {'tells' if dst.options.tells else 'silent'} 0.3")
+    argv += [r"--group-by=(\d\d)\d\..*"] if dst.options.groups else []
     end = time.monotonic() + PATIENCE
-    while not is_over(outcome) and time.monotonic() < end:
+    while not is_over(outcome, dst) and time.monotonic() < end:
         ended = fab(*argv, code=None)
         with dst.lock:
             outcome.codes.append(ended.returncode)
@@ -62,9 +63,9 @@ def survive(fab: Fab, program: str, src: Path, dst: Dst) -> Outcome:
     return outcome
 
 
-def is_over(outcome: Outcome) -> bool:
-    """Whether the last run left nothing but poison."""
-    return outcome.codes[-1:] == [0] or (outcome.codes[-1:] == [1] and all(map(is_poison, outcome.failed)))
+def is_over(outcome: Outcome, dst: Dst) -> bool:
+    """Whether the last run left nothing but poison, and what belongs to it."""
+    return outcome.codes[-1:] == [0] or (outcome.codes[-1:] == [1] and outcome.failed.keys() <= dst.doomed)
 
 
 def check_run(fab: Fab, dst: Dst, wanted: dict[bytes, bytes], outcome: Outcome, code: int) -> None:
@@ -92,8 +93,10 @@ def check_run(fab: Fab, dst: Dst, wanted: dict[bytes, bytes], outcome: Outcome, 
     proof = json.loads(fab("verify", f"--dst={dst.path}", "--json", code=None).stdout)
     faults = {key.encode() for key in proof["faults"]}
     outcome.check(code, proof["run"] == folder.name, "the proof is of another run:", proof["run"])
-    outcome.check(code, wanted.keys() - results.keys() <= faults, "the proof misses what has no result:", proof)
-    outcome.check(code, faults <= outcome.failed.keys() | missing, "the proof names inputs that are done:", proof)
+    unproven = wanted.keys() - results.keys() - faults
+    done = faults - outcome.failed.keys() - dst.options.related(missing, wanted)
+    outcome.check(code, not unproven, "the proof misses what has no result:", unproven, proof)
+    outcome.check(code, not done, "the proof names inputs that are done:", done, proof)
 
 
 def check_report(report: dict[str, Any], count: int, outcome: Outcome, code: int) -> None:
@@ -161,10 +164,12 @@ def let_loose(fab: Fab, program: str, top: Path, seeds: range) -> Chaos:
             disk = disks.enter_context(small_disk(top / f"disk-{seed}", mib=64))
             dsts[seed] = Dst(disk, seed, frozenset(tree(top / f"src-{seed}")))
         workers = Workers(fab)
-        with ThreadPoolExecutor(3 * TOGETHER) as pool:
+        with ThreadPoolExecutor(4 * TOGETHER) as pool:
             runs = {seed: pool.submit(survive, fab, program, top / f"src-{seed}", dsts[seed]) for seed in seeds}
             torments = [pool.submit(workers.torment, seed) for seed in seeds]
             torments += [pool.submit(dsts[seed].torment) for seed in seeds]
+            if joining := [seed for seed in seeds if dsts[seed].options.joins]:
+                torments.append(pool.submit(workers.join, joining[0]))
             for each in torments:
                 each.result()
             fab("up", "--hosts=3")
@@ -208,8 +213,8 @@ def test_every_input_has_its_own_result_or_a_reason_whatever_happens(chaos: Call
     outcome, dst = together.outcomes[seed], together.dsts[seed]
     assert outcome.wrong == [], outcome.said
     assert "Traceback" not in outcome.said
-    assert is_over(outcome), (outcome.codes, outcome.said)
-    assert outcome.failed.keys() == {key for key in dst.names if is_poison(key)}, outcome.said
+    assert is_over(outcome, dst), (outcome.codes, outcome.said)
+    assert outcome.failed.keys() == dst.doomed, outcome.said
     again = {key for key, times in outcome.done.items() if times > 1}
     assert again <= dst.removed.keys(), "done again, though nobody took the results away"
     assert together.left == []

@@ -23,6 +23,7 @@ from tests.fleet.log_checks import (
     same_lines,
     show,
     start,
+    succeed,
     write_inputs,
 )
 from tests.waiting import wait_until
@@ -87,8 +88,7 @@ def test_while_a_run_is_under_way_and_after_it(fab: Fab, runs: Runs) -> None:
     follower = fab.start("logs", "--json", "--follow")
     while run.poll() is None:
         before.append(show(fab, "--dst", str(runs.dst)))
-    out, err = run.communicate(timeout=60)
-    assert run.returncode == 0, out + err
+    succeed(run, 60)
     followed, said = follower.communicate(timeout=60)
     after = show(fab)
     check_numbers(after.lines, run_folder(runs.dst).name)
@@ -224,8 +224,7 @@ def test_lines_of_a_copy_that_was_not_needed(fab: Fab, runs: Runs) -> None:
     wait_until(lambda: runs.dst.exists() and tree(runs.dst) and is_at_work(fab, "worker-2"))
     pause = "docker pause $(docker ps --quiet --filter label=fanrun.run)"
     paused = fab.on("worker-2", f"for n in $(seq 100); do {pause} && exit; sleep 0.1; done; exit 1").strip()
-    out, err = run.communicate(timeout=120)
-    assert run.returncode == 0, out + err
+    succeed(run, 120)
     shown = show(fab)
     check_numbers(shown.lines, run_folder(runs.dst).name)
     (container,) = {line["message"].split()[0] for line in cut_off(shown.lines)}
@@ -239,8 +238,7 @@ def test_a_worker_that_is_gone_at_the_end(fab: Fab, runs: Runs) -> None:
     run = start(runs, numbered(0.3), "--jobs=1")  # so that no batch is copied at the end
     wait_until(lambda: runs.dst.exists() and tree(runs.dst) and is_at_work(fab, "worker-2"))
     kill_at_work(fab, "worker-2", 0.3)
-    out, err = run.communicate(timeout=120)
-    assert run.returncode == 0, out + err
+    succeed(run, 120)
     gone = show(fab, code=1)
     assert "worker-2: error: its lines could not be read: no SSH to " in gone.error
     check_numbers(gone.lines, run_folder(runs.dst).name)

@@ -23,7 +23,7 @@ FLAGS = [
     *((f"{task} -R", "refused") for task in TASKS),
     *((f"-H a,b {task}", "refused") for task in TASKS),
     *((f"{flag} down", "refused") for flag in ("--hosts 1", "-R", "--dry", "-e", "-w", "-p", "-T 5", "-t 5", "-i x")),
-    *((f"down {flag}", "refused") for flag in ("--hosts 1", "-H x", "--dry", "-e", "-w", "-p", "-T 5", "-t 5", "-i x")),
+    *((f"down {flag}", "refused") for flag in ("-H x", "--dry", "-e", "-w", "-p", "-T 5", "-t 5", "-i x")),
     ("--hosts=8 up", "refused"),
     ("-S x up", "refused"),
     ("up -S x", "refused"),
