@@ -10,10 +10,10 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from fanrun.fanout import grouping, plan, reference
+from fanrun.fanout import grouping, plan
 from fanrun.fanout.context import RunContext
 from fanrun.fanout.plan import Input, Skipped
-from fanrun.fanout.reference_content import read_all
+from fanrun.fanout.reference_content import check_all, read_all
 from fanrun.fanout.request import RunRequest
 from fanrun.fanout.results.destination import unwritable
 from fanrun.fanout.results.ledger import Ledger
@@ -34,7 +34,7 @@ def check(request: RunRequest) -> tuple[list[Input], Skipped]:
     """
     check_tools("ssh", "rsync")
     check_paths(request.src, request.dst)
-    reference.check(request.mounts, request.dst)
+    check_all(request.mounts, request.dst)
     found = find_inputs(request)
     check_writable(request.dst)
     return found
@@ -120,7 +120,7 @@ def unfit_rsync(said: str) -> str:
 def dry_run(request: RunRequest, fleet: Fleet, image: Image | None) -> Plan:
     """Return the plan that a run would start with if every worker takes part; change nothing."""
     check_paths(request.src, request.dst)
-    reference.check(request.mounts, request.dst)
+    check_all(request.mounts, request.dst)
     found, skipped = find_inputs(request)
     inputs, _ = request.grouping.divide(found)
     resume = ResumePlan(inputs)

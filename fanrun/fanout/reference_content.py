@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from fanrun.fanout import plan
+from loguru import logger
+
+from fanrun.fanout import plan, reference
 from fanrun.fanout.reference import Mount, Version
 from fanrun.fanout.results.file_stat import FileStat, file_stat
 from fanrun.fanout.results.ledger import Ledger
+from fanrun.fanout.results.report import shown
 from fanrun.fanout.resume import HASH_THREADS
 from fanrun.fleet.errors import RunUnfinished, UsageError
 from fanrun.fleet.text import counted
@@ -38,7 +41,7 @@ class Content:
     def changed(self) -> bool:
         """Return whether the folder looks different now."""
         try:
-            return _look(self.mount) != self.stats
+            return look(self.mount) != self.stats
         except (OSError, UsageError):
             return True
 
@@ -53,6 +56,13 @@ def digest(files: Iterable[File]) -> str:
         if file.executable:
             found.update(b"./%s\0" % file.key)
     return found.hexdigest()
+
+
+def check_all(mounts: Sequence[Mount], dst: str) -> None:
+    """Raise UsageError for folders that can't be used; no file is read, and nothing is changed."""
+    reference.check(mounts, dst)
+    for mount in mounts:
+        look(mount)
 
 
 def read_all(
@@ -73,7 +83,7 @@ def changed(mount: Mount) -> RunUnfinished:
 
 
 def _read(mount: Mount, ledger: Ledger, step: Callable[[str], None]) -> Content:
-    stats = _look(mount)
+    stats = look(mount)
     size = sum(each.size for each in stats.values())
     step(f"reading {mount.path}, {counted(len(stats), 'file')}")
     top, stop = os.fsencode(mount.path), threading.Event()
@@ -93,10 +103,11 @@ def _read(mount: Mount, ledger: Ledger, step: Callable[[str], None]) -> Content:
     content = Content(mount, Version(mount.name, digest(files), size), stats)
     if content.changed():
         raise changed(mount)
+    logger.info("reference data {}: {}, SHA-256 {}", mount.name, shown(mount.path), content.version.digest)
     return content
 
 
-def _look(mount: Mount) -> dict[bytes, FileStat]:
+def look(mount: Mount) -> dict[bytes, FileStat]:
     """Return how each file of a folder looks; UsageError for a folder that can't be used."""
     files, skipped = plan.walk(mount.path, plan.chooser((), ()))
     if skipped.links:

@@ -4,63 +4,26 @@ from __future__ import annotations
 
 import json
 import random
-import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.fleet.harness import SMALL_DISK, Fab, Runs, log
+from tests.fleet.harness import Fab, Runs, log
+from tests.fleet.reference_data import HOSTS, KEPT, LOOKS, READS, Data, pair_of_workers, runs_without_data, sent
 from tests.waiting import wait_until
-
-KEPT = "/var/lib/fanrun/reference"
-HOSTS = ("hub", "worker-1", "worker-2")
-LOOKS = """for file in *; do
-  cat /words/list >$1/$file; touch /words/x /words/list || echo no >>$1/$file
-  cat "/model-1/it is/big" | wc -c >>$1/$file; /model-1/tool >>$1/$file
-done"""
-READS = "for file in *; do cat /words/list >$1/$file; done"
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fab]:
-    """A fleet of two workers that the tests here may change."""
-    top = tmp_path_factory.mktemp("mount")
-    fab = Fab(top / "home", f"mount-{top.parent.name[-8:]}".lower().replace("_", "-").strip("-"))
-    try:
-        fab("up", "--hosts=2")
+    with pair_of_workers(tmp_path_factory.mktemp("mount")) as fab:
         yield fab
-    finally:
-        fab("down")
 
 
 @pytest.fixture
 def own(pair: Fab, shell: str, tmp_path: Path) -> Runs:
-    """Runs of two inputs on that fleet, where nothing is kept."""
-    pair("clean", "--yes")
-    runs = Runs(pair, shell, tmp_path)
-    runs.write("a", "b")
-    return runs
-
-
-class Data:
-    """Two folders of reference data."""
-
-    def __init__(self, top: Path) -> None:
-        self.words, self.model = top / "some words", top / "model-1"
-        (self.model / "it is").mkdir(parents=True)
-        self.words.mkdir()
-        (self.words / "list").write_text("one\n")
-        (self.model / "it is" / "big").write_bytes(random.Random(1).randbytes(8_000_000))
-        (self.model / "tool").write_text("#!/bin/sh\necho runs\n")
-        (self.model / "tool").chmod(0o750)
-        for number in range(20):
-            (self.model / f"{number} it's").write_bytes(random.Random(number).randbytes(100_000))
-
-    @property
-    def options(self) -> list[str]:
-        return ["--mount", f"{self.words}:words", "--mount", str(self.model)]
+    return runs_without_data(pair, shell, tmp_path)
 
 
 class Network:
@@ -78,11 +41,6 @@ class Network:
         """Return the bytes that each host has got since the last time."""
         before, self._before = self._before, self._count()
         return [self._before[host] - count for host, count in before.items()]
-
-
-def sent(dst: Path) -> list[int]:
-    """Return the bytes of each folder that the latest run has sent to the hub."""
-    return [int(count.replace(",", "")) for count in re.findall(r"reference data \S+: ([\d,]+) bytes sent", log(dst))]
 
 
 def test_data_are_sent_once_kept_and_known_by_content(own: Runs, tmp_path: Path) -> None:
@@ -140,36 +98,6 @@ def check_what_is_told(own: Runs, data: Data) -> None:
     wait_until(lambda: [fab.on(host, left) for host in HOSTS] == ["", "", ""])
     assert "there is nothing to remove" in fab("clean").stderr
     assert not any(row["reference"] for row in fab.status().values())
-
-
-@pytest.mark.long
-def test_a_damaged_copy_is_found_and_fetched_again(own: Runs, tmp_path: Path) -> None:
-    data, fab = Data(tmp_path), own.fab
-    own(LOOKS, *data.options)
-    fab.on("worker-1", f"for file in {KEPT}/words/*/data/list; do echo two >$file; done")
-    # The hub's looks as it did before, and is read when a worker finds it wrong.
-    change = "touch -r $file /tmp/then; echo two >$file; touch -r /tmp/then $file"
-    fab.on("hub", f"for file in {KEPT}/words/*/data/list; do {change}; done")
-    own(LOOKS, *data.options, "--force")
-    assert set(own.results().values()) == {"one\nno\n8000000\nruns"}
-    for host in HOSTS:
-        assert fab.on(host, f"cat {KEPT}/words/*/data/list") == "one\n"
-    assert len(sent(own.dst)) == 1
-
-
-@pytest.mark.long
-def test_a_worker_without_room_takes_no_part_and_the_others_do_it(own: Runs, tmp_path: Path) -> None:
-    big = tmp_path / "big"
-    big.mkdir()
-    (big / "list").write_bytes(b"x" * 150_000_000)
-    own.fab.on("worker-1", SMALL_DISK)
-    try:
-        said = own(READS.replace("/words/list", "/big/list | wc -c"), "--mount", str(big))
-        assert "worker-1 can't take part: it has no room for the reference data big (150 MB, and " in said
-        assert set(own.results().values()) == {"150000000"}
-        assert own.fab.on("worker-1", f"ls {KEPT}/big") == ""
-    finally:
-        own.fab.on("worker-1", "umount --lazy /var/lib/fanrun")
 
 
 @pytest.fixture

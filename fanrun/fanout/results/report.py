@@ -83,7 +83,7 @@ class Report:
 
     `kept` are inputs whose results were there before it.  `stopped` says why inputs of `failed` were not tried (their
     `tries` are 0), "" if all were; `junk` is the number of files that were skipped.  `entrypoint` and `each`
-    are those of the request.
+    are those of the request, `mounts` has the hash of each folder of reference data by its name.
     """
 
     run: str
@@ -108,6 +108,7 @@ class Report:
     junk: int = 0
     entrypoint: str | None = None
     each: list[str] = field(default_factory=list)
+    mounts: dict[str, str] = field(default_factory=dict)
 
     @property
     def rate(self) -> float:

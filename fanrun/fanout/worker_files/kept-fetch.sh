@@ -29,27 +29,26 @@ watch() {
     if [ -d "$home" ]; then touch "$home"; else kill "$1"; exit; fi
   done
 }
-# fetch [OPTION]: run rsync.
+# fetch [OPTION]: run rsync, and print what it says of errors. A disk that is full can't hold that.
 fetch() {
   # shellcheck disable=SC2086  # there are no blanks in the options
   rsync --recursive --times --omit-dir-times --perms --partial --timeout=60 "$@" $bases --rsh="$shell" -- \
-    "hub::reference/$name/$digest/data/" "$part/data/" 2>"$part/error" &
+    "hub::reference/$name/$digest/data/" "$part/data/" 2>&1 &
   rsync=$!
   watch $rsync </dev/null >/dev/null 2>&1 &
   watch=$!
   wait $rsync
   code=$?
   kill $watch 2>/dev/null
+  return $code
 }
 # A file may look as one of another version, and be different: then the contents are compared.
 for how in "" --checksum; do
-  fetch ${how:+"$how"}
-  if [ $code -ne 0 ] && grep -q "No space left on device" "$part/error"; then no_room "$part" "$name" "$bytes"; exit; fi
-  if [ $code -ne 0 ]; then
-    echo "it can't fetch reference data from the hub at $address, port $port: $(tail -n 1 "$part/error")" >&2
+  if ! error=$(fetch ${how:+"$how"}); then
+    case $error in *"No space left on device"* | *"Disk quota exceeded"*) no_room "$part" "$name" "$bytes"; exit ;; esac
+    echo "it can't fetch reference data from the hub at $address, port $port: $(echo "$error" | tail -n 1)" >&2
     exit 1
   fi
-  rm -f "$part/error"
   finish "$part" "$kept/$name/$digest" "$digest" "$bytes" && exit
 done
 exit 4
