@@ -9,7 +9,7 @@ from importlib import resources
 
 from fanrun.fanout import each
 from fanrun.fanout.program import MIB, TMP, Program, memory_limit
-from fanrun.fleet.probe import LEASE, MARK, PROBE, WORK, Probe
+from fanrun.fleet.probe import LEASE, MARK, PROBE, SPOT, WORK, Probe
 from fanrun.fleet.script import read_script, script_argv
 
 PIDS = 1024
@@ -97,6 +97,7 @@ LOG_FILTER = ("log_filter.py", "log_files.py", "log_spool.py")
 """The program that writes down what containers print; its files lie in the run's folder on a worker."""
 BATCH = read_script(SCRIPTS, "batch.sh")
 HEARTBEAT = read_script(SCRIPTS, "heartbeat.sh")
+SPOT_NOTICE = (resources.files(SCRIPTS) / "spot_notice.py").read_text("utf-8")
 HALT = read_script(SCRIPTS, "halt.sh")
 OPEN = read_script(SCRIPTS, "end.sh", "identity.sh", "open.sh")
 OPEN_AND_PROBE = read_script(SCRIPTS, "open-and-probe.sh")
@@ -152,9 +153,10 @@ def halt_argv(run: str, grace: int) -> list[str]:
 def heartbeat_argv(run: str, seconds: int, *, usage: bool = False) -> list[str]:
     """Write a line every so many seconds: the exit code of a question to Docker, and the room left.
 
-    With `usage` also write one every second about what the run's containers use.
+    With `usage` also write one every second about what the run's containers use.  On a spot instance write a line when
+    its end is announced.
     """
-    words = [WORK, str(seconds), LEASE, run_folder(run), "usage" if usage else ""]
+    words = [WORK, str(seconds), LEASE, run_folder(run), "usage" if usage else "", SPOT, SPOT_NOTICE]
     return ["sudo", "-n", *script_argv(HEARTBEAT, *words)]
 
 

@@ -1,12 +1,13 @@
-"""Whether a worker that is drained has finished what it had."""
+"""Give workers nothing more to do, and wait until they have finished what they had."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from fanrun.fanout.commands import EXPIRY, RUNS
 from fanrun.fleet.model import Host
+from fanrun.fleet.parallel import fan_out
 from fanrun.fleet.poll import SYSTEM_CLOCK, Clock, RetryPolicy, poll
 from fanrun.fleet.ssh import Remote
 from fanrun.fleet.store import Folder
@@ -18,6 +19,18 @@ def runs_argv() -> list[str]:
     """List the runs that are at work on a worker: each has a folder there, and touches it every few seconds."""
     depth = ["-mindepth", "1", "-maxdepth", "1"]
     return ["find", RUNS, *depth, "-name", "[0-9]*", "-mmin", f"-{EXPIRY}", "-printf", "%f\\n"]
+
+
+def drain(folder: Folder, workers: Sequence[Host], say: Callable[[str, str], None]) -> None:
+    """Give these workers nothing more to do, and wait until each has finished; one that does not answer has."""
+    folder.set_drained(folder.drained() | {host.name for host in workers})
+    hosts = {host.name: host for host in workers}
+
+    def wait(name: str) -> None:
+        wait_until_free(folder, hosts[name], lambda text: say(name, text))
+
+    for name, error in fan_out(hosts, wait)[1].items():
+        say(name, f"does not answer ({error}), so it is not waited for")
 
 
 def wait_until_free(folder: Folder, worker: Host, say: Callable[[str], None], clock: Clock = SYSTEM_CLOCK) -> None:

@@ -28,6 +28,7 @@ from fanrun.fanout.workers.connections import Connections
 from fanrun.fanout.workers.delivery import Delivery
 from fanrun.fanout.workers.fitness import unfit
 from fanrun.fanout.workers.job import Job
+from fanrun.fanout.workers.membership import Membership
 from fanrun.fanout.workers.roster import Roster
 from fanrun.fanout.workers.supervisor import Supervisor
 from fanrun.fanout.workers.termination import ReasonSource
@@ -175,8 +176,8 @@ class Run:
             deliver=self.delivery.to_worker,
         )
         largest = max((item.size for item in resume.todo), default=0)
-        roster = Roster(self.connections.folder)
-        return Supervisor(job, self.connections, partial(unfit, largest, program), termination_reasons, roster)
+        membership = Membership(Roster(self.connections.folder))
+        return Supervisor(job, self.connections, partial(unfit, largest, program), termination_reasons, membership)
 
     def _open(self, supervisor: Supervisor) -> Mapping[str, Probe]:
         """Return the workers that can take part, warn of each that can't; raise UsageError if none can."""

@@ -10,6 +10,8 @@ from fanrun.fleet.script import read_script, script_argv
 WORK = "/var/lib/fanrun"
 LEASE = "/var/lib/fanrun.lease"
 """Where a host has one: the seconds that it lives on after this file was last touched."""
+SPOT = "/run/fanrun.spot"
+"""Exists on a host that its provider may end at any time, after a notice."""
 MARK = f"{WORK}/fleet"
 """Says whose a host is, and by which version of Fanrun it was set up."""
 NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")

@@ -6,11 +6,14 @@ import contextlib
 import shlex
 from collections.abc import Iterator, Sequence
 
+from fanrun.fanout.drain import drain
 from fanrun.fleet.errors import FanrunError
 from fanrun.fleet.model import number
+from fanrun.fleet.text import counted
 from fanrun.tasks.console import Console
 from fanrun.tasks.target import Target
-from provision import other_fleets, teardown
+from provision import keepalive, other_fleets, teardown
+from provision import shrink as shrinking
 from provision.providers.base import OtherFleet, SearchIncomplete
 from provision.registry import local_images as own
 
@@ -57,6 +60,33 @@ def down(console: Console, aim: Target, yes: bool, *, chosen: bool) -> None:
     elsewhere = "" if chosen else "; use --provider to look elsewhere"
     what = f"fleet {aim.folder.name} is gone:" if known else f"no fleet {aim.folder.name} is known here, and"
     console.say(f"{what} there were no hosts in {aim.provider.search_scope()}{elsewhere}")
+
+
+def shrink(console: Console, aim: Target, workers: int, *, yes: bool, dry_run: bool) -> None:
+    """Drain the workers that are too many, and end them; UsageError where the provider can't."""
+    aim.provider.workers(workers)
+    surplus = shrinking.surplus(aim.folder.load(), workers)
+    names = ", ".join(host.name for host in surplus)
+    if not surplus:
+        console.say(f"nothing to end: the fleet has no more than {counted(workers, 'worker')}")
+        return
+    if dry_run:
+        console.show(f"drain {names}, wait until they are free, and end them")
+        return
+    if console.asks(yes):
+        console.confirm(f"this will end {names}, once they have finished what they have", yes=yes)
+    board = console.board()
+    try:
+        with keepalive.keep(aim.folder, aim.provider, aim.folder.load().hosts):
+            drain(aim.folder, surplus, board.say)
+        shrinking.shrink(aim.folder, aim.provider, workers, board.say)
+    except (FanrunError, KeyboardInterrupt):
+        board.close()
+        console.say(f"drained and not ended: {names}; the same command again goes on from here")
+        raise
+    finally:
+        board.close()
+    console.say(f"ended {names}; left: {counted(workers, 'worker')}")
 
 
 def take_over(console: Console, aim: Target, yes: bool) -> None:

@@ -97,6 +97,7 @@ def bake(console: Console, fleet: FleetChoice, delete: bool = False, yes: bool =
 
 @task(
     help={
+        "hosts": "end only the workers that are more than so many, once they have finished what they have",
         "take-over": f"{TAKE_OVER}; the fleet of this folder stays",
         "dry-run": "print what would be ended, and change nothing",
         "yes": YES,
@@ -104,13 +105,22 @@ def bake(console: Console, fleet: FleetChoice, delete: bool = False, yes: bool =
     group=choice("down", "who lent the hosts, where the fleet's folder was lost (default: local)"),
 )
 def down(
-    console: Console, fleet: FleetChoice, take_over: str | None = None, dry_run: bool = False, yes: bool = False
+    console: Console,
+    fleet: FleetChoice,
+    hosts: str | None = None,
+    take_over: str | None = None,
+    dry_run: bool = False,
+    yes: bool = False,
 ) -> None:
     """End the fleet's hosts, or give them back as they were, and forget it; harmless when there is none."""
     from fanrun.tasks import ending
 
-    aim = target.target(console, fleet) if take_over is None else target.other(console, fleet, take_over)
-    if dry_run and take_over is not None:
+    if hosts is not None and take_over is not None:
+        raise UsageError("--hosts is about the fleet of this folder, --take-over about another; give one of them")
+    aim = target.target(console, fleet, hosts=hosts) if take_over is None else target.other(console, fleet, take_over)
+    if hosts is not None:
+        ending.shrink(console, aim, aim.settings.hosts or 0, yes=yes, dry_run=dry_run)
+    elif dry_run and take_over is not None:
         ending.plan_take_over(console, aim)
     elif dry_run:
         ending.plan(console, aim)

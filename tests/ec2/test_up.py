@@ -18,6 +18,7 @@ from tests.waiting import wait_until
 ALLOW = "--allow=192.0.2.0/24"
 
 
+@pytest.mark.long
 def test_the_whole_way(bare_cloud: Cloud, tmp_path: Path, src: Path) -> None:
     fab = Fab(tmp_path / "home", "sky", environment=bare_cloud.environment)
     fab("up", "--hosts=2", "--provider=ec2", ALLOW, "--ttl=3h")

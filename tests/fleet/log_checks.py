@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.fleet.harness import Fab, Runs
+from tests.fleet.harness import Fab, Runs, docker
 
 WORKERS = ("worker-1", "worker-2")
 # Each container numbers its lines, and says at its end how many there are.
@@ -76,6 +76,13 @@ def start(runs: Runs, script: str, *argv: str) -> subprocess.Popen[str]:
 
 def is_at_work(fab: Fab, worker: str) -> bool:
     return "fanrun-" in fab.on(worker, "docker ps")
+
+
+def kill_at_work(fab: Fab, worker: str, seconds: float) -> None:
+    """Kill a worker while a container of `numbered(seconds)` has written lines and not its last one."""
+    # A container whose sleep is stopped writes nothing more.
+    fab.on(worker, f"for n in $(seq 300); do pkill -STOP -xf 'sleep {seconds}' && exit; sleep 0.1; done; exit 1")
+    docker("kill", fab.containers()[worker])
 
 
 def write_inputs(runs: Runs, count: int, *, bad: Sequence[int] = (), size: int = 100_000) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.fleet.harness import Fab, joblog, log, report, run_folder, tree
+from tests.variants import some
 from tests.waiting import wait_until
 
 
@@ -77,7 +78,7 @@ def test_after_a_crash_the_same_command_goes_on(fab: Fab, program: str, inputs: 
     assert len(done(dst)) == 60 - report(dst)["kept"]
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sign", some([signal.SIGINT, signal.SIGTERM], signal.SIGINT))
 def test_an_interrupted_run_brings_home_what_is_done(
     fab: Fab, program: str, inputs: Path, tmp_path: Path, sign: signal.Signals
 ) -> None:
@@ -99,6 +100,7 @@ def test_an_interrupted_run_brings_home_what_is_done(
     assert tree(dst) == tree(inputs)
 
 
+@pytest.mark.long
 def test_a_forced_run_that_is_interrupted_names_the_command_that_goes_on(
     fab: Fab, program: str, inputs: Path, tmp_path: Path
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.fleet.harness import Fab, docker, tree
 
 
@@ -66,6 +68,7 @@ def test_workers_without_space(fab: Fab, program: str, src: Path, tmp_path: Path
             fab.on(host, "umount /var/lib/fanrun || :")
 
 
+@pytest.mark.long
 def test_a_worker_that_fills_up_in_mid_run_is_lost(fab: Fab, program: str, src: Path, tmp_path: Path) -> None:
     """It has bytes free but no inodes, which nobody asks for beforehand."""
     try:

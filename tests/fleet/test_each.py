@@ -93,6 +93,7 @@ def test_what_fails_is_known_without_another_container(fab: Fab, shell: str, tmp
     assert all(float(line["JobRuntime"]) < 60 for line in joblog(commands.dst))
 
 
+@pytest.mark.long
 def test_a_command_is_remembered(fab: Fab, shell: str, tmp_path: Path) -> None:
     commands = Commands(fab, shell, tmp_path)
     write_tree(commands.src, (b"a", b"b.bad"))
@@ -133,6 +134,7 @@ def test_an_image_without_a_shell_is_refused(fab: Fab, no_shell: str, tmp_path: 
     assert tree(commands.dst) == {}
 
 
+@pytest.mark.long
 def test_another_entrypoint(runs: Runs, fab: Fab, busybox: str) -> None:
     runs.write("a", "d/b")
     argv = ["--src", str(runs.src), "--dst", str(runs.dst), "--image", busybox]

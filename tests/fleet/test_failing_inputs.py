@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.fleet.harness import BIG_DISK, SMALL_DISK, Fab, joblog, log, report, tree
+from tests.variants import some
 
 
 @pytest.fixture
@@ -32,6 +33,7 @@ def good(src: Path) -> dict[bytes, bytes]:
     return {key: content for key, content in tree(src).items() if b"bad" not in key}
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("small_disk")
 def test_what_fails_on_one_worker_is_tried_on_another(fab: Fab, program: str, inputs: Path, tmp_path: Path) -> None:
     dst = tmp_path / "dst"
@@ -82,7 +84,7 @@ FAILURES = {
 """What the program does with a bad file: under which limit, and what the reason is then."""
 
 
-@pytest.mark.parametrize("how", FAILURES)
+@pytest.mark.parametrize("how", some(FAILURES, "dies"))
 def test_a_program_that_reports_nothing_loses_only_the_bad_files(
     fab: Fab, program: str, inputs: Path, tmp_path: Path, how: str
 ) -> None:

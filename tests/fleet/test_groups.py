@@ -47,6 +47,7 @@ def test_an_image_travels_with_its_side_files(runs: Runs) -> None:
     runs.again(MERGE, "--group-by", "stem")
 
 
+@pytest.mark.long
 def test_a_group_is_done_again_when_one_of_its_files_is_another(runs: Runs) -> None:
     """Changed, new or gone: and what is made of half a group is not taken for its result."""
     changed, grown, shrunk, *others = (f"d/{number}" for number in range(9))
@@ -89,6 +90,7 @@ def test_pairs_are_done_and_fail_as_one(runs: Runs) -> None:
     assert runs.results()["bee.bam"] == "bee_R1.fastq.gzgood"
 
 
+@pytest.mark.long
 def test_a_failing_batch_is_divided_between_groups_alone(runs: Runs) -> None:
     """Without a report, and with one group in which the program dies."""
     names = [f"{number:02}" for number in range(12)]
@@ -130,6 +132,7 @@ def test_bad_groups_leave_nothing(runs: Runs) -> None:
     assert not os.path.exists(runs.dst)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("tells", ["tells", "silent"])
 def test_half_a_group_leaves_no_result(fab: Fab, program: str, tmp_path: Path, tells: str) -> None:
     """The program dies, or hangs, at the second file of a group whose first one has its result already."""

@@ -40,6 +40,7 @@ def at_once(runs: Runs) -> dict[str, int]:
     return {worker: most_at_once(intervals) for worker, intervals in times.items()}
 
 
+@pytest.mark.long
 def test_as_many_containers_run_as_were_asked_for(runs: Runs) -> None:
     runs.write(*(f"{number:03}" for number in range(60)))
     said = runs(EACH.format(work="sleep 0.3"), "--jobs=3")
@@ -96,6 +97,7 @@ def test_a_number_that_can_not_be_meant_is_refused(runs: Runs, option: str, word
     assert not runs.dst.exists()
 
 
+@pytest.mark.long
 def test_own_image_has_one_container_that_uses_all_cores(fab: Fab, src: Path, tmp_path: Path) -> None:
     said = fab("run", "--src", str(src), "--dst", str(tmp_path / "dst")).stdout
     assert "container" not in said

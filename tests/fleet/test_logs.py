@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fleet.harness import Fab, Runs, docker, joblog, log, report, run_folder, tree
+from tests.fleet.harness import Fab, Runs, joblog, log, report, run_folder, tree
 from tests.fleet.log_checks import (
     WORKERS,
     Shown,
@@ -18,6 +18,7 @@ from tests.fleet.log_checks import (
     check_numbers,
     cut_off,
     is_at_work,
+    kill_at_work,
     numbered,
     same_lines,
     show,
@@ -45,6 +46,7 @@ def check_batches_and_failures(runs: Runs, shown: Shown) -> None:
         assert any(line["message"].endswith(f"begin {path}") for line in shown.lines)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("repaired")
 def test_every_line_is_shown_once(fab: Fab, runs: Runs) -> None:
     """With inputs that fail, batches that are halved, and a worker that is killed and comes back."""
@@ -55,7 +57,7 @@ def test_every_line_is_shown_once(fab: Fab, runs: Runs) -> None:
         wait_until(lambda: runs.dst.exists() and tree(runs.dst) and is_at_work(fab, "worker-2"))
         follower = fab.start("logs", "--json", "--follow", "--dst", str(runs.dst))
         killed = datetime.now(timezone.utc)
-        docker("kill", fab.containers()["worker-2"])
+        kill_at_work(fab, "worker-2", 0.3)
         wait_until(lambda: "worker-2 is lost" in log(runs.dst))
         check_numbers(show(fab, "--host", "worker-1").lines, run_folder(runs.dst).name)
         fab("up", "--hosts=2")
@@ -161,6 +163,7 @@ def test_a_container_forges_no_line_of_another(fab: Fab, runs: Runs) -> None:
     assert "\x1b" not in fab("logs").stdout
 
 
+@pytest.mark.long
 def test_many_lines_and_long_ones_at_once(fab: Fab, runs: Runs) -> None:
     """The results are there, and all lines are below the bounds."""
     runs.write("a", "b")
@@ -213,6 +216,7 @@ def test_an_interrupted_run_keeps_its_lines(fab: Fab, runs: Runs) -> None:
     assert show(fab).lines == after.lines
 
 
+@pytest.mark.long
 def test_lines_of_a_copy_that_was_not_needed(fab: Fab, runs: Runs) -> None:
     """A container that hangs is left alone when a copy of its batch is done; what it wrote until then is kept."""
     write_inputs(runs, 120, size=150_000)
@@ -234,7 +238,7 @@ def test_a_worker_that_is_gone_at_the_end(fab: Fab, runs: Runs) -> None:
     write_inputs(runs, 100, size=150_000)
     run = start(runs, numbered(0.3), "--jobs=1")  # so that no batch is copied at the end
     wait_until(lambda: runs.dst.exists() and tree(runs.dst) and is_at_work(fab, "worker-2"))
-    docker("kill", fab.containers()["worker-2"])
+    kill_at_work(fab, "worker-2", 0.3)
     out, err = run.communicate(timeout=120)
     assert run.returncode == 0, out + err
     gone = show(fab, code=1)

@@ -49,6 +49,7 @@ def test_two_inputs_of_one_result_path(runs: Runs) -> None:
     assert runs.results()["scan.png"] == "./scan.tif", "its owner is gone"
 
 
+@pytest.mark.long
 def test_results_of_names_that_have_much_in_common(runs: Runs) -> None:
     logs = [
         "syslog",
@@ -179,6 +180,7 @@ def test_a_dst_that_is_removed_ends_the_run_at_once(runs: Runs, instead: str) ->
     assert not runs.dst.exists() or tree(runs.dst) == {}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("when", ["during the run", "before the run"])
 def test_a_result_that_is_removed_during_the_run_is_made_again(runs: Runs, when: str) -> None:
     """Be it one that the run made itself, or one that was there before."""

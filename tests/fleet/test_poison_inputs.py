@@ -63,18 +63,31 @@ done
 """
 
 
-def test_an_input_that_no_worker_survives(runs: Runs, fab: Fab) -> None:
-    """Where a worker processes it, its connections end."""
+@pytest.fixture
+def connections_end(fab: Fab) -> Iterator[str]:
+    """Return a command: while a worker runs it, the worker's connections end."""
     for name in WORKERS:
         fab.on(name, f"setsid sh -c '{CUT_OFF}' cut-off </dev/null >/dev/null 2>&1 &")
-    try:
-        said = runs(EACH.format("sleep 4242"), code=1)
-    finally:
-        for name in WORKERS:
-            fab.on(name, "pkill -f '[c]ut-off'")
+    yield "sleep 4242"
+    for name in WORKERS:
+        fab.on(name, "pkill -f '[c]ut-off'")
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_an_input_that_no_worker_survives(runs: Runs, connections_end: str, jobs: int) -> None:
+    said = runs(EACH.format(connections_end), f"--jobs={jobs}", code=1)
     reason = check(runs)
     assert reason.startswith("worker-1 and worker-2 did not survive processing it (")
     assert f"{BAD}: {reason}" in said
+
+
+def test_an_input_that_the_only_worker_does_not_survive(runs: Runs, fab: Fab, connections_end: str) -> None:
+    fab("drain", "--host=worker-2")
+    try:
+        runs(EACH.format(connections_end), "--jobs=1", code=1)
+    finally:
+        fab("drain", "--host=worker-2", "--undo")
+    assert check(runs).startswith("worker-1 did not survive processing it (")
 
 
 def test_all_batches_fail_for_the_same_reason(runs: Runs) -> None:

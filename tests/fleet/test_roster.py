@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from collections.abc import Iterator
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fleet.harness import Fab, Runs, log
+from tests import imds
+from tests.fleet.harness import Fab, Runs, docker, log
 from tests.waiting import wait_until
 
 SLOW = "for file in *; do sleep 0.5; cp $file $1/; done"
@@ -35,6 +37,7 @@ def begin(runs: Runs, count: int) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.long
 def test_a_worker_that_joins_is_taken_in_and_one_that_is_drained_gets_nothing_more(own: Runs) -> None:
     process = begin(own, 300)
     own.fab("up", "--hosts=2")
@@ -59,12 +62,60 @@ def test_a_worker_that_joins_is_taken_in_and_one_that_is_drained_gets_nothing_mo
     assert own("cp * $1/", "--force").count("worker-1 ") >= 1
 
 
+@pytest.mark.long
+def test_workers_that_are_ended_are_drained_first(own: Runs) -> None:
+    own.fab("up", "--hosts=2")
+    process = begin(own, 200)
+    wait_until(lambda: "process worker-2" in log(own.dst), 60)
+    assert (
+        own.fab("down", "--hosts=1", "--dry-run").stdout == "drain worker-2, wait until they are free, and end them\n"
+    )
+    said = own.fab("down", "--hosts=1").stderr
+    assert "worker-2   waiting for 2" in said
+    assert said.endswith("ended worker-2; left: 1 worker\n")
+    assert own.fab.containers().keys() == {"hub", "worker-1"}
+    assert "worker-2" not in own.fab("status").stdout
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert "200 of 200 inputs done" in out
+    assert "lost" not in err
+    assert {line["host"] for line in map(json.loads, own.fab("logs", "--json").stdout.splitlines())} == set()
+    assert "nothing to end: the fleet has no more than 1 worker" in own.fab("down", "--hosts=1").stderr
+
+
+@pytest.mark.long
+def test_a_spot_notice_drains_its_worker(own: Runs, tmp_path: Path) -> None:
+    """Amazon's metadata service is a server on the worker, at the address that it has on EC2.
+
+    The worker has the whole of Python, as machines with cloud-init do.
+    """
+    own.fab("up", "--hosts=2")
+    worker = own.fab.containers()["worker-2"]
+    docker("cp", str(Path(imds.__file__)), f"{worker}:/imds.py")
+    own.fab.on("worker-2", "apt-get update && apt-get install --yes --no-install-recommends python3")
+    own.fab.on("worker-2", "ip address add 169.254.169.254/32 dev lo; touch /run/fanrun.spot")
+    docker("exec", "--detach", worker, "python3", "/imds.py", "169.254.169.254", "80", "/notice")
+    process = begin(own, 100)
+    wait_until(lambda: "process worker-2" in log(own.dst), 60)
+    own.fab.on("worker-2", """echo '{"action": "terminate", "time": "2026-01-31T12:02:00Z"}' >/notice""")
+    wait_until(lambda: "worker-2 gets the spot notice: terminate at 2026-01-31T12:02:00Z" in log(own.dst), 20)
+    wait_until(lambda: own.fab.on("worker-2", "ls /var/lib/fanrun/runs") == "", 60)
+    docker("kill", worker)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert "100 of 100 inputs done" in out
+    assert "lost" not in err
+
+
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
         (["drain"], "fab drain needs --host; `fab status` shows the workers"),
         (["drain", "--host=hub"], "--host hub: it is the hub, which runs no batches"),
         (["drain", "--host=worker-9"], "has no host 'worker-9'; its hosts: hub, worker-1, worker-2"),
+        (["down", "--hosts=0"], "--hosts=0: give a whole number from 1 to 1000"),
+        (["down", "--hosts=two"], "--hosts=two: give a whole number from 1 to 1000"),
+        (["down", "--hosts=1", "--take-over=abc"], "--hosts is about the fleet of this folder, --take-over about"),
         (["drain", "--undo", "--host=worker-1"], "worker-1 was not drained"),
     ],
 )

@@ -87,6 +87,7 @@ def test_inputs_that_fail_are_listed_and_harm_no_other(fab: Fab, src: Path, tmp_
     assert set(tree(tmp_path / "dst")) == set(tree(src)) - {b"notes.txt", b"folder 0/cut.jpg"}
 
 
+@pytest.mark.long
 def test_a_program_that_dies_silently_loses_only_its_bad_files(fab: Fab, program: str, tmp_path: Path) -> None:
     files = {f"{n:03}{'bad' if n in (7, 8, 31) else ''}.bin".encode(): b"%d" % n for n in range(40)}
     src = write(tmp_path / "src", files)
@@ -171,6 +172,7 @@ def test_include_and_exclude_choose(fab: Fab, program: str, src: Path, tmp_path:
     assert {os.fsdecode(key) for key in tree(tmp_path / "dst")} == names
 
 
+@pytest.mark.long
 def test_two_runs_share_a_fleet(fab: Fab, program: str, src: Path, tmp_path: Path) -> None:
     runs = [
         fab.start("run", "--src", str(src), "--dst", str(tmp_path / name), "--image", program, "--args", "slow 1")

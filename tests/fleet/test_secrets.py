@@ -92,6 +92,7 @@ chmod 755 /usr/local/bin/install
 LOOK = "grep -rls --exclude-dir=proc --exclude-dir=sys '[b]{rest}' /; grep -ls '[b]{rest}' /proc/[0-9]*/cmdline; :"
 
 
+@pytest.mark.long
 def test_a_client_that_is_killed_leaves_no_secret_on_a_host(tmp_path: Path) -> None:
     """It writes a key there, and the host takes its time."""
     with light_fleet(tmp_path, 1) as light:

@@ -29,6 +29,7 @@ def fab(tmp_path: Path) -> Fab:
     return Fab(tmp_path / "home", "theirs")
 
 
+@pytest.mark.long
 def test_taken_worked_with_and_given_back(three: Machines, fab: Fab, tmp_path: Path, src: Path) -> None:
     three.on("two", OWN_DOCKER)
     three.on("three", "sysctl -w net.ipv4.ip_forward=0; iptables -A FORWARD -s 203.0.113.7 -j DROP")
@@ -91,6 +92,7 @@ def take_and_run(three: Machines, fab: Fab, src: Path, top: Path) -> None:
     assert tree(top / "again") == tree(top / "dst")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("login", some(["root", "toor", "admin in root's group"], "root"))
 def test_no_program_runs_as_root(three: Machines, fab: Fab, src: Path, program: str, login: str) -> None:
     """Whatever the login is, and though its new files, like the inputs, are for nobody else."""

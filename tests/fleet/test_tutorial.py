@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from tests.fleet.reader import reader
 from tests.unit.pages import FENCE, file_name, read
 
@@ -50,6 +52,7 @@ def telling(lines: list[str], fleet: str, folder: Path) -> set[str]:
     return {re.sub(r"\b[0-9a-f]{12}\b|\d[\d.]*", "#", line) for line in same if TELLING.search(line)}
 
 
+@pytest.mark.long
 def test_the_tutorial_is_true(tmp_path: Path) -> None:
     """Every command ends as the page says, and prints the lines that the page shows."""
     done = steps()

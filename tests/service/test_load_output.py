@@ -53,6 +53,7 @@ def test_what_was_measured_is_written_when_it_is_stopped(
     assert report["seconds"] < 30
 
 
+@pytest.mark.long
 def test_it_tells_a_line_now_and_then(images: Path) -> None:
     with serving(echo) as server:
         out, err = load("--images", images, "--target", server.target, "--rate", "10", "--seconds", "5.5")
@@ -81,6 +82,7 @@ def test_on_a_terminal_it_keeps_to_one_line(images: Path) -> None:
     assert done.stdout.startswith(b"20 of 20")
 
 
+@pytest.mark.long
 def test_it_draws_a_plot(images: Path) -> None:
     path = images.parent / "load.png"
     with serving(echo) as server:

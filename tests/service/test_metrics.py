@@ -65,6 +65,7 @@ def test_nobody_else_gets_anything(served: Served, authority: Authority, tmp_pat
     assert "Traceback" not in served.file.read_text()
 
 
+@pytest.mark.long
 def test_callers_that_are_silent_keep_nobody_waiting(served: Served, authority: Authority) -> None:
     client = authority.sign("prometheus.test")
     with ExitStack() as silent:

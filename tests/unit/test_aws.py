@@ -80,13 +80,15 @@ def test_what_is_no_network(allow: str) -> None:
 
 
 def test_user_data_is_one_document_and_small() -> None:
-    text = user_data("fanrun", "ssh-ed25519 AAAA me", ("PRIVATE\nKEY\n", "ssh-ed25519 BBBB"), 3600)
+    text = user_data("fanrun", "ssh-ed25519 AAAA me", ("PRIVATE\nKEY\n", "ssh-ed25519 BBBB"), 3600, spot=False)
     assert text.startswith("#cloud-config\n")
     assert len(text) < 16384, "Amazon's limit"
     document = json.loads(text.partition("\n")[2])
     assert document["ssh_keys"] == {"ed25519_private": "PRIVATE\nKEY\n", "ed25519_public": "ssh-ed25519 BBBB"}
     assert document["users"][0]["ssh_authorized_keys"] == ["ssh-ed25519 AAAA me"]
     assert document["bootcmd"][-1][-3:] == ["/var/lib/fanrun.lease", "3600", "/run/fanrun.watch"]
+    spot = json.loads(user_data("fanrun", "ssh-ed25519 AAAA me", ("P", "B"), 3600, spot=True).partition("\n")[2])
+    assert spot["bootcmd"][-1] == ["touch", "/run/fanrun.spot"]
 
 
 @pytest.mark.parametrize(

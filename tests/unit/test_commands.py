@@ -209,7 +209,13 @@ def test_the_other_argvs() -> None:
     assert commands.stop_argv(run) == ["sh", "-c", commands.STOP, "sh", "/var/lib/fanrun/runs", run]
     assert commands.halt_argv(run, 2) == ["sh", "-c", commands.HALT, "sh", run, "2", commands.RUNS]
     argv = ["sudo", "-n", "sh", "-c", commands.HEARTBEAT, "sh", "/var/lib/fanrun", "4", "/var/lib/fanrun.lease"]
-    assert commands.heartbeat_argv("r1", 4) == [*argv, "/var/lib/fanrun/runs/r1", ""]
+    assert commands.heartbeat_argv("r1", 4) == [
+        *argv,
+        "/var/lib/fanrun/runs/r1",
+        "",
+        "/run/fanrun.spot",
+        commands.SPOT_NOTICE,
+    ]
 
 
 def test_a_command_is_far_below_the_longest_that_linux_takes() -> None:

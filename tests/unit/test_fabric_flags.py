@@ -6,6 +6,8 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from tests.unit.fab_world import FabWorld, fabfile_tasks
 
 
@@ -43,6 +45,7 @@ FLAGS = [
 """Command lines with flags of Fabric's, or with nobody's, and what becomes of them."""
 
 
+@pytest.mark.long
 def test_no_flag_of_fabrics_destroys_or_writes(fab_world: FabWorld) -> None:
     before = fates(fab_world.top / "homes" / "fleet")
     with ThreadPoolExecutor(os.cpu_count()) as pool:

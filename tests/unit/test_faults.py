@@ -59,12 +59,20 @@ def test_many_suspects_are_few_groups_but_where_each_failure_costs_a_timeout() -
 def test_a_failure_that_follows_an_input_to_a_second_worker_is_the_inputs() -> None:
     blame = Blame()
     assert blame.failed(batch(b"a", b"b"), "worker-1", answers=False, worked=False) is Cause.WORKER
-    assert blame.failed(batch(b"a", b"b"), "worker-1", answers=False, worked=False) is Cause.WORKER, "nothing new"
     assert blame.failed(batch(b"a", b"b"), "worker-2", answers=False, worked=False) is Cause.INPUTS
     assert blame.failed(batch(b"a"), "worker-2", answers=False, worked=False) is Cause.WORKER
     assert blame.failed(batch(b"a"), "worker-2", answers=False, worked=False) is Cause.WORKER, "nothing new"
     assert blame.failed(batch(b"a"), "worker-1", answers=False, worked=False) is Cause.INPUT
     assert blame.workers(b"a") == "worker-1 and worker-2"
+
+
+def test_a_batch_that_one_worker_fails_twice_is_divided_and_no_input_is_given_up() -> None:
+    blame = Blame()
+    assert blame.failed(batch(b"a", b"b"), "worker-1", answers=False, worked=False) is Cause.WORKER
+    assert blame.failed(batch(b"a", b"b"), "worker-1", answers=False, worked=False) is Cause.INPUTS
+    for _ in range(5):
+        assert blame.failed(batch(b"a"), "worker-1", answers=False, worked=False) is Cause.WORKER
+    assert blame.failed(batch(b"a"), "worker-1", answers=False, worked=True) is Cause.INPUT
 
 
 def test_one_worker_alone_that_works_again_without_the_inputs() -> None:

@@ -24,6 +24,8 @@ from fanrun.fanout.workers.executor import CommandResult, Stopped
 from fanrun.fanout.workers.job import Job
 from fanrun.fanout.workers.link import Link
 from fanrun.fanout.workers.log_rest import bring_rest
+from fanrun.fanout.workers.membership import Membership
+from fanrun.fanout.workers.roster import Roster
 from fanrun.fanout.workers.supervisor import Supervisor
 from fanrun.fleet.progress import Board
 from fanrun.fleet.store import Folder
@@ -97,7 +99,7 @@ def supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Supervisor:
     )
     job = Job("r", str(tmp_path), Program("image"), scheduler, destination, Board())
     connections = Connections("r", "image", Folder(tmp_path / "home", "default"))
-    return Supervisor(job, connections, lambda probe: "", dict)
+    return Supervisor(job, connections, lambda probe: "", dict, Membership(Roster(connections.folder)))
 
 
 def test_nobody_is_connected_to_once_the_run_is_being_closed(supervisor: Supervisor, tmp_path: Path) -> None:

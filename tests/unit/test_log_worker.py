@@ -199,6 +199,7 @@ def test_a_run_that_was_killed_and_whose_logs_are_gone_is_said(world: World) -> 
     assert world.read() == ([], {"worker-1": NO_LOG, "worker-2": NO_LOG})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("is_shipped", "most"), [(False, 2.2), (True, 3.2)])
 def test_long_logs_of_many_workers_take_little_memory(world: World, is_shipped: bool, most: float) -> None:
     """All are read side by side, as their lines are of the same time."""

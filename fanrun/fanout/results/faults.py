@@ -39,7 +39,7 @@ class Cause(enum.Enum):
 class _Record:
     """The workers that failed with an input in hand, those that did with nothing beside it, and what that says.
 
-    A failure counts when it is another worker's, or one's that has processed other inputs since.
+    The failure of an input alone counts when it is another worker's, or one's that has processed other inputs.
     """
 
     workers: list[str] = field(default_factory=list)
@@ -57,15 +57,16 @@ class Blame:
     def failed(self, batch: Batch, worker: str, *, answers: bool, worked: bool) -> Cause:
         """Note that a worker failed with this batch in hand; return what the cause is.
 
-        `answers` is whether the worker itself seems to be well, `worked` whether it had processed others since it was
-        last lost.  An input is given up when it was alone MIN_FAILURES times, and
-        for lost workers not before MIN_LOSSES of them.
+        `answers` is whether the worker itself seems to be well, `worked` whether it has processed others in this run.
+        A batch of several inputs is divided at its second failure, whoever fails: that does no harm.  An input is given
+        up when it was alone MIN_FAILURES times, and for lost workers not before MIN_LOSSES of them.
         """
         with self._lock:
             for item in batch.inputs:
                 record = self._records.setdefault(item.key, _Record())
-                seen = record.alone if len(batch.inputs) == 1 else record.workers
-                if worker not in seen or worked or answers:
+                is_single = len(batch.inputs) == 1
+                seen = record.alone if is_single else record.workers
+                if worker not in seen or worked or answers or not is_single:
                     seen.append(worker)
                     record.count += 1
             records = [self._records[item.key] for item in batch.inputs]

@@ -1,11 +1,13 @@
 # shellcheck shell=sh
 # Print a sign of life every few seconds, until nobody reads it. Run as root.
-# sh heartbeat.sh FOLDER SECONDS LEASE RUN USAGE
+# sh heartbeat.sh FOLDER SECONDS LEASE RUN USAGE SPOT NOTICE
 #   FOLDER     whose file system is looked at
 #   SECONDS    between two signs
 #   LEASE      touched at each sign, so that a host that ends itself lives on
 #   RUN        the folder of the run, touched at each sign: the run is alive
 #   USAGE      if not empty, a line every second says what the run's containers use
+#   SPOT       this file exists where Amazon may end the host at any time (a spot instance)
+#   NOTICE     the program for python3 that prints a line if Amazon has announced the end; it runs after each sign
 # A sign of life is a line "CODE BLOCKS SIZE LOAD PROCESSORS":
 #   CODE          the exit code of `docker version`: 0 if Docker answers, 124 if it does not answer in time
 #   BLOCKS        the number of free blocks of the file system
@@ -65,4 +67,5 @@ while :; do
   read -r load _ </proc/loadavg
   echo "$code $(stat -f -c '%a %S' "$1") $load $(nproc)" || exit
   for file in "$3" "$4"; do [ ! -e "$file" ] || touch "$file"; done
+  [ ! -e "$6" ] || timeout 4 python3 -c "$7" 2>/dev/null
 done

@@ -11,23 +11,24 @@ from fanrun.fanout.workers.job import Job
 from fanrun.fanout.workers.pipeline import Worker
 
 
-def blamed_batches(job: Job, worker: Worker) -> dict[str, int]:
-    """Return the batches that may have made a worker fail: {their names: into how many groups the inputs are divided}.
+def blamed_batches(job: Job, worker: Worker) -> tuple[dict[str, int], Cause]:
+    """Return the batches that may have made a worker fail, and what the cause is.
 
-    If it is known which input did, that input fails.
+    The batches are {their names: into how many groups the inputs are divided}.  If it is known which input did it,
+    that input fails.
     """
     if worker.failed_batch is not None:
-        return {worker.failed_batch.name: 1}
+        return {worker.failed_batch.name: 1}, Cause.WORKER
     batches = [batch for batch in worker.containers.slots.batches if job.scheduler.is_needed(batch)]
     if len(batches) > 1:  # each is processed by itself before any of them is blamed
-        return {batch.name: 1 for batch in batches}
-    return _blame(job, worker, batches[0]) if batches else {}
+        return {batch.name: 1 for batch in batches}, Cause.WORKER
+    return _blame(job, worker, batches[0]) if batches else ({}, Cause.WORKER)
 
 
-def _blame(job: Job, worker: Worker, batch: Batch) -> dict[str, int]:
+def _blame(job: Job, worker: Worker, batch: Batch) -> tuple[dict[str, int], Cause]:
     """Return what blamed_batches does for the only batch that was processed."""
     blame = job.blame
-    cause = blame.failed(batch, worker.name, answers=False, worked=bool(worker.settled))
+    cause = blame.failed(batch, worker.name, answers=False, worked=bool(worker.stats.done))
     if cause is Cause.INPUT:
         workers = blame.workers(batch.inputs[0].key)
         reason = f"{workers} did not survive processing it ({worker.lost})"
@@ -35,5 +36,5 @@ def _blame(job: Job, worker: Worker, batch: Batch) -> dict[str, int]:
         outcome = give_up(attempt, reason, job.scheduler, job.destination)
         record(outcome, job.destination)
         job.board.advance(outcome.settled)
-        return {}
-    return {batch.name: 2 if cause is Cause.INPUTS else 1}
+        return {}, cause
+    return {batch.name: 2 if cause is Cause.INPUTS else 1}, cause

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import selectors
 import subprocess
 import time
@@ -34,6 +35,8 @@ MIN_FREE_BYTES = 16 * 1024 * 1024
 """A worker with fewer bytes free than this can't work."""
 
 
+NOTICE = re.compile(rb"^notice (terminate|stop|hibernate) ([0-9]{4}-[0-9-]{5}T[0-9:]{8}Z)\n", re.MULTILINE)
+"""Amazon's announcement that it ends a spot instance, and when (UTC): spot_notice.py writes it."""
 KEPT_BYTES = 1000
 """Bytes of the last signs that are kept."""
 TIMED_OUT_ANSWERS = 2
@@ -132,6 +135,10 @@ class Heartbeat:
                 wrong.setdefault(name, f"no sign of life for {listener.silent:.0f} s")
         return wrong
 
+    def notices(self) -> dict[str, str]:
+        """Return what is announced of workers that their provider will end, for people."""
+        return {name: text for name, listener in self._listeners.items() if (text := announced(listener.text))}
+
     def samples(self) -> dict[str, list[Sample]]:
         """Return what each worker's containers used since the last time."""
         return {name: samples for name, listener in self._listeners.items() if (samples := listener.meter.read())}
@@ -141,6 +148,12 @@ class Heartbeat:
         for name in list(self._listeners):
             self.drop(name)
         self._selector.close()
+
+
+def announced(text: bytes) -> str:
+    """Return what a notice among the signs announces, for people; "" if there is none."""
+    found = NOTICE.findall(text)
+    return f"gets the spot notice: {found[-1][0].decode()} at {found[-1][1].decode()}" if found else ""
 
 
 def parse(text: bytes) -> list[Sign]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 from loguru import logger
 
+from fanrun.fanout.results.faults import Cause
 from fanrun.fanout.results.report import shown
 from fanrun.fanout.workers.blamed_batches import blamed_batches
 from fanrun.fanout.workers.connections import CLEAN_SECONDS, Connections
@@ -16,8 +17,8 @@ from fanrun.fanout.workers.heartbeat import INTERVAL, Heartbeat
 from fanrun.fanout.workers.job import Job
 from fanrun.fanout.workers.log_rest import bring_rest
 from fanrun.fanout.workers.lost_worker import LostWorker
+from fanrun.fanout.workers.membership import Membership
 from fanrun.fanout.workers.pipeline import Worker
-from fanrun.fanout.workers.roster import Roster
 from fanrun.fanout.workers.termination import ReasonSource, TerminationReasons
 from fanrun.fleet.errors import FanrunError, HostUnreachable
 from fanrun.fleet.parallel import fan_out
@@ -41,27 +42,22 @@ class Supervisor:
         connections: Connections,
         unfit: Callable[[Probe], str],
         termination_reasons: ReasonSource,
-        roster: Roster | None = None,
+        membership: Membership,
     ) -> None:
-        """`unfit` returns why a host can't take part, "" if it can; `termination_reasons` tells why hosts are gone.
-
-        Workers join and are drained as the `roster` says; without one they are those that were there at the beginning.
-        """
-        self._job, self._connections, self._unfit, self._roster = job, connections, unfit, roster
-        self._joining: set[str] = set()
-        self._drained: set[str] = set()
-        self._freed: set[str] = set()
+        """`unfit` returns why a host can't take part, "" if it can; `termination_reasons` tells why hosts are gone."""
+        self._job, self._connections, self._unfit, self._membership = job, connections, unfit, membership
         self._termination_reasons = TerminationReasons(termination_reasons, self._explain)
         self._links = connections.links
         self._workers: dict[str, Worker] = {}
         self._started: list[Worker] = []
         self._lost_workers: dict[str, LostWorker] = {}
         self._heartbeat = Heartbeat()
+        self._freeing: dict[str, threading.Thread] = {}
 
     @property
     def away(self) -> frozenset[str]:
         """The workers that were lost, or could not take part from the start, and are not back."""
-        return frozenset(self._lost_workers.keys() - self._joining)
+        return frozenset(self._lost_workers.keys() - self._membership.joining)
 
     def open(self) -> tuple[dict[str, Probe], dict[str, FanrunError]]:
         """Wait until the hosts are connected: (probes of those that can take part, errors of the others) by name.
@@ -90,8 +86,8 @@ class Supervisor:
         while not self._job.scheduler.wait(POLL_SECONDS):
             self._job.destination.check()
             self._check_workers()
-            self._follow_roster()
-            if self._workers.keys() - self._lost_workers.keys() - self._freed:
+            self._follow_membership()
+            if self._workers.keys() - self._lost_workers.keys() - self._membership.freed:
                 without_worker_since = 0.0
             elif not without_worker_since:
                 without_worker_since = time.monotonic()
@@ -120,6 +116,10 @@ class Supervisor:
     def _end_host(self, name: str) -> None:
         """Stop a host's worker, and clean the host if it answers."""
         link = self._links[name]
+        if name in self._membership.freed:
+            self._freeing[name].join()
+            link.disconnect()
+            return
         link.stop()
         for worker in self._started:
             if worker.name == name:
@@ -168,8 +168,8 @@ class Supervisor:
         for name, lost in list(self._lost_workers.items()):
             if lost.probe is not None and not self._job.scheduler.stopped:
                 del self._lost_workers[name]
-                logger.warning("{} {}", name, "has joined" if name in self._joining else "is back")
-                self._joining.discard(name)
+                logger.warning("{} {}", name, "has joined" if name in self._membership.joining else "is back")
+                self._membership.joining.discard(name)
                 self._start(name, lost.probe)
                 self._workers[name].strikes = lost.strikes
             elif self._is_due(name, lost):
@@ -179,37 +179,37 @@ class Supervisor:
 
     def _is_due(self, name: str, lost: LostWorker) -> bool:
         """Return whether it is time to connect to a lost worker once more."""
-        may_return = lost.strikes < MAX_STRIKES and name not in self._drained
+        may_return = lost.strikes < MAX_STRIKES and name not in self._membership.drained
         return may_return and not lost.connecting and time.monotonic() > lost.retry_at
 
-    def _follow_roster(self) -> None:
+    def _follow_membership(self) -> None:
         """Connect to workers that are new in the fleet, and let those that are drained come to their end."""
-        names = self._roster.read() if self._roster else None
-        if names is None:
-            return
-        for name in names - self._workers.keys() - self._lost_workers.keys():
+        members, lost = self._membership, self._lost_workers.keys()
+        changes = members.look(self._workers.keys(), lost)
+        for name in changes.joining:
             self._connections.add(name)
-            self._joining.add(name)
+        for name in changes.joining | changes.back:
             self._lost_workers[name] = LostWorker(time.monotonic())
-        for name in names & self._freed:
-            self._drained.discard(name)
-            self._freed.discard(name)
-            self._lost_workers[name] = LostWorker(time.monotonic())
-        for name in self._drained - self._freed - self._lost_workers.keys():
-            if not self._workers[name].alive():
-                self._freed.add(name)
-                self._heartbeat.drop(name)
-                threading.Thread(target=self._connections.clean, args=(name, CLEAN_SECONDS), daemon=True).start()
-        for name in self._workers.keys() - self._lost_workers.keys() - names - self._drained:
-            logger.warning("{} is drained: it gets nothing more to do", name)
-            self._drained.add(name)
+        notices = {name: text for name, text in self._heartbeat.notices().items() if members.end(name)}
+        for name, why in {**dict.fromkeys(changes.drained, "is drained"), **notices}.items():
+            logger.warning("{} {}: it gets nothing more to do", name, why)
             self._job.scheduler.drain(name)
+        for name in members.drained - members.freed - lost:
+            if not self._workers[name].alive():
+                members.freed.add(name)
+                self._heartbeat.drop(name)
+                self._freeing[name] = threading.Thread(target=self._free, args=(name,), daemon=True)
+                self._freeing[name].start()
+
+    def _free(self, name: str) -> None:
+        """End what a run has on a drained worker, which may be gone soon: what it keeps for the end comes home now."""
+        bring_rest(self._links[name], self._job, is_there=True)
+        self._connections.clean(name, CLEAN_SECONDS)
 
     def _lose(self, worker: Worker) -> None:
         name = worker.name
-        parts = blamed_batches(self._job, worker)
-        is_input = any(count > 1 for count in parts.values())  # then the worker is not to blame
-        strikes = 0 if worker.settled or is_input else worker.strikes + 1
+        parts, cause = blamed_batches(self._job, worker)
+        strikes = 0 if worker.settled or cause is Cause.INPUTS else worker.strikes + (cause is Cause.WORKER)
         # Its commands may hang as the host does; nobody waits for their end.
         thread = threading.Thread(target=self._links[name].close, daemon=True)
         thread.start()
@@ -236,7 +236,7 @@ class Supervisor:
         """Try to connect to a lost worker; it is taken back when it answers and is fit."""
         try:
             probe = self._fit(name, self._connections.open(name))
-            if probe.marked or name not in self._joining:  # else `fab up` is still at work there
+            if probe.marked or name not in self._membership.joining:  # else `fab up` is still at work there
                 lost.probe = probe
         except (FanrunError, Stopped) as error:
             logger.debug("{} is not back yet: {}", name, error)

@@ -77,14 +77,15 @@ class Launcher:
         kind = instance_type(self.options, role)
         private, public = ssh_key()
         minimum = len(names) if role == "hub" else min(self.options.min_hosts or len(names), len(names))
+        spot = self.options.spot and role == "worker"
         request = launch.Launch(
             kind,
             (minimum, len(names)),
             key=self.name,
             group=group,
-            user_data=user_data(USER, self.public_key(), (private, public), self.options.ttl),
+            user_data=user_data(USER, self.public_key(), (private, public), self.options.ttl, spot=spot),
             tags=[*self.tags, *instance.name_tags(role, names, f"{self.name}-{role}")],
-            spot=self.options.spot and role == "worker",
+            spot=spot,
         )
         given = self._run_instances(launch.arguments(self.options, self._image(kind), request))
         return {

@@ -8,14 +8,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from fanrun.fleet.probe import LEASE, MARK
+from fanrun.fleet.probe import LEASE, MARK, SPOT
 from provision.hosts.lease import AT_BOOT, watch_argv
 
 
-def user_data(user: str, public_key: str, host_key: tuple[str, str], ttl: int) -> str:
+def user_data(user: str, public_key: str, host_key: tuple[str, str], ttl: int, *, spot: bool) -> str:
     """Return the cloud-config of a host: its user, its SSH host key (private, public), its time to live in seconds.
 
     The host key is for the first login alone, which replaces it: user data can be read back.
+    `spot` is whether Amazon may end the host at any time.
     """
     private, public = host_key
     of_another = [f"/home/{user}/.ssh/authorized_keys", MARK, LEASE, AT_BOOT]
@@ -37,7 +38,7 @@ def user_data(user: str, public_key: str, host_key: tuple[str, str], ttl: int) -
             # An image of Fanrun's own knows the login, the mark and the lease of the host that it was made from.
             ["cloud-init-per", "instance", "fanrun", "rm", "-f", *of_another],
             watch_argv(ttl),  # at every boot
+            *([["touch", SPOT]] if spot else []),
         ],
     }
-    # JSON is YAML.
-    return "#cloud-config\n" + json.dumps(document, indent=1) + "\n"
+    return "#cloud-config\n" + json.dumps(document, indent=1) + "\n"  # JSON is YAML
