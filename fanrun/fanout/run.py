@@ -164,17 +164,8 @@ class Run:
         context, request = self.context, self.context.request
         fleet = context.fleet.name
         program = request.program(context.image.ref, context.jobs, context.mounts)
-        job = Job(
-            context.name,
-            request.src,
-            program,
-            scheduler,
-            destination,
-            self.board,
-            fleet=fleet,
-            logs=request.logs,
-            deliver=self.delivery.to_worker,
-        )
+        parts, deliver = (scheduler, destination, self.board), self.delivery.to_worker
+        job = Job(context.name, request.src, program, *parts, fleet=fleet, logs=request.logs, deliver=deliver)
         largest = max((item.size for item in resume.todo), default=0)
         membership = Membership(Roster(self.connections.folder))
         return Supervisor(job, self.connections, partial(unfit, largest, program), termination_reasons, membership)
