@@ -37,7 +37,10 @@ def clean(folder: Folder, fleet: Fleet, *, look: bool) -> Found:
     leftovers = Leftovers(folder.path / "runs")
     dead = leftovers.dead()
     argv = clean_argv(sorted(dead), look=look)
-    answers, errors = on_hosts(folder, fleet.hosts, lambda remote: remote.run(argv, timeout=300).stdout.splitlines())
+    machines = {(host.address, host.port): host for host in fleet.hosts}  # one may be the hub and a worker
+    answers, errors = on_hosts(
+        folder, machines.values(), lambda remote: remote.run(argv, timeout=300).stdout.splitlines()
+    )
     if not look:
         for run in dead:
             swept = [name for name, lines in answers.items() if f"left {run}" not in lines]
