@@ -46,7 +46,7 @@ fetch() {
 for how in "" --checksum; do
   if ! error=$(fetch ${how:+"$how"}); then
     case $error in *"No space left on device"* | *"Disk quota exceeded"*) no_room "$part" "$name" "$bytes"; exit ;; esac
-    echo "it can't fetch reference data from the hub at $address, port $port: $(echo "$error" | tail -n 1)" >&2
+    echo "it can't fetch reference data from the hub at $address, port $port: $(echo "$error" | head -n 1)" >&2
     exit 1
   fi
   finish "$part" "$kept/$name/$digest" "$digest" "$bytes" && exit

@@ -20,11 +20,12 @@ if [ -z "$key" ]; then
   case $text in *" $comment"*) replace "$(printf '%s\n' "$text" | grep -av " $comment\$")" ;; esac
   exit
 fi
+# It is replaced as a whole, as another worker's rsync may begin just now.
 {
   echo "use chroot = no"
   [ "$(id -u)" -ne 0 ] || printf 'uid = 0\ngid = 0\n'
   printf '[reference]\npath = %s\nread only = yes\nlist = no\n' "$kept"
-} >"$kept/rsyncd.conf" || exit
+} >"$kept/rsyncd.conf.new" && mv "$kept/rsyncd.conf.new" "$kept/rsyncd.conf" || exit
 until=$(date -d '+12 hours' +%Y%m%d%H%M)
 command="rsync --server --daemon --config=$kept/rsyncd.conf ."
 replace "$text
