@@ -22,6 +22,7 @@ from fanrun.tasks import boundary
 
 boundary.install()  # before the packages that may be missing
 
+from fanrun.tasks.clean import clean
 from fanrun.tasks.fleet import bake, deploy, down, up
 from fanrun.tasks.hosts import drain, execute, ssh, status
 from fanrun.tasks.logs import logs
@@ -30,6 +31,7 @@ from fanrun.tasks.serve import serve
 
 __all__ = [
     "bake",
+    "clean",
     "deploy",
     "down",
     "drain",

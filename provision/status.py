@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fanrun.fleet.errors import FanrunError
 from fanrun.fleet.model import Fleet, Host
 from fanrun.fleet.parallel import on_hosts
-from fanrun.fleet.probe import Probe, parse, probe_argv
+from fanrun.fleet.probe import KeptData, Probe, parse, probe_argv
 from fanrun.fleet.ssh import Remote
 from fanrun.fleet.store import Folder
 from provision.providers.base import Bill
@@ -22,7 +22,7 @@ class HostStatus:
     """One host: `error` says why it can't be reached; sizes in bytes; `images` names the deployed ones it has.
 
     `services` are the servers on it, as "name state"; `lease` are the seconds until it ends itself, None for a host
-    that doesn't.
+    that doesn't.  `reference` is the reference data that it keeps.
     """
 
     name: str
@@ -38,6 +38,7 @@ class HostStatus:
     disk_total: int = 0
     services: tuple[str, ...] = ()
     lease: int | None = None
+    reference: tuple[KeptData, ...] = ()
 
 
 def status(folder: Folder, fleet: Fleet) -> list[HostStatus]:
@@ -70,6 +71,7 @@ def _row(fleet: Fleet, host: Host, probe: Probe | None, error: FanrunError | Non
         probe.disk_total,
         probe.services,
         probe.lease,
+        probe.kept,
     )
 
 
@@ -115,6 +117,16 @@ def serving(rows: Sequence[HostStatus]) -> list[str]:
     """Return a line on the servers of each host that has any; a machine with two names has one line."""
     found = {row.address: row for row in reversed(rows) if row.services}
     return [f"serving on {row.name}: {', '.join(row.services)}" for row in reversed(found.values())]
+
+
+def kept(rows: Sequence[HostStatus]) -> list[str]:
+    """Return a line on the reference data of each host that has any; a machine with two names has one line."""
+    found = {row.address: row for row in reversed(rows) if row.reference}
+    return [f"kept on {row.name}: {', '.join(map(_shown, row.reference))}" for row in reversed(found.values())]
+
+
+def _shown(data: KeptData) -> str:
+    return f"{data.name} {data.digest[:12]} ({data.bytes / 1e6:.1f} MB)"
 
 
 def table(rows: Sequence[HostStatus]) -> str:

@@ -216,8 +216,8 @@ def docker_argv(place: BatchFolder, program: Program, probe: Probe, containers: 
     tmp = ["--tmpfs", f"{TMP}:rw,exec,nosuid,nodev,size={scratch.tmp}", "--shm-size", str(scratch.shm)]
     options = [*name, *rights, "--user", container_user(probe), *limits, *tmp, "--log-driver", "none"]
     entrypoint, arguments = _start(place, program)
-    start = [*place.layout.prefix, "docker", "run", "--rm"]
-    return [*start, *options, *_files(place), *entrypoint, program.ref, *arguments]
+    files = [*_files(place), *_mounts(program)]
+    return [*place.layout.prefix, "docker", "run", "--rm", *options, *files, *entrypoint, program.ref, *arguments]
 
 
 def _start(place: BatchFolder, program: Program) -> tuple[list[str], list[str]]:
@@ -238,6 +238,11 @@ def _files(place: BatchFolder) -> list[str]:
     results = _bind(f"{place.target}/data", "/out")
     report = _bind(f"{place.target}/report.jsonl", "/report.jsonl")
     return [*variables, *passwd, *group, *inputs, *results, *report]
+
+
+def _mounts(program: Program) -> list[str]:
+    """Return docker's options for the reference data that a container sees."""
+    return [word for each in program.mounts for word in _bind(each.data, f"/{each.name}", writable=False)]
 
 
 def _bind(source: str, target: str, *, writable: bool = True) -> list[str]:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from fanrun.fanout import plan
 from fanrun.fanout.program import AUTO
+from fanrun.fanout.reference import Version
+from fanrun.fanout.reference_content import Content
 from fanrun.fanout.request import RunRequest
 from fanrun.fleet.model import Fleet, Image
 
@@ -24,7 +26,10 @@ def _name(started: datetime.datetime) -> str:
 
 @dataclass(frozen=True)
 class RunContext:
-    """One run: what was asked, of which fleet, with which container image; `junk` files of SRC are skipped."""
+    """One run: what was asked, of which fleet, with which container image; `junk` files of SRC are skipped.
+
+    `reference` is what the folders of --mount hold.
+    """
 
     request: RunRequest
     fleet: Fleet
@@ -33,6 +38,7 @@ class RunContext:
     started: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(datetime.timezone.utc))
     began: float = field(default_factory=time.monotonic)
     name: str = ""
+    reference: tuple[Content, ...] = ()
 
     def __post_init__(self) -> None:
         """Name the run by the time when it started."""
@@ -56,7 +62,12 @@ class RunContext:
     @property
     def program(self) -> str:
         """The name of the program with its arguments in the ledger."""
-        return self.request.program_name(self.image.program_id)
+        return self.request.program_name(self.image.program_id, self.mounts)
+
+    @property
+    def mounts(self) -> tuple[Version, ...]:
+        """The reference data that containers see."""
+        return tuple(content.version for content in self.reference)
 
     @property
     def jobs(self) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 from fanrun.fanout import grouping, plan
 from fanrun.fanout.context import RunContext
 from fanrun.fanout.plan import Input, Skipped
+from fanrun.fanout.reference_content import check_all, read_all
 from fanrun.fanout.request import RunRequest
 from fanrun.fanout.results.destination import unwritable
 from fanrun.fanout.results.ledger import Ledger
@@ -33,6 +34,7 @@ def check(request: RunRequest) -> tuple[list[Input], Skipped]:
     """
     check_tools("ssh", "rsync")
     check_paths(request.src, request.dst)
+    check_all(request.mounts, request.dst)
     found = find_inputs(request)
     check_writable(request.dst)
     return found
@@ -118,14 +120,17 @@ def unfit_rsync(said: str) -> str:
 def dry_run(request: RunRequest, fleet: Fleet, image: Image | None) -> Plan:
     """Return the plan that a run would start with if every worker takes part; change nothing."""
     check_paths(request.src, request.dst)
+    check_all(request.mounts, request.dst)
     found, skipped = find_inputs(request)
     inputs, _ = request.grouping.divide(found)
     resume = ResumePlan(inputs)
+    ledger = Ledger(ledger_path(request.dst), write=False)
+    data = read_all(request.mounts, ledger)
     if image is not None and not request.force:
-        ledger = Ledger(ledger_path(request.dst), write=False)
-        context = RunContext(request, fleet, image)
+        context = RunContext(request, fleet, image, reference=data)
         source = ResumeSource(ledger, request.src, request.dst, context.program, context.by_content)
         resume = plan_resume(source, inputs)
     shares = plan.deal(resume.todo, [host.name for host in fleet.workers])
     remarks = grouping.remarks(found, request.grouping)
-    return Plan(plan.count_files(inputs), plan.count_files(resume.before), shares, skipped.junk, remarks)
+    counts = plan.count_files(inputs), plan.count_files(resume.before)
+    return Plan(*counts, shares, skipped.junk, remarks, [each.version for each in data])

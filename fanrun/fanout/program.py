@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fanrun.fanout.reference import Version
 from fanrun.fleet.probe import Probe
 
 MIB = 1024**2
@@ -32,7 +33,7 @@ class Program:
     It has hung when it finishes nothing for `timeout` seconds (0: however long); `memory` in bytes (0: the usual) and
     `cpus` in cores (0: all) are a container's.  `jobs` of them run on a worker at the same time (AUTO: as many as it
     has room for).  `entrypoint` takes the place of the image's; with `each`, which each.parse makes, a command is run
-    for each input.
+    for each input.  `mounts` are what containers see besides.
     """
 
     ref: str
@@ -44,6 +45,7 @@ class Program:
     jobs: int = 1
     entrypoint: str | None = None
     each: tuple[str, ...] = ()
+    mounts: tuple[Version, ...] = ()
 
 
 def memory_limit(program: Program, probe: Probe, containers: int = 1) -> int:

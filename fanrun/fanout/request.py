@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ from fanrun.fanout.expect import BY_NAME, Expected
 from fanrun.fanout.expect import UNFINISHED as UNFINISHED_NAMES
 from fanrun.fanout.grouping import EACH_ALONE, Grouping, remembered
 from fanrun.fanout.program import USUAL, Program, Scratch
+from fanrun.fanout.reference import Mount, Version
 from fanrun.fanout.results import ledger as ledgers
 from fanrun.fanout.verify import open_ledger
 from fanrun.fleet.errors import UsageError
@@ -41,7 +43,7 @@ class RunRequest:
     results are.  With `by_content` an input takes the results of an equal one.  With `keep_going` every input is tried
     though all fail for the same reason.  With `junk` files of plan.JUNK are inputs.  `entrypoint` takes the place of
     the image's; `each` are the words of a command that is run for each input, as each.parse returns them.  `grouping`
-    says which files are processed as one.
+    says which files are processed as one; `mounts` are folders that containers see besides.
     """
 
     src: str
@@ -60,16 +62,18 @@ class RunRequest:
     entrypoint: str | None = None
     each: tuple[str, ...] = ()
     grouping: Grouping = EACH_ALONE
+    mounts: tuple[Mount, ...] = ()
 
-    def program(self, ref: str, jobs: int) -> Program:
+    def program(self, ref: str, jobs: int, mounts: tuple[Version, ...] = ()) -> Program:
         """Return what is run over every batch: `ref` is what workers pull, `jobs` containers run at the same time."""
         limits = self.limits
         bounds = limits.timeout, limits.memory, limits.scratch, limits.cpus, jobs
-        return Program(ref, self.args, *bounds, self.entrypoint, self.each)
+        return Program(ref, self.args, *bounds, self.entrypoint, self.each, mounts)
 
-    def program_name(self, image_program: str) -> str:
+    def program_name(self, image_program: str, mounts: Sequence[Version] = ()) -> str:
         """Return the name in the ledger of a program, an image's program_id, as it is asked for here."""
-        return ledgers.program(image_program, self.args, self.start, grouped=bool(self.grouping.by))
+        data = {"mounts": {each.name: each.digest for each in mounts}} if mounts else {}
+        return ledgers.program(image_program, self.args, {**self.start, **data}, grouped=bool(self.grouping.by))
 
     @property
     def start(self) -> dict[str, Any]:
@@ -82,6 +86,7 @@ class RunRequest:
         kept: dict[str, Any] = {"src": self.src, "image": image, "args": list(self.args), **self.start}
         kept |= {"include": list(self.include), "exclude": list(self.exclude), "by_content": self.by_content}
         kept |= {"junk": self.junk, "group_by": self.grouping.by, "group_size": self.grouping.size}
+        kept["mounts"] = [list(mount) for mount in self.mounts]
         return {**kept, "expect": list(self.expected.patterns), "ignore_results": list(self.expected.ignored)}
 
 
@@ -110,6 +115,7 @@ def retry_request(dst: str, limits: RunLimits) -> tuple[RunRequest, str]:
             entrypoint=kept.get("entrypoint"),
             each=tuple(kept.get("each", ())),
             grouping=remembered(kept),
+            mounts=tuple(Mount(*each) for each in kept.get("mounts", ())),
         )
         return request, kept["image"]
 

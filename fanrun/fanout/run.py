@@ -13,18 +13,19 @@ from fanrun.fanout import history, plan, run_messages
 from fanrun.fanout.context import RunContext
 from fanrun.fanout.history import PastRun
 from fanrun.fanout.plan import Input, Skipped
+from fanrun.fanout.reference_content import read_all
 from fanrun.fanout.request import again_text
 from fanrun.fanout.results.destination import Destination
 from fanrun.fanout.results.holding import hold_destination
 from fanrun.fanout.results.joblog import Joblog
 from fanrun.fanout.results.ledger import Ledger
-from fanrun.fanout.results.opening import open_destination
+from fanrun.fanout.results.opening import hold_ledger, open_destination
 from fanrun.fanout.results.report import Report, write
 from fanrun.fanout.results.summary import summarize
 from fanrun.fanout.resume import ResumePlan, ResumeSource, plan_resume
 from fanrun.fanout.schedule.scheduler import Scheduler
-from fanrun.fanout.verify import ledger_path
 from fanrun.fanout.workers.connections import Connections
+from fanrun.fanout.workers.delivery import Delivery
 from fanrun.fanout.workers.fitness import unfit
 from fanrun.fanout.workers.job import Job
 from fanrun.fanout.workers.membership import Membership
@@ -60,7 +61,9 @@ def run(
             if skipped.links:
                 logger.warning("{} links to folders in SRC were not followed", skipped.links)
             run_messages.warn_of_groups(context.request, inputs)
-            with _ledger(context.request.dst) as ledger:
+            with hold_ledger(context.request.dst) as ledger:
+                mounts = read_all(context.request.mounts, ledger, partial(board.step, "reference"))
+                context = dataclasses.replace(context, reference=mounts)
                 ledger.begin(context.name, context.program, context.request.remembered(context.image.name))
                 connections = Connections(context.name, context.image.ref, folder)
                 report = Run(context, connections, board).execute(ledger, inputs, termination_reasons)
@@ -68,24 +71,12 @@ def run(
             return report
 
 
-@contextlib.contextmanager
-def _ledger(dst: str) -> Iterator[Ledger]:
-    """Open the ledger of DST; of two errors raise the first."""
-    ledger = Ledger(ledger_path(dst))
-    try:
-        yield ledger
-    except BaseException:
-        with contextlib.suppress(RunUnfinished):
-            ledger.close()
-        raise
-    ledger.close()
-
-
 class Run:
     """One run, from the resume plan to the report."""
 
     def __init__(self, context: RunContext, connections: Connections, board: Board) -> None:
         self.context, self.connections, self.board = context, connections, board
+        self.delivery = Delivery(context.name, connections.folder, context.reference, board)
 
     def execute(self, ledger: Ledger, inputs: Sequence[Input], termination_reasons: ReasonSource) -> Report:
         """Process the inputs that have no results yet; leave a report, and nothing on the workers that answer.
@@ -113,6 +104,7 @@ class Run:
         vanished = frozenset(destination.vanished())
         report = summarize(self.context, resume, destination, supervisor.away, vanished)
         unwritten = self._write(report) or unwritten
+        run_messages.warn_of_changed(self.context.reference)
         run_messages.log_summary(report)
         self._check_finished(report, stopped or run_messages.why_left(destination, resume.count(vanished)), unwritten)
         return report
@@ -171,16 +163,16 @@ class Run:
         """Return the supervisor of the workers, with all that they need."""
         context, request = self.context, self.context.request
         fleet = context.fleet.name
-        program = request.program(context.image.ref, context.jobs)
-        job = Job(
-            context.name, request.src, program, scheduler, destination, self.board, fleet=fleet, logs=request.logs
-        )
+        program = request.program(context.image.ref, context.jobs, context.mounts)
+        parts, deliver = (scheduler, destination, self.board), self.delivery.to_worker
+        job = Job(context.name, request.src, program, *parts, fleet=fleet, logs=request.logs, deliver=deliver)
         largest = max((item.size for item in resume.todo), default=0)
         membership = Membership(Roster(self.connections.folder))
         return Supervisor(job, self.connections, partial(unfit, largest, program), termination_reasons, membership)
 
     def _open(self, supervisor: Supervisor) -> Mapping[str, Probe]:
         """Return the workers that can take part, warn of each that can't; raise UsageError if none can."""
+        self.delivery.to_hub()
         probes, errors = supervisor.open()
         if not probes:
             raise self._no_worker(errors)
@@ -214,7 +206,8 @@ class Run:
     def _close(self, supervisor: Supervisor) -> str:
         """End everything; return why the end was not orderly, "" if it was."""
         try:
-            supervisor.close()
+            with contextlib.closing(self.delivery):
+                supervisor.close()
         except RunUnfinished as error:
             return str(error)
         except KeyboardInterrupt:

@@ -13,6 +13,7 @@ from loguru import logger
 from fanrun.fanout import grouping
 from fanrun.fanout.context import RunContext
 from fanrun.fanout.plan import Input, count_files
+from fanrun.fanout.reference_content import Content
 from fanrun.fanout.request import RunRequest
 from fanrun.fanout.results import report as reports
 from fanrun.fanout.results.destination import Destination
@@ -42,6 +43,14 @@ def warn_of_groups(request: RunRequest, inputs: Sequence[Input]) -> None:
     if request.only is None:
         for line in grouping.remarks(inputs, request.grouping):
             logger.warning("{}", line)
+
+
+def warn_of_changed(reference: Sequence[Content]) -> None:
+    """Warn of reference data that changed while the run was at work: its results are of what they were before."""
+    for content in reference:
+        if content.changed():
+            path = shown(content.mount.path)
+            logger.warning("--mount {} changed during the run; results are of what it held at its beginning", path)
 
 
 def log_resume(plan: ResumePlan) -> None:

@@ -25,11 +25,20 @@ def probe_argv(work: str = WORK, prefix: Sequence[str] = ("sudo", "-n")) -> list
 
 
 @dataclass(frozen=True)
+class KeptData:
+    """Reference data on a host: their name, the hash of their content, their bytes."""
+
+    name: str
+    digest: str
+    bytes: int
+
+
+@dataclass(frozen=True)
 class Probe:
     """A host's answer; sizes in bytes, `docker` its version or "" when it doesn't answer, `python` its python3 or "".
 
     `services` are the servers on it, as "name state".  `lease` are the seconds until the host ends itself, None for one
-    that doesn't.  `marked` is whether the host was set up to its end.
+    that doesn't.  `marked` is whether the host was set up to its end, `kept` is its reference data.
     """
 
     uid: int
@@ -45,6 +54,7 @@ class Probe:
     services: tuple[str, ...] = ()
     lease: int | None = None
     marked: bool = True
+    kept: tuple[KeptData, ...] = ()
 
 
 def parse(text: str) -> Probe:
@@ -65,7 +75,13 @@ def parse(text: str) -> Probe:
         services=tuple(sorted(" ".join(line) for line in answer.lines("service"))),
         lease=answer.whole_number("lease") if answer.text("lease") else None,
         marked=bool(answer.text("marked")),
+        kept=tuple(found for line in answer.lines("kept") if (found := _kept(line)) is not None),
     )
+
+
+def _kept(words: list[str]) -> KeptData | None:
+    """Read the words of a line on reference data; None for one that is no such line."""
+    return KeptData(words[0], words[1], int(words[2])) if len(words) == 3 and words[2].isdecimal() else None
 
 
 class _Answer:

@@ -13,6 +13,11 @@ echo "cpus $(nproc)"
 while read -r key value _; do case $key in MemTotal:) echo memory "$value"; break;; esac; done </proc/meminfo
 echo "python $(command -v python3)"
 stat -f -c 'disk %b %a %S' "$1" 2>/dev/null
+for file in "$1"/reference/*/*/size; do
+  [ -r "$file" ] || continue
+  version=${file%/size} name=${file%/*/size}
+  echo "kept ${name##*/} ${version##*/} $(cat "$file")"
+done
 [ ! -e "$2" ] || echo "lease $(($(stat -c %Y "$2") + $(cat "$2") - $(date +%s)))"
 if grep -q '^version ' "$3" 2>/dev/null; then echo "marked yes"; fi
 shift 3

@@ -37,7 +37,7 @@ def status(console: Console, json_: bool = False, fleet: str | None = None) -> N
     except FanrunError as error:  # what the hosts have said is shown all the same
         problem = error
     rows = [dataclasses.replace(row, error=console.word(row.error)) for row in rows]
-    lines = [statuses.table(rows), *statuses.serving(rows), *statuses.costs(rows, bill)]
+    lines = [statuses.table(rows), *statuses.serving(rows), *statuses.kept(rows), *statuses.costs(rows, bill)]
     print(statuses.to_json(known, rows, bill) if json_ else "\n".join(lines))
     if (drained := sorted(folder.drained())) and not json_:
         console.say(f"drained: {', '.join(drained)}; `fab drain --undo --host NAME` lets one work again")

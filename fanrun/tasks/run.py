@@ -32,10 +32,10 @@ from fanrun.fleet.text import counted
 from fanrun.tasks import options, target
 from fanrun.tasks.boundary import ROOT
 from fanrun.tasks.console import Console
-from fanrun.tasks.group_options import LIMITS_AND_GROUPING, LimitsAndGrouping
 from fanrun.tasks.limit_options import LIMITS
 from fanrun.tasks.options import FLEET, RESULTS
 from fanrun.tasks.program_options import ProgramOptions, check_image
+from fanrun.tasks.run_options import RUN_OPTIONS, RunOptions
 from fanrun.tasks.task import task
 from provision import deployment, keepalive
 
@@ -85,11 +85,11 @@ class _Order:
         "json_": "print the report (or the plan) as JSON",
         "fleet": FLEET,
     },
-    group=LIMITS_AND_GROUPING,
+    group=RUN_OPTIONS,
 )
 def run(
     console: Console,
-    bounds: LimitsAndGrouping,
+    more: RunOptions,
     src: str | None = None,
     dst: str | None = None,
     image: str | None = None,
@@ -115,7 +115,7 @@ def run(
     inputs = _Inputs(src, dst, include, exclude, junk)
     program = ProgramOptions(image, args, entrypoint, each, expect, ignore_results, by_content)
     folder = target.folder(console, fleet)
-    order = _Order(_request(inputs, program, bounds, force=force, keep_going=keep_going), program.name, json_)
+    order = _Order(_request(inputs, program, more, force=force, keep_going=keep_going), program.name, json_)
     _print_plan(folder, order) if dry_run else _run(console, folder, fleet, order)
 
 
@@ -170,10 +170,10 @@ def sample(console: Console, dst: str | None = None, count: str = "59") -> None:
 
 
 def _request(
-    inputs: _Inputs, program: ProgramOptions, bounds: LimitsAndGrouping, *, force: bool, keep_going: bool
+    inputs: _Inputs, program: ProgramOptions, more: RunOptions, *, force: bool, keep_going: bool
 ) -> RunRequest:
     """Return what the options of `fab run` ask for."""
-    limits, grouping = bounds
+    limits, grouping, mounts = more
     if program.each is not None and grouping.by:
         raise UsageError("--each runs a command for each file; for groups bring a program that reads /in, or `sh -c …`")
     return RunRequest(
@@ -191,6 +191,7 @@ def _request(
         keep_going=keep_going,
         junk=inputs.junk,
         grouping=grouping,
+        mounts=mounts,
     )
 
 

@@ -62,7 +62,12 @@ class Reader:
     def with_own_images(self, text: str) -> str:
         """Return commands, or a Dockerfile, with this process's images in place of those of a page."""
         names = "|".join(self.images)
-        return re.sub(rf"(--tag |--image[ =]|^FROM )({names})\b", rf"\1{self.image}-\2", text, flags=re.MULTILINE)
+        return re.sub(
+            rf"(--tag |--image[ =]|^FROM |docker create --name \w+ )({names})\b",
+            rf"\1{self.image}-\2",
+            text,
+            flags=re.MULTILINE,
+        )
 
 
 @contextmanager

@@ -82,7 +82,13 @@ def take_and_run(three: Machines, fab: Fab, src: Path, top: Path) -> None:
     assert "former-1" in told
     assert fab.status()["worker-2"]["address"] == three.addresses["three"]
     assert "docker0" in three.network_of("three")
-    fab("run", "--src", str(src), "--dst", str(top / "again"))
+    fab("run", "--src", str(src), "--dst", str(top / "again"), "--mount", f"{src}:plates")
+    kept = {name: [each["name"] for each in row["reference"]] for name, row in fab.status().items()}
+    assert kept == {"hub": ["plates"], "worker-1": ["plates"], "worker-2": ["plates"]}
+    assert fab("status").stdout.count("kept on ") == 2, "the hub is the first worker"
+    three.on(
+        "one", "echo 'restrict ssh-ed25519 AAAA fanrun-reference-killed-worker-2' >>/home/admin/.ssh/authorized_keys"
+    )
     assert tree(top / "again") == tree(top / "dst")
 
 

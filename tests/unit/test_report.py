@@ -112,6 +112,7 @@ def test_a_plan_for_programs() -> None:
         "workers": {"worker-1": {"inputs": 2, "bytes": 2000}, "worker-2": {"inputs": 1, "bytes": 2}},
         "groups": [],
         "remarks": [],
+        "mounts": [],
     }
 
 

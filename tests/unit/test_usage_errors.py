@@ -105,6 +105,13 @@ CASES = {
     "verify of no run": Case("verify --dst={top}/begun", "no run has begun there yet; start one with `fab run`"),
     "bad quote": Case(f"{RUN} --args=--op='x", "No closing quotation"),
     "no {in}": Case(f"{RUN} --image=x --each=ffmpeg", "--each 'ffmpeg': {in} is missing"),
+    "mount of nothing": Case(f"{RUN} --mount={{top}}/nowhere:x", "does not exist; give a folder (what is behind"),
+    "mount of a file": Case(f"{RUN} --mount={{top}}/file:x", "/file' is a file; give the folder that holds it"),
+    "mount of an empty folder": Case(f"{RUN} --mount={{top}}/empty", "/empty': there are no files in it"),
+    "mount of a root folder": Case(f"{RUN} --mount={{top}}/src:etc", "would hide /etc of the container; give another"),
+    "mounts of one name": Case(f"{RUN} --mount=/a:x --mount=/b:x", "would both be /x; give one of them another name"),
+    "mount with DST": Case(f"{RUN} --mount={{top}}:x", "are inside each other; give a folder elsewhere, or results"),
+    "clean, no fleet": Case("clean", "there is no fleet default; `fab up` starts one", "none"),
     "each of groups": Case(
         f"{RUN} --image=x --each=x{{in}}{{out}} --group-by=stem",
         "--each runs a command for each file; for groups",

@@ -40,7 +40,7 @@ class Fact:
 def program(image: str, args: Sequence[str], start: Mapping[str, Any] | None = None, *, grouped: bool = False) -> str:
     """The name under which the ledger knows an image, its Image.program_id, with its arguments.
 
-    `start` is what is started in place of the image's own program, if anything is.
+    `start` is what else makes it another program: what is started in place of the image's own, and reference data.
 
     What it makes of a file by itself may be another thing where it counts on all files that belong together.
     """

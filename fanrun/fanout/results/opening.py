@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from loguru import logger
 
@@ -16,6 +17,21 @@ from fanrun.fanout.results.ledger import Ledger
 from fanrun.fanout.results.logs import RunLogs
 from fanrun.fanout.results.ownership import Ownership, RunInputs, fold_of
 from fanrun.fanout.resume import ResumePlan, owners_by_input
+from fanrun.fanout.verify import ledger_path
+from fanrun.fleet.errors import RunUnfinished
+
+
+@contextlib.contextmanager
+def hold_ledger(dst: str) -> Iterator[Ledger]:
+    """Open the ledger of DST; of two errors raise the first."""
+    ledger = Ledger(ledger_path(dst))
+    try:
+        yield ledger
+    except BaseException:
+        with contextlib.suppress(RunUnfinished):
+            ledger.close()
+        raise
+    ledger.close()
 
 
 def open_destination(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fanrun.fanout.plan import Input, count_files
+from fanrun.fanout.reference import Version
 from fanrun.fleet.text import counted
 
 SHOWN = 20
@@ -19,7 +20,7 @@ SHOWN = 20
 class Plan:
     """What a run would do: how many inputs there are, of which `kept` are done, and each worker's share by name.
 
-    `junk` is the number of files that are skipped, and `remarks` are lines about groups.
+    `junk` is the number of files that are skipped, `remarks` are lines about groups, `mounts` is the reference data.
     """
 
     inputs: int
@@ -27,6 +28,7 @@ class Plan:
     shares: dict[str, list[Input]]
     junk: int = 0
     remarks: list[str] = field(default_factory=list)
+    mounts: list[Version] = field(default_factory=list)
 
     @property
     def size(self) -> int:
@@ -81,7 +83,7 @@ class Report:
 
     `kept` are inputs whose results were there before it.  `stopped` says why inputs of `failed` were not tried (their
     `tries` are 0), "" if all were; `junk` is the number of files that were skipped.  `entrypoint` and `each`
-    are those of the request.
+    are those of the request, `mounts` has the hash of each folder of reference data by its name.
     """
 
     run: str
@@ -106,6 +108,7 @@ class Report:
     junk: int = 0
     entrypoint: str | None = None
     each: list[str] = field(default_factory=list)
+    mounts: dict[str, str] = field(default_factory=dict)
 
     @property
     def rate(self) -> float:
@@ -201,8 +204,10 @@ def more(count: int) -> list[str]:
 
 def plan_json(todo: Plan, image: str) -> str:
     """A plan as JSON."""
+    mounts = [mount._asdict() for mount in todo.mounts]
     data = {"image": image, "inputs": todo.inputs, "kept": todo.kept, "junk": todo.junk, "bytes": todo.size}
-    return json.dumps({**data, "workers": _shares(todo), "groups": todo.groups, "remarks": todo.remarks}, indent=2)
+    more = {"workers": _shares(todo), "groups": todo.groups, "remarks": todo.remarks, "mounts": mounts}
+    return json.dumps({**data, **more}, indent=2)
 
 
 def plan_text(todo: Plan, image: str) -> str:
@@ -211,6 +216,7 @@ def plan_text(todo: Plan, image: str) -> str:
     lines = [f"{counted(todo.inputs - todo.kept, 'input')}{kept}, {amount(todo.size)}, image {image}; nothing was done"]
     for name, share in _shares(todo).items():
         lines.append(f"  {name:<10} {counted(share['inputs'], 'input')}, {amount(share['bytes'])}")
+    lines += [f"  /{each.name:<9} reference data, {amount(each.size)}, {each.digest[:12]}" for each in todo.mounts]
     groups = [", ".join(map(shown, group)) for group in todo.groups]
     lines += [f"{counted(len(groups), 'group')} of inputs that are processed as one:"] if groups else []
     lines += [f"  {group}" for group in groups[:SHOWN]]

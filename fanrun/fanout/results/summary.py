@@ -43,6 +43,7 @@ def summarize(
         failed=failed,
         stopped=destination.reasons.stop,
         junk=context.junk,
+        mounts={each.name: each.digest for each in context.mounts},
         workers=_workers(destination, away),
     )
 

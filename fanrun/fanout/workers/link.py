@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fanrun.fanout import transfer_commands
@@ -75,6 +75,11 @@ class Link:
     def push(self, src: str, place: BatchFolder, keys: Sequence[bytes]) -> CommandResult:
         """Send the inputs of those keys to the batch's place."""
         argv = transfer_commands.push_argv(rsync_shell(self._folder, control=self._control), src, self.host, place)
+        return self._executor.call(argv, stdin=transfer_commands.names(keys), group=PUSH)
+
+    def send(self, make: Callable[[str], list[str]], keys: Sequence[bytes]) -> CommandResult:
+        """Run the rsync that `make` returns for its --rsh; it reads these keys."""
+        argv = make(rsync_shell(self._folder, control=self._control))
         return self._executor.call(argv, stdin=transfer_commands.names(keys), group=PUSH)
 
     def pull(self, place: BatchFolder, staging: str, *, apart: bool) -> CommandResult:

@@ -65,12 +65,8 @@ class Supervisor:
         A host that can't take part now is taken in later if it can.
         """
         answers, failed = self._connections.wait()
-        probes, errors = dict[str, Probe](), dict[str, FanrunError](failed)
-        for name, probe in answers.items():
-            try:
-                probes[name] = self._fit(name, probe)
-            except HostUnreachable as error:
-                errors[name] = error
+        probes, unfit = fan_out(answers, lambda name: self._fit(name, answers[name]))
+        errors = {**failed, **unfit}
         for name in errors:
             self._lost_workers[name] = LostWorker(time.monotonic() + INTERVAL, tried=True)
         return probes, errors
@@ -79,6 +75,7 @@ class Supervisor:
         """Return the probe of a host that can take part; raise HostUnreachable for another one."""
         if reason := self._unfit(probe):
             raise HostUnreachable(reason, host=name)
+        self._job.deliver(self._links[name])
         return probe
 
     def work(self, probes: Mapping[str, Probe]) -> None:

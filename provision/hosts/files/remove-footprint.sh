@@ -164,6 +164,10 @@ rm -f "$(mark_value "$mark" home)"/.fanrun-*
 keys=$(mark_value "$mark" home)/.ssh/authorized_keys
 sh -c "$drop_key" sh "$keys" "$(mark_value "$mark" key)" ||
   { echo "$keys can't be written, so the fleet's key is still in it" >&2; exit 1; }
+# A run that was killed may have left a key that reads reference data.
+grep -a ' fanrun-reference-[^ ]*$' "$keys" 2>/dev/null | while read -r line; do
+  sh -c "$drop_key" sh "$keys" "$line"
+done
 [ -s "$keys" ] || [ -z "$(added keys)" ] || rm -f "$keys"
 added folder | while read -r folder; do rmdir "$folder" 2>/dev/null; done
 rm -rf "${work:?}"

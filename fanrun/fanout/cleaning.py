@@ -1,0 +1,66 @@
+"""Cleaning hosts: the reference data that they keep, and what earlier runs left there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fanrun.fanout.commands import EXPIRY, RUNS, SCRIPTS
+from fanrun.fanout.leftovers import Leftovers
+from fanrun.fanout.reference import KEPT
+from fanrun.fanout.results.report import amount
+from fanrun.fleet.errors import FanrunError
+from fanrun.fleet.model import Fleet
+from fanrun.fleet.parallel import on_hosts
+from fanrun.fleet.script import read_script, script_argv
+from fanrun.fleet.store import Folder
+
+CLEAN = read_script(SCRIPTS, "end.sh", "kept.sh", "clean.sh")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is on the hosts: lines by host of what goes and of what stays, and why hosts did not answer."""
+
+    removed: Mapping[str, list[str]]
+    stays: Mapping[str, list[str]]
+    errors: Mapping[str, FanrunError]
+
+
+def clean_argv(dead: Sequence[str], *, look: bool) -> list[str]:
+    """Remove from a host what no run uses; with `look` only say what that is.  `dead` are runs that are over."""
+    return script_argv(CLEAN, KEPT, RUNS, str(EXPIRY), "look" if look else "", *dead)
+
+
+def clean(folder: Folder, fleet: Fleet, *, look: bool) -> Found:
+    """Remove from all hosts what no run uses, or with `look` find out what that is."""
+    leftovers = Leftovers(folder.path / "runs")
+    dead = leftovers.dead()
+    argv = clean_argv(sorted(dead), look=look)
+    machines = {(host.address, host.port): host for host in fleet.hosts}  # one may be the hub and a worker
+    answers, errors = on_hosts(
+        folder, machines.values(), lambda remote: remote.run(argv, timeout=300).stdout.splitlines()
+    )
+    if not look:
+        for run in dead:
+            swept = [name for name, lines in answers.items() if f"left {run}" not in lines]
+            leftovers.cleaned(run, swept)
+    lines = {name: [told for line in answers[name] if (told := describe(line))] for name in answers}
+    stays = {name: [text for stays, text in each if stays] for name, each in lines.items()}
+    removed = {name: [text for stays, text in each if not stays] for name, each in lines.items()}
+    return Found(removed, stays, errors)
+
+
+def describe(line: str) -> tuple[bool, str] | None:
+    """Return whether a thing stays, and what it is, by a line that clean.sh wrote; None for another line."""
+    kind, *words = line.split()
+    if kind == "run":
+        return False, f"what run {words[0]} left"
+    if kind == "left":
+        return True, f"what run {words[0]} left, as Docker does not answer"
+    if kind == "part":
+        return False, f"reference data {words[0]} that did not come to their end"
+    if kind in ("data", "used"):
+        text = f"reference data {words[0]} {words[1][:12]}, {amount(int(words[2]))}"
+        return kind == "used", f"{text}, which a run uses" if kind == "used" else text
+    return None
