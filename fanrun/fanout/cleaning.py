@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fanrun.fanout.commands import EXPIRY, RUNS, SCRIPTS
+from fanrun.fanout.commands import BY_SUDO, EXPIRY, SCRIPTS, layout_argv
 from fanrun.fanout.leftovers import Leftovers
 from fanrun.fanout.reference import KEPT
 from fanrun.fanout.results.report import amount
 from fanrun.fleet.errors import FanrunError
+from fanrun.fleet.layout import USUAL, Layout
 from fanrun.fleet.model import Fleet
 from fanrun.fleet.parallel import on_hosts
-from fanrun.fleet.script import read_script, script_argv
+from fanrun.fleet.script import read_script
+from fanrun.fleet.ssh import Remote
 from fanrun.fleet.store import Folder
 
-CLEAN = read_script(SCRIPTS, "end.sh", "kept.sh", "clean.sh")
+CLEAN = BY_SUDO + read_script(SCRIPTS, "end.sh", "kept.sh", "clean.sh")
 
 
 @dataclass(frozen=True)
@@ -27,20 +29,22 @@ class Found:
     errors: Mapping[str, FanrunError]
 
 
-def clean_argv(dead: Sequence[str], *, look: bool) -> list[str]:
+def clean_argv(dead: Sequence[str], layout: Layout = USUAL, *, look: bool) -> list[str]:
     """Remove from a host what no run uses; with `look` only say what that is.  `dead` are runs that are over."""
-    return script_argv(CLEAN, KEPT, RUNS, str(EXPIRY), "look" if look else "", *dead)
+    return layout_argv(layout, CLEAN, KEPT, layout.runs, str(EXPIRY), "look" if look else "", *dead)
 
 
 def clean(folder: Folder, fleet: Fleet, *, look: bool) -> Found:
     """Remove from all hosts what no run uses, or with `look` find out what that is."""
     leftovers = Leftovers(folder.path / "runs")
     dead = leftovers.dead()
-    argv = clean_argv(sorted(dead), look=look)
+
+    def ask(remote: Remote) -> list[str]:
+        argv = clean_argv(sorted(dead), remote.host.layout, look=look)
+        return remote.run(argv, timeout=300).stdout.splitlines()
+
     machines = {(host.address, host.port): host for host in fleet.hosts}  # one may be the hub and a worker
-    answers, errors = on_hosts(
-        folder, machines.values(), lambda remote: remote.run(argv, timeout=300).stdout.splitlines()
-    )
+    answers, errors = on_hosts(folder, machines.values(), ask)
     if not look:
         for run in dead:
             swept = [name for name, lines in answers.items() if f"left {run}" not in lines]

@@ -107,11 +107,9 @@ OPEN_AND_PROBE = read_script(SCRIPTS, "open-and-probe.sh")
 STOP = BY_SUDO + read_script(SCRIPTS, "end.sh", "stop.sh")
 LINES = read_script(SCRIPTS, "lines.sh")
 RUNS = USUAL.runs
-LOGS = USUAL.logs
-"""Where each run has its log on a worker, which is kept for a day after the run."""
 
 
-def _script_argv(layout: Layout, script: str, *arguments: str) -> list[str]:
+def layout_argv(layout: Layout, script: str, *arguments: str) -> list[str]:
     """Return the command that runs a script which begins with BY_SUDO; that is left out where it is not needed."""
     return script_argv(script if layout.docker_by_sudo else script.removeprefix(BY_SUDO), *arguments)
 
@@ -124,7 +122,7 @@ def run_folder(run: str, layout: Layout = USUAL) -> str:
 def open_argv(run: str, ref: str, dead: Sequence[str] = (), layout: Layout = USUAL) -> list[str]:
     """Make the run's folder, with the files for containers of the image `ref`; end what `dead` runs left behind."""
     head = [layout.runs, run, ref, str(UNPRIVILEGED), layout.logs, str(EXPIRY), str(DAYS)]
-    return _script_argv(layout, OPEN, *head, *log_filter(), *dead)
+    return layout_argv(layout, OPEN, *head, *log_filter(), *dead)
 
 
 def open_and_probe_argv(run: str, ref: str, dead: Sequence[str] = (), layout: Layout = USUAL) -> list[str]:
@@ -135,8 +133,7 @@ def open_and_probe_argv(run: str, ref: str, dead: Sequence[str] = (), layout: La
 
 def log_filter() -> tuple[str, ...]:
     """Return the texts of LOG_FILTER."""
-    folder = resources.files(SCRIPTS)
-    return tuple((folder / name).read_text("utf-8") for name in LOG_FILTER)
+    return tuple((resources.files(SCRIPTS) / name).read_text("utf-8") for name in LOG_FILTER)
 
 
 def spool_path(run: str, layout: Layout = USUAL) -> str:
@@ -151,12 +148,12 @@ def rest_argv(run: str, batches: Sequence[str], limit: int, layout: Layout = USU
 
 def stop_argv(run: str, layout: Layout = USUAL) -> list[str]:
     """End the run's containers and delete its folder."""
-    return _script_argv(layout, STOP, layout.runs, run)
+    return layout_argv(layout, STOP, layout.runs, run)
 
 
 def halt_argv(run: str, grace: int, layout: Layout = USUAL) -> list[str]:
     """Ask the run's containers to end, and make them after `grace` seconds; what they did stays."""
-    return _script_argv(layout, HALT, run, str(grace), layout.runs)
+    return layout_argv(layout, HALT, run, str(grace), layout.runs)
 
 
 def heartbeat_argv(run: str, seconds: int, *, usage: bool = False, layout: Layout = USUAL) -> list[str]:
@@ -182,7 +179,7 @@ def batch_argv(place: BatchFolder, program: Program, probe: Probe, source: LogSo
     tail = [str(EXPIRY), str(turn.slot), str(len(old)), *old]
     runner = each.argv(program.each, place.source, place.target) if program.each else []
     docker = docker_argv(place, program, probe, turn.containers)
-    return _script_argv(place.layout, BATCH, *head, *limits, *log, *tail, *runner, *docker)
+    return layout_argv(place.layout, BATCH, *head, *limits, *log, *tail, *runner, *docker)
 
 
 def log_fields(place: BatchFolder, source: LogSource) -> str:

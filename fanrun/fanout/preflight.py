@@ -40,6 +40,15 @@ def check(request: RunRequest) -> tuple[list[Input], Skipped]:
     return found
 
 
+def check_mounts(request: RunRequest, fleet: Fleet) -> None:
+    """Raise UsageError for reference data on a fleet whose workers can't get them from its hub."""
+    if request.mounts and any(host.sudo != "free" for host in fleet.hosts):
+        raise UsageError(
+            "--mount needs machines whose sudo asks for no password: the hub lets workers read there; "
+            "bring the reference data in the container image"
+        )
+
+
 def check_paths(src: str, dst: str) -> None:
     """Raise UsageError for a SRC or DST that can't be meant; changes nothing."""
     if not os.path.exists(src):
@@ -121,6 +130,7 @@ def dry_run(request: RunRequest, fleet: Fleet, image: Image | None) -> Plan:
     """Return the plan that a run would start with if every worker takes part; change nothing."""
     check_paths(request.src, request.dst)
     check_all(request.mounts, request.dst)
+    check_mounts(request, fleet)
     found, skipped = find_inputs(request)
     inputs, _ = request.grouping.divide(found)
     resume = ResumePlan(inputs)

@@ -206,6 +206,7 @@ def _run(console: Console, folder: Folder, fleet_name: str | None, order: _Order
     """Run what was ordered, and print the report."""
     request = dataclasses.replace(order.request, logs=target.log_limits(console, fleet_name))
     provider, fleet = target.provider(console, fleet_name), folder.load()
+    preflight.check_mounts(request, fleet)
     # Inputs may take hours to be listed and hashed, before any worker is spoken to.
     with keepalive.keep(folder, provider, fleet.hosts):
         inputs, skipped = found = preflight.check(request)

@@ -12,6 +12,7 @@ from fanrun.fanout import reference_commands as commands
 from fanrun.fanout.cleaning import clean_argv, describe
 from fanrun.fanout.commands import SCRIPTS
 from fanrun.fanout.reference import Version
+from fanrun.fleet.layout import Layout
 from fanrun.fleet.script import read_script
 from tests.unit.samples import write_tree
 from tests.unit.worker_scripts import docker, run_script, stand_in
@@ -146,7 +147,8 @@ def test_what_no_run_uses_is_cleaned(shell: str, tmp_path: Path) -> None:
         (runs / run / "reference").write_text(f"db {digest}\n")
 
     def clean(look: str) -> list[str]:
-        done = run_script(shell, clean_argv([], look=True), kept, runs, "15", look, "20260101-dead", path=path)
+        argv = clean_argv([], Layout(docker_by_sudo=False), look=True)
+        done = run_script(shell, argv, kept, runs, "15", look, "20260101-dead", path=path)
         assert (done.returncode, done.stderr) == (0, b"")
         return done.stdout.decode().splitlines()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -10,15 +11,17 @@ import pytest
 from fanrun.fanout import reference
 from fanrun.fanout import reference_commands as commands
 from fanrun.fanout.commands import SCRIPTS, docker_argv
+from fanrun.fanout.preflight import check_mounts
 from fanrun.fanout.program import Program
-from fanrun.fanout.reference import Mount, Version
+from fanrun.fanout.reference import Mount, Version, mounts
 from fanrun.fanout.reference_content import Content, File, digest, read_all
 from fanrun.fanout.request import RunRequest
 from fanrun.fanout.results import ledger as ledgers
 from fanrun.fanout.results.ledger import Ledger
 from fanrun.fleet.errors import UsageError
-from fanrun.fleet.model import Host
+from fanrun.fleet.model import Fleet, Host
 from fanrun.fleet.script import read_script
+from fanrun.fleet.sudo import Sudo
 from tests.unit.samples import HOSTILE, PROBE, write_tree
 from tests.unit.worker_scripts import PLACE, run_script
 
@@ -87,6 +90,15 @@ def test_a_folder_is_there_and_apart_from_the_results(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=words):
             reference.check([Mount(str(tmp_path / path), "db")], str(tmp_path / dst))
     reference.check([Mount(str(tmp_path / "db"), "db")], str(tmp_path / "db2"))
+
+
+@pytest.mark.parametrize("sudo", ["none", "password"])
+def test_a_hub_that_can_not_let_workers_in_is_refused(tmp_path: Path, sudo: Sudo) -> None:
+    fleet = Fleet("default", "static", (Host("worker-1", "worker", "a", "a", "u", sudo=sudo),))
+    request = RunRequest(str(tmp_path), str(tmp_path / "dst"))
+    check_mounts(request, fleet)
+    with pytest.raises(UsageError, match="--mount needs machines whose sudo asks for no password"):
+        check_mounts(dataclasses.replace(request, mounts=mounts([str(tmp_path)])), fleet)
 
 
 def test_without_reference_data_a_program_has_the_name_that_it_had() -> None:

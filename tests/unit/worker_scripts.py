@@ -13,6 +13,7 @@ from fanrun.fanout import commands
 from fanrun.fanout.commands import BatchFolder, LogSource
 from fanrun.fanout.program import Program
 from fanrun.fanout.results.container_end import parse_ending
+from fanrun.fleet.layout import USUAL
 from tests.unit.samples import PROBE, write_filter, write_tree
 
 PLACE, SOURCE = BatchFolder("20260101-000000-abcd", "worker-1.0001"), LogSource("default", "worker-1")
@@ -62,7 +63,7 @@ def run_open(
     shell: str, runs: Path, run: str, *dead: str, image: str = "image", path: str | None = None
 ) -> subprocess.CompletedProcess[bytes]:
     """Run OPEN with the folder `runs` in the place of a worker's, and a folder for logs beside it."""
-    places = {commands.RUNS: str(runs), commands.LOGS: str(runs.parent / "logs")}
+    places = {commands.RUNS: str(runs), USUAL.logs: str(runs.parent / "logs")}
     argv = [places.get(word, word) for word in commands.open_argv(run, image, dead)]
     return run_script(shell, argv, *argv[4:], path=path)
 
