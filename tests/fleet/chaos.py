@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.fleet.harness import Fab, docker, tree
+from tests.fleet.harness import CONNECT, CUT_OFF, Fab, docker, tree
 from tests.fleet.mounts import fill
 
 WORKERS = ("worker-1", "worker-2", "worker-3")
@@ -27,7 +27,7 @@ KINDS: dict[str, tuple[list[str], list[str]]] = {
 }
 # A worker that has just been restarted may have no dockerd yet.
 SCRIPTS = {
-    "cut off": ("ip link set eth0 down", "ip link set eth0 up"),
+    "cut off": (CUT_OFF, CONNECT),
     "dockerd": ("pkill -9 -x dockerd || :", "rm -f /run/docker.pid; service docker start >/dev/null 2>&1 || :"),
 }
 

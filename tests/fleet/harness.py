@@ -20,6 +20,9 @@ FAB = Path(sys.executable).with_name("fab")
 
 SMALL_DISK = "mount -t tmpfs -o size=200m,mode=700,uid=1000 none /var/lib/fanrun"
 BIG_DISK = "umount --lazy /var/lib/fanrun || :"
+CUT_OFF = "ip route show default >/run/route; ip link set eth0 down"
+CONNECT = "[ ! -e /run/route ] || { ip link set eth0 up; ip route add $(cat /run/route) || :; rm /run/route; }"
+"""A link that goes down loses its routes, and does not get them back when it comes up."""
 
 
 @dataclass

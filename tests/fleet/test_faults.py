@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fanrun.fanout.workers import heartbeat
-from tests.fleet.harness import Fab, docker, joblog, log, report, tree
+from tests.fleet.harness import CONNECT, CUT_OFF, Fab, docker, joblog, log, report, tree
 from tests.variants import some
 from tests.waiting import wait_until
 
@@ -70,8 +70,8 @@ FAULTS = {
     "dies": Fault(on_container("kill"), lambda fab: fab("up", "--hosts=2"), "worker-2 is lost", 0.3),
     "hangs": Fault(on_container("pause"), on_container("unpause"), SILENT, 0.3),
     "loses its network": Fault(
-        on_worker("ip route show default >/run/route; ip link set eth0 down"),
-        on_worker("ip link set eth0 up; ip route add $(cat /run/route)"),
+        on_worker(CUT_OFF),
+        on_worker(CONNECT),
         SILENT,
         0.3,
     ),

@@ -11,13 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.fleet.harness import Fab, log, tree
+from tests.fleet.harness import CONNECT, CUT_OFF, Fab, log, tree
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.long
 
-CUT = "ip route show default >/run/route; ip link set eth0 down"
-MEND = "[ ! -e /run/route ] || { ip link set eth0 up; ip route add $(cat /run/route) || :; rm /run/route; }"
 WORKERS = ("worker-1", "worker-2")
 
 
@@ -35,7 +33,7 @@ def cut(fab: Fab) -> Iterator[Fab]:
     """The fleet, with its network whole afterwards."""
     yield fab
     for worker in WORKERS:
-        fab.on(worker, MEND)
+        fab.on(worker, CONNECT)
 
 
 def containers(fab: Fab, worker: str) -> list[str]:
@@ -110,7 +108,7 @@ def test_a_worker_that_is_cut_off_when_the_run_ends_is_cleaned_by_the_next_one_t
     """Also where a run in between could not reach it, and where one that died had not reached anybody."""
     fab = cut
     run = long_run(fab, program, inputs, tmp_path / "first")
-    fab.on("worker-2", CUT)
+    fab.on("worker-2", CUT_OFF)
     run.send_signal(signal.SIGINT)
     _, err = run.communicate(timeout=120)
     assert run.returncode == 3, err
@@ -123,7 +121,7 @@ def test_a_worker_that_is_cut_off_when_the_run_ends_is_cleaned_by_the_next_one_t
     wait_until(lambda: len(list((fab.home / fab.fleet / "runs").iterdir())) == 3)
     dead.kill()
     dead.communicate()
-    fab.on("worker-2", MEND)
+    fab.on("worker-2", CONNECT)
     wait_until(lambda: fab.status(code=None)["worker-2"]["reachable"], timeout=60)
     short_run(fab, program, inputs, tmp_path / "second")
     assert {worker: (containers(fab, worker), runs(fab, worker)) for worker in WORKERS} == dict.fromkeys(
