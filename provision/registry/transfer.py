@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 from fanrun.fleet import environment
 from fanrun.fleet.errors import CommandFailed, FanrunError, HostUnreachable, ImageError, ToolMissing, UsageError
 from fanrun.fleet.model import Host, Image
-from fanrun.fleet.poll import RetryPolicy, poll
+from fanrun.fleet.poll import RetryPolicy, poll, retry
 from fanrun.fleet.ssh import Remote, shorten
 from fanrun.fleet.store import Folder
 from provision.hosts.scripts import host_argv
@@ -28,6 +28,10 @@ SMALLER = {"linux/amd64": "linux/386", "linux/arm64": "linux/arm"}
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 OPENING = RetryPolicy(timeout=20, pause=0.02)
 """How long a tunnel may take to open."""
+PUSHING = RetryPolicy(timeout=30, pause=2, attempts=5)
+"""How often a push is tried whose connection ends, as when the registry is just starting."""
+CUT_OFF = re.compile(r": EOF|connection refused|connection reset|broken pipe", re.IGNORECASE)
+"""What docker says of a connection that can't be made, or that ends."""
 
 
 def inspect(name: str) -> str:
@@ -114,7 +118,7 @@ def _push_direct(folder: Folder, hub: Host, image_id: str) -> str:
         target = f"127.0.0.1:{port}/{pushed_tag(folder, image_id)}"
         _docker("tag", image_id, target, image=image_id)
         try:
-            return _docker("push", target, image=image_id)
+            return retry(lambda: _docker("push", target, image=image_id), _is_cut_off, PUSHING)
         except ImageError as error:
             raise ImageError(
                 f"the hub's registry does not take the image ({error}); `fab up` sets it up or repairs it",
@@ -122,6 +126,10 @@ def _push_direct(folder: Folder, hub: Host, image_id: str) -> str:
             ) from error
         finally:
             _docker("rmi", "--no-prune", target, image=image_id)
+
+
+def _is_cut_off(error: Exception) -> bool:
+    return isinstance(error, ImageError) and CUT_OFF.search(str(error)) is not None
 
 
 def _push_by_ssh(folder: Folder, hub: Host, image_id: str) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from fanrun.fleet.store import Folder
 from provision.registry import transfer as image
 from provision.registry.names import PUSH_PORT
-from tests.fleet.harness import Fab, docker, ssh
+from tests.fleet.harness import Fab, docker, ssh, tree
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.long
@@ -101,3 +102,16 @@ def test_an_image_reaches_the_hub_from_a_daemon_in_a_vm_too(fab: Fab, program: s
     assert program not in fab.on("hub", "docker image ls")
     # Other tests push at the same time, by ports of their own.
     assert f":{PUSH_PORT}/fanrun/image" not in docker("image", "ls")
+
+
+def test_a_registry_that_is_just_starting_is_waited_for(fab: Fab, shell: str, src: Path, tmp_path: Path) -> None:
+    tag = f"{shell.partition(':')[0]}-late"
+    subprocess.run(["docker", "build", "--tag", tag, "-"], input=f"FROM {shell}\nENV LATE=1\n", text=True, check=True)
+    services = "for name in fanrun-registry docker-registry; do service $name {}; done"
+    fab.on("hub", services.format("stop"))
+    assert registries(fab) == []
+    fab.on("hub", f"(sleep 4; {services.format('start')}) >/dev/null 2>&1 &")
+    options = ["--src", str(src), "--dst", str(tmp_path / "dst"), "--image", tag, "--args", "'cd $0; cp -r * $1/'"]
+    fab("run", *options)
+    assert tree(tmp_path / "dst") == tree(src)
+    docker("rmi", tag)
