@@ -1,4 +1,4 @@
-"""Container images that go to hosts through SSH as a whole: where there is no registry, or none that can be reached."""
+"""Send container images to hosts by SSH: to a hub whose registry can't be reached from here, or without a registry."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def streamed_ref(folder: Folder, image_id: str) -> str:
 
 @contextlib.contextmanager
 def tagged(folder: Folder, image_id: str) -> Iterator[str]:
-    """Yield a name of the image that it has for as long as it is sent."""
+    """Give the image a name while it is sent, and yield that name."""
     tag = f"127.0.0.1:{PUSH_PORT}/{pushed_tag(folder, image_id)}"
     if (done := build.docker_run("tag", image_id, tag)).returncode:
         raise ImageError(f"docker tag: {shorten(done.stderr, 300)}", image=image_id)

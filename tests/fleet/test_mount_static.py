@@ -14,15 +14,13 @@ pytestmark = pytest.mark.long
 
 
 def test_they_reach_programs_that_are_not_root(three: Machines, shell: str, tmp_path: Path) -> None:
-    data, keys = Data(tmp_path), three.on("one", "cat /root/.ssh/authorized_keys")
+    data, keys = Data(tmp_path), three.on("one", "cat ~/.ssh/authorized_keys")
     for path in (data.words, data.words / "list"):
         path.chmod(0o700 if path.is_dir() else 0o600)
     runs = Runs(Fab(tmp_path / "home", "root"), shell, tmp_path)
     runs.write(*"abcdefgh")
     for name in ("one", "two"):
-        three.on(
-            name, "cp /etc/pam.d/sshd /root/sshd; echo 'session optional pam_umask.so umask=077' >>/etc/pam.d/sshd"
-        )
+        three.on(name, "cp /etc/pam.d/sshd ~/sshd; echo 'session optional pam_umask.so umask=077' >>/etc/pam.d/sshd")
     try:
         runs.fab("up", *three.options("one", "two", user="root"))
         runs(
@@ -39,5 +37,5 @@ def test_they_reach_programs_that_are_not_root(three: Machines, shell: str, tmp_
     finally:
         runs.fab("down")
         for name in ("one", "two"):
-            three.on(name, "mv /root/sshd /etc/pam.d/sshd")
-    assert three.on("one", "cat /root/.ssh/authorized_keys") == keys
+            three.on(name, "mv ~/sshd /etc/pam.d/sshd")
+    assert three.on("one", "cat ~/.ssh/authorized_keys") == keys

@@ -101,12 +101,12 @@ def work(bare: Machines, fab: Fab, src: Path, program: str) -> None:
 
 def test_what_is_missing_is_named_for_each_machine_before_anything_changes(bare: Machines, fab: Fab) -> None:
     before = {name: seen(bare, name) for name in ("one", "two")}
-    bare.on("one", "mv /usr/bin/rsync /root/; mv /usr/bin/python3 /root/")
+    bare.on("one", "mv /usr/bin/rsync ~; mv /usr/bin/python3 ~")
     bare.on("two", "gpasswd --delete bob docker")
     try:
         told = fab("up", *options(bare, "one", "two"), code=1).stderr
     finally:
-        bare.on("one", "mv /root/rsync /root/python3 /usr/bin/")
+        bare.on("one", "mv ~/rsync ~/python3 /usr/bin/")
         bare.on("two", "usermod --append --groups docker bob")
     assert f"{bare.addresses['one']}: not there: rsync, python3;" in told
     why = "docker: the login is not in the group docker (`sudo usermod -aG docker bob` on the machine)"
@@ -158,9 +158,9 @@ def test_the_opposite_choice_is_answered(bare: Machines, fab: Fab) -> None:
         assert "fleet asis was made with --no-sudo; `fab down --fleet asis` ends it" in told
         assert "is of no use; leave it out" in fab("up", "--ask-sudo-password", code=2).stderr
         assert "end hub, worker-1" in fab("down", "--dry-run", FANRUN_NO_SUDO="false").stdout
-        bare.on("one", "mv /usr/bin/rsync /root/")
+        bare.on("one", "mv /usr/bin/rsync ~")
         assert "worker-1: not there: rsync" in fab("up", code=1).stderr
-        bare.on("one", "mv /root/rsync /usr/bin/")
+        bare.on("one", "mv ~/rsync /usr/bin/")
         known = (fab.home / "asis" / "id").read_text().strip()
         subprocess.run(["rm", "-r", str(fab.home)], check=True)
         told = fab("down", *options(bare, "one"), code=1).stderr

@@ -98,10 +98,10 @@ def test_no_program_runs_as_root(three: Machines, fab: Fab, src: Path, program: 
     """Whatever the login is, and though its new files, like the inputs, are for nobody else."""
     before, user, top = three.files("one"), login.split()[0], src.parent
     if user == "toor":
-        three.on("one", "useradd --non-unique --uid 0 --gid 0 --home-dir /root --shell /bin/bash toor")
+        three.on("one", "useradd --non-unique --uid 0 --gid 0 --home-dir ~ --shell /bin/bash toor")
     if user == "admin":
         three.on("one", "usermod --gid 0 admin")
-    three.on("one", "cp /etc/pam.d/sshd /root/sshd; echo 'session optional pam_umask.so umask=077' >>/etc/pam.d/sshd")
+    three.on("one", "cp /etc/pam.d/sshd ~/sshd; echo 'session optional pam_umask.so umask=077' >>/etc/pam.d/sshd")
     for path in [*src.rglob("*"), src]:
         path.chmod(0o700 if path.is_dir() else 0o600)
     try:
@@ -121,7 +121,7 @@ def test_no_program_runs_as_root(three: Machines, fab: Fab, src: Path, program: 
         wait_until(lambda: three.on("one", "find /var/lib/fanrun/runs -mindepth 1 ! -name '.ended-*'") == "")
     finally:
         fab("down")
-        three.on("one", "mv /root/sshd /etc/pam.d/sshd; usermod --gid admin admin; userdel --force toor || :")
+        three.on("one", "mv ~/sshd /etc/pam.d/sshd; usermod --gid admin admin; userdel --force toor || :")
     assert {path for path in three.files("one") ^ before if not path.startswith("/run/")} <= BY_SUDO
 
 

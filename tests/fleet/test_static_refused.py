@@ -22,12 +22,12 @@ def fab(tmp_path: Path) -> Fab:
 def test_what_can_not_be_taken_is_named_before_a_step_is_taken(three: Machines, fab: Fab, tmp_path: Path) -> None:
     release = three.on("two", "cat /etc/os-release; printf 'ID=fedora\\nVERSION_ID=42\\n' >/etc/os-release")
     sudo = "/etc/sudoers.d/90-admin"
-    three.on("three", f"mv {sudo} /root/sudoers")
+    three.on("three", f"mv {sudo} ~/sudoers")
     try:
         told = fab("up", *three.options("one", "two", "three"), code=1).stderr
     finally:
         three.put("two", "etc/os-release", release, 0o644)
-        three.on("three", f"mv /root/sudoers {sudo}")
+        three.on("three", f"mv ~/sudoers {sudo}")
     assert f"{three.addresses['two']}: runs fedora 42; Fanrun works on Debian and Ubuntu" in told
     assert f"{three.addresses['three']}: sudo asks for a password there, or does not allow" in told
     assert three.on("one", "ls /var/lib/fanrun 2>/dev/null || echo none") == "none\n"

@@ -22,8 +22,8 @@ set -e
 service docker start
 timeout 60 sh -c 'until docker version; do sleep 0.3; done' >/dev/null
 printf 'admin ALL=(ALL:ALL) ALL\nDefaults logfile=/var/log/sudo.log, lecture=never\n' >/etc/sudoers.d/90-admin
-cat /root/password | chpasswd
-rm /root/password
+cat /etc/password | chpasswd
+rm /etc/password
 """
 DOCKERS_OWN = ("/var/lib/docker/", "/run/", "/etc/docker")
 GROUPS = "id admin; getent group docker"
@@ -35,7 +35,7 @@ def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
     home, network = tmp_path_factory.mktemp("asking"), f"fanrun-asking-{tmp_path_factory.getbasetemp().name}"
     with machines(home, network) as found:
         found.add("one", WITH_DOCKER)
-        found.put("one", "root/password", f"admin:{PASSWORD}\n", 0o600)
+        found.put("one", "etc/password", f"admin:{PASSWORD}\n", 0o600)
         found.on("one", ASKING)
         yield found
 

@@ -1,24 +1,19 @@
 # shellcheck shell=sh
-# Remove from a host what earlier runs left there, and the reference data that it keeps. end.sh and kept.sh come before
-# this text.
+# Remove reference data from a host, and what earlier runs left there. end.sh and kept.sh come before this text.
 # sh clean.sh KEPT RUNS EXPIRY LOOK DEAD...
 #   KEPT, RUNS    the folders with reference data, and with the folders of runs
 #   EXPIRY        minutes without a sign of life after which a run is dead
-#   LOOK          if not empty, nothing is removed
-#   DEAD          runs that are over however young their folders are
-# Print a line for each thing: "run RUN", "data NAME DIGEST BYTES", "part NAME" for data that did not come to their end,
-# "used NAME DIGEST BYTES" for data that stay because a run uses them, and "left RUN" for a run that could not be ended.
+#   LOOK          if not empty, print the lines and remove nothing
+#   DEAD          runs that are known to be over, even if their folders were changed a moment ago
+# Print one of these lines for each thing:
+#   run RUN                   files of a run that is over; they are removed
+#   left RUN                  files of a run that is over; they stay, because Docker could not remove its containers
+#   data NAME DIGEST BYTES    reference data that no run uses; they are removed
+#   used NAME DIGEST BYTES    reference data that a run uses; they stay
+#   part NAME                 reference data of which only a part was received; it is removed
 kept=$1 runs=$2 expiry=$3 look=$4
 shift 4
 dead=" $* " over=' '
-# in_use NAME DIGEST: succeed if a run that is not over uses the version.
-in_use() {
-  for file in "$runs"/*/reference; do
-    home=${file%/reference}
-    case $over in *" ${home##*/} "*) ;; *) if grep -qsxF "$1 $2" "$file"; then return; fi ;; esac
-  done
-  return 1
-}
 # shellcheck disable=SC2044  # names of runs have no blanks
 for run in $(find "$runs" -mindepth 1 -maxdepth 1 -name '[0-9]*' -printf '%f\n' 2>/dev/null); do
   case $dead in
@@ -38,7 +33,7 @@ for size in "$kept"/*/*/size; do
   version=${size%/size} bytes=$(cat "$size")
   digest=${version##*/} name=${version%/*}
   name=${name##*/}
-  if in_use "$name" "$digest"; then echo "used $name $digest $bytes"; continue; fi
+  if is_used "$runs" "$name" "$digest" "$over"; then echo "used $name $digest $bytes"; continue; fi
   echo "data $name $digest $bytes"
   [ -n "$look" ] || drop "$version"
 done

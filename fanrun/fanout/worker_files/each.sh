@@ -9,8 +9,8 @@
 # When a command ends, this script writes a line "MARK N CODE TIME" to stderr. MARK is the value of each_mark, N the
 # number of the input, CODE the exit code of the command, and TIME its duration in hundredths of a second.
 # The exit code of this script is 0 if all commands exited with 0, else 1. After SIGTERM it starts no further command.
-# This script uses only commands that are part of every sh. All its variables begin with each_. The container image may
-# set variables with other names, and the commands must get these unchanged.
+# This script uses only commands that are built into every sh. The names of all its variables begin with each_, because
+# the commands must get the other variables as the container image sets them.
 trap 'exit 143' TERM
 each_failed=0
 if [ "$1" -gt 1 ]; then

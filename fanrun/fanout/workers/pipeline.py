@@ -168,7 +168,7 @@ class Worker:
         except BatchFailed as error:
             if self.lost or not self.job.scheduler.is_needed(attempt.batch):
                 raise
-            cause = self.job.blame.failed(attempt.batch, self.name, answers=True, worked=bool(self.settled))
+            cause = self.job.blame.failed(attempt.batch, self.name, answers=True, worked=bool(self.stats.done))
             if cause is Cause.WORKER:
                 self.failed_batch = attempt.batch
                 raise

@@ -1,9 +1,10 @@
 # shellcheck shell=sh
 # Update the lists of packages. Run as root. apt-get.sh comes before this text.
-# This is tried up to five times for two reasons. apt does not wait for the lock of the lists, which unattended-upgrades
-# may hold. And a download may fail: normally apt succeeds even if it could not download all lists. But a package that
-# is in no list can't be installed, so here such a try counts as failed.
-# A source may be broken permanently. So in the last try it is enough that some of the lists can be downloaded.
+# There are up to five tries, for two reasons:
+#   - Another program, as unattended-upgrades, may use the lists at the moment. apt does not wait for it.
+#   - A download may fail. apt succeeds even then, but a package that is in no list can't be installed. So a try counts as
+#     failed here if any list could not be downloaded.
+# In the last try some of the lists are enough, because a source may be broken permanently.
 # Exit with 100 if the last try fails.
 tries=1
 until apt_get -o APT::Update::Error-Mode=any update; do

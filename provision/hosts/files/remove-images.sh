@@ -1,8 +1,10 @@
 # shellcheck shell=sh
-# sh remove-images.sh PULLED PUSHED KEPT...: remove images that are no longer needed.  Run it as a user who may use Docker.
-# Images that a hub's registry gave have a repository that ends with PULLED.  They are removed, except the refs KEPT.
-# PUSHED is the repository that pushes use.  A tag in it is left over from a push that was killed, and is removed.
-# Docker refuses to remove an image that a container uses.
+# Remove container images that are no longer needed. Run this as a user who may use Docker.
+# sh remove-images.sh PULLED PUSHED KEPT...
+#   PULLED    how the repositories of images end that were pulled from the hub
+#   PUSHED    the repository that is used to push images; a tag in it was left by a push that was killed
+#   KEPT      the references of images that stay
+# All images of PULLED and PUSHED are removed, except KEPT. Docker refuses to remove an image that a container uses.
 pulled=$1 pushed=$2
 shift 2
 docker image ls --digests --format '{{.Repository}} {{.Tag}} {{.Digest}}' | while read -r repository tag digest; do

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # Remove images that Fanrun loaded on a machine where sudo is not used.
 # sh remove-own-images.sh REPOSITORY IDS KEPT...
-#   REPOSITORY    how the repository of these images ends; before it stands a name and a slash
+#   REPOSITORY    the end of the repository of these images; a name and a slash come before it
 #   IDS           the ids of the fleet, with which the tags of its images begin
 #   KEPT          images that stay, as repository:tag
 # Exit with 0 if images were removed. Docker refuses to remove an image that a container uses.
