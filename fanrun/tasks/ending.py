@@ -62,10 +62,11 @@ def down(console: Console, aim: Target, yes: bool, *, chosen: bool) -> None:
     console.say(f"{what} there were no hosts in {aim.provider.search_scope()}{elsewhere}")
 
 
-def shrink(console: Console, aim: Target, workers: int, *, yes: bool, dry_run: bool) -> None:
-    """Drain the workers that are too many, and end them; UsageError where the provider can't."""
-    aim.provider.workers(workers)
-    surplus = shrinking.surplus(aim.folder.load(), workers)
+def shrink(console: Console, aim: Target, *, yes: bool, dry_run: bool) -> None:
+    """Drain the workers that are more than --hosts says, and end them; UsageError where the provider can't."""
+    fleet = aim.folder.load()
+    workers = aim.provider.workers(aim.settings.hosts) or fleet.size
+    surplus = shrinking.surplus(fleet, workers)
     names = ", ".join(host.name for host in surplus)
     if not surplus:
         console.say(f"nothing to end: the fleet has no more than {counted(workers, 'worker')}")

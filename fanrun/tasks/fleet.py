@@ -120,7 +120,7 @@ def down(
     aim = target.target(console, fleet, hosts=hosts) if take_over is None else target.other(console, fleet, take_over)
     target.ask_if_wanted(console, aim)
     if hosts is not None:
-        ending.shrink(console, aim, aim.settings.hosts or 0, yes=yes, dry_run=dry_run)
+        ending.shrink(console, aim, yes=yes, dry_run=dry_run)
     elif dry_run and take_over is not None:
         ending.plan_take_over(console, aim)
     elif dry_run:

@@ -31,16 +31,16 @@ class Membership:
         self.freed: set[str] = set()
 
     def end(self, name: str) -> bool:
-        """Note that a provider will end its worker, which is drained so; return whether it was not drained before."""
+        """Drain a worker that its provider will end; return whether it was not drained before."""
         is_new = name not in self.drained
         self._ending.add(name)
         self.drained.add(name)
         return is_new
 
     def look(self, working: Set[str], lost: Set[str]) -> Changes:
-        """Return what has changed, and note it; `working` are the workers that have begun, `lost` those that are lost.
+        """Return what has changed since the last look; nothing if it is not yet time to look at the roster.
 
-        Changes are found when it is time to look at the roster.
+        `working` are the workers that have begun, `lost` are those that are lost.
         """
         if (names := self._roster.read()) is None:
             return Changes()

@@ -202,14 +202,16 @@ class Supervisor:
                 self._freeing[name].start()
 
     def _free(self, name: str) -> None:
-        """End what a run has on a drained worker, which may be gone soon: what it keeps for the end comes home now."""
+        """Fetch the last log lines from a drained worker, and clean it: it may be gone before the run ends."""
         bring_rest(self._links[name], self._job, is_there=True)
         self._connections.clean(name, CLEAN_SECONDS)
 
     def _lose(self, worker: Worker) -> None:
         name = worker.name
         parts, cause = blamed_batches(self._job, worker)
-        strikes = 0 if worker.settled or cause is Cause.INPUTS else worker.strikes + (cause is Cause.WORKER)
+        strikes = worker.strikes + 1 if cause is Cause.WORKER else worker.strikes
+        if worker.settled or cause is Cause.INPUTS:
+            strikes = 0
         # Its commands may hang as the host does; nobody waits for their end.
         thread = threading.Thread(target=self._links[name].close, daemon=True)
         thread.start()
