@@ -10,6 +10,7 @@ import pytest
 
 from tests.fleet.harness import Fab, Runs, docker
 from tests.fleet.machines import Machines, machines
+from tests.fleet.small_image import small_image
 
 # A program of the contract, told by its first argument how to behave.  It knows nothing of
 # FANRUN_REPORT, but for "report".
@@ -64,7 +65,7 @@ case $how in
       grep NoNewPrivs /proc/self/status; } >"$2/$(cd "$1" && ls | head -n 1)" ;;
 esac
 """
-DOCKERFILE = """FROM debian:trixie-slim
+DOCKERFILE = """FROM {}
 COPY program /program
 ENTRYPOINT ["/program"]
 """
@@ -96,7 +97,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     context = tmp_path_factory.mktemp("program")
     (context / "program").write_text(PROGRAM)
     (context / "program").chmod(0o755)
-    (context / "Dockerfile").write_text(DOCKERFILE)
+    (context / "Dockerfile").write_text(DOCKERFILE.format(small_image()))
     name = f"fanrun-test-program-{os.getpid()}"  # another run of the tests on this machine keeps its own
     docker("build", "--quiet", f"--tag={name}", str(context))
     yield name
@@ -107,7 +108,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An image that runs its argument, with /in and /out as $0 and $1."""
     context = tmp_path_factory.mktemp("shell")
-    (context / "Dockerfile").write_text('FROM debian:trixie-slim\nENTRYPOINT ["/bin/sh", "-c"]\n')
+    (context / "Dockerfile").write_text(f'FROM {small_image()}\nENTRYPOINT ["/bin/sh", "-c"]\n')
     name = f"fanrun-test-shell-{os.getpid()}"
     docker("build", "--quiet", f"--tag={name}", str(context))
     yield name

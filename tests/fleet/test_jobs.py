@@ -11,8 +11,10 @@ import pytest
 
 from tests.fleet.harness import Fab, Runs
 
-EACH = 'for file in *; do begin=$(date +%s%N); {work}; echo "$begin $(date +%s%N)" >"$1/$file"; done'
-"""Works on one input after the other; a result says when that was, in nanoseconds since 1970."""
+EACH = """for file in *; do
+  read begin _ </proc/uptime; {work}; read end _ </proc/uptime; echo "$begin $end" >"$1/$file"
+done"""
+"""Works on one input after the other; a result says when that was, in seconds of the machine's uptime."""
 
 
 def worker_of(dst: Path) -> dict[str, str]:
@@ -21,7 +23,7 @@ def worker_of(dst: Path) -> dict[str, str]:
     return {line.split("\t")[0]: line.split("\t")[1] for line in lines}
 
 
-def most_at_once(times: list[tuple[int, int]]) -> int:
+def most_at_once(times: list[tuple[float, float]]) -> int:
     """Return how many of these intervals overlap at most."""
     changes = sorted([(begin, 1) for begin, _ in times] + [(end, -1) for _, end in times])
     count = most = 0
@@ -33,9 +35,9 @@ def most_at_once(times: list[tuple[int, int]]) -> int:
 
 def at_once(runs: Runs) -> dict[str, int]:
     """Return how many inputs each worker worked on at the same time, at most."""
-    workers, times = worker_of(runs.dst), defaultdict[str, list[tuple[int, int]]](list)
+    workers, times = worker_of(runs.dst), defaultdict[str, list[tuple[float, float]]](list)
     for name, text in runs.results().items():
-        begin, end = map(int, text.split())
+        begin, end = map(float, text.split())
         times[workers[name]].append((begin, end))
     return {worker: most_at_once(intervals) for worker, intervals in times.items()}
 

@@ -20,7 +20,6 @@ from tests.service.conftest import picture
 from tests.service.servers import Farm, Name, Served, content, failure, health, scaler
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.alone
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="a resolv.conf of its own and port 53 need root")
 ADDRESS = f"127.53.{os.getpid() // 250 % 250}.{os.getpid() % 250 + 1}"
 # Five tries of five seconds for a name, in turn to the one server.
@@ -69,6 +68,7 @@ def threads(api: Served) -> int:
 
 
 @ROOT_ONLY
+@pytest.mark.alone
 def test_calls_are_answered_while_a_look_up_hangs_and_the_file_is_followed_afterwards(resolved: Resolved) -> None:
     farm = resolved.farm
     first = farm.processor(host="127.0.0.2")
