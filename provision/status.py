@@ -22,7 +22,8 @@ class HostStatus:
     """One host: `error` says why it can't be reached; sizes in bytes; `images` names the deployed ones it has.
 
     `services` are the servers on it, as "name state"; `lease` are the seconds until it ends itself, None for a host
-    that doesn't.  `reference` is the reference data that it keeps.
+    that doesn't.  `reference` is the reference data that it keeps, `cached` the bytes
+    of inputs that it keeps of earlier runs.
     """
 
     name: str
@@ -39,6 +40,7 @@ class HostStatus:
     services: tuple[str, ...] = ()
     lease: int | None = None
     reference: tuple[KeptData, ...] = ()
+    cached: int = 0
 
 
 def status(folder: Folder, fleet: Fleet) -> list[HostStatus]:
@@ -72,6 +74,7 @@ def _row(fleet: Fleet, host: Host, probe: Probe | None, error: FanrunError | Non
         probe.services,
         probe.lease,
         probe.kept,
+        probe.cached or 0,
     )
 
 
@@ -120,9 +123,17 @@ def serving(rows: Sequence[HostStatus]) -> list[str]:
 
 
 def kept(rows: Sequence[HostStatus]) -> list[str]:
-    """Return a line on the reference data of each host that has any; a machine with two names has one line."""
-    found = {row.address: row for row in reversed(rows) if row.reference}
-    return [f"kept on {row.name}: {', '.join(map(_shown, row.reference))}" for row in reversed(found.values())]
+    """Return a line on what each host keeps for later runs, if it does; a machine with two names has one line."""
+    found = {row.address: row for row in reversed(rows) if row.reference or row.cached}
+    return [f"kept on {row.name}: {', '.join(_kept(row))}" for row in reversed(found.values())]
+
+
+def _kept(row: HostStatus) -> list[str]:
+    """Return what a host keeps: its reference data, and how many bytes of inputs."""
+    return [
+        *map(_shown, row.reference),
+        *([f"inputs of earlier runs ({row.cached / 1e6:.1f} MB)"] if row.cached else []),
+    ]
 
 
 def _shown(data: KeptData) -> str:

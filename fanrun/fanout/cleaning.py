@@ -1,4 +1,4 @@
-"""Cleaning hosts: the reference data that they keep, and what earlier runs left there."""
+"""Cleaning hosts: the reference data and inputs that they keep, and what earlier runs left there."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from fanrun.fleet.parallel import on_hosts
 from fanrun.fleet.script import read_script
 from fanrun.fleet.ssh import Remote
 from fanrun.fleet.store import Folder
+from fanrun.fleet.text import counted
 
 CLEAN = BY_SUDO + read_script(SCRIPTS, "end.sh", "kept.sh", "clean.sh")
 
@@ -64,6 +65,8 @@ def describe(line: str) -> tuple[bool, str] | None:
         return True, f"what run {words[0]} left, as Docker does not answer"
     if kind == "part":
         return False, f"reference data {words[0]} that did not come to their end"
+    if kind == "cache":
+        return False, f"{counted(int(words[0]), 'input')} of earlier runs, {amount(int(words[1]))}"
     if kind in ("data", "used"):
         text = f"reference data {words[0]} {words[1][:12]}, {amount(int(words[2]))}"
         return kind == "used", f"{text}, which a run uses" if kind == "used" else text

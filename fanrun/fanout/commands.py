@@ -1,16 +1,15 @@
-"""The commands of a run, as argv lists: pure, so that tests compare them to the letter."""
+"""The commands of a batch, as argv lists: pure, so that tests compare them to the letter."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 
 from fanrun.fanout import each
 from fanrun.fanout.program import MIB, TMP, Program, memory_limit
 from fanrun.fleet.layout import USUAL, Layout
-from fanrun.fleet.probe import LEASE, PROBE, SPOT, Probe
+from fanrun.fleet.probe import Probe
 from fanrun.fleet.script import read_script, script_argv
 
 PIDS = 1024
@@ -21,8 +20,6 @@ UNPRIVILEGED = 65532
 """
 EXPIRY = 15
 """Minutes without a sign of life after which a run is over, for its workers and for the next run on them."""
-DAYS = 30
-"""How long a worker keeps the identity files of an image that no run uses."""
 
 
 @dataclass(frozen=True)
@@ -95,16 +92,8 @@ class BatchFolder:
 
 
 SCRIPTS = "fanrun.fanout.worker_files"
-LOG_FILTER = ("log_filter.py", "log_files.py", "log_spool.py")
-"""The program that writes down what containers print; its files lie in the run's folder on a worker."""
 BY_SUDO = read_script(SCRIPTS, "docker-by-sudo.sh")
 BATCH = BY_SUDO + read_script(SCRIPTS, "batch.sh")
-HEARTBEAT = read_script(SCRIPTS, "heartbeat.sh")
-SPOT_NOTICE = (resources.files(SCRIPTS) / "spot_notice.py").read_text("utf-8")
-HALT = BY_SUDO + read_script(SCRIPTS, "halt.sh")
-OPEN = BY_SUDO + read_script(SCRIPTS, "end.sh", "identity.sh", "open.sh")
-OPEN_AND_PROBE = read_script(SCRIPTS, "open-and-probe.sh")
-STOP = BY_SUDO + read_script(SCRIPTS, "end.sh", "stop.sh")
 LINES = read_script(SCRIPTS, "lines.sh")
 RUNS = USUAL.runs
 
@@ -119,23 +108,6 @@ def run_folder(run: str, layout: Layout = USUAL) -> str:
     return f"{layout.runs}/{run}"
 
 
-def open_argv(run: str, ref: str, dead: Sequence[str] = (), layout: Layout = USUAL) -> list[str]:
-    """Make the run's folder, with the files for containers of the image `ref`; end what `dead` runs left behind."""
-    head = [layout.runs, run, ref, str(UNPRIVILEGED), layout.logs, str(EXPIRY), str(DAYS)]
-    return layout_argv(layout, OPEN, *head, *log_filter(), *dead)
-
-
-def open_and_probe_argv(run: str, ref: str, dead: Sequence[str] = (), layout: Layout = USUAL) -> list[str]:
-    """Do what open_argv does, then ask the host what probe_argv asks; this saves a round trip."""
-    words = [PROBE, layout.work, LEASE, layout.mark, " ".join(layout.prefix)]
-    return script_argv(OPEN_AND_PROBE, *words, *open_argv(run, ref, dead, layout))
-
-
-def log_filter() -> tuple[str, ...]:
-    """Return the texts of LOG_FILTER."""
-    return tuple((resources.files(SCRIPTS) / name).read_text("utf-8") for name in LOG_FILTER)
-
-
 def spool_path(run: str, layout: Layout = USUAL) -> str:
     """Return the file on a worker that has the lines of all batches of a run."""
     return f"{layout.logs}/{run}.jsonl"
@@ -144,26 +116,6 @@ def spool_path(run: str, layout: Layout = USUAL) -> str:
 def rest_argv(run: str, batches: Sequence[str], limit: int, layout: Layout = USUAL) -> list[str]:
     """Write the lines of these batches, up to so many bytes."""
     return script_argv(LINES, spool_path(run, layout), str(limit), *batches)
-
-
-def stop_argv(run: str, layout: Layout = USUAL) -> list[str]:
-    """End the run's containers and delete its folder."""
-    return layout_argv(layout, STOP, layout.runs, run)
-
-
-def halt_argv(run: str, grace: int, layout: Layout = USUAL) -> list[str]:
-    """Ask the run's containers to end, and make them after `grace` seconds; what they did stays."""
-    return layout_argv(layout, HALT, run, str(grace), layout.runs)
-
-
-def heartbeat_argv(run: str, seconds: int, *, usage: bool = False, layout: Layout = USUAL) -> list[str]:
-    """Write a line every so many seconds: the exit code of a question to Docker, and the room left.
-
-    With `usage` also write one every second about what the run's containers use.  On a spot instance write a line when
-    its end is announced.
-    """
-    words = [layout.work, str(seconds), LEASE, run_folder(run, layout), "usage" if usage else "", SPOT, SPOT_NOTICE]
-    return [*layout.prefix, *script_argv(HEARTBEAT, *words)]
 
 
 def batch_argv(place: BatchFolder, program: Program, probe: Probe, source: LogSource, turn: Turn = Turn()) -> list[str]:
@@ -210,7 +162,8 @@ def docker_argv(place: BatchFolder, program: Program, probe: Probe, containers: 
     rights = ["--network", "none", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
     limits = ["--memory", memory, "--memory-swap", memory, "--pids-limit", str(PIDS)]
     limits += ["--cpus", f"{program.cpus:g}"] if program.cpus else []
-    tmp = ["--tmpfs", f"{TMP}:rw,exec,nosuid,nodev,size={scratch.tmp}", "--shm-size", str(scratch.shm)]
+    # Without a mode it would have that of the image's own /tmp, where the program may not be able to write.
+    tmp = ["--tmpfs", f"{TMP}:rw,exec,nosuid,nodev,mode=1777,size={scratch.tmp}", "--shm-size", str(scratch.shm)]
     options = [*name, *rights, "--user", container_user(probe), *limits, *tmp, "--log-driver", "none"]
     entrypoint, arguments = _start(place, program)
     files = [*_files(place), *_mounts(program)]

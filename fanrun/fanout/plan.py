@@ -1,11 +1,12 @@
-"""What a run is to do: the inputs under SRC, dealt round robin to the workers."""
+"""What a run is to do: the inputs under SRC, dealt to the workers."""
 
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -204,6 +205,22 @@ def unreadable_input(src: bytes, item: Input, error: OSError) -> str:
     return name + unreadable(path, error)
 
 
-def deal(inputs: Sequence[Input], workers: Sequence[str]) -> dict[str, list[Input]]:
-    """Round robin, as cards: input i goes to worker i modulo their number."""
-    return {name: list(inputs[place :: len(workers)]) for place, name in enumerate(workers)}
+def deal(
+    inputs: Sequence[Input], workers: Sequence[str], holders: Mapping[bytes, Sequence[str]] | None = None
+) -> dict[str, list[Input]]:
+    """Deal inputs round robin, as cards: input i goes to worker i modulo their number.
+
+    `holders` has the workers that have an input already, by its key.  Such an input goes to the one of them that has
+    the least so far, and the others are dealt round robin.
+    """
+    if not holders:
+        return {name: list(inputs[place :: len(workers)]) for place, name in enumerate(workers)}
+    shares: dict[str, list[Input]] = {name: [] for name in workers}
+    weights = dict.fromkeys(workers, 0)
+    turns = itertools.cycle(workers)
+    for item in inputs:
+        names = [name for name in holders.get(item.key, ()) if name in shares]
+        name = min(names, key=weights.__getitem__) if names else next(turns)
+        shares[name].append(item)
+        weights[name] += weight(item)
+    return shares

@@ -14,8 +14,8 @@ from fanrun.fanout.context import RunContext
 from fanrun.fanout.history import PastRun
 from fanrun.fanout.plan import Input, Skipped
 from fanrun.fanout.reference_content import read_all
-from fanrun.fanout.request import again_text
 from fanrun.fanout.results.destination import Destination
+from fanrun.fanout.results.faults import Blame
 from fanrun.fanout.results.holding import hold_destination
 from fanrun.fanout.results.joblog import Joblog
 from fanrun.fanout.results.ledger import Ledger
@@ -27,7 +27,9 @@ from fanrun.fanout.schedule.scheduler import Scheduler
 from fanrun.fanout.workers.connections import Connections
 from fanrun.fanout.workers.delivery import Delivery
 from fanrun.fanout.workers.fitness import unfit
+from fanrun.fanout.workers.input_cache import InputCache
 from fanrun.fanout.workers.job import Job
+from fanrun.fanout.workers.link import Link
 from fanrun.fanout.workers.membership import Membership
 from fanrun.fanout.workers.roster import Roster
 from fanrun.fanout.workers.supervisor import Supervisor
@@ -65,7 +67,7 @@ def run(
                 mounts = read_all(context.request.mounts, ledger, partial(board.step, "reference"))
                 context = dataclasses.replace(context, reference=mounts)
                 ledger.begin(context.name, context.program, context.request.remembered(context.image.name))
-                connections = Connections(context.name, context.image.ref, folder)
+                connections = Connections(context.name, context.image.ref, folder, cache=context.request.cache)
                 report = Run(context, connections, board).execute(ledger, inputs, termination_reasons)
             run_messages.log_end(report)
             return report
@@ -77,6 +79,7 @@ class Run:
     def __init__(self, context: RunContext, connections: Connections, board: Board) -> None:
         self.context, self.connections, self.board = context, connections, board
         self.delivery = Delivery(context.name, connections.folder, context.reference, board)
+        self.cache = InputCache(context.name, context.request.src)
 
     def execute(self, ledger: Ledger, inputs: Sequence[Input], termination_reasons: ReasonSource) -> Report:
         """Process the inputs that have no results yet; leave a report, and nothing on the workers that answer.
@@ -93,8 +96,7 @@ class Run:
         try:
             if resume.todo:
                 probes = self._open(supervisor)
-                run_messages.log_hosts(self.context.fleet, probes)
-                scheduler.deal(plan.deal(resume.todo, list(probes)))
+                self._deal(scheduler, resume.todo, list(probes))
                 stopped = self._work(supervisor, probes)
         finally:
             stopped = self._close(supervisor) or stopped
@@ -106,7 +108,8 @@ class Run:
         unwritten = self._write(report) or unwritten
         run_messages.warn_of_changed(self.context.reference)
         run_messages.log_summary(report)
-        self._check_finished(report, stopped or run_messages.why_left(destination, resume.count(vanished)), unwritten)
+        why = stopped or run_messages.why_left(destination, resume.count(vanished))
+        run_messages.check_finished(report, why, unwritten, force=self.context.request.force)
         return report
 
     @contextlib.contextmanager
@@ -164,11 +167,17 @@ class Run:
         context, request = self.context, self.context.request
         fleet = context.fleet.name
         program = request.program(context.image.ref, context.jobs, context.mounts)
-        parts, deliver = (scheduler, destination, self.board), self.delivery.to_worker
-        job = Job(context.name, request.src, program, *parts, fleet=fleet, logs=request.logs, deliver=deliver)
+        parts = (scheduler, destination, self.board)
+        cache, prepare = self.cache, self._prepare
+        job = Job(context.name, request.src, program, *parts, Blame(), fleet, request.logs, cache, prepare)
         largest = max((item.size for item in resume.todo), default=0)
         membership = Membership(Roster(self.connections.folder))
         return Supervisor(job, self.connections, partial(unfit, largest, program), termination_reasons, membership)
+
+    def _prepare(self, link: Link, probe: Probe) -> None:
+        """Bring reference data to a worker, and find out which inputs it has."""
+        self.delivery.to_worker(link)
+        self.cache.look(link, probe)
 
     def _open(self, supervisor: Supervisor) -> Mapping[str, Probe]:
         """Return the workers that can take part, warn of each that can't; raise UsageError if none can."""
@@ -177,7 +186,14 @@ class Run:
         if not probes:
             raise self._no_worker(errors)
         run_messages.warn_of_unfit(errors)
-        return {host.name: probes[host.name] for host in self.context.fleet.workers if host.name in probes}
+        fit = {host.name: probes[host.name] for host in self.context.fleet.workers if host.name in probes}
+        run_messages.log_hosts(self.context.fleet, fit)
+        return fit
+
+    def _deal(self, scheduler: Scheduler, inputs: Sequence[Input], workers: Sequence[str]) -> None:
+        """Deal the inputs to workers; one that a worker has already to that worker."""
+        holders = self.cache.holders(inputs)
+        scheduler.deal(plan.deal(inputs, workers, holders), holders)
 
     def _no_worker(self, errors: Mapping[str, FanrunError]) -> UsageError:
         """Warn of each worker, and return the error of a run without any."""
@@ -232,11 +248,3 @@ class Run:
         except OSError as error:
             return f"the run's report can't be written to {self.context.home} ({error.strerror})"
         return ""
-
-    def _check_finished(self, report: Report, why: str, unwritten: str) -> None:
-        """Raise RunUnfinished if inputs are left, with the reason `why`, or if records are `unwritten`."""
-        if report.left:
-            left = f"{report.left} of {report.inputs} inputs are left"
-            raise RunUnfinished(f"{why}; {left}, and {again_text(self.context.request.force)}")
-        if unwritten:
-            raise RunUnfinished(f"{unwritten}; all inputs are settled, and `fab verify` shows what is done")

@@ -14,12 +14,12 @@ from fanrun.fanout import grouping
 from fanrun.fanout.context import RunContext
 from fanrun.fanout.plan import Input, count_files
 from fanrun.fanout.reference_content import Content
-from fanrun.fanout.request import RunRequest
+from fanrun.fanout.request import RunRequest, again_text
 from fanrun.fanout.results import report as reports
 from fanrun.fanout.results.destination import Destination
 from fanrun.fanout.results.report import Report, amount, shown
 from fanrun.fanout.resume import ResumePlan
-from fanrun.fleet.errors import FanrunError
+from fanrun.fleet.errors import FanrunError, RunUnfinished
 from fanrun.fleet.exit_codes import ExitCode, explain
 from fanrun.fleet.model import Fleet, known_as
 from fanrun.fleet.probe import Probe
@@ -116,3 +116,12 @@ def _amount_of(inputs: Sequence[Input]) -> str:
     groups = sum(bool(item.members) for item in inputs)
     grouped = f" ({counted(groups, 'group')})" if groups else ""
     return f"{counted(count_files(inputs), 'input')}{grouped}, {amount(sum(item.size for item in inputs))}"
+
+
+def check_finished(report: Report, why: str, unwritten: str, *, force: bool) -> None:
+    """Raise RunUnfinished if inputs are left, with the reason `why`, or if records are `unwritten`."""
+    if report.left:
+        left = f"{report.left} of {report.inputs} inputs are left"
+        raise RunUnfinished(f"{why}; {left}, and {again_text(force)}")
+    if unwritten:
+        raise RunUnfinished(f"{unwritten}; all inputs are settled, and `fab verify` shows what is done")

@@ -45,6 +45,9 @@ class Logs:
     enabled: bool = True
 
 
+NESTED = ("logs", "cache")
+"""The settings that have settings of their own."""
+CACHE_OFF = ("off", "false", "0")
 LOGS = tuple(setting.name for setting in fields(Logs))
 ON, OFF = {"enabled": "true"}, {"enabled": "false"}
 LOGS_WORDS = {"required": {"required": "true", **ON}, "on": ON, "true": ON, "off": OFF, "false": OFF}
@@ -56,7 +59,8 @@ class Settings:
     """Hold what a task works with; `home` is the folder that holds one folder for each fleet.
 
     `hosts` is None where no number was given: a fleet keeps the one it has.  `provider_options` are those that were
-    given, as texts.
+    given, as texts.  `cache` is how many bytes of inputs each worker keeps for later runs (None: a quarter of its free
+    disk, 0: none).
     """
 
     home: Path
@@ -65,6 +69,7 @@ class Settings:
     hosts: int | None = None
     provider_options: dict[str, str] = field(default_factory=dict)
     logs: Logs = Logs()
+    cache: int | None = None
 
 
 def me() -> str:
@@ -89,23 +94,42 @@ def settings(
     was not given is None, `options` are those of providers.  Paths of files in fabric.yaml are relative to its folder.
     """
     known = ("home", "provider", "fleet", "hosts", *options.names)
-    unknown = sorted(str(name) for name in set(file) - {*known, "logs"})
+    unknown = sorted(str(name) for name in set(file) - {*known, *NESTED})
     if unknown:
-        raise UsageError(f"fabric.yaml: fanrun has no setting {unknown[0]!r}; it has {', '.join((*known, 'logs'))}")
-    merged = {key: _text(key, value) for key, value in file.items() if value is not None and key != "logs"}
+        raise UsageError(f"fabric.yaml: fanrun has no setting {unknown[0]!r}; it has {', '.join((*known, *NESTED))}")
+    merged = {key: _text(key, value) for key, value in file.items() if value is not None and key not in NESTED}
     merged |= {key: str(root / path(key, merged[key])) for key in options.files if key in merged}
     merged |= {key: environment[f"FANRUN_{key.upper()}"] for key in known if environment.get(f"FANRUN_{key.upper()}")}
     merged |= {key: value for key, value in flags.items() if value is not None}
     merged |= {key: str(Path.cwd() / path(key, merged[key])) for key in options.files if key in merged}
-    home = path("home", merged.get("home", ".fanrun"))
     return Settings(
-        home=home if home.is_absolute() else root / home,
+        home=root / path("home", merged.get("home", ".fanrun")),  # an absolute path stays what it is
         provider=merged.get("provider", "local"),
         fleet=merged.get("fleet", "default"),
         hosts=whole_number("hosts", merged["hosts"], 1, MAX_HOSTS) if "hosts" in merged else None,
         provider_options={name: merged[name] for name in options.names if name in merged},
         logs=logs(root, file.get("logs"), environment, flags.get("vector")),
+        cache=cache_bytes(file.get("cache"), environment),
     )
+
+
+def cache_bytes(file: object, environment: Mapping[str, str]) -> int | None:
+    """Return how many bytes of inputs each worker keeps, by fabric.yaml's `cache`, FANRUN_CACHE and FANRUN_CACHE_BYTES.
+
+    None is a quarter of the free disk.  UsageError names the setting that is wrong.
+    """
+    file = environment.get("FANRUN_CACHE") or file
+    words = {"none": {}, "on": {}, "true": {}, **{word: {"bytes": "0"} for word in CACHE_OFF}}
+    found = words.get(str(file).lower(), file)
+    if not isinstance(found, Mapping):
+        raise UsageError(f"cache is {file!r}; give on, off, or a mapping of bytes")
+    if unknown := sorted(str(key) for key in set(found) - {"bytes"}):
+        raise UsageError(f"cache has no setting {unknown[0]!r}; it has bytes")
+    given = environment.get("FANRUN_CACHE_BYTES") or found.get("bytes")
+    if given is None:
+        return None
+    text = _text("cache.bytes", given)
+    return 0 if text.lower() in CACHE_OFF else size("cache.bytes", text, 1024**2)
 
 
 def logs(root: Path, file: object, environment: Mapping[str, str], package: str | None) -> Logs:

@@ -29,6 +29,11 @@ class Layout:
         return f"{self.work}/runs"
 
     @property
+    def cache(self) -> str:
+        """The folder with inputs of earlier runs, for later ones."""
+        return f"{self.work}/cache"
+
+    @property
     def prefix(self) -> list[str]:
         """The words before a command that uses Docker."""
         return ["sudo", "-n"] if self.docker_by_sudo else []

@@ -38,7 +38,8 @@ class Probe:
     """A host's answer; sizes in bytes, `docker` its version or "" when it doesn't answer, `python` its python3 or "".
 
     `services` are the servers on it, as "name state".  `lease` are the seconds until the host ends itself, None for one
-    that doesn't.  `marked` is whether the host was set up to its end, `kept` is its reference data.
+    that doesn't.  `marked` is whether the host was set up to its end, `kept` is its reference data.  `cached` are the
+    bytes of inputs of earlier runs, None where there is no cache.
     """
 
     uid: int
@@ -55,6 +56,7 @@ class Probe:
     lease: int | None = None
     marked: bool = True
     kept: tuple[KeptData, ...] = ()
+    cached: int | None = None
 
 
 def parse(text: str) -> Probe:
@@ -75,6 +77,7 @@ def parse(text: str) -> Probe:
         services=tuple(sorted(" ".join(line) for line in answer.lines("service"))),
         lease=answer.whole_number("lease") if answer.text("lease") else None,
         marked=bool(answer.text("marked")),
+        cached=answer.whole_number("cache", 1) if answer.lines("cache") else None,
         kept=tuple(found for line in answer.lines("kept") if (found := _kept(line)) is not None),
     )
 

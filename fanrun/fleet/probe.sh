@@ -18,6 +18,7 @@ for file in "$1"/reference/*/*/size; do
   version=${file%/size} name=${file%/*/size}
   echo "kept ${name##*/} ${version##*/} $(cat "$file")"
 done
+[ ! -d "$1/cache" ] || echo "cache $(cat "$1/cache/size" 2>/dev/null)"
 [ ! -e "$2" ] || echo "lease $(($(stat -c %Y "$2") + $(cat "$2") - $(date +%s)))"
 if grep -q '^version ' "$3" 2>/dev/null; then echo "marked yes"; fi
 shift 3

@@ -14,7 +14,7 @@ from provision import keepalive
 
 @task(help={"dry-run": "print what would be removed, and change nothing", "yes": YES, "fleet": FLEET})
 def clean(console: Console, dry_run: bool = False, yes: bool = False, fleet: str | None = None) -> None:
-    """Remove the reference data that hosts keep, and what earlier runs left there; runs at work keep theirs."""
+    """Remove what hosts keep for later runs, and what earlier runs left there; runs at work keep theirs."""
     folder = target.folder(console, fleet)
     known = folder.load()
     with keepalive.keep(folder, target.provider(console, fleet), known.hosts):

@@ -204,7 +204,8 @@ def _print_plan(folder: Folder, order: _Order) -> None:
 
 def _run(console: Console, folder: Folder, fleet_name: str | None, order: _Order) -> None:
     """Run what was ordered, and print the report."""
-    request = dataclasses.replace(order.request, logs=target.log_limits(console, fleet_name))
+    logs, cache = target.limits(console, fleet_name)
+    request = dataclasses.replace(order.request, logs=logs, cache=cache)
     provider, fleet = target.provider(console, fleet_name), folder.load()
     preflight.check_mounts(request, fleet)
     # Inputs may take hours to be listed and hashed, before any worker is spoken to.

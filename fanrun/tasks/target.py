@@ -63,10 +63,10 @@ def undrained(folder: Folder, fleet: Fleet) -> Fleet:
     return dataclasses.replace(fleet, hosts=hosts)
 
 
-def log_limits(console: Console, fleet: str | None) -> LogLimits:
-    """Return how many bytes of logs a run keeps."""
-    logs = settings(console, fleet=fleet).logs
-    return LogLimits(logs.batch, logs.spool)
+def limits(console: Console, fleet: str | None) -> tuple[LogLimits, int | None]:
+    """Return how many bytes of logs a run keeps, and how many bytes of inputs workers do after it."""
+    made = settings(console, fleet=fleet)
+    return LogLimits(made.logs.batch, made.logs.spool), made.cache
 
 
 def provider(console: Console, fleet: str | None) -> Provider:

@@ -17,7 +17,7 @@ from tests.fleet.harness import CONNECT, CUT_OFF, Fab, docker, tree
 from tests.fleet.mounts import fill
 
 WORKERS = ("worker-1", "worker-2", "worker-3")
-MINUTE = 60.0
+LASTING = 40.0  # seconds in which faults happen
 POISON = ("exits", "daemon", "hangs", "eats", "nothing")
 """What the test program does with an input that has such a word in its name."""
 KINDS: dict[str, tuple[list[str], list[str]]] = {
@@ -25,15 +25,21 @@ KINDS: dict[str, tuple[list[str], list[str]]] = {
     "pause": (["pause"], ["unpause"]),
     "restart": (["restart", "--time=0"], []),
 }
+# Other content under the name of a cached file, which looks as it did: batches at work keep what they have.
+DAMAGE = """cd /var/lib/fanrun/cache && for file in *; do
+  [ ${#file} -eq 64 ] || continue
+  tr a b <$file >.new && chown --reference=$file .new && touch -r $file .new && mv .new $file
+done || :"""
 # A worker that has just been restarted may have no dockerd yet.
 SCRIPTS = {
+    "damage": (DAMAGE, ":"),
     "cut off": (CUT_OFF, CONNECT),
     "dockerd": ("pkill -9 -x dockerd || :", "rm -f /run/docker.pid; service docker start >/dev/null 2>&1 || :"),
 }
 
 
 class Options(NamedTuple):
-    """What a seed's runs are given, and whether a worker joins them and is drained again.
+    """What a seed's runs are given, whether a worker joins them and is drained again, and whether workers keep inputs.
 
     With `groups` inputs that share the first two digits of their names belong together.
     """
@@ -42,12 +48,13 @@ class Options(NamedTuple):
     tells: bool
     groups: bool
     joins: bool
+    caches: bool
 
     @classmethod
     def of(cls, seed: int) -> Options:
         """Return the options of a seed: those of 0 and 1 differ in each."""
         source = random.Random(f"options {seed // 2}")
-        flags = [source.random() < 0.5 for _ in range(3)]
+        flags = [source.random() < 0.5 for _ in range(4)]
         jobs = source.sample(("auto", "1", "3"), 2)[seed % 2]
         return cls(jobs, *(flag != bool(seed % 2) for flag in flags))
 
@@ -69,23 +76,23 @@ class Fault(NamedTuple):
 
 
 def of_workers(seed: int) -> Iterator[Fault]:
-    """The faults of a seed within the minute."""
+    """The faults of a seed."""
     source = random.Random(seed)
     at = source.uniform(0, 10)
-    while at < MINUTE:
+    while at < LASTING:
         yield Fault(at, source.choice(WORKERS), source.choice([*KINDS, *SCRIPTS]), source.uniform(1, 12))
         at += source.uniform(6, 20)
 
 
 def of_dst(seed: int) -> Iterator[Fault]:
-    """What befalls the seed's DST within the minute.  It is deleted at most once, for then all is done again."""
+    """What befalls the seed's DST.  It is deleted at most once, for then all is done again."""
     source = random.Random(f"dst {seed}")
-    deleted = source.uniform(0, 2 * MINUTE)
+    deleted = source.uniform(0, 2 * LASTING)
     at = source.uniform(5, 20)
-    while at < MINUTE:
+    while at < LASTING:
         kind = source.choice(["delete some", "rename some", "rename all", "fill"])
         if at >= deleted:
-            kind, deleted = "delete all", 2 * MINUTE
+            kind, deleted = "delete all", 2 * LASTING
         yield Fault(at, "dst", kind, source.uniform(0.5, 4))
         at += source.uniform(8, 20)
 
@@ -120,7 +127,7 @@ class Workers:
 
     def join(self, seed: int) -> None:
         """Add a worker while nothing happens to the others; then take it away, once it has finished what it has."""
-        wait_until_time(time.monotonic() + random.Random(f"joins {seed}").uniform(5, MINUTE / 2))
+        wait_until_time(time.monotonic() + random.Random(f"joins {seed}").uniform(5, LASTING / 2))
         with contextlib.ExitStack() as stack:
             for worker in WORKERS:
                 stack.enter_context(self._locks[worker])
@@ -134,8 +141,8 @@ class Workers:
         for fault in of_workers(seed):
             wait_until_time(begun + fault.at)
             with self._locks[fault.victim]:
-                if time.monotonic() < begun + MINUTE:
-                    self._befall(fault, begun + MINUTE)
+                if time.monotonic() < begun + LASTING:
+                    self._befall(fault, begun + LASTING)
 
     def _befall(self, fault: Fault, end: float) -> None:
         """Let it happen, and undo it: until then nothing else happens to the worker."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from fanrun.fanout import commands
+from fanrun.fanout import run_commands
 from fanrun.fleet.model import Fleet, Host
 from fanrun.fleet.probe import Probe
 
@@ -93,7 +93,7 @@ def read_tree(top: Path) -> dict[bytes, bytes]:
 
 def write_filter(folder: Path) -> None:
     """Write the log filter as a run puts it into its folder on a worker."""
-    for name, text in zip(commands.LOG_FILTER, commands.log_filter(), strict=True):
+    for name, text in zip(run_commands.LOG_FILTER, run_commands.log_filter(), strict=True):
         (folder / name).write_text(text)
 
 

@@ -52,6 +52,13 @@ class ScriptedPolicy(Policy):
     def is_far_too_heavy(self, worker: str, load: int, waiting: int) -> bool:
         return load > MAX_EXCESS * self.next_weight(worker, waiting)
 
+    def is_worth_sending(self, worker: str, owner: str, load: int, busy: int) -> bool:
+        return bool(getattr(self._script, "sends", True))
+
+    def sends(self, worth: bool) -> None:
+        """Set whether inputs are sent that their owner has."""
+        self._script.sends = worth
+
     def is_worth_copying(self, worker: str, assignment: Assignment, assignments: Sequence[Assignment]) -> bool:
         return bool(getattr(self._script, "worth", lambda *_: False)(assignment, assignments))
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from fanrun.fanout import commands, each, transfer_commands
+from fanrun.fanout import commands, each, run_commands, transfer_commands
 from fanrun.fanout.commands import BatchFolder, LogSource, Turn
 from fanrun.fanout.program import Program, Scratch, memory_limit
 from fanrun.fleet.probe import MARK
@@ -44,7 +44,7 @@ DOCKER = [
     "--pids-limit",
     "1024",
     "--tmpfs",
-    "/tmp:rw,exec,nosuid,nodev,size=268435456",
+    "/tmp:rw,exec,nosuid,nodev,mode=1777,size=268435456",
     "--shm-size",
     "67108864",
     "--log-driver",
@@ -194,35 +194,46 @@ def test_memory_is_what_was_asked_for_or_nine_tenths_of_the_hosts() -> None:
 
 def test_scratch_is_as_large_as_was_asked_for() -> None:
     argv = commands.docker_argv(PLACE, Program("image", scratch=Scratch(tmp=1024**3, shm=2 * 1024**2)), PROBE)
-    assert argv[argv.index("--tmpfs") + 1] == "/tmp:rw,exec,nosuid,nodev,size=1073741824"
+    assert argv[argv.index("--tmpfs") + 1] == "/tmp:rw,exec,nosuid,nodev,mode=1777,size=1073741824"
     assert argv[argv.index("--shm-size") + 1] == "2097152"
 
 
 def test_the_other_argvs() -> None:
     run = "20260101-000000-abcd"
-    opening = ["sh", "-c", commands.OPEN, "sh", "/var/lib/fanrun/runs", run, "hub:5000/i@sha256:00", "65532"]
-    opening += ["/var/log/fanrun", "15", "30", *commands.log_filter()]
-    assert commands.open_argv(run, "hub:5000/i@sha256:00") == opening
-    assert commands.open_argv(run, "hub:5000/i@sha256:00", ["r1", "r2"]) == [*opening, "r1", "r2"]
-    both = ["sh", "-c", commands.OPEN_AND_PROBE, "sh", PROBE_SCRIPT, "/var/lib/fanrun", "/var/lib/fanrun.lease", MARK]
+    opening = ["sh", "-c", run_commands.OPEN, "sh", "/var/lib/fanrun/runs", run, "hub:5000/i@sha256:00", "65532"]
+    opening += ["/var/log/fanrun", "15", "30", *run_commands.log_filter(), run_commands.CACHE]
+    assert run_commands.open_argv(run, "hub:5000/i@sha256:00", cache=2**30) == [*opening, "1073741824"]
+    opening += ["-1"]
+    assert run_commands.open_argv(run, "hub:5000/i@sha256:00") == opening
+    assert run_commands.open_argv(run, "hub:5000/i@sha256:00", ["r1", "r2"]) == [*opening, "r1", "r2"]
+    both = [
+        "sh",
+        "-c",
+        run_commands.OPEN_AND_PROBE,
+        "sh",
+        PROBE_SCRIPT,
+        "/var/lib/fanrun",
+        "/var/lib/fanrun.lease",
+        MARK,
+    ]
     both.append("sudo -n")
-    assert commands.open_and_probe_argv(run, "hub:5000/i@sha256:00", ["r1"]) == [*both, *opening, "r1"]
-    assert commands.stop_argv(run) == ["sh", "-c", commands.STOP, "sh", "/var/lib/fanrun/runs", run]
-    assert commands.halt_argv(run, 2) == ["sh", "-c", commands.HALT, "sh", run, "2", commands.RUNS]
-    argv = ["sudo", "-n", "sh", "-c", commands.HEARTBEAT, "sh", "/var/lib/fanrun", "4", "/var/lib/fanrun.lease"]
-    assert commands.heartbeat_argv("r1", 4) == [
+    assert run_commands.open_and_probe_argv(run, "hub:5000/i@sha256:00", ["r1"]) == [*both, *opening, "r1"]
+    assert run_commands.stop_argv(run) == ["sh", "-c", run_commands.STOP, "sh", "/var/lib/fanrun/runs", run]
+    assert run_commands.halt_argv(run, 2) == ["sh", "-c", run_commands.HALT, "sh", run, "2", commands.RUNS]
+    argv = ["sudo", "-n", "sh", "-c", run_commands.HEARTBEAT, "sh", "/var/lib/fanrun", "4", "/var/lib/fanrun.lease"]
+    assert run_commands.heartbeat_argv("r1", 4) == [
         *argv,
         "/var/lib/fanrun/runs/r1",
         "",
         "/run/fanrun.spot",
-        commands.SPOT_NOTICE,
+        run_commands.SPOT_NOTICE,
     ]
 
 
 def test_a_command_is_far_below_the_longest_that_linux_takes() -> None:
     """A login shell gets it as one argument, in which most characters that are no letters take five bytes."""
     program = Program("hub:5000/fanrun/image@sha256:00")
-    assert len(line(commands.open_and_probe_argv("20260101-000000-abcd", program.ref))) < MAX_ARGUMENT // 2
+    assert len(line(run_commands.open_and_probe_argv("20260101-000000-abcd", program.ref))) < MAX_ARGUMENT // 2
     assert len(line(commands.batch_argv(PLACE, program, PROBE, SOURCE))) < MAX_ARGUMENT // 8
     program = Program("hub:5000/fanrun/image@sha256:00", each=("ffmpeg", "-i", "{in}", "{out}.mp4"))
     assert len(line(commands.batch_argv(PLACE, program, PROBE, SOURCE))) < MAX_ARGUMENT // 2

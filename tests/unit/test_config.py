@@ -166,6 +166,45 @@ def test_log_shipping(file: object, environment: dict[str, str], flag: str | Non
 
 
 @pytest.mark.parametrize(
+    ("file", "environment", "expected"),
+    [
+        (None, {}, None),
+        (True, {}, None),
+        ({}, {}, None),
+        ({"bytes": None}, {}, None),
+        (False, {}, 0),
+        ("off", {}, 0),
+        ({"bytes": 0}, {}, 0),
+        ({"bytes": "20g"}, {}, 20 * 1024 * MIB),
+        ({"bytes": 5 * MIB}, {"FANRUN_CACHE_BYTES": "1m"}, MIB),
+        ("off", {"FANRUN_CACHE_BYTES": "1m"}, MIB),
+        (None, {"FANRUN_CACHE_BYTES": "off"}, 0),
+        ({"bytes": "20g"}, {"FANRUN_CACHE": "off"}, 0),
+        (False, {"FANRUN_CACHE": "on"}, None),
+    ],
+)
+def test_cache(file: object, environment: dict[str, str], expected: int | None) -> None:
+    assert settings(ROOT, {"cache": file}, environment, {}).cache == expected
+
+
+@pytest.mark.parametrize(
+    ("file", "environment", "message"),
+    [
+        ("always", {}, r"^cache is 'always'; give on, off, or a mapping of bytes"),
+        (["bytes"], {}, r"^cache is \['bytes'\]"),
+        ({"byte": 3}, {}, r"^cache has no setting 'byte'; it has bytes"),
+        ({"bytes": "10t"}, {}, r"^cache.bytes=10t: give a size of 1m or more"),
+        ({"bytes": {"a": 1}}, {}, r"cache.bytes holds"),
+        (None, {"FANRUN_CACHE_BYTES": "-1"}, r"^cache.bytes=-1"),
+        (None, {"FANRUN_CACHE_BYTES": "a quarter"}, r"^cache.bytes=a quarter: give a size"),
+    ],
+)
+def test_a_cache_that_can_not_be_meant(file: object, environment: dict[str, str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        settings(ROOT, {"cache": file}, environment, {})
+
+
+@pytest.mark.parametrize(
     ("file", "environment", "message"),
     [
         ("always", {}, r"fabric.yaml: logs is 'always'; give required, on, .* a mapping of required, package"),

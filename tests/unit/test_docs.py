@@ -130,5 +130,5 @@ def test_every_file_of_the_fleets_folder_is_described(tmp_path: Path) -> None:
 
 def test_every_place_on_a_host_is_described() -> None:
     text = section(read(REFERENCE), "Files and folders")
-    places = (commands.RUNS, USUAL.logs, LEASE, MARK, footprint.ADDED, KEPT)
+    places = (commands.RUNS, USUAL.cache, USUAL.logs, LEASE, MARK, footprint.ADDED, KEPT)
     assert [place for place in places if f"`{place}" not in text] == []

@@ -136,12 +136,17 @@ def test_a_key_is_let_in_for_one_command_and_put_out_again(
     assert [path.name for path in keys.parent.iterdir()] == ["authorized_keys"]
 
 
+def listed(folder: Path) -> list[str]:
+    """Return all that is in a folder but locks."""
+    return sorted(str(each) for each in folder.rglob("*") if each.name != "lock")
+
+
 def test_what_no_run_uses_is_cleaned(shell: str, tmp_path: Path) -> None:
     path, kept, runs = docker(tmp_path, ""), tmp_path / "work" / "kept", tmp_path / "work" / "runs"
     used, free = keep(shell, kept, b"a"), keep(shell, kept, b"b")
-    write_tree(kept / "db" / ".ab.20260101-dead" / "data", (b"x",))
-    write_tree(kept / "db" / ".ab.20260102-alive" / "data", (b"x",))
-    write_tree(tmp_path / "work" / "identity" / "00", (b"env",))
+    write_tree(kept / "db", (b".ab.20260101-dead/data/x", b".ab.20260102-alive/data/x"))
+    write_tree(tmp_path / "work", (b"identity/00/env", b"cache/" + b"0" * 64))
+    (tmp_path / "work" / "cache" / "size").write_text("1 64\n")
     for run, digest in (("20260101-dead", free), ("20260102-alive", used)):
         write_tree(runs / run, (b"log",))
         (runs / run / "reference").write_text(f"db {digest}\n")
@@ -152,19 +157,18 @@ def test_what_no_run_uses_is_cleaned(shell: str, tmp_path: Path) -> None:
         assert (done.returncode, done.stderr) == (0, b"")
         return done.stdout.decode().splitlines()
 
-    before = sorted(str(each) for each in tmp_path.rglob("work/**/*"))
+    before = listed(tmp_path / "work")
     planned = clean("look")
-    assert sorted(str(each) for each in tmp_path.rglob("work/**/*") if each.name != "lock") == [
-        each for each in before if not each.endswith("/lock")
-    ]
-    assert sorted(planned) == ["data db " + free + " 5", "part db", "run 20260101-dead", "used db " + used + " 5"]
+    assert listed(tmp_path / "work") == before
+    used_line = f"used db {used} 5"
+    assert sorted(planned) == ["cache 1 64", f"data db {free} 5", "part db", "run 20260101-dead", used_line]
     assert clean("") == planned
     wait_until(lambda: not list(kept.glob(".gone-*")))
     assert {each.name for each in (kept / "db").iterdir()} == {used, ".ab.20260102-alive"}
     assert not (runs / "20260101-dead").exists()
     assert (runs / "20260102-alive").exists()
-    assert not (tmp_path / "work" / "identity").exists()
-    assert sorted(clean("")) == ["used db " + used + " 5"]
+    assert {each.name for each in (tmp_path / "work").iterdir()} == {"kept", "runs"}
+    assert clean("") == [used_line]
 
 
 @pytest.mark.parametrize(
@@ -172,6 +176,7 @@ def test_what_no_run_uses_is_cleaned(shell: str, tmp_path: Path) -> None:
     [
         ("run 2026", (False, "what run 2026 left")),
         ("left 2026", (True, "what run 2026 left, as Docker does not answer")),
+        ("cache 1 5000", (False, "1 input of earlier runs, 5.0 kB")),
         ("part db", (False, "reference data db that did not come to their end")),
         ("data db 0123456789abcdef 5000", (False, "reference data db 0123456789ab, 5.0 kB")),
         ("used db 0123456789abcdef 5000", (True, "reference data db 0123456789ab, 5.0 kB, which a run uses")),

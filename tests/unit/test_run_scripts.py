@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fanrun.fanout import commands
+from fanrun.fanout import run_commands
 from fanrun.fanout.workers.heartbeat import verdict
 from tests.unit.samples import write_filter, write_tree
 from tests.unit.worker_scripts import batch_argv, docker, run_open, run_script, stand_in
@@ -46,7 +46,7 @@ def test_open_makes_the_first_run_and_says_when_it_can_not(shell: str, tmp_path:
 def test_stop_ends_the_runs_containers_and_deletes_its_folder(shell: str, tmp_path: Path, containers: str) -> None:
     path, runs = docker(tmp_path, containers), tmp_path / "all runs"
     write_tree(runs, (b"r/b.in/a", b"other/b.in/a"))
-    done = run_script(shell, commands.stop_argv("r"), runs, "r", path=path)
+    done = run_script(shell, run_commands.stop_argv("r"), runs, "r", path=path)
     assert (done.returncode, done.stderr) == (0, b"")
     expected = [
         "ps --all --filter label=fanrun.run=r --format {{.ID}} {{.Names}}",
@@ -57,13 +57,28 @@ def test_stop_ends_the_runs_containers_and_deletes_its_folder(shell: str, tmp_pa
     wait_until(lambda: {item.name for item in runs.iterdir()} == {"other", ".ended-r"})
 
 
+def test_the_inputs_of_an_ended_run_are_kept(shell: str, tmp_path: Path) -> None:
+    """They are kept in the background, also those of batches that are over and of a run that died."""
+    path, work = docker(tmp_path, ""), tmp_path / "work folder"
+    runs = work / "runs"
+    for run in ("r", "dead"):
+        assert run_open(shell, runs, run, path=path).returncode == 0
+    files = write_tree(runs, (b"r/.gone-w.1.in/a", b"r/w.2.in/sub/b", b"dead/w.3.in/c", b"r/w.2.out/data/result"))
+    assert run_script(shell, run_commands.stop_argv("r"), runs, "r", path=path).returncode == 0
+    assert run_open(shell, runs, "new", "dead", path=path).returncode == 0
+    wait_until(lambda: not list(runs.glob(".gone-*")))
+    kept = {path.read_bytes() for path in (work / "cache").glob("?" * 64)}
+    assert kept == {content for key, content in files.items() if b".in/" in key}
+    assert (work / "cache" / "size").read_text().startswith("3 ")
+
+
 @pytest.mark.parametrize("fails", ["ps", "rm"])
 def test_a_run_whose_containers_may_be_left_keeps_a_folder(shell: str, tmp_path: Path, fails: str) -> None:
     """Docker does not answer, or can't remove one: so it is known that there is something to end."""
     path, runs = docker(tmp_path, ""), tmp_path / "all runs"
     write_tree(runs, (b"r/turn", b"r/b.in/a", b"dead/b.in/a"))
     stand_in(tmp_path / "bin", "docker", f"[ $1 = {fails} ] && exit 1; [ $1 != ps ] || echo c1 none")
-    assert run_script(shell, commands.stop_argv("r"), runs, "r", path=path).returncode != 0
+    assert run_script(shell, run_commands.stop_argv("r"), runs, "r", path=path).returncode != 0
     done = run_open(shell, runs, "new", "dead", "r", path=path)
     assert (done.returncode, done.stdout) == (0, b"left dead\nleft r\n")
     assert [list((runs / name).iterdir()) for name in ("r", "dead")] == [[], []]
@@ -81,7 +96,7 @@ def test_a_late_command_does_not_open_a_run_that_is_ended(shell: str, tmp_path: 
     with ThreadPoolExecutor(1) as pool:
         late = pool.submit(run_open, shell, runs, "r", "dead", path=path)
         wait_until((tmp_path / "asks").exists)
-        assert run_script(shell, commands.stop_argv("r"), runs, "r", path=path).returncode == 0
+        assert run_script(shell, run_commands.stop_argv("r"), runs, "r", path=path).returncode == 0
         (tmp_path / "go").touch()
         assert late.result().returncode == 1
     assert run_open(shell, runs, "r", path=path).returncode == 1
@@ -96,7 +111,7 @@ def test_a_batch_that_began_after_the_end_keeps_its_container(shell: str, tmp_pa
     script = f'echo "$*" >>"{log}"; [ $1 = ps ] || exit 0; mkdir -p "{runs}/r/w.0002.out"; printf "{names}"'
     stand_in(tmp_path / "bin", "docker", script)
     write_tree(runs, (b"r/w.0001.out/a",))
-    done = run_script(shell, commands.stop_argv("r"), runs, "r", path=path)
+    done = run_script(shell, run_commands.stop_argv("r"), runs, "r", path=path)
     assert (done.returncode, done.stderr) == (0, b"")
     assert log.read_text().splitlines()[1:] == ["rm --force c1 c3"]
 
@@ -114,6 +129,8 @@ def test_open_ends_what_dead_runs_left(shell: str, tmp_path: Path) -> None:
             "log_filter.py",
             "log_files.py",
             "log_spool.py",
+            "cache.py",
+            "cache.limit",
         }
         subprocess.run(["flock", str(runs / "r" / "turn"), "true"], check=True, timeout=60)
     ended = [
@@ -129,7 +146,7 @@ def test_open_ends_what_dead_runs_left(shell: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("containers", ["", "c1\nc2\n"])
 def test_halt_gives_containers_time_to_end(shell: str, tmp_path: Path, containers: str) -> None:
     (tmp_path / "r").mkdir()
-    done = run_script(shell, commands.halt_argv("r", 2), "r", "2", tmp_path, path=docker(tmp_path, containers))
+    done = run_script(shell, run_commands.halt_argv("r", 2), "r", "2", tmp_path, path=docker(tmp_path, containers))
     assert (tmp_path / "r" / "halt").exists()
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     expected = ["ps --quiet --filter label=fanrun.run=r", *(["stop -t 2 c1 c2"] if containers else [])]
@@ -151,7 +168,7 @@ def test_halt_waits_for_a_container_that_is_about_to_start(shell: str, tmp_path:
     argv = batch_argv(shell, run / "b.out", "sh", "-c", f"{start}; {wait}")
     with subprocess.Popen(argv) as batch:
         wait_until((run / "turned").exists)
-        run_script(shell, commands.halt_argv("r", 2), "r", "2", tmp_path, path=path)
+        run_script(shell, run_commands.halt_argv("r", 2), "r", "2", tmp_path, path=path)
         assert (run / "log").read_text() == "stop -t 2 c1\n"
         assert batch.wait(30) == 0
 
@@ -167,7 +184,7 @@ def test_a_beat_tells_of_docker_and_the_disk_until_nobody_listens(
         os.utime(mark, (1, 1))
     stand_in(tools, "sudo", '[ "$1" = -n ] && shift && exec "$@"')
     stand_in(tools, "docker", f'[ "$*" = version ] || exit 99; {answers}')
-    argv = [shell, *commands.heartbeat_argv("r1", 1)[3:6], str(tmp_path), "0.05", *map(str, marks)]
+    argv = [shell, *run_commands.heartbeat_argv("r1", 1)[3:6], str(tmp_path), "0.05", *map(str, marks)]
     environment = os.environ | {"PATH": f"{tools}:{os.environ['PATH']}"}
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
         assert process.stdout is not None
@@ -190,6 +207,6 @@ def test_a_beat_tells_of_docker_and_the_disk_until_nobody_listens(
 def test_a_host_is_asked_once_its_run_is_open(shell: str, opens: str, said: str, prefix: str) -> None:
     words = ("/work", "/lease", "/mark")
     said = said.format(" ".join([*words, *prefix.split()]))
-    argv = commands.open_and_probe_argv("r", "i")
+    argv = run_commands.open_and_probe_argv("r", "i")
     done = run_script(shell, argv, 'echo "$*"', *words, prefix, "sh", "-c", opens)
     assert (done.returncode, done.stdout.decode(), done.stderr) == (0 if said else 3, said, b"")

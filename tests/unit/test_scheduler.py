@@ -46,6 +46,35 @@ def test_one_that_has_not_run_dry_takes_nothing_from_others() -> None:
     assert keys(take(scheduler, "worker-1", ONE)) == ["worker-2.3"]
 
 
+@pytest.mark.parametrize("worth", [True, False])
+def test_what_another_one_has_is_taken_if_it_is_worth_sending(worth: bool) -> None:
+    """What both have, or neither has, is taken as ever."""
+    policy = ScriptedPolicy()
+    policy.sends(worth)
+    scheduler, inputs = Scheduler(policy=policy), make("worker-1", 4)
+    holders = {b"worker-1.3": ["worker-1", "worker-2"], b"worker-1.1": ["worker-1"], b"worker-1.0": ["worker-1"]}
+    scheduler.deal({"worker-1": inputs, "worker-2": []}, holders)
+    for taken in ("worker-1.3", "worker-1.2"):
+        batch = take(scheduler, "worker-2", ONE)
+        assert keys(batch) == [taken]
+        scheduler.start_processing(batch)
+    if worth:
+        assert keys(take(scheduler, "worker-2", ONE)) == ["worker-1.1"]
+        return
+    with pytest.raises(Waits):
+        ask(scheduler, "worker-2", ONE)
+    assert keys(take(scheduler, "worker-1", ALL)) == ["worker-1.0", "worker-1.1"], "in their order"
+
+
+def test_what_a_lost_worker_has_is_sent_to_others() -> None:
+    policy = ScriptedPolicy()
+    policy.sends(False)
+    scheduler = Scheduler(policy=policy)
+    scheduler.deal({"worker-1": make("worker-1", 2), "worker-2": []}, {b"worker-1.1": ["worker-1"]})
+    scheduler.remove_worker("worker-1")
+    assert keys(take(scheduler, "worker-2", ONE)) == ["worker-1.1"]
+
+
 @pytest.mark.parametrize(
     ("most", "expected"),
     [

@@ -6,8 +6,16 @@ import pytest
 
 from fanrun.fanout.plan import HANDLING, Batch, Input, weight
 from fanrun.fanout.schedule.assignment import Assignment
-from fanrun.fanout.schedule.speculation import eta, is_worth_copying
+from fanrun.fanout.schedule.speculation import (
+    MARGIN,
+    SPARE_SECONDS,
+    UNKNOWN_SECONDS,
+    eta,
+    is_worth_copying,
+    is_worth_sending,
+)
 from fanrun.fanout.schedule.throughput import (
+    USUAL_START,
     ThroughputModel,
 )
 from tests.unit.throughput_models import MB, even, measured
@@ -58,3 +66,27 @@ def test_when_a_copy_is_worth_it(
 ) -> None:
     found = assignment(megabytes, since, since)
     assert is_worth_copying(mine, its, found, [found], NOW) is expected
+
+
+def test_inputs_are_sent_only_if_they_are_done_clearly_earlier_than_where_they_are() -> None:
+    own = even(1)
+    assert is_worth_sending(own, even(1), 2 * MB, busy=20 * MB)
+    assert not is_worth_sending(own, even(1), 2 * MB, busy=3 * MB)
+    assert not is_worth_sending(own, even(0.01), 2 * MB, busy=20 * MB)
+
+
+def test_where_nothing_was_sent_yet_a_push_takes_its_usual_start() -> None:
+    """All inputs were there so far, so nothing is known of the line."""
+    own = measured({"process": (0.6, 1), "pull": (0.2, 0.001)})
+    seconds = own.total(2 * MB) + USUAL_START["push"]
+    busy = int((MARGIN * seconds + SPARE_SECONDS) * even(1).rate())
+    assert not is_worth_sending(own, even(1), 2 * MB, busy - MB // 100)
+    assert is_worth_sending(own, even(1), 2 * MB, busy + MB // 100)
+
+
+def test_a_new_worker_helps_one_that_has_everything() -> None:
+    new = ThroughputModel()
+    assert is_worth_sending(new, even(1), 2 * MB, busy=100 * MB)
+    assert not is_worth_sending(new, even(1), 2 * MB, busy=2 * MB)
+    assert is_worth_sending(new, ThroughputModel(), 2 * MB, busy=2 * MB), "of the other one as little is known"
+    assert UNKNOWN_SECONDS > 2

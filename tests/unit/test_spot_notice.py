@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fanrun.fanout import commands
+from fanrun.fanout import run_commands
 from fanrun.fanout.workers.heartbeat import announced
 from tests.imds import serve
 
@@ -24,7 +24,7 @@ def program(tmp_path: Path) -> Iterator[str]:
     """The program that asks, for a service on this machine whose notice is in the file "notice"."""
     server = serve("127.0.0.1", 0, tmp_path / "notice")
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield commands.SPOT_NOTICE.replace("169.254.169.254", f"127.0.0.1:{server.server_port}")
+    yield run_commands.SPOT_NOTICE.replace("169.254.169.254", f"127.0.0.1:{server.server_port}")
     server.shutdown()
     server.server_close()
 
@@ -48,7 +48,7 @@ def test_an_answer_that_is_no_notice_is_none(program: str, tmp_path: Path, text:
 
 
 def test_a_service_that_is_not_there_announces_nothing() -> None:
-    assert ask(commands.SPOT_NOTICE.replace("169.254.169.254", "127.0.0.1:9")) == ""
+    assert ask(run_commands.SPOT_NOTICE.replace("169.254.169.254", "127.0.0.1:9")) == ""
 
 
 @pytest.mark.parametrize(("is_spot", "expected"), [(True, LINE), (False, "")])
@@ -57,7 +57,7 @@ def test_only_a_spot_instance_asks(program: str, tmp_path: Path, is_spot: bool, 
     if is_spot:
         (tmp_path / "spot").touch()
     words = [str(tmp_path), "0", f"{tmp_path}/lease", f"{tmp_path}/run", "", f"{tmp_path}/spot", program]
-    argv = ["sh", "-c", commands.HEARTBEAT, "sh", *words]
+    argv = ["sh", "-c", run_commands.HEARTBEAT, "sh", *words]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(3)]

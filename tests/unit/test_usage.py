@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanrun.fanout import commands
+from fanrun.fanout import run_commands
 from fanrun.fanout.schedule.jobs import Sample
 from fanrun.fanout.workers.usage import UsageMeter, parse
 from tests.unit.samples import write_tree
@@ -72,7 +72,7 @@ def test_a_worker_tells_what_its_containers_use(tmp_path: Path, shell: str, vers
     write_tree(tmp_path / "run", (b"c.out/log", b"c.in/a"))
     for number in range(3):  # the last one has just ended
         (tmp_path / "run" / f"{number}.container").write_text(str(number) * 64)
-    script = commands.HEARTBEAT.replace("cgroups=/sys/fs/cgroup", f"cgroups={tmp_path}/cgroup")
+    script = run_commands.HEARTBEAT.replace("cgroups=/sys/fs/cgroup", f"cgroups={tmp_path}/cgroup")
     lease = str(tmp_path / "lease")
     done = subprocess.run(
         ["timeout", "2.5", shell, "-c", script, "sh", str(tmp_path), "9", lease, str(tmp_path / "run"), "usage"],

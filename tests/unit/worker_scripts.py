@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fanrun.fanout import commands
+from fanrun.fanout import commands, run_commands
 from fanrun.fanout.commands import BatchFolder, LogSource
 from fanrun.fanout.program import Program
 from fanrun.fanout.results.container_end import parse_ending
@@ -64,7 +64,7 @@ def run_open(
 ) -> subprocess.CompletedProcess[bytes]:
     """Run OPEN with the folder `runs` in the place of a worker's, and a folder for logs beside it."""
     places = {commands.RUNS: str(runs), USUAL.logs: str(runs.parent / "logs")}
-    argv = [places.get(word, word) for word in commands.open_argv(run, image, dead)]
+    argv = [places.get(word, word) for word in run_commands.open_argv(run, image, dead)]
     return run_script(shell, argv, *argv[4:], path=path)
 
 

@@ -82,8 +82,9 @@ class Report:
     """A run; bytes are those of inputs that are done and of their results, `left` counts inputs without a fate.
 
     `kept` are inputs whose results were there before it.  `stopped` says why inputs of `failed` were not tried (their
-    `tries` are 0), "" if all were; `junk` is the number of files that were skipped.  `entrypoint` and `each`
-    are those of the request, `mounts` has the hash of each folder of reference data by its name.
+    `tries` are 0), "" if all were; `junk` is the number of files that were skipped.  `cached` files, of `cached_bytes`,
+    were sent to no worker, as they were there since earlier runs.  `entrypoint` and `each` are those of the request,
+    `mounts` has the hash of each folder of reference data by its name.
     """
 
     run: str
@@ -106,6 +107,8 @@ class Report:
     workers: list[WorkerReport] = field(default_factory=list)
     stopped: str = ""
     junk: int = 0
+    cached: int = 0
+    cached_bytes: int = 0
     entrypoint: str | None = None
     each: list[str] = field(default_factory=list)
     mounts: dict[str, str] = field(default_factory=dict)
@@ -148,6 +151,9 @@ def summary(report: Report) -> str:
     data = f"{amount(report.bytes_in)} in, {amount(report.bytes_out)} out"
     kept = f"; {report.kept} were done before" if report.kept else ""
     lines = [f"{report.done} of {counted(report.inputs, 'input')} done in {speed}, {data}{kept}"]
+    if report.cached:
+        count = "1 file" if report.cached == 1 else f"{report.cached} files"
+        lines.append(f"  {count}, {amount(report.cached_bytes)}, had been sent by earlier runs")
     lines += [_worker_line(worker, report.seconds) for worker in report.workers]
     lines += [_containers_line(worker) for worker in report.workers if worker.containers_reason]
     if report.extra:

@@ -13,7 +13,7 @@ from fanrun.fanout.results.report import Failure, Report, WorkerReport
 from fanrun.fanout.resume import ResumePlan
 from fanrun.fleet.model import number
 
-SUMS = ("results", "extra", "bytes_in", "bytes_out")
+SUMS = ("results", "extra", "bytes_in", "bytes_out", "cached", "cached_bytes")
 """What is added up of all workers."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from fanrun.fanout.plan import Batch, Input, weight, within_bounds
 from fanrun.fanout.schedule.assignment import Assignment, InFlight
@@ -19,7 +19,8 @@ class Backlog:
     """The inputs of a run by where they are; the scheduler holds its lock.
 
     `shares` has what nobody has tried, `again` what has to be tried once more, `in_flight` what is with workers, and
-    `inputs` what is known of each.  `live` are the workers that take part.
+    `inputs` what is known of each.  `live` are the workers that take part, `holders` those
+    that have an input since an earlier run.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -29,6 +30,7 @@ class Backlog:
         self.in_flight = InFlight()
         self.inputs = InputHistory()
         self.live: set[str] = set()
+        self.holders: Mapping[bytes, Collection[str]] = {}
         self._numbers: Counter[str] = Counter()
 
     @property
@@ -132,9 +134,23 @@ class Backlog:
         return self.shares.heaviest()
 
     def _fresh(self, worker: str, max_weight: int) -> list[Input]:
-        """Take inputs from the front of the worker's own share, or from the end of another's."""
+        """Take inputs from the front of the worker's own share, or from the end of another's.
+
+        Inputs that the other one has, and that would have to be sent, are taken only if they are done clearly earlier.
+        """
         owner = self._share_for(worker)
-        return self.shares.take(owner, max_weight, from_end=owner != worker) if owner else []
+        if not owner or owner == worker:
+            return self.shares.take(owner, max_weight, from_end=False) if owner else []
+        rest = self.shares.weight_of(owner)
+        inputs = self.shares.take(owner, max_weight, from_end=True)
+        is_at_hand = [owner in self.holders.get(item.key, ()) for item in inputs]
+        is_sent = [worker not in self.holders.get(item.key, ()) for item in inputs]
+        if inputs and all(is_at_hand) and all(is_sent) and owner in self.live:
+            busy = rest + sum(assignment.weight for assignment in self.in_flight.of(owner))
+            if not self.policy.is_worth_sending(worker, owner, sum(map(weight, inputs)), busy):
+                self.shares.put_back(owner, inputs, to_end=True)
+                return []
+        return inputs
 
     def _copy(self, worker: str) -> list[Input]:
         """Return what is left of another worker's batch that has no copy yet, if a copy is worth it.

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from fanrun.fanout.schedule.assignment import Assignment
-from fanrun.fanout.schedule.speculation import is_worth_copying
+from fanrun.fanout.schedule.speculation import is_worth_copying, is_worth_sending
 from fanrun.fanout.schedule.throughput import ThroughputModel
 
 MAX_EXCESS = 2
@@ -37,6 +37,13 @@ class Policy:
         if model.waits_for_uplink() or not model.knows("process"):
             return False
         return load > MAX_EXCESS * model.best_weight(waiting, self._part(worker))
+
+    def is_worth_sending(self, worker: str, owner: str, load: int, busy: int) -> bool:
+        """Return whether a worker should be sent inputs of that weight, which their owner has already.
+
+        `busy` is the weight of all that the owner has to do.
+        """
+        return is_worth_sending(self.model(worker), self.model(owner), load, busy)
 
     def is_worth_copying(self, worker: str, assignment: Assignment, assignments: Sequence[Assignment]) -> bool:
         """Return whether the worker should process a copy of an assignment; `assignments` are all of its worker."""

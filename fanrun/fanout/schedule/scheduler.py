@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from fanrun.fanout.plan import Batch, Input
 from fanrun.fanout.schedule.backlog import Backlog
@@ -32,9 +32,12 @@ class Scheduler:
         self._change = threading.Condition()
         self._stopped = False
 
-    def deal(self, dealt: Mapping[str, Sequence[Input]]) -> None:
-        """Add these workers, each with its share of the inputs."""
+    def deal(
+        self, dealt: Mapping[str, Sequence[Input]], holders: Mapping[bytes, Collection[str]] | None = None
+    ) -> None:
+        """Add these workers, each with its share of the inputs; `holders` has the workers that need not be sent one."""
         with self._change:
+            self._backlog.holders = holders or {}
             for name, share in dealt.items():
                 self._backlog.shares.add(name, share)
                 self._backlog.inputs.left += len(share)

@@ -41,13 +41,20 @@ class Shares:
         """Return the worker whose share weighs most."""
         return max(self._weights, key=self._weights.__getitem__)
 
+    def weight_of(self, worker: str) -> int:
+        """Return the weight of a worker's share."""
+        return self._weights[worker]
+
     def inputs(self) -> list[Input]:
         """Return the inputs of all shares."""
         return [item for share in self._inputs.values() for item in share]
 
-    def put_back(self, worker: str, inputs: Sequence[Input]) -> None:
-        """Put inputs back to the front of a share, in their order."""
-        self._inputs[worker].extendleft(reversed(inputs))
+    def put_back(self, worker: str, inputs: Sequence[Input], *, to_end: bool = False) -> None:
+        """Put inputs back to the end of a share from which they were taken, by default to its front."""
+        if to_end:
+            self._inputs[worker].extend(reversed(inputs))
+        else:
+            self._inputs[worker].extendleft(reversed(inputs))
         self._weights[worker] += sum(map(weight, inputs))
 
     def take(self, owner: str, max_weight: int, *, from_end: bool) -> list[Input]:

@@ -1,4 +1,4 @@
-"""Speculation: whether a second worker should process what is still in flight elsewhere."""
+"""Speculation: whether a second worker should process what another one has."""
 
 from __future__ import annotations
 
@@ -37,7 +37,23 @@ def is_worth_copying(
     own: ThroughputModel, other: ThroughputModel, assignment: Assignment, assignments: Sequence[Assignment], now: float
 ) -> bool:
     """Return whether a copy on this worker (`own`) would arrive clearly before the assignment on the `other` worker."""
-    load = assignment.weight
-    known = next((model for model in (own, other) if model.knows(*USUAL_START)), None)
-    seconds = known.total(load) if known else UNKNOWN_SECONDS
+    seconds = _expected(own, other, assignment.weight)
     return eta(other, assignments, assignment, now) - now > MARGIN * seconds + SPARE_SECONDS
+
+
+def is_worth_sending(own: ThroughputModel, other: ThroughputModel, load: int, busy: int) -> bool:
+    """Return whether this worker (`own`) would be done with inputs clearly before the `other` worker, which has them.
+
+    `load` is their weight, and `busy` that of all that the other one has to do.
+    """
+    rate = other.rate()
+    return not rate or busy / rate > MARGIN * _expected(own, other, load) + SPARE_SECONDS
+
+
+def _expected(own: ThroughputModel, other: ThroughputModel, load: int) -> float:
+    """Return how many seconds a worker will need for inputs that are sent to it; like the other one if it is new."""
+    known = next((model for model in (own, other) if model.knows("process", "pull")), None)
+    if known is None:
+        return UNKNOWN_SECONDS
+    # Where all inputs were there nothing is known of a push.
+    return known.total(load) + (0 if known.knows("push") else USUAL_START["push"])

@@ -6,7 +6,7 @@
 #   CONTAINER    the name of the container that PROGRAM starts
 #   OWNER        UID:GID of the program, which owns what it writes to if the login is root
 #   TIMEOUT      seconds without a result after which the program has hung; 0 for no limit
-#   ROOM         free bytes below which the SPENT folders are deleted now and not at the end of the run
+#   ROOM         free bytes below which the SPENT folders and the cache are deleted now, and not at the end of the run
 #   SPOOL, FIELDS, BATCH_BYTES, SPOOL_BYTES   arguments of log_filter.py, which starts the container
 #   EXPIRY       minutes without a sign of life after which the run is over
 #   SLOT         which of the worker's containers this is: those with the same number follow each other
@@ -33,7 +33,7 @@ fail() { echo "it can't keep its results ($(df -Ph "$target" | tail -n 1))" >&2;
 { [ -d "$home" ] && mkdir -p "$target/data" && exec 8>"$home/slot.$slot" 9>"$home/turn"; } || fail
 stat -f -c '%a %S %c %d' "$home" | if read -r blocks size inodes left \
   && { [ $((blocks * size)) -lt "$room" ] || [ $((left * 2)) -lt "$inodes" ]; }
-then setsid nice rm -rf "$home"/.gone-* </dev/null >/dev/null 2>&1 8>&- 9>&- &
+then setsid nice rm -rf "$home"/.gone-* "${home%/*/*}/cache" </dev/null >/dev/null 2>&1 8>&- 9>&- &
 fi
 { flock 8 && flock -s 9; } || fail
 [ -d "$target" ] && [ ! -e "$home/halt" ] || exit 1

@@ -1,11 +1,12 @@
 # shellcheck shell=sh
-# Remove reference data from a host, and what earlier runs left there. end.sh and kept.sh come before this text.
+# Remove reference data and cached inputs from a host, and what earlier runs left there. end.sh and kept.sh come before this text.
 # sh clean.sh KEPT RUNS EXPIRY LOOK DEAD...
 #   KEPT, RUNS    the folders with reference data, and with the folders of runs
 #   EXPIRY        minutes without a sign of life after which a run is dead
 #   LOOK          if not empty, print the lines and remove nothing
 #   DEAD          runs that are known to be over, even if their folders were changed a moment ago
 # Print one of these lines for each thing:
+#   cache FILES BYTES         inputs of earlier runs; they are removed
 #   run RUN                   files of a run that is over; they are removed
 #   left RUN                  files of a run that is over; they stay, because Docker could not remove its containers
 #   data NAME DIGEST BYTES    reference data that no run uses; they are removed
@@ -13,7 +14,7 @@
 #   part NAME                 reference data of which only a part was received; it is removed
 kept=$1 runs=$2 expiry=$3 look=$4
 shift 4
-dead=" $* " over=' '
+dead=" $* " over=' ' keep_none=yes cache=${runs%/*}/cache
 # shellcheck disable=SC2044  # names of runs have no blanks
 for run in $(find "$runs" -mindepth 1 -maxdepth 1 -name '[0-9]*' -printf '%f\n' 2>/dev/null); do
   case $dead in
@@ -27,6 +28,15 @@ for run in $(find "$runs" -mindepth 1 -maxdepth 1 -name '[0-9]*' -printf '%f\n' 
   end "$runs" "$run" || { mkdir -p "$runs/$run"; echo "left $run"; }
 done
 [ -n "$look" ] || rm -rf "${runs%/*}/identity"
+if [ -d "$cache" ]; then
+  (
+    # What keeps the inputs of a run that has just ended comes to its end first.
+    exec 7>>"$cache/lock" && flock -w 60 7
+    size=$(cat "$cache/size" 2>/dev/null)
+    [ "${size:-0 0}" = "0 0" ] || echo "cache $size"
+    [ -n "$look" ] || rm -rf "$cache"
+  )
+fi
 [ -d "$kept" ] && exec 9>"$kept/lock" && flock 9 || exit 0
 for size in "$kept"/*/*/size; do
   [ -e "$size" ] || continue

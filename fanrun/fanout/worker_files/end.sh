@@ -4,11 +4,17 @@
 # end RUNS RUN: remove the run's containers, and delete its folder. Fail if Docker does not answer, or can't remove a
 # container: then something may be left, and the caller keeps a folder of the run, so that somebody ends it later.
 # forbid RUNS RUN: leave a file which says that the run was ended.
-# discard FOLDER: delete a folder. Some thousand files may take seconds, for which nobody needs to wait: the folder is
-# renamed at once, and deleted in the background.
+# discard RUNS/RUN: move the inputs of a run to the cache, and delete its folder. Some thousand files may take seconds,
+# for which nobody needs to wait: the folder is renamed at once, and the rest is done in the background. The program and
+# the limit of the cache are in the folder; they are not there if the run did not begin. No input is kept if the
+# variable `keep_none` is not empty.
 discard() {
   gone=${1%/*}/.gone-${1##*/}
-  if mv "$1" "$gone" 2>/dev/null; then setsid nice rm -rf "$gone" </dev/null >/dev/null 2>&1 8>&- & fi
+  mv "$1" "$gone" 2>/dev/null || return 0
+  setsid nice sh -c '
+    [ -n "$3" ] || python3 -I -S "$1/cache.py" keep "$2/cache" "$(cat "$1/cache.limit")" "$1"
+    exec rm -rf "$1"
+  ' sh "$gone" "${1%/*/*}" "${keep_none-}" </dev/null >/dev/null 2>&1 8>&- &
 }
 # A container whose batch has a folder stays: the run came back meanwhile, and the batch is a new one.
 remove() {

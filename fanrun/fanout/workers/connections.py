@@ -10,7 +10,7 @@ from concurrent.futures import Future
 
 from loguru import logger
 
-from fanrun.fanout import commands
+from fanrun.fanout import run_commands
 from fanrun.fanout.leftovers import Leftovers
 from fanrun.fanout.workers.executor import CommandResult, Stopped
 from fanrun.fanout.workers.link import Link
@@ -34,8 +34,17 @@ Answers = tuple[dict[str, Probe], dict[str, FanrunError]]
 class Connections:
     """Opens links to hosts, makes the folder of the run there, and removes it; safe to use from many threads."""
 
-    def __init__(self, run: str, image: str, folder: Folder, clock: Callable[[], float] = time.monotonic) -> None:
-        self.folder, self._run, self._image, self._clock = folder, run, image, clock
+    def __init__(
+        self,
+        run: str,
+        image: str,
+        folder: Folder,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        cache: int | None = None,
+    ) -> None:
+        """`cache` is how many bytes of inputs a host keeps for later runs (None: a quarter of its free disk)."""
+        self.folder, self._run, self._image, self._clock, self._cache = folder, run, image, clock, cache
         self._leftovers = Leftovers(folder.path / "runs")
         self._dead: dict[str, set[str]] = {}
         self._held = contextlib.ExitStack()
@@ -96,7 +105,8 @@ class Connections:
         """
         with self._slots:
             link, dead = self._renew(name)
-            done = link.run(commands.open_and_probe_argv(self._run, self._image, dead, link.layout), timeout=40)
+            argv = run_commands.open_and_probe_argv(self._run, self._image, dead, link.layout, cache=self._cache)
+            done = link.run(argv, timeout=40)
         if done.exit_code != 0:
             raise HostUnreachable(done.reason, host=name)
         answer = done.output.decode(errors="replace")
@@ -109,7 +119,7 @@ class Connections:
     def clean(self, name: str, timeout: float) -> CommandResult:
         """End what runs on a host for this run, and delete the run's folder there."""
         link = self.links[name]
-        done = link.last(commands.stop_argv(self._run, link.layout), timeout=timeout)
+        done = link.last(run_commands.stop_argv(self._run, link.layout), timeout=timeout)
         if done.exit_code == 0:
             self._unclean.discard(name)
         else:
@@ -121,7 +131,7 @@ class Connections:
         link = self.links[name]
         link.end_pushes()
         with contextlib.suppress(Stopped):  # it was lost meanwhile
-            link.run(commands.halt_argv(self._run, CONTAINER_GRACE, link.layout), timeout=20)
+            link.run(run_commands.halt_argv(self._run, CONTAINER_GRACE, link.layout), timeout=20)
 
     def close(self) -> None:
         """Make no new connections."""

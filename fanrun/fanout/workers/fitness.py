@@ -19,8 +19,9 @@ def unfit(largest: int, program: Program, probe: Probe) -> str:
     if program.ref.startswith(f"{NOWHERE}/") and program.ref not in probe.images:  # it can't be pulled
         return "it has not the container image; `fab up` and the next run bring it"
     needed = 4 * largest + SPARE_BYTES
-    if probe.disk_free < needed:
-        return f"{probe.disk_free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB needed; free some with `fab ssh`"
+    free = probe.disk_free + (probe.cached or 0)  # the cache goes where a run needs its room
+    if free < needed:
+        return f"{free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB needed; free some with `fab ssh`"
     containers = max(program.jobs, 1)
     memory = memory_limit(program, probe, containers)
     if containers > 1 and memory < MIN_MEMORY:

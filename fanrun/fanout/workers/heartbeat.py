@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from fanrun.fanout import commands
+from fanrun.fanout import run_commands
 from fanrun.fanout.schedule.jobs import Sample
 from fanrun.fanout.workers.link import Link
 from fanrun.fanout.workers.usage import UsageMeter
@@ -101,7 +101,7 @@ class Heartbeat:
         """Listen from now on to a worker of that run; with `usage` also to what its containers use."""
         ours, theirs = os.pipe()
         os.set_blocking(ours, False)
-        argv = link.argv(commands.heartbeat_argv(run, INTERVAL, usage=usage, layout=link.layout))
+        argv = link.argv(run_commands.heartbeat_argv(run, INTERVAL, usage=usage, layout=link.layout))
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.DEVNULL, start_new_session=True
         )
@@ -157,7 +157,7 @@ def announced(text: bytes) -> str:
 
 
 def parse(text: bytes) -> list[Sign]:
-    """Read the whole lines of signs, as commands.HEARTBEAT writes them."""
+    """Read the whole lines of signs, as run_commands.HEARTBEAT writes them."""
     found = []
     for line in text.split(b"\n")[:-1]:
         words = line.split()

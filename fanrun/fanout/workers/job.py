@@ -10,7 +10,9 @@ from fanrun.fanout.program import Program
 from fanrun.fanout.results.destination import Destination
 from fanrun.fanout.results.faults import Blame
 from fanrun.fanout.schedule.scheduler import Scheduler
+from fanrun.fanout.workers.input_cache import InputCache
 from fanrun.fanout.workers.link import Link
+from fanrun.fleet.probe import Probe
 from fanrun.fleet.progress import Board
 
 
@@ -18,7 +20,8 @@ from fanrun.fleet.progress import Board
 class Job:
     """One run as its workers see it; `run` and `fleet` are names, `src` is an absolute path.
 
-    `deliver` brings to a worker what it needs before its first batch; it raises HostUnreachable if that fails.
+    `prepare` gets a worker ready for its first batch; it raises HostUnreachable if that fails.  `cache` knows what
+    workers have of earlier runs.
     """
 
     run: str
@@ -30,4 +33,5 @@ class Job:
     blame: Blame = field(default_factory=Blame)
     fleet: str = "default"
     logs: LogLimits = field(default_factory=LogLimits)
-    deliver: Callable[[Link], None] = lambda link: None
+    cache: InputCache | None = None
+    prepare: Callable[[Link, Probe], None] = lambda link, probe: None

@@ -50,8 +50,8 @@ class Link:
         """
         return ssh_argv(self._folder, self.host, argv, control=self._commands if self._begun else self._control)
 
-    def run(self, argv: list[str], *, timeout: float | None = None, slot: int = 0) -> CommandResult:
-        """Run argv on the host to its end; Stopped when the link is being closed.
+    def run(self, argv: list[str], *, timeout: float | None = None, slot: int = 0, stdin: bytes = b"") -> CommandResult:
+        """Run argv on the host to its end, with `stdin` to read; Stopped when the link is being closed.
 
         The commands of SLOTS_PER_CONNECTION slots share a connection.
         """
@@ -59,7 +59,7 @@ class Link:
         number = slot // SLOTS_PER_CONNECTION
         if number and (control := self._connection(number)):
             local = ssh_argv(self._folder, self.host, argv, control=control)
-        return heard(self._executor.call(local, timeout=timeout))
+        return heard(self._executor.call(local, timeout=timeout, stdin=stdin))
 
     def _connection(self, number: int) -> Path | None:
         """Return a further connection for commands, begun if it is not there; None if it can't be."""

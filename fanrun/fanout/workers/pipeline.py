@@ -55,7 +55,7 @@ class Worker:
         self._display = StageDisplay(job.board, self.name, self.stats)
         self._lock = threading.Lock()
         self._uplink = Uplink()
-        self._transfer = Transfer(link, job.src, job.destination)
+        self._transfer = Transfer(link, job.src, job.destination, job.cache)
         self._stages = [
             Stage(self._push_all, self._pushed),
             Stage(self._process_all, self._processed),
@@ -193,8 +193,7 @@ class Worker:
     def _push(self, attempt: Attempt) -> None:
         expected = self.model.seconds("push", sum(map(weight, attempt.batch.inputs)))
         with self._timed("push", attempt.batch), self._uplink.transfer(expected) as seconds:
-            self._transfer.send(attempt, self._folder(attempt.batch))
-            self._observe("push", attempt.batch, seconds())
+            self._learn("push", self._transfer.send(attempt, self._folder(attempt.batch)), seconds())
 
     def _process(self, attempt: Attempt) -> None:
         with self._timed("process", attempt.batch):
@@ -229,8 +228,13 @@ class Worker:
         self._show(stage, -batch.files)
 
     def _observe(self, stage: str, batch: Batch, seconds: float) -> None:
-        """Tell the scheduler how long a stage took."""
-        self.job.scheduler.observe(self.name, stage, sum(map(weight, batch.inputs)), seconds)
+        """Tell the scheduler how long a stage took for a batch."""
+        self._learn(stage, sum(map(weight, batch.inputs)), seconds)
+
+    def _learn(self, stage: str, load: int, seconds: float) -> None:
+        """Tell the scheduler how long a stage took for that weight; without weight it says nothing."""
+        if load:
+            self.job.scheduler.observe(self.name, stage, load, seconds)
         self.warm_up.learned(stage)
 
     def _show(self, stage: str, count: int) -> None:

@@ -75,7 +75,7 @@ class Supervisor:
         """Return the probe of a host that can take part; raise HostUnreachable for another one."""
         if reason := self._unfit(probe):
             raise HostUnreachable(reason, host=name)
-        self._job.deliver(self._links[name])
+        self._job.prepare(self._links[name], probe)
         return probe
 
     def work(self, probes: Mapping[str, Probe]) -> None:

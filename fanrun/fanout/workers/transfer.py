@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from loguru import logger
 
 from fanrun.fanout.commands import BatchFolder
-from fanrun.fanout.plan import Input, unreadable_input
+from fanrun.fanout.plan import Input, unreadable_input, weight
 from fanrun.fanout.results.attempt import Attempt
 from fanrun.fanout.results.destination import Destination
 from fanrun.fanout.results.faults import BatchFailed
 from fanrun.fanout.results.file_stat import FileStat, file_stat
 from fanrun.fanout.results.groups import digest
 from fanrun.fanout.workers.executor import CommandResult
+from fanrun.fanout.workers.input_cache import InputCache
 from fanrun.fanout.workers.link import Link
 from fanrun.fleet.errors import HostError, RunUnfinished
 
@@ -36,21 +37,28 @@ NAME_ERRORS = (
 class Transfer:
     """Sends to one worker and fetches from it; each rsync that fails is run once more."""
 
-    def __init__(self, link: Link, src: str, destination: Destination) -> None:
-        self._link, self._src, self._destination = link, src, destination
+    def __init__(self, link: Link, src: str, destination: Destination, cache: InputCache | None = None) -> None:
+        self._link, self._src, self._destination, self._cache = link, src, destination, cache
 
-    def send(self, attempt: Attempt, folder: BatchFolder) -> None:
-        """Send the inputs of a batch and note their hashes.
+    def send(self, attempt: Attempt, folder: BatchFolder) -> int:
+        """Send the inputs of a batch, but for files that the worker has, and note their hashes.
 
+        Return the weight of what was sent.
         Raises BatchFailed when files could not be written on the worker, HostError when it could not be reached.
         """
-        before = self._hash(attempt)
-        self._run("push", lambda: self._link.push(self._src, folder, attempt.paths()), sent_what_there_is)
+        hashes: dict[bytes, tuple[str, FileStat]] = {}
+        before = self._hash(attempt, hashes)
+        there = self._cache.place(self._link, folder, hashes) if self._cache else frozenset()
+        paths = [path for path in attempt.paths() if path not in there]
+        if paths:
+            self._run("push", lambda: self._push(folder, paths), sent_what_there_is)
+        self._destination.stats_of(self._link.host).note_cached(hashes[path][1].size for path in there)
         for key, then in before.items():
             with contextlib.suppress(OSError):
                 if self._look(attempt.files(key)) == then:
                     continue
             del attempt.hashes[key]  # it changed meanwhile: nobody knows what was sent
+        return sum(weight(file) for item in attempt.batch.inputs for file in item.files if file.key not in there)
 
     def fetch(self, folder: BatchFolder, staging: str, *, apart: bool) -> None:
         """Bring what a batch left into staging; `apart` uses a connection of its own.
@@ -59,13 +67,30 @@ class Transfer:
         """
         self._run("pull", lambda: self._link.pull(folder, staging, apart=apart), self._fetched)
 
-    def _hash(self, attempt: Attempt) -> dict[bytes, list[FileStat]]:
-        """Note the inputs' hashes; return how the files of each were before they were read."""
+    def _push(self, folder: BatchFolder, paths: Sequence[bytes]) -> CommandResult:
+        """Send files; if the worker's disk is full, make room for the next time."""
+        result = self._link.push(self._src, folder, paths)
+        if result.exit_code and self._cache:
+            self._cache.make_room(self._link, result.error)
+        return result
+
+    def _hash(self, attempt: Attempt, hashes: dict[bytes, tuple[str, FileStat]]) -> dict[bytes, list[FileStat]]:
+        """Note the inputs' hashes; return how the files of each were before they were read.
+
+        Put the hash of each file into `hashes`, and how it was then.
+        """
         before = {}
+
+        def hash_of(key: bytes) -> str:
+            path = self._path(key)
+            stat = file_stat(path)
+            hashes[key] = self._destination.ledger.hash_of(path), stat
+            return hashes[key][0]
+
         for item in attempt.batch.inputs:
             try:
                 then = self._look(item.files)
-                attempt.hashes[item.key] = digest(item, lambda key: self._destination.ledger.hash_of(self._path(key)))
+                attempt.hashes[item.key] = digest(item, hash_of)
                 before[item.key] = then
             except OSError as error:
                 attempt.unreadable[item.key] = unreadable_input(self._path(b""), item, error)

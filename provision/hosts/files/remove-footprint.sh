@@ -159,6 +159,8 @@ added tree | while read -r folder; do
 done
 
 # The mark goes last: whatever comes between, this can be done again.
+# First what an ended run left: something in the background may still move it to the cache.
+rm -rf "$work/runs"
 find "$work" -xdev -mindepth 1 -maxdepth 1 ! -name fleet ! -name added -exec rm -rf {} +
 rm -f "$(mark_value "$mark" home)"/.fanrun-*
 keys=$(mark_value "$mark" home)/.ssh/authorized_keys

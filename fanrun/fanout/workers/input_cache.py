@@ -1,0 +1,112 @@
+"""The caches of a run's workers: inputs that lie there since earlier runs are not sent again."""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from loguru import logger
+
+from fanrun.fanout import cache_commands as commands
+from fanrun.fanout.commands import BatchFolder
+from fanrun.fanout.plan import Input
+from fanrun.fanout.results.file_stat import FileStat
+from fanrun.fanout.workers.link import Link
+from fanrun.fleet.probe import Probe
+
+NANOSECONDS = 10**9
+LINE = re.compile(rb"^(\d+) (-?\d+) ([0-9a-f]{8})$", re.MULTILINE)
+NO_ROOM = ("No space left on device", "Disk quota exceeded")
+
+
+class Looks(NamedTuple):
+    """What is known of a file without its hash: bytes, nanoseconds since 1970 at its last change, CRC-32 of its key."""
+
+    size: int
+    time: int
+    name: str
+
+    @property
+    def named(self) -> tuple[int, int, str]:
+        """What it is found by first: some rsyncs keep whole seconds only."""
+        return self.size, self.time // NANOSECONDS, self.name
+
+    @property
+    def nameless(self) -> tuple[int, int]:
+        """What it is found by after it was renamed."""
+        return self.size, self.time
+
+
+class Contents:
+    """What a worker's cache has, as list_argv's command wrote it."""
+
+    def __init__(self, text: bytes = b"") -> None:
+        looks = [Looks(int(size), int(time), name.decode()) for size, time, name in LINE.findall(text)]
+        self.sizes = {each.size for each in looks}
+        self.named = {each.named for each in looks}
+        self.nameless = {each.nameless for each in looks}
+
+
+class InputCache:
+    """What the workers have in their caches; safe to use from many threads.
+
+    The looks of a file only say where its content may be.  What is used is found by its hash, which the worker computes
+    again each time.
+    """
+
+    def __init__(self, run: str, src: str) -> None:
+        self._run, self._src = run, os.fsencode(src)
+        self._contents: dict[str, Contents] = {}
+
+    def look(self, link: Link, probe: Probe) -> None:
+        """Ask a worker what is in its cache, if it has one."""
+        found = Contents()
+        if probe.cached is not None:
+            found = Contents(link.run(commands.list_argv(self._run, link.layout)).output)
+            logger.debug("{}: {} files are in its cache", link.host, len(found.nameless))
+        self._contents[link.host] = found
+
+    def holders(self, inputs: Iterable[Input]) -> Mapping[bytes, list[str]]:
+        """Return {key: workers} of the inputs of which all files may be in the caches of these workers."""
+        known = {name: contents for name, contents in self._contents.items() if contents.sizes}
+        if not known:
+            return {}
+        found = {}
+        for item in inputs:
+            try:
+                looks = [self._looks_of(file.key) for file in item.files]
+            except OSError:  # the run finds that it can't be read
+                continue
+            names = [name for name, has in known.items() if has.named.issuperset(each.named for each in looks)] or [
+                name for name, has in known.items() if has.nameless.issuperset(each.nameless for each in looks)
+            ]
+            if names:
+                found[item.key] = names
+        return found
+
+    def place(self, link: Link, place: BatchFolder, files: Mapping[bytes, tuple[str, FileStat]]) -> set[bytes]:
+        """Put files into a batch's folder if they are in the worker's cache; return the keys of those that are there.
+
+        `files` has the hash of each file, and how it looked then.
+        """
+        sizes = self._contents.get(link.host, Contents()).sizes
+        asked = [(digest, stat.mtime, key) for key, (digest, stat) in files.items() if stat.size in sizes]
+        if not asked:
+            return set()
+        done = link.run(commands.place_argv(place), stdin=commands.wanted(asked))
+        numbers = [int(line) for line in done.output.split() if line.isdigit()]
+        return {asked[number][2] for number in numbers if number < len(asked)}
+
+    def make_room(self, link: Link, error: str) -> None:
+        """Remove a worker's cache if this error of a command there says that the disk is full."""
+        if self._contents.get(link.host, Contents()).sizes and any(words in error for words in NO_ROOM):
+            logger.warning("{}: its disk is full; the inputs that it had kept of earlier runs are removed", link.host)
+            self._contents[link.host] = Contents()
+            link.run(commands.empty_argv(link.layout))
+
+    def _looks_of(self, key: bytes) -> Looks:
+        found = os.stat(os.path.join(self._src, key))
+        return Looks(found.st_size, found.st_mtime_ns, f"{zlib.crc32(key):08x}")
