@@ -14,6 +14,7 @@
 #   part NAME                 reference data of which only a part was received; it is removed
 kept=$1 runs=$2 expiry=$3 look=$4
 shift 4
+# shellcheck disable=SC2034  # end.sh reads keep_none
 dead=" $* " over=' ' keep_none=yes cache=${runs%/*}/cache
 # shellcheck disable=SC2044  # names of runs have no blanks
 for run in $(find "$runs" -mindepth 1 -maxdepth 1 -name '[0-9]*' -printf '%f\n' 2>/dev/null); do

@@ -11,6 +11,7 @@
 discard() {
   gone=${1%/*}/.gone-${1##*/}
   mv "$1" "$gone" 2>/dev/null || return 0
+  # shellcheck disable=SC2016  # the inner shell expands them
   setsid nice sh -c '
     [ -n "$3" ] || python3 -I -S "$1/cache.py" keep "$2/cache" "$(cat "$1/cache.limit")" "$1"
     exec rm -rf "$1"
