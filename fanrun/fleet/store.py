@@ -20,6 +20,7 @@ from fanrun.fleet.model import ID, NAME, VERSION, Fleet, from_json, to_json, wit
 from fanrun.fleet.private_files import write_private
 from fanrun.fleet.ssh_config import quoted, ssh_config
 from fanrun.fleet.sudo import SudoPassword
+from fanrun.fleet.text import fleets_here
 
 ROOT = "${root}/"
 """Stands in fleet.json for the folder that the fleets' folders belong to: it may be moved."""
@@ -184,7 +185,8 @@ class Folder:
         except FileNotFoundError as error:
             if self.exists():
                 raise self._damaged("it is missing, though the fleet's id or key is there") from error
-            raise FleetError(f"there is no fleet {self.name}; `fab up` starts one", fleet=self.name) from error
+            others = fleets_here(path.parent.name for path in self.path.parent.glob("*/fleet.json"))
+            raise FleetError(f"there is no fleet {self.name}; {others}`fab up` starts one", fleet=self.name) from error
         except (PermissionError, IsADirectoryError) as error:
             raise FleetDamaged(
                 f"{self.fleet_json} can't be read ({error.strerror}); make it readable for you", fleet=self.name

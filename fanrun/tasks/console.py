@@ -70,7 +70,7 @@ class Console:
 
     def paint(self, text: str, colour: int) -> str:
         """Return the text in a colour where stderr is a terminal that wants colours."""
-        plain = not sys.stderr.isatty() or "NO_COLOR" in os.environ
+        plain = not sys.stderr.isatty() or bool(os.environ.get("NO_COLOR"))
         return text if plain else f"\033[{colour}m{text}\033[0m"
 
     def board(self, total: int | None = None, unit: str = "it") -> Board:

@@ -87,7 +87,10 @@ class Server:
     def _reap(self, number: int, frame: FrameType | None) -> None:
         """Tell of every fork that has ended."""
         for child in list(self._statuses):
-            ended, status = os.waitpid(child, os.WNOHANG)
+            try:
+                ended, status = os.waitpid(child, os.WNOHANG)
+            except ChildProcessError:  # another signal came in between, and its handler has told of this one
+                continue
             if ended:
                 file = self._statuses.pop(child)
                 with contextlib.suppress(BrokenPipeError):  # nobody wants to know

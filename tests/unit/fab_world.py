@@ -1,4 +1,4 @@
-"""The real `fab` and the folders that it is run over: Docker is out of its reach, and the fleet's hosts are dead.
+"""`fab` and the folders that it is run over: Docker is out of its reach, and the fleet's hosts are dead.
 
 The hosts stand at port 1 of this machine.
 """
@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from invoke.collection import Collection
@@ -22,6 +23,7 @@ from fanrun.fleet.model import Fleet, Host, Image
 from fanrun.fleet.store import Folder
 from provision import deployment, lifecycle
 from provision.registry import build
+from tests.fleet.forked import Forked, Start, can_fork
 from tests.unit.samples import write_tree
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,6 +57,15 @@ def fabfile_tasks() -> list[str]:
 PROGRAM = ledgers.program(build.source_hash(ROOT), ())
 
 Done = subprocess.CompletedProcess[str]
+
+
+def run_fab(argv: Sequence[str], environment: Mapping[str, str]) -> Done:
+    """Run fab, as a fork of a process that has imported what it needs."""
+    start = Start([FAB, *argv], ROOT, environment)
+    assert can_fork(start)
+    process = Forked.piped(start, subprocess.DEVNULL)
+    out, err = process.communicate(timeout=120)
+    return Done(start.argv, process.returncode, out, err)
 
 
 class FabWorld:
@@ -118,15 +129,4 @@ class FabWorld:
             "TMPDIR": str(self.top),
             "PATH": str(self.top / lacking),
         }
-        filled = [part.replace("{top}", str(self.top)) for part in argv]
-        return subprocess.run(
-            [FAB, *filled],
-            cwd=ROOT,
-            env=mine,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=120,
-            check=False,
-        )
+        return run_fab([part.replace("{top}", str(self.top)) for part in argv], mine)

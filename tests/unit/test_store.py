@@ -212,6 +212,16 @@ def test_a_fleet_that_is_not_there_says_how_to_start_one(folder: Folder) -> None
     assert caught.value.fleet == "default"
 
 
+def test_a_fleet_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
+    for name in ("new", "blue"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "fleet.json").touch()
+    with pytest.raises(FleetError) as caught:
+        Folder(tmp_path, "default").load()
+    told = "there is no fleet default; fleets here: blue (`--fleet blue`), new (`--fleet new`); `fab up` starts one"
+    assert str(caught.value) == told
+
+
 @pytest.mark.parametrize("name", ["a", "0", "my-fleet-2", "a" * 31])
 def test_good_names(tmp_path: Path, name: str) -> None:
     assert Folder(tmp_path, name).path == tmp_path / name

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from provision.providers.ec2.api import Answer, ApiError
+from tests.unit.fab_world import Done, run_fab
 
-ROOT = Path(__file__).resolve().parents[2]
-FAB = str(Path(sys.executable).with_name("fab"))
 STS = b"""<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>
 <Account>123456789012</Account><Arn>a</Arn><UserId>u</UserId></GetCallerIdentityResult></GetCallerIdentityResponse>"""
 HTML = (
@@ -64,7 +61,7 @@ def stranger() -> Iterator[type[Stranger]]:
         server.shutdown()
 
 
-def fab(url: str, home: Path, *argv: str) -> subprocess.CompletedProcess[str]:
+def fab(url: str, home: Path, *argv: str) -> Done:
     environment = {
         **os.environ,
         "FANRUN_HOME": str(home),
@@ -73,16 +70,7 @@ def fab(url: str, home: Path, *argv: str) -> subprocess.CompletedProcess[str]:
         "AWS_SECRET_ACCESS_KEY": "x",
         "AWS_MAX_ATTEMPTS": "1",
     }
-    return subprocess.run(
-        [FAB, *argv, "--provider=ec2", "--region=us-east-1"],
-        cwd=ROOT,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return run_fab([*argv, "--provider=ec2", "--region=us-east-1"], environment)
 
 
 @pytest.mark.parametrize(("knows", "action"), [(False, "sts:GetCallerIdentity"), (True, "ec2:DescribeInstances")])

@@ -57,11 +57,13 @@ CASES = {
     "a number in words for Fabric": Case("down -t abc", "the command line can't be read: invalid literal for int()"),
     "a command behind": Case("down -- ls", "fab down takes nothing behind `--`; `fab exec"),
     "help as a value": Case("run --src {top}/src --dst -h", "--dst needs a value; `fab --help run` shows"),
-    "another fleet in a hint": Case("status --fleet blue", "no fleet blue; `fab up --fleet blue` starts one"),
+    "another fleet in a hint": Case("status --fleet blue", "(`--fleet default`); `fab up --fleet blue` starts one"),
     "an image of local hosts": Case("bake", "there is no fleet default", "none"),
     "another provider": Case("up --provider=nope", "was begun with provider local, not nope; `fab down` ends it"),
     "bad fleet name": Case("status --fleet=../x", "'../x' is no name for a fleet; use", "none"),
-    "unknown fleet": Case("status --fleet=blue", "there is no fleet blue; `fab up --fleet blue` starts one"),
+    "unknown fleet": Case(
+        "status --fleet=blue", "no fleet blue; fleets here: default (`--fleet default`); `fab up --f"
+    ),
     "no fleet: run": Case(RUN, "there is no fleet default; `fab up` starts one", "none"),
     "no fleet: status": Case("status", "there is no fleet default; `fab up` starts one", "none"),
     "no fleet: exec": Case("exec --command=true", "there is no fleet default; `fab up` starts one", "none"),
