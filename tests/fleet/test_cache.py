@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,8 @@ from tests.fleet.harness import SMALL_DISK, Fab, Runs, docker, report, tree
 from tests.waiting import wait_until
 
 WORKERS = ("worker-1", "worker-2")
+ALONE = WORKERS[:1]
+"""The worker of most tests here: where there are two, a busy machine decides which one gets some inputs."""
 CACHE = "/var/lib/fanrun/cache"
 SIZE, COUNT = 1_000_000, 40
 COPY, TWICE = "cp -R . $1/", "for file in *; do cat $file $file >$1/$file; done"
@@ -44,12 +46,12 @@ class Cached(Runs):
         """Return how many files of the last run were not sent."""
         return int(report(self.dst)["cached"])
 
-    def kept(self, *workers: str) -> int:
-        """Return how many files these workers keep, all by default, once nothing is moved there any more."""
+    def kept(self, workers: Sequence[str] = ALONE) -> int:
+        """Return how many files workers keep, once nothing is moved there any more."""
         moving = "find /var/lib/fanrun/runs -name '.gone-*'"
-        wait_until(lambda: not any(self.fab.on(worker, moving) for worker in workers or WORKERS))
+        wait_until(lambda: not any(self.fab.on(worker, moving) for worker in workers))
         count = f"find {CACHE} -name '????????*' 2>/dev/null | wc -l"
-        return sum(int(self.fab.on(worker, count)) for worker in workers or WORKERS)
+        return sum(int(self.fab.on(worker, count)) for worker in workers)
 
     def check(self, times: int = 1) -> None:
         """Every result is its input, so many times."""
@@ -60,41 +62,37 @@ class Cached(Runs):
 @pytest.fixture
 def cached(fab: Fab, shell: str, tmp_path: Path) -> Iterator[Cached]:
     fab("clean", "--yes")
+    fab("drain", "--host", "worker-2")
     yield Cached(fab, shell, tmp_path)
+    fab("drain", "--undo", "--host", "worker-2")
     fab("clean", "--yes")
 
 
 def received(fab: Fab) -> int:
-    """Return the bytes that the workers got from their network so far."""
+    """Return the bytes that worker-1 got from its network so far."""
     read = "cat /sys/class/net/eth0/statistics/rx_bytes"
-    return sum(int(docker("exec", fab.containers()[worker], "sh", "-c", read)) for worker in WORKERS)
+    return int(docker("exec", fab.containers()["worker-1"], "sh", "-c", read))
 
 
 def test_the_same_inputs_are_sent_once(cached: Cached) -> None:
     cached.fill()
     cached(COPY)
     cached.check()
-    kept = cached.kept()  # a batch of which a second worker had a copy is kept twice
-    assert cached.cached() == 0
-    assert kept >= COUNT
-    status = cached.fab.status()
-    assert sum(status[worker]["cached"] for worker in WORKERS) == kept * SIZE
+    assert (cached.cached(), cached.kept()) == (0, COUNT)
+    assert cached.fab.status()["worker-1"]["cached"] == COUNT * SIZE
     assert "inputs of earlier runs (" in cached.fab("status").stdout
 
     cached.into("sums")
     before = received(cached.fab)
     told = cached(SUMS)
-    # A worker that a busy machine holds up gives inputs away.
-    sent = COUNT - cached.cached()
-    assert sent <= COUNT / 5
-    assert received(cached.fab) - before < sent * SIZE + COUNT * SIZE / 100
+    assert received(cached.fab) - before < COUNT * SIZE / 100
     sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in cached.src.iterdir()}
     assert cached.results() == {name: f"{digest}  {name}" for name, digest in sums.items()}
-    assert f"{COUNT - sent} files, {COUNT - sent}.0 MB, had been sent by earlier runs" in told
-    assert cached.kept() == kept + sent, "what was used stays, and once"
+    assert f"{COUNT} files, 40.0 MB, had been sent by earlier runs" in told
+    assert cached.kept() == COUNT, "what was used stays, and once"
 
     plan = cached.fab("clean", "--dry-run").stdout
-    assert plan.count("inputs of earlier runs, ") == 2
+    assert plan == f"worker-1: {COUNT} inputs of earlier runs, 40.0 MB\n"
     assert cached.fab("clean", "--yes").stdout == plan
     assert cached.kept() == 0
     assert cached.fab.status()["worker-1"]["cached"] == 0
@@ -119,12 +117,8 @@ def test_an_input_is_known_by_its_content(cached: Cached) -> None:
 def test_a_program_sees_the_time_of_its_input(cached: Cached) -> None:
     """An input has a new time, and its content is there: it is copied, and what is kept stays as it was."""
     cached.fill(4, 1000)
-    for worker in (1, 2):  # both get all
-        cached.into(f"only {worker}")
-        cached.fab("drain", "--host", f"worker-{3 - worker}")
-        cached(COPY)
-        cached.fab("drain", "--undo", "--host", f"worker-{3 - worker}")
-    assert cached.kept() == 8
+    cached(COPY)
+    assert cached.kept() == 4
     os.utime(cached.src / "000.bin", (1_000_000_000, 1_000_000_000))
     cached.into("times")
     cached("for file in *; do stat -c %Y $file >$1/$file; done")
@@ -136,22 +130,20 @@ def test_a_program_sees_the_time_of_its_input(cached: Cached) -> None:
 def test_a_damaged_copy_is_found_and_sent_again(cached: Cached) -> None:
     cached.fill(8, 1000)
     cached(COPY)
-    assert cached.kept() >= 8
-    for worker in WORKERS:
-        cached.fab.on(worker, DAMAGE)
+    assert cached.kept() == 8
+    cached.fab.on("worker-1", DAMAGE)
     cached.into("again")
     cached(COPY)
     cached.check()
     assert cached.cached() == 0
-    for worker in WORKERS:
-        cached.fab.on(worker, RIGHT)
+    cached.fab.on("worker-1", RIGHT)
 
 
 def test_a_group_comes_from_the_cache_as_a_whole(cached: Cached) -> None:
     cached.fill(12, 1000)
     group = ["--group-by", r"(\d\d)\d\.bin"]
     cached(COPY, *group)
-    assert cached.kept() >= 12
+    assert cached.kept() == 12
     cached.into("again")
     (cached.src / "005.bin").write_bytes(b"new")
     cached(COPY, *group)
@@ -162,13 +154,13 @@ def test_a_group_comes_from_the_cache_as_a_whole(cached: Cached) -> None:
 def test_inputs_of_a_run_that_failed_or_whose_client_was_killed_are_kept(cached: Cached) -> None:
     cached.fill(6, 1000)
     cached("exit 3", "--retries=0", code=1)
-    assert cached.kept() >= 6
+    assert cached.kept() == 6
     cached.fab("clean", "--yes")
     cached.into("killed")
     where = ["--src", str(cached.src), "--dst", str(cached.dst), "--image", cached.shell]
     run = cached.fab.start("run", *where, "--args", "'sleep 600'")
     started = "find /var/lib/fanrun/runs -path '*.in/*' -name '*.bin' | wc -l"
-    wait_until(lambda: all(int(cached.fab.on(worker, started)) for worker in WORKERS))
+    wait_until(lambda: int(cached.fab.on("worker-1", started)))
     run.kill()
     run.communicate()
     (cached.src.parent / "other").mkdir()
@@ -176,25 +168,25 @@ def test_inputs_of_a_run_that_failed_or_whose_client_was_killed_are_kept(cached:
     cached.into("begins")
     cached.src, src = cached.src.parent / "other", cached.src
     cached(COPY)
-    assert cached.kept() >= 3, "it ends the run before it, and keeps that one's inputs"
+    assert cached.kept() >= 2, "it ends the run before it, and keeps that one's inputs"
     cached.into("after")
     cached.src = src
     cached(TWICE)
     cached.check(2)
-    assert cached.cached() >= 2
+    assert cached.cached() >= 1
 
 
 def test_no_more_is_kept_than_the_setting_says(cached: Cached) -> None:
     cached.fill(8, 400_000)
     cached(COPY)
-    assert cached.kept() >= 8
+    assert cached.kept() == 8
     where = ["run", "--src", str(cached.src), "--image", cached.shell, "--args", f"'cd $0; {COPY}'"]
-    for setting, most in (("1m", 2), ("off", 0)):
+    for setting, before, before_next in (("1m", 8, 2), ("off", 2, 0)):
         cached.into(setting)
         cached.fab(*where, "--dst", str(cached.dst), FANRUN_CACHE_BYTES=setting)
         cached.check()
-        assert cached.cached() == 8 if setting == "1m" else cached.cached() <= 4
-        assert all(cached.kept(worker) <= most for worker in WORKERS)
+        assert cached.cached() == before
+        assert cached.kept() == before_next
     told = cached.fab(*where, "--dst", str(cached.dst), code=2, FANRUN_CACHE_BYTES="plenty").stderr
     assert told == "error: cache.bytes=plenty: give a size of 1m or more, as 512m or 4g\n"
 
@@ -202,13 +194,12 @@ def test_no_more_is_kept_than_the_setting_says(cached: Cached) -> None:
 def test_a_disk_that_fills_loses_the_cache_and_no_input(cached: Cached) -> None:
     """What is kept takes nearly all of a small disk; the next inputs have room once it is removed."""
     cached.fill(2, 10_000_000)
-    for worker in WORKERS:
-        cached.fab.on(worker, SMALL_DISK)
+    cached.fab.on("worker-1", SMALL_DISK)
     try:
         cached(COPY)
         assert cached.kept() == 2
-        for worker in WORKERS:  # something else takes the room
-            cached.fab.on(worker, f"head -c 180M /dev/zero >{CACHE}/{'0' * 64}; echo '2 190000000' >{CACHE}/size")
+        # Something else takes the room.
+        cached.fab.on("worker-1", f"head -c 170M /dev/zero >{CACHE}/{'0' * 64}; echo '3 199000000' >{CACHE}/size")
         for path in cached.src.iterdir():
             path.write_bytes(random.Random(path.name).randbytes(16_000_000))
         cached.into("larger")
@@ -216,5 +207,15 @@ def test_a_disk_that_fills_loses_the_cache_and_no_input(cached: Cached) -> None:
         cached.check()
         assert "its disk is full; the inputs that it had kept of earlier runs are removed" in told
     finally:
-        for worker in WORKERS:
-            cached.fab.on(worker, "umount --lazy /var/lib/fanrun")
+        cached.fab.on("worker-1", "umount --lazy /var/lib/fanrun")
+
+
+def test_each_worker_gets_what_it_has(cached: Cached) -> None:
+    cached.fab("drain", "--undo", "--host", "worker-2")
+    cached.fill(40, 1000)
+    cached("sleep 1; cp -R . $1/")
+    assert all(cached.kept([worker]) > 0 for worker in WORKERS)
+    cached.into("again")
+    cached("sleep 1; cp -R . $1/")
+    cached.check()
+    assert cached.cached() > 30, "dealt by chance it would be half of them"
