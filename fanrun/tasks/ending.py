@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from fanrun.fanout.drain import drain
 from fanrun.fleet.errors import FanrunError
 from fanrun.fleet.model import number
-from fanrun.fleet.text import counted
+from fanrun.fleet.text import counted, fleets_here
 from fanrun.tasks.console import Console
 from fanrun.tasks.target import Target
 from provision import keepalive, other_fleets, teardown
@@ -58,7 +58,9 @@ def down(console: Console, aim: Target, yes: bool, *, chosen: bool) -> None:
         console.say(f"fleet {aim.folder.name} is gone: {hosts}")
         return
     elsewhere = "" if chosen else "; use --provider to look elsewhere"
-    what = f"fleet {aim.folder.name} is gone:" if known else f"no fleet {aim.folder.name} is known here, and"
+    here = fleets_here(path.parent.name for path in aim.folder.path.parent.glob("*/fleet.json"))
+    unknown = f"no fleet {aim.folder.name} is known here, {f'({here[:-2]}) ' if here else ''}and"
+    what = f"fleet {aim.folder.name} is gone:" if known else unknown
     console.say(f"{what} there were no hosts in {aim.provider.search_scope()}{elsewhere}")
 
 

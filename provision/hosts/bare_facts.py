@@ -28,7 +28,7 @@ NOTHING = BareFacts()
 def find_missing(bare: BareFacts) -> str:
     """Return all that a machine lacks where sudo is not used and nothing is installed; "" if it lacks nothing."""
     if bare.is_prepared:
-        return "belongs to a fleet that was made with sudo; `fab down` of that fleet frees it"
+        return "belongs to a fleet that was made with sudo; end that fleet first"
     parts = [f"not there: {', '.join(bare.missing)}"] if bare.missing else []
     if bare.docker and (why := _docker_problem(bare)):
         parts.append(f"docker: {why}")

@@ -30,8 +30,8 @@ def find_problem(facts: HostFacts, ids: Collection[str]) -> str:
     if facts.fleet and facts.id not in ids:
         options = "--provider=static --no-sudo" if facts.sudo == "none" else "--provider=static"
         return (
-            f"belongs to fleet {facts.fleet} of {facts.owner}, whose `fab down` frees it; where they are gone, "
-            f"`fab down {options} --fleet={facts.fleet} --host=… --take-over={facts.id}` does"
+            f"belongs to fleet {facts.fleet} of {facts.owner}, who can free it by `fab down --fleet={facts.fleet}`; "
+            f"if they are gone, `fab down {options} --fleet={facts.fleet} --host=… --take-over={facts.id}` does"
         )
     if facts.version > VERSION:
         return f"was set up by a newer Fanrun (version {facts.version}, this one knows {VERSION}); update this Fanrun"
