@@ -127,6 +127,7 @@ def test_a_run_that_was_stopped_tells_how_many_inputs_were_not_tried() -> None:
     failed = [Failure("a", "exit 2", "", 1), *(Failure(str(number), "not tried", "", 0) for number in range(9))]
     lines = summary(dataclasses.replace(REPORT, failed=failed, stopped="every batch ends with exit 2")).splitlines()
     assert "  a: exit 2" in lines
+    assert "10 failed; correct the program or its arguments, and type the command again:" in lines
     assert "9 were not tried: every batch ends with exit 2" in lines
     assert not [line for line in lines if line.startswith("  0:")]
 

@@ -185,9 +185,13 @@ def _containers_line(worker: WorkerReport) -> str:
 
 def _failure_lines(report: Report) -> list[str]:
     """Return the lines about failed inputs, with the command that tries them again."""
-    again = f"fab retry --dst {shlex.quote(shown(report.dst))}"
+    again = (
+        f"`fab retry --dst {shlex.quote(shown(report.dst))}` tries {'it' if len(report.failed) == 1 else 'them'} again"
+    )
+    if report.stopped:  # `fab retry` would try every input, and all would fail once more
+        again = "correct the program or its arguments, and type the command again"
     tried = [item for item in report.failed if not report.stopped or item.tries]
-    lines = [f"{len(report.failed)} failed; `{again}` tries {'it' if len(report.failed) == 1 else 'them'} again:"]
+    lines = [f"{len(report.failed)} failed; {again}:"]
     for item in tried[:SHOWN]:
         times = f"{item.tries} tries, the last on {item.worker}" if item.tries > 1 else item.worker
         lines.append(f"  {shown(item.path)}: {shown(item.reason)}{f' ({times})' if times else ''}")
