@@ -60,10 +60,15 @@ Done = subprocess.CompletedProcess[str]
 
 
 def run_fab(argv: Sequence[str], environment: Mapping[str, str]) -> Done:
-    """Run fab, as a fork of a process that has imported what it needs."""
+    """Run fab, as a fork of a process that has imported what it needs; as a program while coverage is measured."""
     start = Start([FAB, *argv], ROOT, environment)
-    assert can_fork(start)
-    process = Forked.piped(start, subprocess.DEVNULL)
+    if "COVERAGE_PROCESS_CONFIG" not in os.environ and can_fork(start):
+        process: subprocess.Popen[str] = Forked.piped(start, subprocess.DEVNULL)
+    else:
+        pipe, null = subprocess.PIPE, subprocess.DEVNULL
+        process = subprocess.Popen(
+            start.argv, cwd=ROOT, env=environment, stdin=null, stdout=pipe, stderr=pipe, text=True, errors="replace"
+        )
     out, err = process.communicate(timeout=120)
     return Done(start.argv, process.returncode, out, err)
 
