@@ -72,7 +72,7 @@ def test_workers_without_space(fab: Fab, program: str, src: Path, tmp_path: Path
 def test_a_worker_that_fills_up_in_mid_run_is_lost(fab: Fab, program: str, src: Path, tmp_path: Path) -> None:
     """It has bytes free but no inodes, which nobody asks for beforehand."""
     try:
-        fab.on("worker-1", "mount -t tmpfs -o size=500m,nr_inodes=8,mode=700,uid=1000 none /var/lib/fanrun")
+        fab.on("worker-1", "mount -t tmpfs -o size=500m,nr_inodes=10,mode=700,uid=1000 none /var/lib/fanrun")
         done = fab("run", "--src", str(src), "--dst", str(tmp_path / "dst"), "--image", program, "--args", "copy")
         assert "worker-1 is lost: could not push a batch" in done.stderr
         assert tree(tmp_path / "dst") == tree(src)

@@ -92,7 +92,7 @@ def test_an_input_that_the_only_worker_does_not_survive(runs: Runs, fab: Fab, co
 
 def test_all_batches_fail_for_the_same_reason(runs: Runs) -> None:
     said = runs("exec ls --nosuch", code=1)
-    assert "WARNING: every batch ends with exit 2: " in said
+    assert "WARNING: every batch ends with exit 1: " in said
     assert "stopped (--keep-going tries every input)" in said
     assert runs.results() == {}
     assert len(report(runs.dst)["failed"]) == len(NAMES)

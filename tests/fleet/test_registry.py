@@ -54,7 +54,7 @@ def test_the_open_registry_of_an_older_fleet_is_closed_and_keeps_what_it_has(fab
         "hub",
         f"service fanrun-registry stop; service docker-registry stop; rm -f /etc/init.d/fanrun-registry\n"
         f"cat >/etc/docker/registry/config.yml <<'END'\n{OPEN}END\n"
-        "service docker-registry start && rm /run/docker-registry.pid",
+        "service docker-registry start && timeout 20 sh -c 'until rm /run/docker-registry.pid; do sleep 0.1; done'",
     )
     wait_until(lambda: registries(fab) == ["*:5000"])
     fab.on("worker-2", "docker image prune --all --force")
