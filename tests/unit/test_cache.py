@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import os
 import subprocess
 import sys
@@ -23,11 +25,22 @@ SECOND = 10**9
 
 
 def cached(top: Path, *words: str | Path, stdin: bytes = b"") -> str:
-    """Run the program as a worker does; `words` are its arguments after the command and the cache."""
-    argv = [sys.executable, "-I", "-S", str(PROGRAM), str(words[0]), str(top / "cache"), *map(str, words[1:])]
-    done = subprocess.run(argv, input=stdin, capture_output=True, check=True)
-    assert done.stderr == b""
-    return done.stdout.decode()
+    """Run the program; `words` are the command, and its arguments after the cache."""
+    printed, before = io.StringIO(), os.umask(0o022)
+    with contextlib.redirect_stdout(printed), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        worker_cache.main(str(words[0]), str(top / "cache"), *map(str, words[1:]))
+    os.umask(before)
+    return printed.getvalue()
+
+
+def test_it_runs_as_a_program(tmp_path: Path) -> None:
+    """A worker starts it without its site packages."""
+    keep(tmp_path, {"a": b"one"})
+    argv = [sys.executable, "-I", "-S", str(PROGRAM), "list", str(tmp_path / "cache")]
+    done = subprocess.run(argv, capture_output=True, check=True)
+    assert done.stdout.decode() == cached(tmp_path, "list")
+    assert done.stdout.startswith(b"3 ")
 
 
 def keep(top: Path, contents: Mapping[str, bytes], limit: int = worker_cache.QUARTER) -> None:
