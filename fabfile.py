@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-# Fabric keeps Python from writing compiled modules. Then ours are compiled at each start, which takes 0.1 s.
+# Fabric tells Python not to write compiled modules. Without them each start of fab takes 0.1 s longer.
 sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 
 # Fabric puts this folder first in sys.path. Libraries come before it, so that no file here takes the place of one. Our

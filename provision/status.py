@@ -22,8 +22,8 @@ class HostStatus:
     """One host: `error` says why it can't be reached; sizes in bytes; `images` names the deployed ones it has.
 
     `services` are the servers on it, as "name state"; `lease` are the seconds until it ends itself, None for a host
-    that doesn't.  `reference` is the reference data that it keeps, `cached` the bytes
-    of inputs that it keeps of earlier runs.
+    that doesn't.  `reference` is the reference data that it keeps, `cached` the bytes of inputs of earlier
+    runs.
     """
 
     name: str
@@ -123,13 +123,13 @@ def serving(rows: Sequence[HostStatus]) -> list[str]:
 
 
 def kept(rows: Sequence[HostStatus]) -> list[str]:
-    """Return a line on what each host keeps for later runs, if it does; a machine with two names has one line."""
+    """Return a line for each host that keeps data for later runs; a machine with two names has one line."""
     found = {row.address: row for row in reversed(rows) if row.reference or row.cached}
     return [f"kept on {row.name}: {', '.join(_kept(row))}" for row in reversed(found.values())]
 
 
 def _kept(row: HostStatus) -> list[str]:
-    """Return what a host keeps: its reference data, and how many bytes of inputs."""
+    """Return what a host keeps for later runs, as texts."""
     return [
         *map(_shown, row.reference),
         *([f"inputs of earlier runs ({row.cached / 1e6:.1f} MB)"] if row.cached else []),

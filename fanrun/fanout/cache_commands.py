@@ -14,12 +14,15 @@ def list_argv(run: str, layout: Layout) -> list[str]:
 
 
 def place_argv(place: BatchFolder) -> list[str]:
-    """Put files of the cache into the folder of a batch's inputs; it reads what `wanted` returns."""
+    """Copy files from the cache into the folder of a batch's inputs; the command reads the text of `wanted`."""
     return [*_program(place.run, place.layout), "place", place.layout.cache, place.source]
 
 
 def wanted(files: Iterable[tuple[str, int, bytes]]) -> bytes:
-    """Return the text for place_argv of files: SHA-256, time of last change (nanoseconds since 1970), key."""
+    """Return the text that place_argv's command reads.
+
+    Each file is its SHA-256, its time of last change (nanoseconds since 1970), and its key.
+    """
     return b"".join(b"%s\0%d\0%s\0" % (digest.encode(), time, key) for digest, time, key in files)
 
 

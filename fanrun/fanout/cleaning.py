@@ -1,4 +1,4 @@
-"""Cleaning hosts: the reference data and inputs that they keep, and what earlier runs left there."""
+"""Cleaning hosts: removing the reference data and inputs that they keep, and the files that earlier runs left."""
 
 from __future__ import annotations
 

@@ -208,18 +208,16 @@ def unreadable_input(src: bytes, item: Input, error: OSError) -> str:
 def deal(
     inputs: Sequence[Input], workers: Sequence[str], holders: Mapping[bytes, Sequence[str]] | None = None
 ) -> dict[str, list[Input]]:
-    """Deal inputs round robin, as cards: input i goes to worker i modulo their number.
+    """Deal inputs round robin: input i goes to worker i modulo their number.
 
-    `holders` has the workers that have an input already, by its key.  Such an input goes to the one of them that has
-    the least so far, and the others are dealt round robin.
+    `holders` has the workers that have an input in their cache, by its key.  Such an input goes to the holder with the
+    least weight so far; only the other inputs are dealt round robin.
     """
-    if not holders:
-        return {name: list(inputs[place :: len(workers)]) for place, name in enumerate(workers)}
     shares: dict[str, list[Input]] = {name: [] for name in workers}
     weights = dict.fromkeys(workers, 0)
     turns = itertools.cycle(workers)
     for item in inputs:
-        names = [name for name in holders.get(item.key, ()) if name in shares]
+        names = [name for name in (holders or {}).get(item.key, ()) if name in shares]
         name = min(names, key=weights.__getitem__) if names else next(turns)
         shares[name].append(item)
         weights[name] += weight(item)

@@ -43,8 +43,8 @@ class RunRequest:
     results are.  With `by_content` an input takes the results of an equal one.  With `keep_going` every input is tried
     though all fail for the same reason.  With `junk` files of plan.JUNK are inputs.  `entrypoint` takes the place of
     the image's; `each` are the words of a command that is run for each input, as each.parse returns them.  `grouping`
-    says which files are processed as one; `mounts` are folders that containers see besides.  `cache` is how many bytes
-    of inputs each worker keeps for later runs (None: a quarter of its free disk).
+    says which files are processed as one; `mounts` are folders that containers see besides.  `cache` is the
+    maximum number of bytes of inputs that each worker keeps for later runs (None: a quarter of its free disk).
     """
 
     src: str

@@ -175,7 +175,7 @@ class Run:
         return Supervisor(job, self.connections, partial(unfit, largest, program), termination_reasons, membership)
 
     def _prepare(self, link: Link, probe: Probe) -> None:
-        """Bring reference data to a worker, and find out which inputs it has."""
+        """Bring reference data to a worker, and find out which inputs are in its cache."""
         self.delivery.to_worker(link)
         self.cache.look(link, probe)
 
@@ -191,7 +191,7 @@ class Run:
         return fit
 
     def _deal(self, scheduler: Scheduler, inputs: Sequence[Input], workers: Sequence[str]) -> None:
-        """Deal the inputs to workers; one that a worker has already to that worker."""
+        """Deal the inputs to workers: an input in the cache of a worker to that worker."""
         holders = self.cache.holders(inputs)
         scheduler.deal(plan.deal(inputs, workers, holders), holders)
 

@@ -16,7 +16,7 @@ LOG_FILTER = ("log_filter.py", "log_files.py", "log_spool.py")
 """The program that writes down what containers print; its files lie in the run's folder on a worker."""
 CACHE = (resources.files(SCRIPTS) / "cache.py").read_text("utf-8")
 QUARTER = -1
-"""As the limit of a cache: a quarter of what the disk would have free without it."""
+"""The limit of a cache that may take a quarter of the free disk, as worker_files/cache.py has it."""
 HEARTBEAT = read_script(SCRIPTS, "heartbeat.sh")
 SPOT_NOTICE = (resources.files(SCRIPTS) / "spot_notice.py").read_text("utf-8")
 HALT = BY_SUDO + read_script(SCRIPTS, "halt.sh")

@@ -46,8 +46,10 @@ class Logs:
 
 
 NESTED = ("logs", "cache")
-"""The settings that have settings of their own."""
+"""The settings whose values are mappings of settings."""
 CACHE_OFF = ("off", "false", "0")
+CACHE_WORDS = {"on": {}, "true": {}, **{word: {"bytes": "0"} for word in CACHE_OFF}}
+"""The settings that each value of one word stands for."""
 LOGS = tuple(setting.name for setting in fields(Logs))
 ON, OFF = {"enabled": "true"}, {"enabled": "false"}
 LOGS_WORDS = {"required": {"required": "true", **ON}, "on": ON, "true": ON, "off": OFF, "false": OFF}
@@ -59,8 +61,8 @@ class Settings:
     """Hold what a task works with; `home` is the folder that holds one folder for each fleet.
 
     `hosts` is None where no number was given: a fleet keeps the one it has.  `provider_options` are those that were
-    given, as texts.  `cache` is how many bytes of inputs each worker keeps for later runs (None: a quarter of its free
-    disk, 0: none).
+    given, as texts.  `cache` is the maximum number of bytes of inputs that each worker keeps for later runs (None: a
+    quarter of its free disk, 0: none).
     """
 
     home: Path
@@ -114,13 +116,13 @@ def settings(
 
 
 def cache_bytes(file: object, environment: Mapping[str, str]) -> int | None:
-    """Return how many bytes of inputs each worker keeps, by fabric.yaml's `cache`, FANRUN_CACHE and FANRUN_CACHE_BYTES.
+    """Return the maximum number of bytes of inputs that each worker keeps; None means a quarter of the free disk.
 
-    None is a quarter of the free disk.  UsageError names the setting that is wrong.
+    `file` is the value of `cache` in fabric.yaml; FANRUN_CACHE and FANRUN_CACHE_BYTES take its place.  UsageError names
+    the setting that is wrong.
     """
     file = environment.get("FANRUN_CACHE") or file
-    words = {"none": {}, "on": {}, "true": {}, **{word: {"bytes": "0"} for word in CACHE_OFF}}
-    found = words.get(str(file).lower(), file)
+    found = {} if file is None else CACHE_WORDS.get(str(file).lower(), file)
     if not isinstance(found, Mapping):
         raise UsageError(f"cache is {file!r}; give on, off, or a mapping of bytes")
     if unknown := sorted(str(key) for key in set(found) - {"bytes"}):

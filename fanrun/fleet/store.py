@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fanrun.fleet.errors import Busy, FleetDamaged, FleetError, UsageError
+from fanrun.fleet.known_fleets import list_fleets
 from fanrun.fleet.known_hosts import KnownHosts
 from fanrun.fleet.layout import USUAL, Layout
 from fanrun.fleet.lock import exclusive
@@ -20,7 +21,6 @@ from fanrun.fleet.model import ID, NAME, VERSION, Fleet, from_json, to_json, wit
 from fanrun.fleet.private_files import write_private
 from fanrun.fleet.ssh_config import quoted, ssh_config
 from fanrun.fleet.sudo import SudoPassword
-from fanrun.fleet.text import fleets_here
 
 ROOT = "${root}/"
 """Stands in fleet.json for the folder that the fleets' folders belong to: it may be moved."""
@@ -185,7 +185,7 @@ class Folder:
         except FileNotFoundError as error:
             if self.exists():
                 raise self._damaged("it is missing, though the fleet's id or key is there") from error
-            others = fleets_here(path.parent.name for path in self.path.parent.glob("*/fleet.json"))
+            others = f"{known}; " if (known := list_fleets(self.path.parent)) else ""
             raise FleetError(f"there is no fleet {self.name}; {others}`fab up` starts one", fleet=self.name) from error
         except (PermissionError, IsADirectoryError) as error:
             raise FleetDamaged(

@@ -14,7 +14,7 @@ from provision import keepalive
 
 @task(help={"dry-run": "print what would be removed, and change nothing", "yes": YES, "fleet": FLEET})
 def clean(console: Console, dry_run: bool = False, yes: bool = False, fleet: str | None = None) -> None:
-    """Remove what hosts keep for later runs, and what earlier runs left there; runs at work keep theirs."""
+    """Remove the data that hosts keep for later runs, and the files that earlier runs left there."""
     folder = target.folder(console, fleet)
     known = folder.load()
     with keepalive.keep(folder, target.provider(console, fleet), known.hosts):

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 
 from fanrun.fanout.drain import drain
 from fanrun.fleet.errors import FanrunError
+from fanrun.fleet.known_fleets import list_fleets
 from fanrun.fleet.model import number
-from fanrun.fleet.text import counted, fleets_here
+from fanrun.fleet.text import counted
 from fanrun.tasks.console import Console
 from fanrun.tasks.target import Target
 from provision import keepalive, other_fleets, teardown
@@ -58,8 +59,8 @@ def down(console: Console, aim: Target, yes: bool, *, chosen: bool) -> None:
         console.say(f"fleet {aim.folder.name} is gone: {hosts}")
         return
     elsewhere = "" if chosen else "; use --provider to look elsewhere"
-    here = fleets_here(path.parent.name for path in aim.folder.path.parent.glob("*/fleet.json"))
-    unknown = f"no fleet {aim.folder.name} is known here, {f'({here[:-2]}) ' if here else ''}and"
+    others = f" ({listed})" if (listed := list_fleets(aim.folder.path.parent)) else ""
+    unknown = f"no fleet {aim.folder.name} is known here{others}, and"
     what = f"fleet {aim.folder.name} is gone:" if known else unknown
     console.say(f"{what} there were no hosts in {aim.provider.search_scope()}{elsewhere}")
 

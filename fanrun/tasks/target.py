@@ -64,7 +64,7 @@ def undrained(folder: Folder, fleet: Fleet) -> Fleet:
 
 
 def limits(console: Console, fleet: str | None) -> tuple[LogLimits, int | None]:
-    """Return how many bytes of logs a run keeps, and how many bytes of inputs workers do after it."""
+    """Return the limits of a run's logs, and the maximum bytes of inputs that each worker keeps for later runs."""
     made = settings(console, fleet=fleet)
     return LogLimits(made.logs.batch, made.logs.spool), made.cache
 

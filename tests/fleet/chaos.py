@@ -25,9 +25,8 @@ KINDS: dict[str, tuple[list[str], list[str]]] = {
     "pause": (["pause"], ["unpause"]),
     "restart": (["restart", "--time=0"], []),
 }
-# Other content under the name of a cached file, which looks as it did: batches at work keep what they have.
-DAMAGE = """cd /var/lib/fanrun/cache && for file in *; do
-  [ ${#file} -eq 64 ] || continue
+# Replace each cached file by one with another content, the same name, size and time. Batches keep their own links.
+DAMAGE = """cd /var/lib/fanrun/cache && for file in $(ls | grep -x '.\\{64\\}'); do
   tr a b <$file >.new && chown --reference=$file .new && touch -r $file .new && mv .new $file
 done || :"""
 # A worker that has just been restarted may have no dockerd yet.
@@ -39,9 +38,10 @@ SCRIPTS = {
 
 
 class Options(NamedTuple):
-    """What a seed's runs are given, whether a worker joins them and is drained again, and whether workers keep inputs.
+    """The options of one seed's runs: `jobs` is that of --jobs, and with `tells` the program writes a report.
 
-    With `groups` inputs that share the first two digits of their names belong together.
+    With `groups` inputs that share the first two digits of their names belong together.  With `joins` a worker joins
+    and is drained again, with `caches` workers keep inputs for later runs.
     """
 
     jobs: str

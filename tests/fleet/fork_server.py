@@ -89,7 +89,7 @@ class Server:
         for child in list(self._statuses):
             try:
                 ended, status = os.waitpid(child, os.WNOHANG)
-            except ChildProcessError:  # another signal came in between, and its handler has told of this one
+            except ChildProcessError:  # the handler of another signal came in between, and reported this one
                 continue
             if ended:
                 file = self._statuses.pop(child)

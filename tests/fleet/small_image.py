@@ -1,7 +1,7 @@
 """A container image of 2 MB that has a shell and the usual programs.
 
-Debian's slim image has 75 MB.  For each fleet they are compressed, pushed, unpacked on every worker, and deleted at the
-end: this took more CPU than most tests.
+Debian's slim image has 75 MB.  For each fleet it is compressed, pushed, unpacked on every worker, and deleted at the
+end.  This took more CPU than most tests.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SMALL = "fanrun-test-small:" + hashlib.sha256(DOCKERFILE.encode()).hexdigest()[:
 
 
 def small_image() -> str:
-    """Return the image's name; it is built if it is not here, and stays."""
+    """Return the image's name; build the image if it is not here.  It is not removed."""
     if not docker("image", "ls", "--quiet", SMALL).strip():
         build_image(SMALL, DOCKERFILE)
     return SMALL

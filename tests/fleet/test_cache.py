@@ -1,4 +1,4 @@
-"""Inputs that workers have since earlier runs are not sent again, and nothing else is taken for them."""
+"""Inputs that workers have from earlier runs are not sent again, and no other file is used in their place."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.waiting import wait_until
 
 WORKERS = ("worker-1", "worker-2")
 ALONE = WORKERS[:1]
-"""The worker of most tests here: where there are two, a busy machine decides which one gets some inputs."""
+"""Most tests here use one worker. With two, it depends on the load of the machine which worker gets an input."""
 CACHE = "/var/lib/fanrun/cache"
 SIZE, COUNT = 1_000_000, 40
 COPY, TWICE = "cp -R . $1/", "for file in *; do cat $file $file >$1/$file; done"
 SUMS = "for file in *; do sha256sum $file >$1/$file; done"
-# Other content under the same name, of the same size and time.
+# Replace each cached file by one with another content, but with the same name, size and time.
 DAMAGE = f"""cd {CACHE} && for file in *; do
   [ ${{#file}} -eq 64 ] || continue
   tr '\\000-\\377' '\\001-\\377\\000' <$file >.new && touch -r $file .new && chown --reference=$file .new
@@ -39,7 +39,7 @@ class Cached(Runs):
             (self.src / f"{number:03}.bin").write_bytes(random.Random(f"{self.src} {number}").randbytes(size))
 
     def into(self, name: str) -> None:
-        """Take another DST from now on."""
+        """Use another DST from now on."""
         self.dst = self.dst.with_name(name)
 
     def cached(self) -> int:
@@ -47,14 +47,14 @@ class Cached(Runs):
         return int(report(self.dst)["cached"])
 
     def kept(self, workers: Sequence[str] = ALONE) -> int:
-        """Return how many files workers keep, once nothing is moved there any more."""
+        """Return how many files workers have in their caches, when no more files are being moved there."""
         moving = "find /var/lib/fanrun/runs -name '.gone-*'"
         wait_until(lambda: not any(self.fab.on(worker, moving) for worker in workers))
         count = f"find {CACHE} -name '????????*' 2>/dev/null | wc -l"
         return sum(int(self.fab.on(worker, count)) for worker in workers)
 
     def check(self, times: int = 1) -> None:
-        """Every result is its input, so many times."""
+        """Check that each result is its input, repeated so many times."""
         assert tree(self.dst) == {key: times * content for key, content in tree(self.src).items()}
         self.verify()
 
@@ -99,7 +99,7 @@ def test_the_same_inputs_are_sent_once(cached: Cached) -> None:
 
 
 def test_an_input_is_known_by_its_content(cached: Cached) -> None:
-    """It has a new name; or another content, and looks as it did."""
+    """One input gets a new name; another one gets a new content, but keeps its name, size and time."""
     cached.fill(12, 1000)
     cached(COPY)
     cached.kept()
@@ -115,7 +115,7 @@ def test_an_input_is_known_by_its_content(cached: Cached) -> None:
 
 
 def test_a_program_sees_the_time_of_its_input(cached: Cached) -> None:
-    """An input has a new time, and its content is there: it is copied, and what is kept stays as it was."""
+    """An input whose content is cached gets a new time: the batch gets a copy, and the cached file stays as it was."""
     cached.fill(4, 1000)
     cached(COPY)
     assert cached.kept() == 4
@@ -192,7 +192,7 @@ def test_no_more_is_kept_than_the_setting_says(cached: Cached) -> None:
 
 
 def test_a_disk_that_fills_loses_the_cache_and_no_input(cached: Cached) -> None:
-    """What is kept takes nearly all of a small disk; the next inputs have room once it is removed."""
+    """The cache takes nearly all of a small disk; the next inputs have room after it was removed."""
     cached.fill(2, 10_000_000)
     cached.fab.on("worker-1", SMALL_DISK)
     try:

@@ -14,7 +14,7 @@ from tests.fleet.harness import Fab, Runs
 EACH = """for file in *; do
   read begin _ </proc/uptime; {work}; read end _ </proc/uptime; echo "$begin $end" >"$1/$file"
 done"""
-"""Works on one input after the other; a result says when that was, in seconds of the machine's uptime."""
+"""Works on one input after the other; a result has the begin and the end, in seconds since the machine was started."""
 
 
 def worker_of(dst: Path) -> dict[str, str]:

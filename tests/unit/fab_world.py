@@ -60,7 +60,7 @@ Done = subprocess.CompletedProcess[str]
 
 
 def run_fab(argv: Sequence[str], environment: Mapping[str, str]) -> Done:
-    """Run fab, as a fork of a process that has imported what it needs; as a program while coverage is measured."""
+    """Run fab: as a fork of a process that has imported everything, or as a program if coverage is measured."""
     start = Start([FAB, *argv], ROOT, environment)
     if "COVERAGE_PROCESS_CONFIG" not in os.environ and can_fork(start):
         process: subprocess.Popen[str] = Forked.piped(start, subprocess.DEVNULL)

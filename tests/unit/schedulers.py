@@ -56,7 +56,7 @@ class ScriptedPolicy(Policy):
         return bool(getattr(self._script, "sends", True))
 
     def sends(self, worth: bool) -> None:
-        """Set whether inputs are sent that their owner has."""
+        """Set whether a worker is sent inputs that their owner has in its cache."""
         self._script.sends = worth
 
     def is_worth_copying(self, worker: str, assignment: Assignment, assignments: Sequence[Assignment]) -> bool:

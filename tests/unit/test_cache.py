@@ -1,4 +1,4 @@
-"""The cache of a worker: what is kept of a run's inputs, and what a later batch gets of it."""
+"""The program that manages the cache of a worker: keep inputs, list them, and place them into a batch's folder."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_it_runs_as_a_program(tmp_path: Path) -> None:
 
 
 def keep(top: Path, contents: Mapping[str, bytes], limit: int = worker_cache.QUARTER) -> None:
-    """Keep files as inputs of a run that is over."""
+    """Put files into the cache as the inputs of a run that has ended."""
     run = top / "run"
     run.mkdir()
     for number, (name, content) in enumerate(contents.items()):
@@ -95,7 +95,7 @@ def test_a_file_of_the_same_time_is_a_link(tmp_path: Path) -> None:
     os.utime(path, ns=(1, 3 * SECOND))
     place(tmp_path, {b"x/y": (b"one", 3 * SECOND)})
     assert (tmp_path / "batch" / "x" / "y").stat().st_ino == path.stat().st_ino
-    # It is not kept a second time, and the cache has it still when the batch is gone.
+    # The link is not moved to the cache again. The cache still has the file.
     keep(tmp_path, {})
     os.rename(tmp_path / "batch", tmp_path / "worker-1.0001.in")
     (tmp_path / "run").mkdir()
@@ -117,7 +117,7 @@ def test_a_damaged_file_is_not_used_and_removed(tmp_path: Path, damaged: bytes) 
 
 
 def test_what_can_not_be_placed_is_not_called_there(tmp_path: Path) -> None:
-    """The cache is gone, has not the file, or has a folder in its place."""
+    """There is no cache, or it does not have the file, or it has a folder with the file's name."""
     assert place(tmp_path, {b"a": (b"one", 1)}) == {}
     keep(tmp_path, {"a": b"one"})
     (tmp_path / "cache" / sha(b"two")).mkdir()
@@ -130,7 +130,7 @@ def test_what_can_not_be_placed_is_not_called_there(tmp_path: Path) -> None:
 
 
 def test_the_oldest_go_first(tmp_path: Path) -> None:
-    """What a run used is younger than what another one left."""
+    """A file that a batch used is newer than files that were only kept."""
     for number in range(5):
         keep(tmp_path, {"file": b"%d" % number * 1000}, 3000)
     assert names(tmp_path) == {sha(b"%d" % number * 1000) for number in (2, 3, 4)}
@@ -151,7 +151,7 @@ def test_no_more_is_kept_than_the_limit(tmp_path: Path, limit: int, count: int) 
 
 
 def test_a_host_that_is_being_cleaned_keeps_nothing(tmp_path: Path) -> None:
-    """`fab down` removes the work folder; what is kept in the background does not make it again."""
+    """`fab down` removes the work folder; the program in the background does not make it again."""
     write_tree(tmp_path / "run" / "worker-1.0001.in", (b"a",))
     argv = [sys.executable, str(PROGRAM), "keep", str(tmp_path / "gone" / "cache"), "-1", str(tmp_path / "run")]
     assert subprocess.run(argv, capture_output=True, check=False).returncode != 0
@@ -172,10 +172,11 @@ def test_the_list_has_sizes_and_times(tmp_path: Path) -> None:
 
 
 def test_the_commands_find_the_program_where_the_run_put_it() -> None:
-    layout, folder = Layout("/work", "/logs"), "/work/runs/r/cache.py"
+    layout = Layout("/srv/fanrun", "/srv/logs")
+    program = f"{layout.runs}/r/cache.py"
     python = ["python3", "-I", "-S"]
-    assert cache_commands.list_argv("r", layout) == [*python, folder, "list", "/work/cache"]
+    assert cache_commands.list_argv("r", layout) == [*python, program, "list", layout.cache]
     place = BatchFolder("r", "worker-1.0001", layout)
-    assert cache_commands.place_argv(place) == [*python, folder, "place", "/work/cache", place.source]
+    assert cache_commands.place_argv(place) == [*python, program, "place", layout.cache, place.source]
     assert cache_commands.wanted([("00", 7, b"a b"), ("11", 8, b"c")]) == b"00\0007\0a b\x0011\0008\0c\0"
     assert PROGRAM.read_text() == run_commands.CACHE

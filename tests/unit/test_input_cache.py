@@ -1,4 +1,4 @@
-"""A run's view of its workers' caches: what it asks for, and to whom it gives inputs."""
+"""How a run uses the caches of its workers: which files it asks for, and which workers get an input."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Worker(Link):
         return CommandResult(done.returncode, done.stdout, done.stderr.decode())
 
     def keep(self, **files: str) -> None:
-        """Put files into the cache, as a run of before does."""
+        """Put files into the cache, as an earlier run does."""
         folder = Path(self.layout.runs) / "before" / "b.in"
         folder.mkdir(parents=True)
         for name, content in files.items():
@@ -115,7 +115,7 @@ def test_inputs_go_to_workers_that_may_have_them(src: Path, tmp_path: Path) -> N
     assert cache.holders(inputs(src, "a")) == {b"a": ["worker-1"]}
     assert cache.holders([group]) == {b"b": ["worker-2"]}
     assert cache.holders([mixed]) == {}, "no worker has the whole group"
-    # A name decides where sizes and times are the same; whole seconds do where there is no more.
+    # Of two workers that have files of this size and time, the one with the name is found. Seconds are enough for that.
     worker = Worker("worker-3", tmp_path)
     worker.keep(a="two")
     os.utime(next(Path(worker.layout.cache).glob("?" * 64)), (5, 5))
@@ -141,7 +141,7 @@ def test_a_full_disk_empties_the_cache(src: Path, tmp_path: Path) -> None:
 
 
 def test_a_cache_that_can_not_be_listed_is_none(src: Path, tmp_path: Path) -> None:
-    """What a worker answers is read as lines of two numbers; everything else is left out."""
+    """Lines of the answer that are not a size, a time and a CRC-32 are ignored."""
     worker, cache = Worker("worker-1", tmp_path), InputCache("r", str(src))
     cache.look(worker, CACHED)  # there is no folder
     assert cache.holders(inputs(src, "a")) == {}

@@ -137,7 +137,7 @@ def test_a_key_is_let_in_for_one_command_and_put_out_again(
 
 
 def listed(folder: Path) -> list[str]:
-    """Return all that is in a folder but locks."""
+    """Return the paths of everything in a folder, except locks."""
     return sorted(str(each) for each in folder.rglob("*") if each.name != "lock")
 
 

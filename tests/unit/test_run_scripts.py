@@ -58,7 +58,7 @@ def test_stop_ends_the_runs_containers_and_deletes_its_folder(shell: str, tmp_pa
 
 
 def test_the_inputs_of_an_ended_run_are_kept(shell: str, tmp_path: Path) -> None:
-    """They are kept in the background, also those of batches that are over and of a run that died."""
+    """Inputs of batches that have ended are kept as well, and those of a run whose client was killed."""
     path, work = docker(tmp_path, ""), tmp_path / "work folder"
     runs = work / "runs"
     for run in ("r", "dead"):

@@ -48,7 +48,7 @@ def test_one_that_has_not_run_dry_takes_nothing_from_others() -> None:
 
 @pytest.mark.parametrize("worth", [True, False])
 def test_what_another_one_has_is_taken_if_it_is_worth_sending(worth: bool) -> None:
-    """What both have, or neither has, is taken as ever."""
+    """Inputs that both workers have, or none of them, are taken as without a cache."""
     policy = ScriptedPolicy()
     policy.sends(worth)
     scheduler, inputs = Scheduler(policy=policy), make("worker-1", 4)

@@ -76,7 +76,7 @@ def test_inputs_are_sent_only_if_they_are_done_clearly_earlier_than_where_they_a
 
 
 def test_where_nothing_was_sent_yet_a_push_takes_its_usual_start() -> None:
-    """All inputs were there so far, so nothing is known of the line."""
+    """All inputs so far were in the cache, so the speed of the line was not measured."""
     own = measured({"process": (0.6, 1), "pull": (0.2, 0.001)})
     seconds = own.total(2 * MB) + USUAL_START["push"]
     busy = int((MARGIN * seconds + SPARE_SECONDS) * even(1).rate())

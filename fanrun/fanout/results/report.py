@@ -83,7 +83,7 @@ class Report:
 
     `kept` are inputs whose results were there before it.  `stopped` says why inputs of `failed` were not tried (their
     `tries` are 0), "" if all were; `junk` is the number of files that were skipped.  `cached` files, of `cached_bytes`,
-    were sent to no worker, as they were there since earlier runs.  `entrypoint` and `each` are those of the request,
+    were not sent, because they were in the caches of the workers.  `entrypoint` and `each` are those of the request,
     `mounts` has the hash of each folder of reference data by its name.
     """
 
@@ -152,8 +152,9 @@ def summary(report: Report) -> str:
     kept = f"; {report.kept} were done before" if report.kept else ""
     lines = [f"{report.done} of {counted(report.inputs, 'input')} done in {speed}, {data}{kept}"]
     if report.cached:
-        count = "1 file" if report.cached == 1 else f"{report.cached} files"
-        lines.append(f"  {count}, {amount(report.cached_bytes)}, had been sent by earlier runs")
+        lines.append(
+            f"  {counted(report.cached, 'file')}, {amount(report.cached_bytes)}, had been sent by earlier runs"
+        )
     lines += [_worker_line(worker, report.seconds) for worker in report.workers]
     lines += [_containers_line(worker) for worker in report.workers if worker.containers_reason]
     if report.extra:
@@ -185,11 +186,11 @@ def _containers_line(worker: WorkerReport) -> str:
 
 def _failure_lines(report: Report) -> list[str]:
     """Return the lines about failed inputs, with the command that tries them again."""
-    again = (
-        f"`fab retry --dst {shlex.quote(shown(report.dst))}` tries {'it' if len(report.failed) == 1 else 'them'} again"
-    )
     if report.stopped:  # `fab retry` would try every input, and all would fail once more
         again = "correct the program or its arguments, and type the command again"
+    else:
+        them = "it" if len(report.failed) == 1 else "them"
+        again = f"`fab retry --dst {shlex.quote(shown(report.dst))}` tries {them} again"
     tried = [item for item in report.failed if not report.stopped or item.tries]
     lines = [f"{len(report.failed)} failed; {again}:"]
     for item in tried[:SHOWN]:

@@ -11,7 +11,7 @@ from fanrun.fanout.results.report import Failure
 class WorkerStats:
     """What one worker has done; `seconds` are those its stages were busy, bytes are those of inputs and results.
 
-    `cached` is the number of inputs' files that were in its cache, `cached_bytes` their bytes.
+    `cached` is the number of input files that were in its cache, `cached_bytes` their bytes.
     `containers` run at the same time, for the reason that is given, and use so many `cores` each (0: not measured).
     """
 
@@ -25,7 +25,7 @@ class WorkerStats:
         self.lock = threading.Lock()
 
     def note_cached(self, sizes: Iterable[int]) -> None:
-        """Note files, by their bytes, that need not be sent."""
+        """Add files that were in the worker's cache; `sizes` are their bytes."""
         with self.lock:
             for size in sizes:
                 self.cached, self.cached_bytes = self.cached + 1, self.cached_bytes + size

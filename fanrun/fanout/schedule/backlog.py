@@ -19,8 +19,8 @@ class Backlog:
     """The inputs of a run by where they are; the scheduler holds its lock.
 
     `shares` has what nobody has tried, `again` what has to be tried once more, `in_flight` what is with workers, and
-    `inputs` what is known of each.  `live` are the workers that take part, `holders` those
-    that have an input since an earlier run.
+    `inputs` what is known of each.  `live` are the workers that take part, `holders` the
+    workers that have an input in their cache, by its key.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -136,21 +136,26 @@ class Backlog:
     def _fresh(self, worker: str, max_weight: int) -> list[Input]:
         """Take inputs from the front of the worker's own share, or from the end of another's.
 
-        Inputs that the other one has, and that would have to be sent, are taken only if they are done clearly earlier.
+        Inputs that the other worker has in its cache, and this worker has not, are taken only if they are done clearly
+        earlier then.
         """
         owner = self._share_for(worker)
-        if not owner or owner == worker:
-            return self.shares.take(owner, max_weight, from_end=False) if owner else []
-        rest = self.shares.weight_of(owner)
-        inputs = self.shares.take(owner, max_weight, from_end=True)
-        is_at_hand = [owner in self.holders.get(item.key, ()) for item in inputs]
-        is_sent = [worker not in self.holders.get(item.key, ()) for item in inputs]
-        if inputs and all(is_at_hand) and all(is_sent) and owner in self.live:
-            busy = rest + sum(assignment.weight for assignment in self.in_flight.of(owner))
-            if not self.policy.is_worth_sending(worker, owner, sum(map(weight, inputs)), busy):
-                self.shares.put_back(owner, inputs, to_end=True)
-                return []
+        if not owner:
+            return []
+        inputs = self.shares.take(owner, max_weight, from_end=owner != worker)
+        if owner != worker and not self._may_move(inputs, owner, worker):
+            self.shares.put_back(owner, inputs, to_end=True)
+            return []
         return inputs
+
+    def _may_move(self, inputs: Sequence[Input], owner: str, worker: str) -> bool:
+        """Return whether a worker may process inputs that were just taken from the share of their owner."""
+        holders = [self.holders.get(item.key, ()) for item in inputs]
+        if owner not in self.live or not all(owner in names and worker not in names for names in holders):
+            return True
+        load = sum(map(weight, inputs))
+        busy = load + self.shares.weight_of(owner) + sum(each.weight for each in self.in_flight.of(owner))
+        return self.policy.is_worth_sending(worker, owner, load, busy)
 
     def _copy(self, worker: str) -> list[Input]:
         """Return what is left of another worker's batch that has no copy yet, if a copy is worth it.

@@ -39,9 +39,9 @@ class Policy:
         return load > MAX_EXCESS * model.best_weight(waiting, self._part(worker))
 
     def is_worth_sending(self, worker: str, owner: str, load: int, busy: int) -> bool:
-        """Return whether a worker should be sent inputs of that weight, which their owner has already.
+        """Return whether inputs of that weight should be sent to a worker, though their owner has them in its cache.
 
-        `busy` is the weight of all that the owner has to do.
+        `busy` is the weight of all inputs that the owner still has to process.
         """
         return is_worth_sending(self.model(worker), self.model(owner), load, busy)
 

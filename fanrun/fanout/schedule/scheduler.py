@@ -35,7 +35,10 @@ class Scheduler:
     def deal(
         self, dealt: Mapping[str, Sequence[Input]], holders: Mapping[bytes, Collection[str]] | None = None
     ) -> None:
-        """Add these workers, each with its share of the inputs; `holders` has the workers that need not be sent one."""
+        """Add these workers, each with its share of the inputs.
+
+        `holders` has the workers that have an input in their cache, by its key.
+        """
         with self._change:
             self._backlog.holders = holders or {}
             for name, share in dealt.items():

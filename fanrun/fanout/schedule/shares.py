@@ -50,7 +50,7 @@ class Shares:
         return [item for share in self._inputs.values() for item in share]
 
     def put_back(self, worker: str, inputs: Sequence[Input], *, to_end: bool = False) -> None:
-        """Put inputs back to the end of a share from which they were taken, by default to its front."""
+        """Put inputs back to the front of a share, or `to_end` if they were taken from its end."""
         if to_end:
             self._inputs[worker].extend(reversed(inputs))
         else:

@@ -1,4 +1,4 @@
-"""Speculation: whether a second worker should process what another one has."""
+"""Speculation: whether a worker should process inputs that another worker has already."""
 
 from __future__ import annotations
 
@@ -42,18 +42,22 @@ def is_worth_copying(
 
 
 def is_worth_sending(own: ThroughputModel, other: ThroughputModel, load: int, busy: int) -> bool:
-    """Return whether this worker (`own`) would be done with inputs clearly before the `other` worker, which has them.
+    """Return whether inputs are done clearly earlier if they are sent to this worker (`own`).
 
-    `load` is their weight, and `busy` that of all that the other one has to do.
+    The `other` worker has them in its cache.  `load` is their weight, `busy` the weight of all inputs that the other
+    worker still has to process.
     """
     rate = other.rate()
     return not rate or busy / rate > MARGIN * _expected(own, other, load) + SPARE_SECONDS
 
 
 def _expected(own: ThroughputModel, other: ThroughputModel, load: int) -> float:
-    """Return how many seconds a worker will need for inputs that are sent to it; like the other one if it is new."""
+    """Return how many seconds this worker (`own`) needs for inputs of that weight, from the push to the pull.
+
+    If nothing was measured of it, the measurements of the `other` worker are used.
+    """
     known = next((model for model in (own, other) if model.knows("process", "pull")), None)
     if known is None:
         return UNKNOWN_SECONDS
-    # Where all inputs were there nothing is known of a push.
+    # If all inputs so far were in the cache, no push was measured.
     return known.total(load) + (0 if known.knows("push") else USUAL_START["push"])

@@ -6,7 +6,7 @@
 #   CONTAINER    the name of the container that PROGRAM starts
 #   OWNER        UID:GID of the program, which owns what it writes to if the login is root
 #   TIMEOUT      seconds without a result after which the program has hung; 0 for no limit
-#   ROOM         free bytes below which the SPENT folders and the cache are deleted now, and not at the end of the run
+#   ROOM         if fewer bytes are free, the SPENT folders and the cache are deleted before the program starts
 #   SPOOL, FIELDS, BATCH_BYTES, SPOOL_BYTES   arguments of log_filter.py, which starts the container
 #   EXPIRY       minutes without a sign of life after which the run is over
 #   SLOT         which of the worker's containers this is: those with the same number follow each other

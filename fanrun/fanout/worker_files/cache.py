@@ -1,13 +1,13 @@
-"""The cache of a worker: files that earlier runs got as inputs, for batches of later runs that need the same.
+"""Manage the cache of a worker: it keeps the inputs of a run for later runs.
 
-python3 cache.py keep CACHE LIMIT FOLDER    keep the inputs of the run in FOLDER, which is over
-python3 cache.py list CACHE                 print what the files look like
+python3 cache.py keep CACHE LIMIT FOLDER    move the inputs of the run in FOLDER, which has ended, to the cache
+python3 cache.py list CACHE                 print the size and the time of each file
 python3 cache.py place CACHE FOLDER         put files into a batch's folder of inputs
 
-The name of a file in CACHE is the SHA-256 of its content.  The file "names" has a CRC-32 of the path that each had as
-an input, so that a run can guess which worker has an input before it knows its hash.  A batch has hard links to these
-files, and its container can't write to them.  The time of last status change tells when a file was used last: every
-link changes it.
+The name of a file in CACHE is the SHA-256 of its content.  The file "names" has the CRC-32 of the path that each file
+had as an input.  By this a run can guess which worker has an input before it knows the input's hash.  A batch gets hard
+links to the files, and its container can't write to them.  The time of last status change (ctime) is the time of last
+use, because each new link changes it.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ FOLDER, FILE = 0o755, 0o644
 
 
 def keep(cache: str, limit: int, folder: str) -> None:
-    """Move the inputs of a run into the cache, up to `limit` bytes; then the files that were not used longest go."""
+    """Move the inputs of a run into the cache; then remove the oldest files until at most `limit` bytes are left."""
     if not os.path.isdir(cache):
-        os.mkdir(cache, FOLDER)  # FileNotFoundError where the host is being cleaned
+        os.mkdir(cache, FOLDER)  # FileNotFoundError if `fab down` has removed the work folder
     with open(os.path.join(cache, "lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if limit == QUARTER:
             disk = os.statvfs(cache)
-            limit = (disk.f_bavail * disk.f_frsize + sum(size for _, size, _ in entries(cache))) // 4
+            limit = (disk.f_bavail * disk.f_frsize + sum(stat.st_size for _, stat in entries(cache))) // 4
         room, names = limit, known_names(cache)
         for top, path in inputs(folder):
             found = os.lstat(path)
-            if found.st_nlink > 1 or not 0 < found.st_size <= room:  # a second link: it came from the cache
+            if found.st_nlink > 1 or not 0 < found.st_size <= room:  # with a second link it is in the cache already
                 continue
             name = digest(path)
             os.rename(path, os.path.join(cache, name))
@@ -55,12 +55,12 @@ def trim(cache: str, limit: int, names: dict[str, str]) -> None:
     Write the number of files and their bytes to "size", and those of `names` that are there still to "names".
     """
     kept, total = [], 0
-    for _, size, path in sorted(entries(cache), reverse=True):
-        if total + size > limit:
-            os.unlink(path)
+    for name, stat in sorted(entries(cache), key=lambda entry: -entry[1].st_ctime_ns):
+        if total + stat.st_size > limit:
+            os.unlink(os.path.join(cache, name))
         else:
-            kept.append(os.path.basename(path))
-            total += size
+            kept.append(name)
+            total += stat.st_size
     write(os.path.join(cache, "names"), "".join(f"{name} {names[name]}\n" for name in kept if name in names))
     write(os.path.join(cache, "size"), f"{len(kept)} {total}\n")
 
@@ -73,7 +73,7 @@ def write(path: str, text: str) -> None:
 
 
 def known_names(cache: str) -> dict[str, str]:
-    """Return {SHA-256: CRC-32 of its path} of the files of which this is known."""
+    """Return the content of the file "names": {SHA-256: CRC-32}."""
     try:
         with open(os.path.join(cache, "names")) as file:
             return dict(line.split() for line in file)
@@ -81,13 +81,10 @@ def known_names(cache: str) -> dict[str, str]:
         return {}
 
 
-def entries(cache: str) -> Iterator[tuple[int, int, str]]:
-    """Yield (time of last use, size in bytes, path) of each file."""
+def entries(cache: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield the name and the stat of each file in the cache."""
     with os.scandir(cache) as found:
-        for entry in found:
-            if len(entry.name) == HASH:
-                stat = entry.stat(follow_symlinks=False)
-                yield stat.st_ctime_ns, stat.st_size, entry.path
+        yield from ((entry.name, entry.stat(follow_symlinks=False)) for entry in found if len(entry.name) == HASH)
 
 
 def inputs(folder: str) -> Iterator[tuple[str, str]]:
@@ -111,17 +108,14 @@ def digest(path: str) -> str:
 def show(cache: str) -> None:
     """Print a line "SIZE TIME CRC" for each file; TIME is that of its last change (nanoseconds since 1970)."""
     names = known_names(cache)
-    with os.scandir(cache) as found:
-        for entry in found:
-            if len(entry.name) == HASH:
-                stat = entry.stat(follow_symlinks=False)
-                print(stat.st_size, stat.st_mtime_ns, names.get(entry.name, "00000000"))
+    for name, stat in entries(cache):
+        print(stat.st_size, stat.st_mtime_ns, names.get(name, "00000000"))
 
 
 def place(cache: str, folder: str, wanted: list[bytes]) -> None:
-    """Put files into a folder, and print the index of each one that is there now.
+    """Put files into a folder, and print the index of each file that was put there.
 
-    `wanted` has three items for each: its SHA-256, its time of last change (nanoseconds since 1970), its path.
+    `wanted` has three items for each file: SHA-256, time of last change (nanoseconds since 1970), path.
     """
     top = os.fsencode(folder)
     os.makedirs(top, FOLDER, exist_ok=True)
@@ -140,7 +134,7 @@ def place(cache: str, folder: str, wanted: list[bytes]) -> None:
 
 
 def link(source: bytes, target: bytes, time: int) -> None:
-    """Make a hard link to a file, or a copy if its time of last change has to be another one (nanoseconds)."""
+    """Make a hard link to a file, or a copy if its time of last change is not `time` (nanoseconds since 1970)."""
     if os.stat(source).st_mtime_ns == time:
         os.link(source, target)
         return

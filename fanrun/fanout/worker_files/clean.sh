@@ -1,5 +1,6 @@
 # shellcheck shell=sh
-# Remove reference data and cached inputs from a host, and what earlier runs left there. end.sh and kept.sh come before this text.
+# Remove from a host the reference data, the cached inputs, and the files that earlier runs left.
+# It needs the functions of end.sh and kept.sh: they are sent in front of it.
 # sh clean.sh KEPT RUNS EXPIRY LOOK DEAD...
 #   KEPT, RUNS    the folders with reference data, and with the folders of runs
 #   EXPIRY        minutes without a sign of life after which a run is dead
@@ -31,7 +32,7 @@ done
 [ -n "$look" ] || rm -rf "${runs%/*}/identity"
 if [ -d "$cache" ]; then
   (
-    # What keeps the inputs of a run that has just ended comes to its end first.
+    # cache.py may still be moving the inputs of a run that has just ended. Wait until it has finished.
     exec 7>>"$cache/lock" && flock -w 60 7
     size=$(cat "$cache/size" 2>/dev/null)
     [ "${size:-0 0}" = "0 0" ] || echo "cache $size"

@@ -4,10 +4,10 @@
 # end RUNS RUN: remove the run's containers, and delete its folder. Fail if Docker does not answer, or can't remove a
 # container: then something may be left, and the caller keeps a folder of the run, so that somebody ends it later.
 # forbid RUNS RUN: leave a file which says that the run was ended.
-# discard RUNS/RUN: move the inputs of a run to the cache, and delete its folder. Some thousand files may take seconds,
-# for which nobody needs to wait: the folder is renamed at once, and the rest is done in the background. The program and
-# the limit of the cache are in the folder; they are not there if the run did not begin. No input is kept if the
-# variable `keep_none` is not empty.
+# discard RUNS/RUN: move the inputs of a run to the cache, and delete the run's folder. This takes seconds if there are
+# thousands of files. Therefore the folder is renamed at once, and the rest is done in the background. The folder has
+# the files cache.py, which moves the inputs, and cache.limit. If the variable `keep_none` is not empty, the inputs are
+# deleted with the folder.
 discard() {
   gone=${1%/*}/.gone-${1##*/}
   mv "$1" "$gone" 2>/dev/null || return 0

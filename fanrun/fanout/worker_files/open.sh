@@ -13,7 +13,7 @@
 #   FILES     the text of log_files.py
 #   SPOOL     the text of log_spool.py
 #   CACHE     the text of cache.py
-#   LIMIT     the most bytes of inputs that the worker keeps for later runs
+#   LIMIT     the maximum number of bytes of inputs that the worker keeps for later runs; -1 is a quarter of the free disk
 #   DEAD      runs that are ended however young they are; this may be RUN itself
 # Print "left RUN" for each dead run that may have left something.
 #

@@ -43,7 +43,7 @@ class Connections:
         *,
         cache: int | None = None,
     ) -> None:
-        """`cache` is how many bytes of inputs a host keeps for later runs (None: a quarter of its free disk)."""
+        """`cache` is the maximum number of bytes of inputs that a host keeps (None: a quarter of its free disk)."""
         self.folder, self._run, self._image, self._clock, self._cache = folder, run, image, clock, cache
         self._leftovers = Leftovers(folder.path / "runs")
         self._dead: dict[str, set[str]] = {}

@@ -1,4 +1,4 @@
-"""The caches of a run's workers: inputs that lie there since earlier runs are not sent again."""
+"""The caches of a run's workers. Inputs that a worker has in its cache are not sent again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ NO_ROOM = ("No space left on device", "Disk quota exceeded")
 
 
 class Looks(NamedTuple):
-    """What is known of a file without its hash: bytes, nanoseconds since 1970 at its last change, CRC-32 of its key."""
+    """Properties of a file that can be compared without reading it.
+
+    `size` is in bytes, `time` is the time of last change in nanoseconds since 1970, `name` is the CRC-32 of its key.
+    """
 
     size: int
     time: int
@@ -31,17 +34,17 @@ class Looks(NamedTuple):
 
     @property
     def named(self) -> tuple[int, int, str]:
-        """What it is found by first: some rsyncs keep whole seconds only."""
+        """Return what is compared first: size, seconds, name.  Some versions of rsync keep only whole seconds."""
         return self.size, self.time // NANOSECONDS, self.name
 
     @property
     def nameless(self) -> tuple[int, int]:
-        """What it is found by after it was renamed."""
+        """Return what is compared if no file is found by its name: size, nanoseconds."""
         return self.size, self.time
 
 
 class Contents:
-    """What a worker's cache has, as list_argv's command wrote it."""
+    """The files in the cache of one worker, read from the output of list_argv's command."""
 
     def __init__(self, text: bytes = b"") -> None:
         looks = [Looks(int(size), int(time), name.decode()) for size, time, name in LINE.findall(text)]
@@ -51,10 +54,10 @@ class Contents:
 
 
 class InputCache:
-    """What the workers have in their caches; safe to use from many threads.
+    """Finds inputs in the caches of the workers; safe to use from many threads.
 
-    The looks of a file only say where its content may be.  What is used is found by its hash, which the worker computes
-    again each time.
+    `Looks` are only a guess at which worker has a file.  A worker uses a file only if its SHA-256 is right, which it
+    computes again each time.
     """
 
     def __init__(self, run: str, src: str) -> None:
@@ -70,7 +73,7 @@ class InputCache:
         self._contents[link.host] = found
 
     def holders(self, inputs: Iterable[Input]) -> Mapping[bytes, list[str]]:
-        """Return {key: workers} of the inputs of which all files may be in the caches of these workers."""
+        """Return {key: workers} for each input whose files are probably all in the caches of these workers."""
         known = {name: contents for name, contents in self._contents.items() if contents.sizes}
         if not known:
             return {}
@@ -88,9 +91,9 @@ class InputCache:
         return found
 
     def place(self, link: Link, place: BatchFolder, files: Mapping[bytes, tuple[str, FileStat]]) -> set[bytes]:
-        """Put files into a batch's folder if they are in the worker's cache; return the keys of those that are there.
+        """Copy files from the worker's cache into a batch's folder; return the keys of the files that were copied.
 
-        `files` has the hash of each file, and how it looked then.
+        `files` has the hash of each file, and its FileStat when it was hashed.
         """
         sizes = self._contents.get(link.host, Contents()).sizes
         asked = [(digest, stat.mtime, key) for key, (digest, stat) in files.items() if stat.size in sizes]
@@ -101,7 +104,7 @@ class InputCache:
         return {asked[number][2] for number in numbers if number < len(asked)}
 
     def make_room(self, link: Link, error: str) -> None:
-        """Remove a worker's cache if this error of a command there says that the disk is full."""
+        """Remove a worker's cache if `error`, the stderr of a command there, says that the disk is full."""
         if self._contents.get(link.host, Contents()).sizes and any(words in error for words in NO_ROOM):
             logger.warning("{}: its disk is full; the inputs that it had kept of earlier runs are removed", link.host)
             self._contents[link.host] = Contents()

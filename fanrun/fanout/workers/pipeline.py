@@ -232,7 +232,7 @@ class Worker:
         self._learn(stage, sum(map(weight, batch.inputs)), seconds)
 
     def _learn(self, stage: str, load: int, seconds: float) -> None:
-        """Tell the scheduler how long a stage took for that weight; without weight it says nothing."""
+        """Tell the scheduler how long a stage took for that weight; nothing is learned from a weight of 0."""
         if load:
             self.job.scheduler.observe(self.name, stage, load, seconds)
         self.warm_up.learned(stage)

@@ -41,9 +41,9 @@ class Transfer:
         self._link, self._src, self._destination, self._cache = link, src, destination, cache
 
     def send(self, attempt: Attempt, folder: BatchFolder) -> int:
-        """Send the inputs of a batch, but for files that the worker has, and note their hashes.
+        """Send the inputs of a batch and note their hashes; files that are in the worker's cache are not sent.
 
-        Return the weight of what was sent.
+        Return the weight of the files that were sent.
         Raises BatchFailed when files could not be written on the worker, HostError when it could not be reached.
         """
         hashes: dict[bytes, tuple[str, FileStat]] = {}
@@ -68,7 +68,7 @@ class Transfer:
         self._run("pull", lambda: self._link.pull(folder, staging, apart=apart), self._fetched)
 
     def _push(self, folder: BatchFolder, paths: Sequence[bytes]) -> CommandResult:
-        """Send files; if the worker's disk is full, make room for the next time."""
+        """Send files; if the worker's disk is full, remove its cache: then there is room for the second try."""
         result = self._link.push(self._src, folder, paths)
         if result.exit_code and self._cache:
             self._cache.make_room(self._link, result.error)
@@ -77,7 +77,7 @@ class Transfer:
     def _hash(self, attempt: Attempt, hashes: dict[bytes, tuple[str, FileStat]]) -> dict[bytes, list[FileStat]]:
         """Note the inputs' hashes; return how the files of each were before they were read.
 
-        Put the hash of each file into `hashes`, and how it was then.
+        For each file put its hash into `hashes`, with its FileStat from before it was read.
         """
         before = {}
 

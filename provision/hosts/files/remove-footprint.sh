@@ -159,7 +159,7 @@ added tree | while read -r folder; do
 done
 
 # The mark goes last: whatever comes between, this can be done again.
-# First what an ended run left: something in the background may still move it to the cache.
+# The files of runs go first: a background process may still be moving inputs from there to the cache.
 rm -rf "$work/runs"
 find "$work" -xdev -mindepth 1 -maxdepth 1 ! -name fleet ! -name added -exec rm -rf {} +
 rm -f "$(mark_value "$mark" home)"/.fanrun-*
