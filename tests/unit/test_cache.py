@@ -158,6 +158,22 @@ def test_a_host_that_is_being_cleaned_keeps_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "gone").exists()
 
 
+def test_two_runs_that_end_at_the_same_time_are_both_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process makes the cache just before this one does."""
+    make = os.mkdir
+
+    def late(path: str, mode: int) -> None:
+        make(path, mode)
+        make(path, mode)
+
+    (tmp_path / "run" / "b.in").mkdir(parents=True)
+    (tmp_path / "run" / "b.in" / "a").write_bytes(b"one")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "mkdir", late)
+        cached(tmp_path, "keep", "-1", tmp_path / "run")
+    assert names(tmp_path) == {sha(b"one")}
+
+
 def test_the_list_has_sizes_and_times(tmp_path: Path) -> None:
     keep(tmp_path, {"a": b"one", "b": b"other"})
     for content, time in ((b"one", 3 * SECOND + 5), (b"other", 4 * SECOND)):

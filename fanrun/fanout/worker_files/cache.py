@@ -12,6 +12,7 @@ use, because each new link changes it.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -30,7 +31,7 @@ FOLDER, FILE = 0o755, 0o644
 
 def keep(cache: str, limit: int, folder: str) -> None:
     """Move the inputs of a run into the cache; then remove the oldest files until at most `limit` bytes are left."""
-    if not os.path.isdir(cache):
+    with contextlib.suppress(FileExistsError):
         os.mkdir(cache, FOLDER)  # FileNotFoundError if `fab down` has removed the work folder
     with open(os.path.join(cache, "lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
