@@ -50,6 +50,7 @@ def clean(folder: Folder, fleet: Fleet, *, look: bool) -> Found:
         for run in dead:
             swept = [name for name, lines in answers.items() if f"left {run}" not in lines]
             leftovers.cleaned(run, swept)
+        leftovers.forget_all_but([host.name for host in fleet.hosts])
     lines = {name: [told for line in answers[name] if (told := describe(line))] for name in answers}
     stays = {name: [text for stays, text in each if stays] for name, each in lines.items()}
     removed = {name: [text for stays, text in each if not stays] for name, each in lines.items()}

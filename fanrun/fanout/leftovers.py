@@ -87,6 +87,12 @@ class Leftovers:
         except OSError as error:
             logger.debug("{} can't be written ({})", path, error.strerror)
 
+    def forget_all_but(self, hosts: Collection[str]) -> None:
+        """Forget the hosts that the fleet no longer has: no later run can clean them."""
+        for run, named in self.dead().items():
+            if gone := named.difference(hosts):
+                self.cleaned(run, gone)
+
 
 def _text(hosts: Collection[str]) -> bytes:
     return "".join(f"{name}\n" for name in sorted(hosts)).encode()

@@ -144,7 +144,8 @@ def leavings(fab: Fab) -> list[str]:
             "docker ps --all --format '{{.Names}}' --filter label=fanrun.run; ls /var/lib/fanrun/runs 2>/dev/null || :"
         )
         found += [f"{host}: {line}" for line in fab.on(host, look).split()]
-    return found + [path.name for path in (fab.home / fab.fleet / "runs").iterdir()]
+    runs = (fab.home / fab.fleet / "runs").iterdir()
+    return found + [f"{path.name}: {', '.join(path.read_text().split())}" for path in runs]
 
 
 @dataclass

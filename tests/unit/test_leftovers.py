@@ -67,6 +67,15 @@ def test_what_was_cleaned_host_by_host_is_forgotten(tmp_path: Path) -> None:
     assert list((tmp_path / "runs").iterdir()) == []
 
 
+def test_hosts_that_the_fleet_no_longer_has_are_forgotten_once_the_run_is_over(tmp_path: Path) -> None:
+    leftovers = Leftovers(tmp_path / "runs")
+    with leftovers.hold("a", ["worker-1", "worker-4"]), leftovers.hold("b", ["worker-4"]):
+        leftovers.forget_all_but(["hub", "worker-1"])
+    assert leftovers.dead() == {"a": {"worker-1", "worker-4"}, "b": {"worker-4"}}, "they were at work"
+    leftovers.forget_all_but(["hub", "worker-1"])
+    assert leftovers.dead() == {"a": {"worker-1"}}
+
+
 def test_a_folder_that_can_not_be_written_prevents_no_run(tmp_path: Path) -> None:
     (tmp_path / "runs").touch()
     with Leftovers(tmp_path / "runs").hold("a", ["worker-1"]):

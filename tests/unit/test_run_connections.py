@@ -170,3 +170,17 @@ def test_hosts_that_answer_and_are_unfit_take_no_part(begun: Begun) -> None:
     connections = FakeConnections(begun.folder, lambda name: dataclasses.replace(PROBE, docker=""))
     with pytest.raises(UsageError, match=r"can take part \(worker-1: its Docker does not answer"):
         begun.run(connections).execute(begun.ledger, begun.inputs, dict)
+
+
+@pytest.mark.parametrize(("hosts", "left"), [(1, {"r": {"worker-1"}}), (2, {"r": {"worker-1", "worker-2"}})])
+def test_a_run_leaves_nothing_to_clean_on_a_host_that_the_fleet_no_longer_has(
+    folder: Folder, hosts: int, left: dict[str, set[str]]
+) -> None:
+    folder.create()
+    folder.save(dataclasses.replace(FLEET, hosts=FLEET.workers[:hosts]))
+    connections = FakeConnections(folder)
+    connections.begin(["worker-1", "worker-2"])
+    connections.wait()
+    connections._unclean.update(["worker-1", "worker-2"])
+    connections.finish()
+    assert Leftovers(folder.path / "runs").dead() == left

@@ -14,7 +14,7 @@ from fanrun.fanout import run_commands
 from fanrun.fanout.leftovers import Leftovers
 from fanrun.fanout.workers.executor import CommandResult, Stopped
 from fanrun.fanout.workers.link import Link
-from fanrun.fleet.errors import FanrunError, HostUnreachable
+from fanrun.fleet.errors import FanrunError, FleetError, HostUnreachable
 from fanrun.fleet.parallel import FAN_OUT, fan_out
 from fanrun.fleet.probe import Probe, parse
 from fanrun.fleet.shell import complaint
@@ -168,6 +168,8 @@ class Connections:
             self._leftovers.cleaned(run, self._swept)
         self._leftovers.cleaned(self._run, set(self._names) - self._unclean)
         self._held.close()
+        with contextlib.suppress(FleetError):
+            self._leftovers.forget_all_but([host.name for host in self.folder.load().hosts])
 
     def _open_beside(self, opening: Future[tuple[Answers, float]]) -> None:
         try:
