@@ -114,6 +114,7 @@ def test_an_input_is_known_by_its_content(cached: Cached) -> None:
     assert cached.cached() == 11
 
 
+@pytest.mark.long
 def test_a_program_sees_the_time_of_its_input(cached: Cached) -> None:
     """An input whose content is cached gets a new time: the batch gets a copy, and the cached file stays as it was."""
     cached.fill(4, 1000)
@@ -139,6 +140,7 @@ def test_a_damaged_copy_is_found_and_sent_again(cached: Cached) -> None:
     cached.fab.on("worker-1", RIGHT)
 
 
+@pytest.mark.long
 def test_a_group_comes_from_the_cache_as_a_whole(cached: Cached) -> None:
     cached.fill(12, 1000)
     group = ["--group-by", r"(\d\d)\d\.bin"]
@@ -151,6 +153,7 @@ def test_a_group_comes_from_the_cache_as_a_whole(cached: Cached) -> None:
     assert cached.cached() == 11
 
 
+@pytest.mark.long
 def test_inputs_of_a_run_that_failed_or_whose_client_was_killed_are_kept(cached: Cached) -> None:
     cached.fill(6, 1000)
     cached("exit 3", "--retries=0", code=1)
@@ -176,6 +179,7 @@ def test_inputs_of_a_run_that_failed_or_whose_client_was_killed_are_kept(cached:
     assert cached.cached() >= 1
 
 
+@pytest.mark.long
 def test_no_more_is_kept_than_the_setting_says(cached: Cached) -> None:
     cached.fill(8, 400_000)
     cached(COPY)
@@ -191,6 +195,7 @@ def test_no_more_is_kept_than_the_setting_says(cached: Cached) -> None:
     assert told == "error: cache.bytes=plenty: give a size of 1m or more, as 512m or 4g\n"
 
 
+@pytest.mark.long
 def test_a_disk_that_fills_loses_the_cache_and_no_input(cached: Cached) -> None:
     """The cache takes nearly all of a small disk; the next inputs have room after it was removed."""
     cached.fill(2, 10_000_000)
@@ -210,6 +215,7 @@ def test_a_disk_that_fills_loses_the_cache_and_no_input(cached: Cached) -> None:
         cached.fab.on("worker-1", "umount --lazy /var/lib/fanrun")
 
 
+@pytest.mark.long
 def test_each_worker_gets_what_it_has(cached: Cached) -> None:
     cached.fab("drain", "--undo", "--host", "worker-2")
     cached.fill(40, 1000)

@@ -105,6 +105,7 @@ def test_broken_bytes_break_nothing(farm: Farm, pytestconfig: pytest.Config, fuz
         assert each.lines("a bug") == []
 
 
+@pytest.mark.long
 def test_memory_is_flat_over_10_000_requests(farm: Farm) -> None:
     api, served = farm.pair("--size", "32x24", "--grayscale")
     # One channel a thread would be one connection; a few calls at once keep both servers busy.
