@@ -17,14 +17,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import NoReturn
 
+from fanrun.fleet import places
 from fanrun.fleet.exit_codes import ExitCode, explain
 from fanrun.tasks import core
 from fanrun.tasks.console import Console, one_line
 
-ROOT = Path(__file__).resolve().parents[2]
 SUFFIXES = ("yaml", "yml", "json", "py")
-SETTINGS = tuple(Path(f"{place}fabric.{suffix}") for place in (f"{ROOT}/", "~/.", "/etc/") for suffix in SUFFIXES)
+SETTINGS = tuple(
+    Path(f"{place}fabric.{suffix}")
+    for place in (f"{places.settings_folder(os.environ)}/", "~/.", "/etc/")
+    for suffix in SUFFIXES
+)
 """Where Fabric looks for its settings: the project's, the person's, the machine's."""
+OWN = ("fabfile.py", "fanrun", "provision", "service")
+"""Files and folders with code of ours."""
 SSH_CONFIGS = (Path("~/.ssh/config"), Path("/etc/ssh/ssh_config"))
 
 
@@ -113,7 +119,7 @@ def _use_utf8() -> None:
 
 def outside(error: BaseException, line: core.CommandLine, files: Sequence[Path]) -> str:
     """Return what to say of an error outside of tasks, "" of one that nobody expected; `files` hold settings."""
-    if isinstance(error, ModuleNotFoundError) and not (ROOT / str(error.name).partition(".")[0]).exists():
+    if isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] not in OWN:
         return f"Python's package {error.name} is not installed here; script/setup installs it, use .venv/bin/fab"
     if why := core.refusal(line.task, (), line) if line.task else "":
         return why
@@ -131,7 +137,7 @@ def outside(error: BaseException, line: core.CommandLine, files: Sequence[Path])
 def _is_fabrics(error: BaseException) -> bool:
     """Whether an error was raised where no code of ours was running."""
     files = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
-    return not any(file.is_relative_to(ROOT) and ".venv" not in file.parts for file in files)
+    return not any(file.is_relative_to(places.PACKAGES / name) for file in files for name in OWN)
 
 
 def _settings_of_fabric(files: Sequence[Path]) -> list[str]:

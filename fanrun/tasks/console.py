@@ -17,6 +17,14 @@ RED, GREEN = 31, 32
 WITHOUT_FLEET = ("sample", "verify")
 """The tasks that have no --fleet."""
 HINT = re.compile(r"`fab ([a-z]+)([^`\n]*)`")
+COMMAND = re.compile(r"(?<![\w./-])fab (?=(?:--)?[a-zA-Z])")
+"""Where a text names the command."""
+
+
+def called_as() -> str:
+    """Return the name of the command that a person typed: fab or fanrun."""
+    path = Path(sys.argv[0])
+    return "fanrun" if path.name == "fanrun" or path.parts[-2:] == ("fanrun", "__main__.py") else "fab"
 
 
 def name_fleet(text: str, fleet: str) -> str:
@@ -49,8 +57,9 @@ class Console:
         self.home: Path | None = None
 
     def word(self, text: str) -> str:
-        """Return a text as this task tells it."""
-        return name_fleet(text, self.fleet)
+        """Return a text as this task tells it: it names the command that was typed, and the fleet."""
+        text = name_fleet(text, self.fleet)
+        return text if called_as() == "fab" else COMMAND.sub("fanrun ", text)
 
     def say(self, text: str) -> None:
         """Print a line for a person, on stderr."""

@@ -6,9 +6,9 @@ import contextlib
 
 from fanrun.fleet.errors import FanrunError, FleetDamaged, UsageError
 from fanrun.fleet.model import Fleet
+from fanrun.fleet.places import SOURCES
 from fanrun.fleet.text import counted
 from fanrun.tasks import target
-from fanrun.tasks.boundary import ROOT
 from fanrun.tasks.console import GREEN, Console
 from fanrun.tasks.fleet_choice import FleetChoice, choice
 from fanrun.tasks.options import FLEET, TAKE_OVER, YES
@@ -67,7 +67,7 @@ def deploy(console: Console, fleet: str | None = None) -> None:
     folder = target.folder(console, fleet)
     board, chosen = console.board(), target.provider(console, fleet)
     with contextlib.closing(board), keepalive.keep(folder, chosen, folder.load().hosts):
-        image = deployment.deploy(folder, ROOT, board.say)
+        image = deployment.deploy(folder, SOURCES, board.say)
     console.say(f"deployed {image.name} {image.digest}")
 
 
@@ -163,7 +163,7 @@ def _up(console: Console, aim: target.Target, yes: bool) -> tuple[Fleet, list[st
             chosen.check()
             if ends := host_changes.needed(chosen, _workers(aim)).ends:
                 console.confirm(f"fleet {made.fleet}: this will {ends}", yes=yes)
-        request = lifecycle.UpRequest(made.hosts, made.provider_options, ROOT, made.logs)
+        request = lifecycle.UpRequest(made.hosts, made.provider_options, SOURCES, made.logs)
         reporter = lifecycle.Reporter(board.say, board.step)
         return lifecycle.up(aim.folder, chosen, request, reporter), reporter.changes
     except (FanrunError, KeyboardInterrupt) as error:

@@ -26,11 +26,11 @@ from fanrun.fleet.errors import HostsFailed, UsageError
 from fanrun.fleet.exit_codes import ExitCode, unfinished
 from fanrun.fleet.log_setup import log_to_terminal
 from fanrun.fleet.model import Fleet, Image
+from fanrun.fleet.places import SOURCES
 from fanrun.fleet.progress import Board
 from fanrun.fleet.store import Folder
 from fanrun.fleet.text import counted
 from fanrun.tasks import options, target
-from fanrun.tasks.boundary import ROOT
 from fanrun.tasks.console import Console
 from fanrun.tasks.limit_options import LIMITS
 from fanrun.tasks.options import FLEET, RESULTS
@@ -230,7 +230,7 @@ def _run(console: Console, folder: Folder, fleet_name: str | None, order: _Order
 
 def _ensure_deployed(folder: Folder, known: Fleet, name: str, board: Board) -> Image:
     """Deploy the container image if it has changed since it last was; return it as the workers have it."""
-    is_current = deployment.current(known, name, ROOT)
+    is_current = deployment.current(known, name, SOURCES)
     if is_current and known.uses_sudo:
         return known.images[name]
     try:
@@ -238,7 +238,7 @@ def _ensure_deployed(folder: Folder, known: Fleet, name: str, board: Board) -> I
             deployment.restore_image(folder, known, known.images[name], board.say)
             return known.images[name]
         board.say("deploy", f"{name} is new or has changed")
-        return deployment.deploy(folder, ROOT, board.say, name)
+        return deployment.deploy(folder, SOURCES, board.say, name)
     except HostsFailed as error:  # whoever does not have it now, or can't pull it, is looked at by the run itself
         for host, why in error.errors.items():
             logger.warning("{}: {}", host, why)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from fanrun.fleet import config, values
 from fanrun.fleet.errors import UsageError
+from fanrun.fleet.places import SOURCES
 from fanrun.fleet.store import Folder
 from fanrun.fleet.text import counted
 from fanrun.tasks import options, target
-from fanrun.tasks.boundary import ROOT
 from fanrun.tasks.console import GREEN, Console
 from fanrun.tasks.options import ASK_SUDO, FLEET
 from fanrun.tasks.task import task
@@ -58,7 +58,7 @@ def serve(
             return
         changes = ApiChanges(None if args is None else options.words(args), options.text("tokens", tokens))
         with keepalive.keep(folder, target.provider(console, fleet), folder.load().hosts):
-            running = services.serve(folder, ROOT, number, changes, board.say)
+            running = services.serve(folder, SOURCES, number, changes, board.say)
     _tell(console, folder, running[0], number)
 
 
@@ -68,4 +68,4 @@ def _tell(console: Console, folder: Folder, api: Container, processors: int) -> 
 
     address = f"{api.host.inner}:{api.port}"
     console.say(f"{console.paint('serving:', GREEN)} {counted(processors, 'processor')}, the API at {address}")
-    console.say("\n".join(how_to_call(folder, ROOT, api, os.environ)))
+    console.say("\n".join(how_to_call(folder, SOURCES, api, os.environ)))

@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fanrun.fanout.commands import LogLimits
-from fanrun.fleet import config
+from fanrun.fleet import config, places
 from fanrun.fleet.errors import FleetDamaged, UsageError
 from fanrun.fleet.model import ID, Fleet
 from fanrun.fleet.store import Folder
 from fanrun.tasks import options
-from fanrun.tasks.boundary import ROOT
 from fanrun.tasks.console import Console
 from fanrun.tasks.fleet_choice import FleetChoice
 from provision import catalog
@@ -38,9 +37,10 @@ def settings(console: Console, **flags: object) -> config.Settings:
     found = console.config.get("fanrun")
     if found is not None and not hasattr(found, "items"):
         raise UsageError("fabric.yaml: `fanrun:` holds settings, a line `name: value` each")
-    file = dict(found or {})
+    given = {name: value for name, value in dict(found or {}).items() if value is not None}
+    file = {"home": str(places.state_folder(os.environ)), **given}
     texts = {name: options.setting(value) for name, value in flags.items()}
-    made = config.settings(ROOT, file, os.environ, texts, catalog.setting_names())
+    made = config.settings(places.settings_folder(os.environ), file, os.environ, texts, catalog.setting_names())
     usual = config.usual_fleet(file, os.environ)
     console.fleet = "" if made.fleet == usual == config.Settings.fleet else made.fleet
     console.home = made.home

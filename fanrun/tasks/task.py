@@ -21,6 +21,20 @@ Body = Callable[..., None]
 T = TypeVar("T")
 
 
+SHORT = {"dry_run": "n", "follow": "f", "jobs": "j", "yes": "y"}
+"""The options that have a short form, by the names of their parameters."""
+
+
+class Task(fabric.Task):  # type: ignore[misc]  # Fabric has no types
+    """A task with the short forms of its options."""
+
+    def arg_opts(self, name: str, default: object, taken_names: set[str]) -> dict[str, Any]:
+        """Return what Fabric makes an option of."""
+        found: dict[str, Any] = super().arg_opts(name, default, taken_names)
+        found["names"] += [SHORT[name]] if name in SHORT else []
+        return found
+
+
 @dataclass(frozen=True)
 class OptionGroup(Generic[T]):
     """Options that a task gets as one object: `make` builds it from their values by name."""
@@ -40,7 +54,7 @@ def task(
     """Declare a function as a task of Fabric's; it gets a Console, the object of `group` if there is one, its options.
 
     `help` has a text for every option, `iterable` names those that can be given more than once, `code` is the exit code
-    of errors that are neither usage nor an unfinished run.  Options have no short forms: those are Fabric's.
+    of errors that are neither usage nor an unfinished run.  Few options have short forms: most letters are Fabric's.
     """
     flags = group.flags if group else {}
     texts = {**help, **{core.flag(each): flag.help_text for each, flag in flags.items()}}
@@ -48,7 +62,8 @@ def task(
 
     def declare(body: Body) -> object:
         run = _fabric_body(body, name or body.__name__, code, group)
-        return fabric.task(name=name, iterable=lists, help=texts, auto_shortflags=False, positional=[])(run)
+        own = {"klass": Task, "auto_shortflags": False, "positional": []}
+        return fabric.task(name=name, iterable=lists, help=texts, **own)(run)
 
     return declare
 

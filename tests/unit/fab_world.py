@@ -13,14 +13,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from invoke.collection import Collection
-
-import fabfile
 from fanrun.fanout import request as requests
 from fanrun.fanout.results import ledger as ledgers
 from fanrun.fanout.results.ledger import Fact, Ledger
 from fanrun.fleet.model import Fleet, Host, Image
 from fanrun.fleet.store import Folder
+from fanrun.tasks.collection import TASKS
 from provision import deployment, lifecycle
 from provision.registry import build
 from tests.fleet.forked import Forked, Start, can_fork
@@ -51,7 +49,7 @@ SETTINGS = {
 def fabfile_tasks() -> list[str]:
     """Return the tasks by their names on the command line."""
     # Not from to_contexts(): that takes the help texts out of the tasks, and other tests read them.
-    return list(Collection.from_module(fabfile).task_names)
+    return list(TASKS.task_names)
 
 
 PROGRAM = ledgers.program(build.source_hash(ROOT), ())

@@ -8,12 +8,10 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from invoke.collection import Collection
-
-import fabfile
+from fanrun.tasks import collection
 
 ROOT = Path(__file__).resolve().parents[2]
-TASKS = Collection.from_module(fabfile).to_contexts()
+TASKS = collection.TASKS.to_contexts()
 """The tasks as Fabric parses them.  Made once: to make them takes the help texts out of the tasks."""
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHELL = ("", "console", "sh", "shell", "bash")

@@ -8,9 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from invoke.collection import Collection
 
-import fabfile
 from fanrun.fanout import commands
 from fanrun.fanout.reference import KEPT
 from fanrun.fleet.config import LOGS, settings
@@ -19,6 +17,7 @@ from fanrun.fleet.exit_codes import ExitCode
 from fanrun.fleet.layout import USUAL
 from fanrun.fleet.probe import LEASE, MARK
 from fanrun.fleet.store import Folder
+from fanrun.tasks import collection
 from provision import catalog
 from provision.hosts import footprint
 from tests.unit.pages import ROOT, TASKS, read, section
@@ -101,7 +100,7 @@ def test_every_flag_of_a_program_is_in_its_page(program: str) -> None:
 
 @pytest.mark.parametrize("task", CONTEXTS)
 def test_every_task_has_a_docstring(task: str) -> None:
-    assert Collection.from_module(fabfile)[task].__doc__
+    assert collection.TASKS[task].__doc__
 
 
 def test_what_the_page_on_the_architecture_names_is_there() -> None:

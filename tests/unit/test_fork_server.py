@@ -33,8 +33,8 @@ def outcome(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     ("argv", "code"),
     [
         (["status"], 2),
-        (["status", "--no-such-option"], 1),
-        (["no-such-task"], 1),
+        (["status", "--no-such-option"], 2),
+        (["no-such-task"], 2),
         (["up", "--hosts=many"], 2),
         (["verify", "--dst", "/nowhere"], 2),
         (["up", "--provider=static", "--scan", "--host=admin@127.0.0.1:9", "--dry-run"], 1),

@@ -75,8 +75,9 @@ def test_the_walk_sees_the_house() -> None:
 
 
 MAY_IMPORT = {
-    "fabfile": ("fanrun", "provision"),
+    "fabfile": ("fanrun.tasks",),
     "fanrun": (),
+    "fanrun.__main__": ("fanrun.tasks",),
     "fanrun.sample": ("fanrun.fleet",),
     "fanrun.tasks": ("fanrun.tasks", "fanrun.fanout", "fanrun.serving", "fanrun.fleet", "fanrun.sample", "provision"),
     "fanrun.serving": ("fanrun.serving", "fanrun.fleet", "provision", "service.common"),

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-import fabfile
 from fanrun.fleet.errors import UsageError
 from fanrun.tasks import options
+from fanrun.tasks.collection import TASKS
 from provision import catalog
 from provision.options import flags_of
 
@@ -22,7 +22,7 @@ ALL = sorted({option for found in OWN.values() for option in found})
 @pytest.mark.parametrize("task", ["up", "down", "bake"])
 def test_every_option_of_a_task_is_common_or_a_providers(task: str) -> None:
     """An option that nobody declares would be refused, or ignored in silence."""
-    taken = set(list(inspect.signature(getattr(fabfile, task).body).parameters)[1:]) - COMMON
+    taken = set(list(inspect.signature(TASKS[task].body).parameters)[1:]) - COMMON
     assert taken <= set(ALL)
     assert task != "up" or taken == set(ALL)
 
