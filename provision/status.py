@@ -23,7 +23,7 @@ class HostStatus:
 
     `services` are the servers on it, as "name state"; `lease` are the seconds until it ends itself, None for a host
     that doesn't.  `reference` is the reference data that it keeps, `cached` the bytes of inputs of earlier
-    runs.
+    runs, `runs` those that are at work on it.
     """
 
     name: str
@@ -41,6 +41,7 @@ class HostStatus:
     lease: int | None = None
     reference: tuple[KeptData, ...] = ()
     cached: int = 0
+    runs: tuple[str, ...] = ()
 
 
 def status(folder: Folder, fleet: Fleet) -> list[HostStatus]:
@@ -75,6 +76,7 @@ def _row(fleet: Fleet, host: Host, probe: Probe | None, error: FanrunError | Non
         probe.lease,
         probe.kept,
         probe.cached or 0,
+        probe.runs,
     )
 
 
@@ -122,6 +124,12 @@ def serving(rows: Sequence[HostStatus]) -> list[str]:
     return [f"serving on {row.name}: {', '.join(row.services)}" for row in reversed(found.values())]
 
 
+def working(rows: Sequence[HostStatus]) -> list[str]:
+    """Return a line on each run that is at work on hosts."""
+    runs = sorted({run for row in rows for run in row.runs})
+    return [f"at work: run {run} on {', '.join(row.name for row in rows if run in row.runs)}" for run in runs]
+
+
 def kept(rows: Sequence[HostStatus]) -> list[str]:
     """Return a line for each host that keeps data for later runs; a machine with two names has one line."""
     found = {row.address: row for row in reversed(rows) if row.reference or row.cached}
@@ -141,18 +149,30 @@ def _shown(data: KeptData) -> str:
 
 
 def table(rows: Sequence[HostStatus]) -> str:
-    """Return the rows as a table, one line for each host."""
-    head = ["HOST", "ROLE", "ADDRESS", "REACHABLE", "DOCKER", "LOAD", "DISK FREE", "IMAGE"]
+    """Return the rows as a table, one line for each host; why hosts can't be reached follows in lines of its own.
+
+    Of the images on a host the one that was deployed last is named, and the others are counted.
+    """
+    head = ["HOST", "ADDRESS", "REACHABLE", "DOCKER", "LOAD", "DISK FREE", "IMAGE"]
     lines = [head]
     for row in rows:
-        images = ", ".join(text.replace("sha256:", "")[: text.find("sha256:") + 12] for text in row.images)
         if not row.reachable:
-            lines.append([row.name, row.role, row.address, "no", "-", "-", "-", row.error])
+            lines.append([row.name, row.address, "no", "-", "-", "-", "-"])
             continue
-        free = f"{row.disk_free / 1e9:.1f} of {row.disk_total / 1e9:.1f} GB"
+        free = f"{row.disk_free / 1e9:.1f} GB"
         load = f"{row.load:.2f} of {row.cpus}"
-        lines.append([row.name, row.role, row.address, "yes", row.docker or "no", load, free, images or "-"])
+        lines.append([row.name, row.address, "yes", row.docker.partition("+")[0] or "no", load, free, _image(row)])
     widths = [max(len(line[i]) for line in lines) for i in range(len(head) - 1)]
-    return "\n".join(
+    table = [
         "  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1]]) for line in lines
-    )
+    ]
+    return "\n".join([*table, *(f"{row.name}: {row.error}" for row in rows if not row.reachable)])
+
+
+def _image(row: HostStatus) -> str:
+    """Return the image that was deployed last to a host, and how many others it has."""
+    if not row.images:
+        return "-"
+    name, _, digest = row.images[-1].rpartition(" sha256:")
+    others = f" + {len(row.images) - 1}" if row.images[1:] else ""
+    return f"{name} {digest[:12]}{others}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fanrun.fanout.commands import BY_SUDO, EXPIRY, SCRIPTS, layout_argv
+from fanrun.fanout.commands import BY_SUDO, SCRIPTS, layout_argv
 from fanrun.fanout.leftovers import Leftovers
 from fanrun.fanout.reference import KEPT
 from fanrun.fanout.results.report import amount
@@ -13,6 +13,7 @@ from fanrun.fleet.errors import FanrunError
 from fanrun.fleet.layout import USUAL, Layout
 from fanrun.fleet.model import Fleet
 from fanrun.fleet.parallel import on_hosts
+from fanrun.fleet.probe import EXPIRY
 from fanrun.fleet.script import read_script
 from fanrun.fleet.ssh import Remote
 from fanrun.fleet.store import Folder

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fanrun.fanout import each
 from fanrun.fanout.program import MIB, TMP, Program, memory_limit
 from fanrun.fleet.layout import USUAL, Layout
-from fanrun.fleet.probe import Probe
+from fanrun.fleet.probe import EXPIRY, Probe
 from fanrun.fleet.script import read_script, script_argv
 
 PIDS = 1024
@@ -18,8 +18,6 @@ UNPRIVILEGED = 65532
 
 "nonroot" has this id in many container images, ours too; Debian gives accounts lower ones.
 """
-EXPIRY = 15
-"""Minutes without a sign of life after which a run is over, for its workers and for the next run on them."""
 
 
 @dataclass(frozen=True)

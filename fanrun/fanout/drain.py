@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from fanrun.fanout.commands import EXPIRY
 from fanrun.fleet.layout import USUAL, Layout
 from fanrun.fleet.model import Host
 from fanrun.fleet.parallel import fan_out
 from fanrun.fleet.poll import SYSTEM_CLOCK, Clock, RetryPolicy, poll
+from fanrun.fleet.probe import EXPIRY
 from fanrun.fleet.ssh import Remote
 from fanrun.fleet.store import Folder
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -39,10 +41,20 @@ def note(folder: Path, past: PastRun) -> None:
 def find(folder: Path, run: str | None = None) -> PastRun | None:
     """Return the last run that began, or the one of that name; None if it is not known."""
     found = None
+    for past in _read(folder):
+        if run in (None, past.run):
+            found = past
+    return found
+
+
+def last(folder: Path, count: int) -> list[PastRun]:
+    """Return so many runs that began last, the oldest first."""
+    return list(deque(_read(folder), maxlen=count))
+
+
+def _read(folder: Path) -> Iterator[PastRun]:
+    """Yield the runs of the file, in the order in which they began."""
     with contextlib.suppress(FileNotFoundError), (folder / FILE).open("rb") as lines:
         for line in lines:
             with contextlib.suppress(ValueError, TypeError):
-                past = PastRun(**json.loads(line))
-                if run in (None, past.run):
-                    found = past
-    return found
+                yield PastRun(**json.loads(line))

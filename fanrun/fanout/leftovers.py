@@ -14,6 +14,7 @@ from pathlib import Path
 
 from loguru import logger
 
+from fanrun.fleet.lock import is_held
 from fanrun.fleet.private_files import write_private
 
 
@@ -68,7 +69,7 @@ class Leftovers:
         found = {}
         with contextlib.suppress(OSError):  # there is no such folder yet
             for path in sorted(self._folder.iterdir()):
-                if not path.name.startswith(".") and not _is_held(path):
+                if not path.name.startswith(".") and not is_held(path):
                     with contextlib.suppress(OSError):
                         found[path.name] = set(path.read_text("utf-8", "replace").split())
         return found
@@ -96,14 +97,3 @@ class Leftovers:
 
 def _text(hosts: Collection[str]) -> bytes:
     return "".join(f"{name}\n" for name in sorted(hosts)).encode()
-
-
-def _is_held(path: Path) -> bool:
-    try:
-        with path.open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # it was removed meanwhile
-        return False
-    return False

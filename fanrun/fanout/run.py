@@ -14,13 +14,13 @@ from fanrun.fanout.context import RunContext
 from fanrun.fanout.history import PastRun
 from fanrun.fanout.plan import Input, Skipped
 from fanrun.fanout.reference_content import read_all
+from fanrun.fanout.results import records
 from fanrun.fanout.results.destination import Destination
 from fanrun.fanout.results.faults import Blame
 from fanrun.fanout.results.holding import hold_destination
-from fanrun.fanout.results.joblog import Joblog
 from fanrun.fanout.results.ledger import Ledger
 from fanrun.fanout.results.opening import hold_ledger, open_destination
-from fanrun.fanout.results.report import Report, write
+from fanrun.fanout.results.report import Report
 from fanrun.fanout.results.summary import summarize
 from fanrun.fanout.resume import ResumePlan, ResumeSource, plan_resume
 from fanrun.fanout.schedule.scheduler import Scheduler
@@ -79,7 +79,7 @@ class Run:
     def __init__(self, context: RunContext, connections: Connections, board: Board) -> None:
         self.context, self.connections, self.board = context, connections, board
         self.delivery = Delivery(context.name, connections.folder, context.reference, board)
-        self.cache = InputCache(context.name, context.request.src)
+        self.cache = InputCache(context.name, context.request.src, is_used=context.request.cache != 0)
 
     def execute(self, ledger: Ledger, inputs: Sequence[Input], termination_reasons: ReasonSource) -> Report:
         """Process the inputs that have no results yet; leave a report, and nothing on the workers that answer.
@@ -102,10 +102,10 @@ class Run:
             stopped = self._close(supervisor) or stopped
             self.connections.finish()
             destination.logs.close()
-            unwritten = self._end(destination.joblog)
+            unwritten = records.close_joblog(destination.joblog)
         vanished = frozenset(destination.vanished())
         report = summarize(self.context, resume, destination, supervisor.away, vanished)
-        unwritten = self._write(report) or unwritten
+        unwritten = records.write_report(report, self.context.home, unwritten)
         run_messages.warn_of_changed(self.context.reference)
         run_messages.log_summary(report)
         why = stopped or run_messages.why_left(destination, resume.count(vanished))
@@ -231,20 +231,4 @@ class Run:
             with contextlib.suppress(KeyboardInterrupt):
                 supervisor.abandon()
             return "interrupted"
-        return ""
-
-    def _end(self, joblog: Joblog) -> str:
-        """Close the joblog; return why its last lines can't be written, "" if they are."""
-        try:
-            joblog.close()
-        except RunUnfinished as error:
-            return str(error)
-        return ""
-
-    def _write(self, report: Report) -> str:
-        """Write the report; return why it can't be, "" if it is there."""
-        try:
-            write(report, self.context.home / "report.json")
-        except OSError as error:
-            return f"the run's report can't be written to {self.context.home} ({error.strerror})"
         return ""

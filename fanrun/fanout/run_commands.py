@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import resources
 
-from fanrun.fanout.commands import BY_SUDO, EXPIRY, SCRIPTS, UNPRIVILEGED, layout_argv, run_folder
+from fanrun.fanout.commands import BY_SUDO, SCRIPTS, UNPRIVILEGED, layout_argv, run_folder
 from fanrun.fleet.layout import USUAL, Layout
-from fanrun.fleet.probe import LEASE, PROBE, SPOT
+from fanrun.fleet.probe import EXPIRY, LEASE, PROBE, SPOT
 from fanrun.fleet.script import read_script, script_argv
 
 DAYS = 30
@@ -41,7 +41,7 @@ def open_and_probe_argv(
     run: str, ref: str, dead: Sequence[str] = (), layout: Layout = USUAL, *, cache: int | None = None
 ) -> list[str]:
     """Do what open_argv does, then ask the host what probe_argv asks; this saves a round trip."""
-    words = [PROBE, layout.work, LEASE, layout.mark, " ".join(layout.prefix)]
+    words = [PROBE, layout.work, LEASE, layout.mark, str(EXPIRY), " ".join(layout.prefix)]
     return script_argv(OPEN_AND_PROBE, *words, *open_argv(run, ref, dead, layout, cache=cache))
 
 

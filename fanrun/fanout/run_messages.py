@@ -15,7 +15,7 @@ from fanrun.fanout.context import RunContext
 from fanrun.fanout.plan import Input, count_files
 from fanrun.fanout.reference_content import Content
 from fanrun.fanout.request import RunRequest, again_text
-from fanrun.fanout.results import report as reports
+from fanrun.fanout.results import report_text
 from fanrun.fanout.results.destination import Destination
 from fanrun.fanout.results.report import Report, amount, shown
 from fanrun.fanout.resume import ResumePlan
@@ -78,7 +78,7 @@ def warn_of_unfit(errors: Mapping[str, FanrunError]) -> None:
 
 def log_summary(report: Report) -> None:
     """Log the summary that a person reads at the end, without the list of failures: each was logged as it happened."""
-    for line in reports.summary(dataclasses.replace(report, failed=[])).splitlines():
+    for line in report_text.summary(dataclasses.replace(report, failed=[])).splitlines():
         logger.info("{}", line)
     if report.failed:
         logger.info("{} failed", counted(len(report.failed), "input"))

@@ -15,7 +15,8 @@ from fanrun.fanout.plan import Input
 from fanrun.fanout.results.groups import digest as digest_of
 from fanrun.fanout.results.groups import is_of_group
 from fanrun.fanout.results.ledger import Ledger
-from fanrun.fanout.results.report import SHOWN, more, shown
+from fanrun.fanout.results.report import shown
+from fanrun.fanout.results.report_text import SHOWN, more
 from fanrun.fleet.errors import UsageError
 from fanrun.fleet.text import counted
 
@@ -79,6 +80,7 @@ def verify(dst: str, step: Callable[[int, int], None]) -> Verdict:
             elif fault:
                 verdict.faults[os.fsdecode(file.key)] = fault
         verdict.proven += 0 if fault else len(item.files)
+    step(verdict.inputs, verdict.inputs)
     return verdict
 
 

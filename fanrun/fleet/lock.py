@@ -32,3 +32,15 @@ def exclusive(path: Path, holder: str) -> Iterator[None]:
             error.filename = str(path)
             raise
         yield
+
+
+def is_held(path: Path) -> bool:
+    """Return whether a process holds a lock file."""
+    try:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -15,13 +15,15 @@ SPOT = "/run/fanrun.spot"
 """Exists on a host that its provider may end at any time, after a notice."""
 MARK = f"{WORK}/fleet"
 """Says whose a host is, and by which version of Fanrun it was set up."""
+EXPIRY = 15
+"""Minutes without a sign of life after which a run on a host is dead."""
 NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 PROBE = read_script("fanrun.fleet", "probe.sh")
 
 
 def probe_argv(work: str = WORK, prefix: Sequence[str] = ("sudo", "-n")) -> list[str]:
     """Return the command whose output `parse` reads; `prefix` are the words before a command that uses Docker."""
-    return script_argv(PROBE, work, LEASE, f"{work}/fleet", *prefix)
+    return script_argv(PROBE, work, LEASE, f"{work}/fleet", str(EXPIRY), *prefix)
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Probe:
 
     `services` are the servers on it, as "name state".  `lease` are the seconds until the host ends itself, None for one
     that doesn't.  `marked` is whether the host was set up to its end, `kept` is its reference data.  `cached` are the
-    bytes of inputs of earlier runs, None where there is no cache.
+    bytes of inputs of earlier runs, None where there is no cache.  `runs` are those that are at work there.
     """
 
     uid: int
@@ -57,6 +59,7 @@ class Probe:
     marked: bool = True
     kept: tuple[KeptData, ...] = ()
     cached: int | None = None
+    runs: tuple[str, ...] = ()
 
 
 def parse(text: str) -> Probe:
@@ -78,6 +81,7 @@ def parse(text: str) -> Probe:
         lease=answer.whole_number("lease") if answer.text("lease") else None,
         marked=bool(answer.text("marked")),
         cached=answer.whole_number("cache", 1) if answer.lines("cache") else None,
+        runs=tuple(sorted(line[0] for line in answer.lines("run") if line)),
         kept=tuple(found for line in answer.lines("kept") if (found := _kept(line)) is not None),
     )
 

@@ -9,11 +9,12 @@ from fanrun.tasks.fleet import bake, deploy, down, up
 from fanrun.tasks.hosts import drain, execute, ssh, status
 from fanrun.tasks.logs import logs
 from fanrun.tasks.run import retry, run, sample, verify
+from fanrun.tasks.runs import runs
 from fanrun.tasks.serve import serve
 
 GROUPS = {
     "Fleet": (up, status, deploy, drain, clean, down, bake),
-    "Runs": (run, retry, verify, logs, sample),
+    "Runs": (run, retry, runs, verify, logs, sample),
     "Service": (serve,),
     "Hosts": (ssh, execute),
 }

@@ -21,7 +21,7 @@ from provision.providers import base as providers
 
 @task(help={"json_": "print it as JSON", "fleet": FLEET})
 def status(console: Console, json_: bool = False, fleet: str | None = None) -> None:
-    """Show the fleet's hosts: role, address, reachable, Docker, image, load and disk."""
+    """Show the fleet's hosts and what they do: address, reachable, Docker, load, disk, image, runs."""
     from provision import status as statuses
 
     folder = target.folder(console, fleet)
@@ -37,7 +37,8 @@ def status(console: Console, json_: bool = False, fleet: str | None = None) -> N
     except FanrunError as error:  # what the hosts have said is shown all the same
         problem = error
     rows = [dataclasses.replace(row, error=console.word(row.error)) for row in rows]
-    lines = [statuses.table(rows), *statuses.serving(rows), *statuses.kept(rows), *statuses.costs(rows, bill)]
+    lines = [statuses.table(rows), *statuses.working(rows), *statuses.serving(rows), *statuses.kept(rows)]
+    lines += statuses.costs(rows, bill)
     print(statuses.to_json(known, rows, bill) if json_ else "\n".join(lines))
     if (drained := sorted(folder.drained())) and not json_:
         console.say(f"drained: {', '.join(drained)}; `fab drain --undo --host NAME` lets one work again")

@@ -21,6 +21,7 @@ from fanrun.fanout.grouping import FOLDER
 from fanrun.fanout.plan import count_files
 from fanrun.fanout.request import RunLimits, RunRequest
 from fanrun.fanout.results import report as reports
+from fanrun.fanout.results import report_text
 from fanrun.fleet import values
 from fanrun.fleet.errors import HostsFailed, UsageError
 from fanrun.fleet.exit_codes import ExitCode, unfinished
@@ -30,7 +31,7 @@ from fanrun.fleet.places import SOURCES
 from fanrun.fleet.progress import Board
 from fanrun.fleet.store import Folder
 from fanrun.fleet.text import counted
-from fanrun.tasks import options, target
+from fanrun.tasks import costs, options, target
 from fanrun.tasks.console import Console
 from fanrun.tasks.limit_options import LIMITS
 from fanrun.tasks.options import FLEET, RESULTS
@@ -199,7 +200,7 @@ def _print_plan(folder: Folder, order: _Order) -> None:
     """Print what a run would do."""
     fleet = target.undrained(folder, folder.load())
     plan = preflight.dry_run(order.request, fleet, fleet.images.get(order.image))
-    print(reports.plan_json(plan, order.image) if order.as_json else reports.plan_text(plan, order.image))
+    print(reports.plan_json(plan, order.image) if order.as_json else report_text.plan_text(plan, order.image))
 
 
 def _run(console: Console, folder: Folder, fleet_name: str | None, order: _Order) -> None:
@@ -221,7 +222,7 @@ def _run(console: Console, folder: Folder, fleet_name: str | None, order: _Order
     if order.as_json:
         print(reports.to_json(report))
     else:
-        console.show(reports.summary(report))
+        console.show("\n".join(filter(None, [report_text.summary(report), costs.of_run(provider, report.seconds)])))
     if away := [worker.name for worker in report.workers if worker.away]:
         console.say(f"not back: {', '.join(away)}; `fab status` says what became of them, `fab up` makes them anew")
     if report.failed:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fanrun.fanout import commands
+from fanrun.fleet.probe import EXPIRY
 from tests.unit.samples import write_filter, write_tree
 from tests.unit.worker_scripts import Limits, batch_argv, code_of, manifest_of, run_batch, stand_in
 from tests.waiting import wait_until
@@ -89,7 +89,7 @@ def test_a_program_that_finishes_nothing_is_ended(tmp_path: Path, killer: str, s
 
 def test_a_container_ends_when_its_run_gives_no_sign_of_life(shell: str, tmp_path: Path, killer: str) -> None:
     """Nobody would fetch what it does; what waits for its turn does not begin."""
-    stale = f'touch -d "{commands.EXPIRY + 1} minutes ago" "{tmp_path}"'
+    stale = f'touch -d "{EXPIRY + 1} minutes ago" "{tmp_path}"'
     script = f"cd ..; [ -e began ] || {{ touch began; sleep 3; {stale}; }}; exec sleep 100"
     done = run_batch(shell, tmp_path / "out", *container(tmp_path, script), limits=Limits(timeout=200), path=killer)
     assert (done.returncode, code_of(tmp_path / "out")) == (0, 137), done.stderr

@@ -216,7 +216,7 @@ def test_the_other_argvs() -> None:
         "/var/lib/fanrun.lease",
         MARK,
     ]
-    both.append("sudo -n")
+    both += ["15", "sudo -n"]
     assert run_commands.open_and_probe_argv(run, "hub:5000/i@sha256:00", ["r1"]) == [*both, *opening, "r1"]
     assert run_commands.stop_argv(run) == ["sh", "-c", run_commands.STOP, "sh", "/var/lib/fanrun/runs", run]
     assert run_commands.halt_argv(run, 2) == ["sh", "-c", run_commands.HALT, "sh", run, "2", commands.RUNS]

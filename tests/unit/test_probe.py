@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -67,18 +68,22 @@ def test_the_question_is_one_that_a_shell_answers(tmp_path: Path, answers: bool)
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / name).chmod(0o755)
     environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    *head, work, lease, mark = probe_argv()[:-2]
+    *head, work, lease, mark, expiry = probe_argv()[:-2]
     assert (work, lease, mark) == ("/var/lib/fanrun", "/var/lib/fanrun.lease", "/var/lib/fanrun/fleet")
-    assert probe_argv("/home/a/w", [])[-3:] == ["/home/a/w", "/var/lib/fanrun.lease", "/home/a/w/fleet"]
+    assert probe_argv("/home/a/w", [])[-4:] == ["/home/a/w", "/var/lib/fanrun.lease", "/home/a/w/fleet", expiry]
     (tmp_path / "lease").write_text("3600\n")
     (tmp_path / "fleet").write_text("fleet a\nversion 2\n")
-    argv = [*head, str(tmp_path), str(tmp_path / "lease"), str(tmp_path / "fleet"), "sudo", "-n"]
+    for name, minutes in (("20260101-000000-abcd", 0), ("20260101-000001-dead", int(expiry) + 1), ("other", 0)):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        os.utime(tmp_path / "runs" / name, times=(time.time() - 60 * minutes,) * 2)
+    argv = [*head, str(tmp_path), str(tmp_path / "lease"), str(tmp_path / "fleet"), expiry, "sudo", "-n"]
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=True)
     found = parse(done.stdout)
     assert (found.uid, found.gid) == (os.getuid(), os.getgid())
     assert found.memory > 1024**2
     assert found.cpus >= 1
     assert found.marked
+    assert found.runs == ("20260101-000000-abcd",)
     assert found.disk_total >= found.disk_free > 0
     assert found.lease is not None
     assert 3500 < found.lease <= 3600

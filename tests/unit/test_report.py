@@ -13,20 +13,17 @@ from hypothesis import strategies as st
 
 from fanrun.fanout.plan import Input
 from fanrun.fanout.results.report import (
-    SHOWN,
     Failure,
     Plan,
     Report,
     WorkerReport,
     amount,
-    more,
     plan_json,
-    plan_text,
     shown,
-    summary,
     to_json,
     write,
 )
+from fanrun.fanout.results.report_text import SHOWN, by_reason, more, plan_text, summary
 from fanrun.tasks.console import name_fleet
 from tests.unit.reports import REPORT
 from tests.unit.samples import HOSTILE
@@ -55,7 +52,7 @@ def test_a_report_is_written_whole(tmp_path: Path) -> None:
 def test_the_summary_of_a_good_run() -> None:
     assert summary(REPORT).splitlines() == [
         "3 of 3 inputs done in 2.0 s (1.5 files/s), 3.8 MB in, 1.5 kB out",
-        "  worker-1   3 done (1.5/s): push 0.1 s, process 1.5 s, pull 0.2 s",
+        "  worker-1   3 done (1.5 files/s): push 0.1 s, process 1.5 s, pull 0.2 s",
     ]
 
 
@@ -68,26 +65,62 @@ def test_the_summary_names_what_went_wrong() -> None:
     report = dataclasses.replace(REPORT, inputs=9, kept=4, left=5, extra=2, failed=failed, workers=[lost], dst="/a b")
     assert summary(report).splitlines() == [
         "3 of 9 inputs done in 2.0 s (1.5 files/s), 3.8 MB in, 1.5 kB out; 4 were done before",
-        "  worker-2   0 done, 1 failed (0.0/s): push 0.0 s, lost: no SSH; its\\nDocker; it came back",
+        "  worker-2   0 done, 1 failed (0.0 files/s): push 0.0 s, lost: no SSH; its\\nDocker; it came back",
         "2 files that belong to no input: in /a b/.fanrun/runs/r/extra",
-        "2 failed; `fab retry --dst '/a b'` tries them again:",
-        "  d/\\x1b[2J.jpg: cut\\nshort (3 tries, the last on worker-2)",
+        "  1 input: cut\\nshort",
+        "    d/\\x1b[2J.jpg (3 tries, the last on worker-2)",
         "    | Traceback\\x07",
         "    | d: truncated",
-        "  e.jpg: dark (worker-1)",
+        "  1 input: dark",
+        "    e.jpg (worker-1)",
+        "2 of 9 inputs failed; `fab retry --dst '/a b'` tries them again",
         "5 inputs are left",
     ]
     assert "`fab retry --dst '/a b' --fleet mine`" in name_fleet(summary(report), "mine")
 
 
-@pytest.mark.parametrize(("count", "rest"), [(SHOWN, 0), (SHOWN + 1, 1), (1000, 1000 - SHOWN)])
-def test_the_summary_of_many_failures_is_short(count: int, rest: int) -> None:
-    failed = [Failure(f"{n}.jpg", "dark", "worker-1") for n in range(count)]
-    lines = summary(dataclasses.replace(REPORT, failed=failed)).splitlines()
-    assert len(lines) == 2 + 1 + SHOWN + bool(rest)
-    assert any(line.startswith(f"{count} failed; ") for line in lines)
-    assert more(count) == ([f"  … and {rest} more, all in report.json and --json"] if rest else [])
-    assert lines[-1:] == (more(count) or [f"  {count - 1}.jpg: dark (worker-1)"])
+def test_failures_are_told_by_reason() -> None:
+    failed = [Failure(f"{number:03}.jpg", "dark", "worker-1", 2) for number in range(100)]
+    failed += [Failure("x/odd.jpg", "can't read x/odd.jpg", "worker-2"), Failure("even.jpg", "can't read even.jpg", "")]
+    assert summary(dataclasses.replace(REPORT, inputs=200, failed=failed)).splitlines()[2:] == [
+        "  100 inputs: dark",
+        "    000.jpg (2 tries, the last on worker-1)",
+        "    001.jpg (2 tries, the last on worker-1)",
+        "    002.jpg (2 tries, the last on worker-1)",
+        "    … and 97 more",
+        "  2 inputs: can't read {name}",
+        "    x/odd.jpg (worker-2)",
+        "    even.jpg",
+        "102 of 200 inputs failed; `fab retry --dst /dst` tries them again",
+        "all of them are in /dst/.fanrun/runs/r/report.json",
+    ]
+
+
+def test_many_reasons_are_cut() -> None:
+    failed = [Failure(f"{number:03}", f"reason {number}", "") for number in range(SHOWN + 5)]
+    lines = summary(dataclasses.replace(REPORT, inputs=99, failed=failed)).splitlines()
+    assert "  … and 5 more reasons" in lines
+    assert len(lines) == 2 + 2 * SHOWN + 3
+
+
+@given(st.lists(st.tuples(st.text(max_size=6), st.text(max_size=6))))
+def test_every_failure_has_one_reason(pairs: list[tuple[str, str]]) -> None:
+    failed = [Failure(path, reason, "") for path, reason in pairs]
+    found = by_reason(failed)
+    assert sorted(id(item) for _, items in found for item in items) == sorted(map(id, failed))
+    assert [len(items) for _, items in found] == sorted((len(items) for _, items in found), reverse=True)
+    assert all(items[0].reason == reason for reason, items in found if len(items) == 1)
+
+
+def test_a_run_with_nothing_to_do_says_so() -> None:
+    nothing = dataclasses.replace(REPORT, done=0, kept=3, workers=[])
+    assert summary(nothing) == "nothing to do: all 3 results are there"
+    assert summary(dataclasses.replace(nothing, inputs=1, kept=1)) == "nothing to do: its result is there"
+
+
+def test_a_long_list_is_cut() -> None:
+    assert more(SHOWN) == []
+    assert more(SHOWN + 2) == ["  … and 2 more, all in --json"]
 
 
 PLAN = Plan(7, 4, {"worker-1": [Input(b"a", 1500), Input(b"c", 500)], "worker-2": [Input(b"b", 2)]})
@@ -126,10 +159,12 @@ def test_files_that_were_skipped_are_told() -> None:
 def test_a_run_that_was_stopped_tells_how_many_inputs_were_not_tried() -> None:
     failed = [Failure("a", "exit 2", "", 1), *(Failure(str(number), "not tried", "", 0) for number in range(9))]
     lines = summary(dataclasses.replace(REPORT, failed=failed, stopped="every batch ends with exit 2")).splitlines()
-    assert "  a: exit 2" in lines
-    assert "10 failed; correct the program or its arguments, and type the command again:" in lines
-    assert "9 were not tried: every batch ends with exit 2" in lines
-    assert not [line for line in lines if line.startswith("  0:")]
+    assert lines[2:] == [
+        "  1 input: exit 2",
+        "    a",
+        "  9 were not tried: every batch ends with exit 2",
+        "10 of 3 inputs failed; correct the program or its arguments, and type the command again",
+    ]
 
 
 def test_a_run_of_no_time_has_no_rate() -> None:
@@ -147,7 +182,7 @@ def test_a_terminal_gets_nothing_it_would_obey(path: str, reason: str, lost: str
     failed = [Failure(path, reason, "worker-1", 2, [word])]
     text = summary(dataclasses.replace(REPORT, failed=failed, workers=workers, dst=dst))
     assert all(line.isprintable() for line in text.split("\n")), ascii(text)
-    assert len(text.split("\n")) == 4 + (word not in reason)
+    assert len(text.split("\n")) == 5 + (word not in reason and reason not in word)
 
 
 @given(texts)

@@ -205,7 +205,7 @@ def test_a_beat_tells_of_docker_and_the_disk_until_nobody_listens(
 @pytest.mark.parametrize("prefix", ["", "sudo -n"])
 @pytest.mark.parametrize(("opens", "said"), [("echo left r1", "left r1\n{}\n"), ("exit 3", "")])
 def test_a_host_is_asked_once_its_run_is_open(shell: str, opens: str, said: str, prefix: str) -> None:
-    words = ("/work", "/lease", "/mark")
+    words = ("/work", "/lease", "/mark", "15")
     said = said.format(" ".join([*words, *prefix.split()]))
     argv = run_commands.open_and_probe_argv("r", "i")
     done = run_script(shell, argv, 'echo "$*"', *words, prefix, "sh", "-c", opens)

@@ -14,7 +14,7 @@ import pytest
 from fanrun.fanout.request import RunRequest
 from fanrun.fanout.results.file_stat import file_stat
 from fanrun.fanout.results.ledger import Fact, Ledger
-from fanrun.fanout.results.report import SHOWN
+from fanrun.fanout.results.report_text import SHOWN
 from fanrun.fanout.results.result_files import hash_file
 from fanrun.fanout.verify import NOTHING, Verdict, ledger_path, lines, open_ledger, to_json, verify
 from fanrun.fleet.errors import UsageError

@@ -14,6 +14,7 @@ from fanrun.fanout.commands import BatchFolder, LogSource
 from fanrun.fanout.program import Program
 from fanrun.fanout.results.container_end import parse_ending
 from fanrun.fleet.layout import USUAL
+from fanrun.fleet.probe import EXPIRY
 from tests.unit.samples import PROBE, write_filter, write_tree
 
 PLACE, SOURCE = BatchFolder("20260101-000000-abcd", "worker-1.0001"), LogSource("default", "worker-1")
@@ -49,14 +50,14 @@ def run_batch(
     argv = commands.batch_argv(PLACE, Program("image"), PROBE, SOURCE)
     bounds = [str(limits.timeout), str(limits.room)]
     log = [str(target.parent / "spool.jsonl"), commands.log_fields(PLACE, SOURCE), "33554432", "1073741824"]
-    tail = [str(commands.EXPIRY), "0", str(len(limits.spent)), *map(str, limits.spent)]
+    tail = [str(EXPIRY), "0", str(len(limits.spent)), *map(str, limits.spent)]
     return run_script(shell, argv, target, "a name", "65532:65532", *bounds, *log, *tail, *program, path=path)
 
 
 def batch_argv(shell: str, target: Path, *program: str) -> list[str]:
     """Return the command that runs BATCH over a program, without a timeout and without a log."""
     script = [shell, "-c", commands.BATCH, "sh", str(target), "a name", "65532:65532", "0", "0", *NO_LOG]
-    return [*script, str(commands.EXPIRY), "0", "0", *program]
+    return [*script, str(EXPIRY), "0", "0", *program]
 
 
 def run_open(

@@ -1,19 +1,16 @@
-"""What a run came to: for people as a summary, for programs as report.json."""
+"""What a run came to, and what one would do; report_text.py has the lines for people."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import os
-import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fanrun.fanout.plan import Input, count_files
 from fanrun.fanout.reference import Version
-from fanrun.fleet.text import counted
-
-SHOWN = 20
+from fanrun.fleet.release import RELEASE
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,8 @@ class Report:
     `kept` are inputs whose results were there before it.  `stopped` says why inputs of `failed` were not tried (their
     `tries` are 0), "" if all were; `junk` is the number of files that were skipped.  `cached` files, of `cached_bytes`,
     were not sent, because they were in the caches of the workers.  `entrypoint` and `each` are those of the request,
-    `mounts` has the hash of each folder of reference data by its name.
+    `mounts` has the hash of each folder of reference data by its name.  `image` is the reference by which workers pull
+    the container image, `image_name` the name that a person gave; `exit_code` is that of the command.
     """
 
     run: str
@@ -112,6 +110,9 @@ class Report:
     entrypoint: str | None = None
     each: list[str] = field(default_factory=list)
     mounts: dict[str, str] = field(default_factory=dict)
+    version: str = RELEASE
+    image_name: str = ""
+    exit_code: int = 0
 
     @property
     def rate(self) -> float:
@@ -145,98 +146,16 @@ def amount(count: float) -> str:
     return f"{count:.1f} TB"
 
 
-def summary(report: Report) -> str:
-    """The lines that a person reads at the end of a run."""
-    speed = f"{report.seconds:.1f} s ({report.rate:.1f} files/s)"
-    data = f"{amount(report.bytes_in)} in, {amount(report.bytes_out)} out"
-    kept = f"; {report.kept} were done before" if report.kept else ""
-    lines = [f"{report.done} of {counted(report.inputs, 'input')} done in {speed}, {data}{kept}"]
-    if report.cached:
-        lines.append(
-            f"  {counted(report.cached, 'file')}, {amount(report.cached_bytes)}, had been sent by earlier runs"
-        )
-    lines += [_worker_line(worker, report.seconds) for worker in report.workers]
-    lines += [_containers_line(worker) for worker in report.workers if worker.containers_reason]
-    if report.extra:
-        files = "1 file that belongs" if report.extra == 1 else f"{report.extra} files that belong"
-        lines.append(f"{files} to no input: in {os.path.join(report.dst, '.fanrun', 'runs', report.run, 'extra')}")
-    if report.failed:
-        lines += _failure_lines(report)
-    lines += _skipped(report.junk)
-    if report.left:
-        lines.append(f"{counted(report.left, 'input')} {'is' if report.left == 1 else 'are'} left")
-    return "\n".join(lines)
-
-
-def _worker_line(worker: WorkerReport, seconds: float) -> str:
-    """Return the line of a worker in a run of so many seconds."""
-    busy = ", ".join(f"{stage} {spent:.1f} s" for stage, spent in worker.seconds.items())
-    failed = f", {worker.failed} failed" if worker.failed else ""
-    back = "" if worker.away else "; it came back"
-    lost = f", lost: {'; '.join(map(shown, worker.lost))}{back}" if worker.lost else ""
-    rate = worker.done / seconds if seconds else 0.0
-    return f"  {worker.name:<10} {worker.done} done{failed} ({rate:.1f}/s): {busy}{lost}"
-
-
-def _containers_line(worker: WorkerReport) -> str:
-    """Return how many containers a worker ran at the same time, and why."""
-    cores = f"{worker.cores:.2f} cores{' each' if worker.containers > 1 else ''}, " if worker.cores else ""
-    return f"  {counted(worker.containers, 'container')} on {worker.name}: {cores}{worker.containers_reason}"
-
-
-def _failure_lines(report: Report) -> list[str]:
-    """Return the lines about failed inputs, with the command that tries them again."""
-    if report.stopped:  # `fab retry` would try every input, and all would fail once more
-        again = "correct the program or its arguments, and type the command again"
-    else:
-        them = "it" if len(report.failed) == 1 else "them"
-        again = f"`fab retry --dst {shlex.quote(shown(report.dst))}` tries {them} again"
-    tried = [item for item in report.failed if not report.stopped or item.tries]
-    lines = [f"{len(report.failed)} failed; {again}:"]
-    for item in tried[:SHOWN]:
-        times = f"{item.tries} tries, the last on {item.worker}" if item.tries > 1 else item.worker
-        lines.append(f"  {shown(item.path)}: {shown(item.reason)}{f' ({times})' if times else ''}")
-        lines += [f"    | {shown(line)}" for line in item.words if line not in item.reason]
-    lines += more(len(tried))
-    if untried := len(report.failed) - len(tried):
-        lines.append(f"{untried} were not tried: {shown(report.stopped)}")
-    return lines
-
-
-def _skipped(junk: int) -> list[str]:
-    """What is said of files that are no inputs."""
-    return [f"{junk} skipped (.DS_Store, *~ and the like); --junk takes them"] if junk else []
-
-
-def more(count: int) -> list[str]:
-    """What follows a list of which SHOWN items were shown."""
-    return [f"  … and {count - SHOWN} more, all in report.json and --json"] if count > SHOWN else []
-
-
 def plan_json(todo: Plan, image: str) -> str:
     """A plan as JSON."""
     mounts = [mount._asdict() for mount in todo.mounts]
     data = {"image": image, "inputs": todo.inputs, "kept": todo.kept, "junk": todo.junk, "bytes": todo.size}
-    more = {"workers": _shares(todo), "groups": todo.groups, "remarks": todo.remarks, "mounts": mounts}
+    more = {"workers": shares(todo), "groups": todo.groups, "remarks": todo.remarks, "mounts": mounts}
     return json.dumps({**data, **more}, indent=2)
 
 
-def plan_text(todo: Plan, image: str) -> str:
-    """A plan for people."""
-    kept = f" ({todo.kept} are done already)" if todo.kept else ""
-    lines = [f"{counted(todo.inputs - todo.kept, 'input')}{kept}, {amount(todo.size)}, image {image}; nothing was done"]
-    for name, share in _shares(todo).items():
-        lines.append(f"  {name:<10} {counted(share['inputs'], 'input')}, {amount(share['bytes'])}")
-    lines += [f"  /{each.name:<9} reference data, {amount(each.size)}, {each.digest[:12]}" for each in todo.mounts]
-    groups = [", ".join(map(shown, group)) for group in todo.groups]
-    lines += [f"{counted(len(groups), 'group')} of inputs that are processed as one:"] if groups else []
-    lines += [f"  {group}" for group in groups[:SHOWN]]
-    lines += [f"  … and {len(groups) - SHOWN} more, all in --json"] if len(groups) > SHOWN else []
-    lines += [*todo.remarks, *_skipped(todo.junk)]
-    return "\n".join(lines)
-
-
-def _shares(todo: Plan) -> dict[str, dict[str, int]]:
+def shares(todo: Plan) -> dict[str, dict[str, int]]:
+    """Return how many inputs each worker would get, and of how many bytes."""
     return {
         name: {"inputs": count_files(share), "bytes": sum(item.size for item in share)}
         for name, share in todo.shares.items()

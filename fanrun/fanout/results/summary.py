@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Collection, Set
+from typing import Any
 
 from fanrun.fanout.context import RunContext
 from fanrun.fanout.plan import count_files
 from fanrun.fanout.results.destination import Destination
 from fanrun.fanout.results.report import Failure, Report, WorkerReport
 from fanrun.fanout.resume import ResumePlan
+from fanrun.fleet.exit_codes import ExitCode
 from fanrun.fleet.model import number
 
 SUMS = ("results", "extra", "bytes_in", "bytes_out", "cached", "cached_bytes")
@@ -25,15 +28,8 @@ def summarize(
     kept = count_files(item for item in resume.before if item.key not in gone)
     lost = count_files(item for item in resume.todo if item.key in gone)
     done, inputs = sum(stats.done for stats in every) - lost, resume.files
-    return Report(
-        run=context.name,
-        fleet=context.fleet.name,
-        src=context.request.src,
-        dst=context.request.dst,
-        image=context.image.ref,
-        args=list(context.request.args),
-        **context.request.start,
-        started=context.started.isoformat(timespec="seconds"),
+    report = Report(
+        **_asked(context),
         seconds=round(time.monotonic() - context.began, 3),
         inputs=inputs,
         done=done,
@@ -42,10 +38,32 @@ def summarize(
         **{name: sum(getattr(stats, name) for stats in every) for name in SUMS},
         failed=failed,
         stopped=destination.reasons.stop,
-        junk=context.junk,
-        mounts={each.name: each.digest for each in context.mounts},
         workers=_workers(destination, away),
     )
+    return dataclasses.replace(report, exit_code=_exit_code(report))
+
+
+def _asked(context: RunContext) -> dict[str, Any]:
+    """Return the fields that say what was asked for."""
+    request, image = context.request, context.image
+    return {
+        "run": context.name,
+        "fleet": context.fleet.name,
+        "src": request.src,
+        "dst": request.dst,
+        "image": image.ref,
+        "image_name": image.name,
+        "args": list(request.args),
+        **request.start,
+        "started": context.started.isoformat(timespec="seconds"),
+        "junk": context.junk,
+        "mounts": {each.name: each.digest for each in context.mounts},
+    }
+
+
+def _exit_code(report: Report) -> int:
+    """Return the exit code of a run whose records could all be written."""
+    return int(ExitCode.UNFINISHED if report.left else ExitCode.FAILED if report.failed else ExitCode.DONE)
 
 
 def _failures(destination: Destination, resume: ResumePlan) -> list[Failure]:

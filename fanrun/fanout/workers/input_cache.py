@@ -60,14 +60,14 @@ class InputCache:
     computes again each time.
     """
 
-    def __init__(self, run: str, src: str) -> None:
-        self._run, self._src = run, os.fsencode(src)
+    def __init__(self, run: str, src: str, *, is_used: bool = True) -> None:
+        self._run, self._src, self._is_used = run, os.fsencode(src), is_used
         self._contents: dict[str, Contents] = {}
 
     def look(self, link: Link, probe: Probe) -> None:
         """Ask a worker what is in its cache, if it has one."""
         found = Contents()
-        if probe.cached is not None:
+        if self._is_used and probe.cached is not None:
             found = Contents(link.run(commands.list_argv(self._run, link.layout)).output)
             logger.debug("{}: {} files are in its cache", link.host, len(found.nameless))
         self._contents[link.host] = found
