@@ -126,7 +126,7 @@ class Run:
         accepted, refused = self.context.request.grouping.divide(inputs)
         resume = dataclasses.replace(self.plan_resume(ledger, accepted), refused=refused)
         ledger.fail(refused.items())
-        self.board.advance(len(refused))
+        self.board.skip(len(refused))
         run_messages.log_resume(resume)
         return resume
 
@@ -154,7 +154,7 @@ class Run:
         if done := plan.count_files(resume.before):
             copied = f", {len(resume.copied)} under another name" if resume.copied else ""
             self.board.say("ledger", f"{done} of {plan.count_files(inputs)} done before{copied}")
-            self.board.advance(done)
+            self.board.skip(done)
         return resume
 
     def _connect(self) -> None:

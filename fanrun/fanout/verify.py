@@ -15,8 +15,8 @@ from fanrun.fanout.plan import Input
 from fanrun.fanout.results.groups import digest as digest_of
 from fanrun.fanout.results.groups import is_of_group
 from fanrun.fanout.results.ledger import Ledger
-from fanrun.fanout.results.report import shown
-from fanrun.fanout.results.report_text import SHOWN, more
+from fanrun.fanout.results.report import Failure
+from fanrun.fanout.results.report_text import failures_by_reason
 from fanrun.fleet.errors import UsageError
 from fanrun.fleet.text import counted
 
@@ -140,8 +140,6 @@ def lines(verdict: Verdict) -> Iterator[str]:
     where = f"in {verdict.src}" if verdict.src else "that the ledger names (SRC is not there any more)"
     files = counted(verdict.results, "file")
     yield f"{verdict.proven} of {counted(verdict.inputs, 'input')} {where} have their results: {files}, as made"
-    for path, fault in list(verdict.faults.items())[:SHOWN]:
-        yield f"  {shown(path)}: {shown(fault)}"
-    yield from more(len(verdict.faults))
+    yield from failures_by_reason([Failure(path, fault, "") for path, fault in verdict.faults.items()])
     if verdict.faults:
-        yield "`fab run` again makes what is missing"
+        yield "`fab run` again makes what is missing; --json names all of these inputs"

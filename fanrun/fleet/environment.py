@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator, MutableMapping
 
-PREFIXES = ("LOGURU_", "RSYNC_", "TQDM_")
+PREFIXES = ("LOGURU_", "RSYNC_")
 NAMES = ("BUILDX_BUILDER", "DOCKER_API_VERSION", "DOCKER_DEFAULT_PLATFORM")
 BUILDKIT, TRUST = "DOCKER_BUILDKIT", "DOCKER_CONTENT_TRUST"
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import NoReturn, TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from tqdm import tqdm
+from fanrun.fleet.pace import Pace, total_text
+
+if TYPE_CHECKING:
+    from fanrun.fleet.live_display import LiveDisplay
 
 
 class Board:
     """Named lines of text, and one bar for the whole where `total` is given.
 
     Safe to use from many threads.  Without a terminal a text is printed when it changes; a
-    passing one only if its line has been silent for `pause` seconds.  `word` says how a text is shown.
+    passing one only if its line has been silent for `pause` seconds.  `title` says what is being
+    done.  The attribute `word` says how a text is shown.
     """
 
     def __init__(
@@ -25,26 +30,32 @@ class Board:
         unit: str = "it",
         stream: TextIO | None = None,
         pause: float = 5.0,
-        word: Callable[[str], str] = str,
+        title: str = "",
     ) -> None:
         self._stream = stream or sys.stderr
-        self._word = word
-        self._terminal = self._stream.isatty()
-        self._lock = threading.Lock()
-        self._bars: dict[str, tqdm[NoReturn]] = {}
+        self.word: Callable[[str], str] = str
+        self._pause, self._unit = pause, unit
+        self._lock = threading.RLock()
         self._texts: dict[str, tuple[str, float]] = {}
-        self._pause = pause
-        self._total, self._done, self._unit, self._begun = total, 0, unit, time.monotonic()
-        self._whole: tqdm[NoReturn] | None = None
-        if self._terminal and total is not None:
-            self._whole = tqdm(total=total, unit=unit, file=self._stream, position=0, dynamic_ncols=True)
+        self._begun = time.monotonic()
+        self._pace = Pace(total)
+        is_drawn = self._stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._live = self._start(title) if is_drawn else None
+
+    def _start(self, title: str) -> LiveDisplay:
+        from fanrun.fleet.live_display import LiveDisplay  # only terminals need what it imports
+
+        live = LiveDisplay(self._stream, title, self._unit)
+        if self._pace.total is not None:
+            live.count(self._pace)
+        return live
 
     def say(self, name: str, text: str, *, passing: bool = False) -> None:
         """Set the line of that name; `passing` texts may be dropped where lines are printed."""
-        text = self._word(text)
+        text = self.word(text)
         with self._lock:
-            if self._terminal:
-                self._bar(name).set_description_str(f"{name:<10} {text}")
+            if self._live is not None:
+                self._live.line(name, text, passing=passing)
                 return
             old, at = self._texts.get(name, ("", self._begun))
             now = time.monotonic()
@@ -59,47 +70,40 @@ class Board:
     def advance(self, count: int) -> None:
         """Count so many more items of the whole as done."""
         with self._lock:
-            self._done += count
-            if self._whole is not None:
-                self._whole.update(count)
-        if not self._terminal and self._total:
-            seconds = time.monotonic() - self._begun
-            text = f"{self._done}/{self._total} {self._unit}, {self._done / max(seconds, 0.001):.1f}/s"
-            self.say("total", text, passing=self._done < self._total)
+            self._pace.advance(count)
+            self._tell_total()
+
+    def skip(self, count: int) -> None:
+        """Count so many items of the whole as done before."""
+        with self._lock:
+            self._pace.skip(count)
+            self._tell_total()
 
     def count(self, done: int, total: int) -> None:
         """So many of the whole are done by now, and this is the whole."""
-        self._total = total
-        if self._terminal and self._whole is None:
-            self._whole = tqdm(total=total, unit=self._unit, file=self._stream, position=0, dynamic_ncols=True)
-        self.advance(done - self._done)
+        with self._lock:
+            if self._pace.total is None and self._live is not None:
+                self._live.count(self._pace)
+            self._pace.total = total
+        self.advance(done - self._pace.done)
 
     def write(self, text: str) -> None:
         """Print a line of its own, above the bars where there are any."""
-        text = self._word(text)
+        text = self.word(text).rstrip("\n")
         with self._lock:
-            if self._terminal:
-                tqdm.write(text.rstrip("\n"), file=self._stream)
+            if self._live is not None:
+                self._live.write(text)
             else:
-                print(text.rstrip("\n"), file=self._stream, flush=True)
+                print(text, file=self._stream, flush=True)
 
     def close(self) -> None:
         """Take the moving lines away and print what they said last."""
         with self._lock:
-            bars = [*([self._whole] if self._whole is not None else []), *self._bars.values()]
-            last = [str(bar) for bar in bars]
-            for bar in reversed(bars):
-                bar.leave = False
-                bar.close()
-            for line in last:
+            live, self._live = self._live, None
+            for line in live.stop() if live is not None else ():
                 print(line, file=self._stream, flush=True)
-            self._bars.clear()
-            self._whole = None
 
-    def _bar(self, name: str) -> tqdm[NoReturn]:
-        if name not in self._bars:
-            position = len(self._bars) + (self._whole is not None)
-            self._bars[name] = tqdm(
-                total=0, bar_format="{desc}", file=self._stream, position=position, dynamic_ncols=True
-            )
-        return self._bars[name]
+    def _tell_total(self) -> None:
+        if self._live is None and self._pace.total:
+            _, text = total_text(self._pace, self._unit).split(maxsplit=1)
+            self.say("total", text, passing=self._pace.done < self._pace.total)

@@ -48,12 +48,12 @@ class Console:
     """Where one task tells a person of its work.
 
     `config` is Fabric's.  `fleet` is the name that quoted commands need (see `name_fleet`), `home` the folder with the
-    fleets' folders; both are empty until the settings are known.
+    fleets' folders; both are empty until the settings are known.  `task` is the name of the task.
     """
 
     def __init__(self, config: Mapping[str, Any] | None = None) -> None:
         self.config = config or {}
-        self.fleet = ""
+        self.fleet = self.task = ""
         self.home: Path | None = None
 
     def word(self, text: str) -> str:
@@ -84,7 +84,9 @@ class Console:
 
     def board(self, total: int | None = None, unit: str = "it") -> Board:
         """Return a board of progress that words its texts as this task does."""
-        return Board(total=total, unit=unit, word=self.word)
+        board = Board(total=total, unit=unit, title=self.task)
+        board.word = self.word
+        return board
 
     def ask(self, question: str) -> bool:
         """Return whether a person at the terminal answers with yes; the end of input is a no."""

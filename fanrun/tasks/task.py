@@ -77,6 +77,7 @@ def _fabric_body(body: Body, title: str, code: int, group: OptionGroup[Any] | No
     @functools.wraps(body)
     def run(context: fabric.Connection, **values: object) -> None:
         console = Console(context.config)
+        console.task = title
         with boundary.exit_codes(console, code):
             log_to_terminal(console.log)
             _check(title, options, values)

@@ -19,7 +19,7 @@ from typing import IO
 from tests.fleet.fork_server import CODE, NUMBER, PROCESS, ROOT, STATUS
 
 SERVER = Path(__file__).with_name("fork_server.py")
-READ_AT_START = ("GLIBC_", "LANG", "LC_", "LD_", "LOGURU_", "MALLOC_", "OPENSSL_", "PYTHON", "TQDM_")
+READ_AT_START = ("GLIBC_", "LANG", "LC_", "LD_", "LOGURU_", "MALLOC_", "OPENSSL_", "PYTHON")
 """Variables that Python and libraries read when they start: in a fork it is too late for them."""
 
 

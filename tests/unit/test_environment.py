@@ -14,7 +14,6 @@ FOREIGN = {
     "RSYNC_MAX_ALLOC": "10",
     "RSYNC_CHECKSUM_LIST": "none",
     "LOGURU_LEVEL": "none",
-    "TQDM_MININTERVAL": "none",
     "DOCKER_DEFAULT_PLATFORM": "linux/s390x",
     "DOCKER_API_VERSION": "1.12",
     "BUILDX_BUILDER": "none",

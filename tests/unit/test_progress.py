@@ -10,9 +10,13 @@ import re
 import struct
 import termios
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator
+
+import pyte
+import pytest
 
 from fanrun.fleet.progress import Board
+from tests.waiting import wait_until
 
 
 def test_lines_are_printed_when_they_change() -> None:
@@ -42,7 +46,7 @@ def test_the_whole_is_counted_and_its_end_is_told() -> None:
     for count in (1, 2, 1):
         board.advance(count)
     (line,) = stream.getvalue().splitlines()
-    assert re.fullmatch(r"total      4/4 images, [0-9.]+/s", line)
+    assert re.fullmatch(r"total      4/4 images, [0-9.]+ images/s", line)
 
 
 def test_without_a_total_nothing_is_counted() -> None:
@@ -88,65 +92,138 @@ def test_lines_of_many_threads_are_whole() -> None:
     assert all(re.fullmatch(r"worker-\d   step \d+", line) for line in lines)
 
 
-def on_terminal(work: Callable[[Board], None], *, total: int | None = None) -> str:
-    """What a board writes to a terminal."""
-    master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
-    read: list[bytes] = []
+class Screen:
+    """A terminal of so many columns that shows what a board writes, at any time."""
 
-    def drain() -> None:
+    def __init__(self, columns: int, lines: int = 24) -> None:
+        self.screen = pyte.Screen(columns, lines)
+        self.raw = b""
+        self._feed = pyte.ByteStream(self.screen)
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", lines, columns, 0, 0))
+        self.stream = os.fdopen(slave, "w")
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def _read(self) -> None:
         try:
-            while block := os.read(master, 65536):
-                read.append(block)
+            while block := os.read(self._master, 65536):
+                self.raw += block
+                self._feed.feed(block)
         except OSError:  # how Linux says that the other side is closed
             pass
 
-    reader = threading.Thread(target=drain)
-    reader.start()
-    with os.fdopen(slave, "w") as stream:
-        work(Board(total=total, unit="images", stream=stream))
-    reader.join(20)
-    os.close(master)
-    return b"".join(read).decode()
+    def resize(self, columns: int, lines: int = 24) -> None:
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("4H", lines, columns, 0, 0))
+        self.screen.resize(lines, columns)
+
+    def shown(self) -> list[str]:
+        """The lines that are not empty."""
+        return [line.rstrip() for line in list(self.screen.display) if line.strip()]
+
+    def close(self) -> None:
+        self.stream.close()
+        self._thread.join(20)
+        os.close(self._master)
 
 
-def test_a_terminal_shows_a_line_a_host_and_a_bar() -> None:
-    def work(board: Board) -> None:
-        for text in ("waiting", "ready"):
-            for name in ("hub", "worker-1"):
-                board.say(name, text)
-        board.advance(1)
-        board.advance(1)
-        board.write("WARNING: said above\n")
-        board.close()
-        board.close()
-
-    text = on_terminal(work, total=2)
-    for expected in ("hub        ready", "worker-1   ready", "2/2", "WARNING: said above"):
-        assert expected in text
-    assert "\x1b[A" in text, "lines are drawn in place"
-    assert "\r" in text
+@pytest.fixture(params=[80, 120])
+def terminal(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
+    for name in ("COLUMNS", "LINES", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    screen = Screen(request.param)
+    yield screen
+    screen.close()
 
 
-def test_a_terminal_gets_its_bar_when_the_whole_is_known() -> None:
-    def work(board: Board) -> None:
-        board.say("hub", "ready")
-        for done in range(8):
-            board.count(done, 7)
-        board.close()
+def test_a_terminal_shows_a_bar_and_a_line_a_host(terminal: Screen) -> None:
+    board = Board(total=4, unit="files", stream=terminal.stream)
+    for text in ("waiting", "ready"):
+        for name in ("hub", "worker-1"):
+            board.step(name, text)
+    board.advance(1)
+    wait_until(lambda: any("1/4 files" in line for line in terminal.shown()))
+    total, hub, worker = terminal.shown()
+    assert re.fullmatch(r"total +\S+ +1/4 files, [0-9.]+ files/s +0:0\d", total)
+    assert re.fullmatch(r"hub +ready +0:0\d", hub)
+    assert re.fullmatch(r"worker-1 +ready +0:0\d", worker)
+    board.write("WARNING: said above\n")
+    board.advance(3)
+    board.close()
+    board.close()
+    wait_until(lambda: terminal.shown()[-1:] == ["worker-1   ready"])
+    warning, total, hub, worker = terminal.shown()
+    assert (warning, hub, worker) == ("WARNING: said above", "hub        ready", "worker-1   ready")
+    assert total.startswith("total      4/4 files, ")
 
-    text = on_terminal(work)
-    assert "7/7" in text
-    assert "hub        ready" in text
+
+def test_the_clock_moves_though_nothing_is_said(terminal: Screen) -> None:
+    board = Board(stream=terminal.stream, title="up")
+    wait_until(lambda: terminal.shown() and terminal.shown()[0].endswith("0:00"))
+    wait_until(lambda: terminal.shown()[0].endswith("0:01"))
+    assert re.fullmatch(r"up +[-\\|/] +0:01", terminal.shown()[0])
+    board.close()
+    wait_until(lambda: not terminal.shown())
 
 
-def test_a_terminal_without_a_total_has_no_bar() -> None:
-    def work(board: Board) -> None:
-        board.advance(1)
-        board.step("hub", "made")
-        board.close()
+def test_a_long_text_and_many_hosts_stay_in_their_lines(terminal: Screen) -> None:
+    board = Board(total=10, unit="files", stream=terminal.stream)
+    for number in range(60):
+        board.say(f"worker-{number}", "x" * 500)
+    wait_until(lambda: len(terminal.shown()) > 20)
+    assert len(terminal.shown()) <= 24
+    terminal.resize(60)
+    wait_until(lambda: all(len(line) <= 60 for line in terminal.shown()) and len(terminal.shown()) > 20)
+    board.close()
 
-    text = on_terminal(work)
-    assert "hub        made" in text
-    assert "it/s" not in text
-    assert "%" not in text
+
+def test_a_terminal_gets_its_bar_when_the_whole_is_known(terminal: Screen) -> None:
+    board = Board(unit="inputs", stream=terminal.stream, title="verify")
+    for done in range(8):
+        board.count(done, 7)
+    wait_until(lambda: any("7/7 inputs" in line for line in terminal.shown()))
+    board.close()
+    assert b"7/7 inputs" in terminal.raw
+
+
+def test_a_terminal_that_can_not_move_its_cursor_gets_plain_lines(
+    terminal: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    board = Board(stream=terminal.stream)
+    board.say("hub", "made")
+    board.close()
+    wait_until(lambda: terminal.shown() == ["hub        made"])
+    assert b"\x1b" not in terminal.raw
+
+
+@pytest.mark.parametrize(("value", "coloured"), [("", True), ("1", False)])
+def test_colours_are_left_out_where_somebody_says_so(
+    terminal: Screen, monkeypatch: pytest.MonkeyPatch, value: str, coloured: bool
+) -> None:
+    monkeypatch.setenv("NO_COLOR", value)
+    board = Board(total=4, unit="files", stream=terminal.stream)
+    board.advance(2)
+    wait_until(lambda: b"2/4" in terminal.raw)
+    board.close()
+    assert bool(re.search(rb"\x1b\[[0-9;]*m", terminal.raw.replace(b"\x1b[0m", b""))) == coloured
+
+
+def test_lines_that_are_said_by_many_threads_do_not_lock_each_other(terminal: Screen) -> None:
+    board = Board(total=400, unit="files", stream=terminal.stream)
+
+    def work(name: str) -> None:
+        for step in range(50):
+            board.say(name, f"step {step}")
+            board.write(f"{name}: {step}")
+            board.advance(1)
+
+    threads = [threading.Thread(target=work, args=(f"worker-{n}",)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    board.close()
+    wait_until(lambda: terminal.raw.count(b": 49") == 8)

@@ -69,10 +69,7 @@ def _containers_line(worker: WorkerReport) -> str:
 def _failure_lines(report: Report) -> list[str]:
     """Return the lines about failed inputs, by reason, the most frequent first; the total and what to do come last."""
     tried = [item for item in report.failed if not report.stopped or item.tries]
-    reasons = by_reason(tried)
-    lines = [line for reason, items in reasons[:SHOWN] for line in _reason_lines(reason, items)]
-    if len(reasons) > SHOWN:
-        lines.append(f"  … and {len(reasons) - SHOWN} more reasons")
+    lines = failures_by_reason(tried)
     if untried := len(report.failed) - len(tried):
         lines.append(f"  {untried} were not tried: {shown(report.stopped)}")
     if report.stopped:  # `fab retry` would try every input, and all would fail once more
@@ -81,9 +78,16 @@ def _failure_lines(report: Report) -> list[str]:
         them = "it" if len(report.failed) == 1 else "them"
         again = f"`fab retry --dst {shlex.quote(shown(report.dst))}` tries {them} again"
     lines.append(f"{len(report.failed)} of {counted(report.inputs, 'input')} failed; {again}")
-    if any(len(items) > EXAMPLES for _, items in reasons) or len(reasons) > SHOWN:
+    if any(line.lstrip().startswith("…") for line in lines):
         lines.append(f"all of them are in {shown(os.path.join(run_folder(report), 'report.json'))}")
     return lines
+
+
+def failures_by_reason(failures: Sequence[Failure]) -> list[str]:
+    """Return lines about failed inputs: for each reason how many there are, and some of them."""
+    reasons = by_reason(failures)
+    lines = [line for reason, items in reasons[:SHOWN] for line in _reason_lines(reason, items)]
+    return [*lines, f"  … and {len(reasons) - SHOWN} more reasons"] if len(reasons) > SHOWN else lines
 
 
 def by_reason(failures: Sequence[Failure]) -> list[tuple[str, list[Failure]]]:
