@@ -12,7 +12,8 @@ from tests.fleet.reader import reader
 from tests.unit.pages import FENCE, file_name, read
 
 TELLING = re.compile(
-    r" plates, |^ready: |inputs? done in | have their results|^\d+ failed; |not an image| is gone: |^fleet "
+    r" plates, |^ready: |inputs? done in | have their results|nothing to do: |"
+    r"^\d+ of \d+ inputs? failed; |not an image| is gone: |^fleet "
 )
 """Lines of output that are the same on every machine, but for numbers."""
 SETUP = ("script/setup", ". .venv/bin/activate", "export FANRUN_FLEET=tut")
