@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from invoke.collection import Collection
 
+from fanrun.tasks.beginning import init, sample
 from fanrun.tasks.clean import clean
 from fanrun.tasks.fleet import bake, deploy, down, up
 from fanrun.tasks.hosts import drain, execute, ssh, status
 from fanrun.tasks.logs import logs
-from fanrun.tasks.run import retry, run, sample, verify
+from fanrun.tasks.run import retry, run, verify
 from fanrun.tasks.runs import runs
 from fanrun.tasks.serve import serve
 
 GROUPS = {
     "Fleet": (up, status, deploy, drain, clean, down, bake),
-    "Runs": (run, retry, runs, verify, logs, sample),
+    "Runs": (run, retry, runs, verify, logs, sample, init),
     "Service": (serve,),
     "Hosts": (ssh, execute),
 }

@@ -1,4 +1,4 @@
-"""Tasks about runs: run, retry, verify, and sample, which makes inputs to try them with."""
+"""Tasks about runs: run, retry and verify."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import contextlib
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from loguru import logger
 
-from fanrun import sample as samples
 from fanrun.fanout import preflight
 from fanrun.fanout import request as requests
 from fanrun.fanout import run as runs
@@ -22,7 +20,6 @@ from fanrun.fanout.plan import count_files
 from fanrun.fanout.request import RunLimits, RunRequest
 from fanrun.fanout.results import report as reports
 from fanrun.fanout.results import report_text
-from fanrun.fleet import values
 from fanrun.fleet.errors import HostsFailed, UsageError
 from fanrun.fleet.exit_codes import ExitCode, unfinished
 from fanrun.fleet.log_setup import log_to_terminal
@@ -30,7 +27,6 @@ from fanrun.fleet.model import Fleet, Image
 from fanrun.fleet.places import SOURCES
 from fanrun.fleet.progress import Board
 from fanrun.fleet.store import Folder
-from fanrun.fleet.text import counted
 from fanrun.tasks import costs, options, target
 from fanrun.tasks.console import Console
 from fanrun.tasks.limit_options import LIMITS
@@ -158,16 +154,6 @@ def verify(console: Console, dst: str | None = None, json_: bool = False) -> Non
     print(verdicts.to_json(verdict) if json_ else "\n".join(verdicts.lines(verdict)))
     if verdict.faults:
         raise SystemExit(ExitCode.FAILED)
-
-
-@task(help={"dst": "the folder for them, made if it isn't there", "count": "how many, 1 or more (default: 59)"})
-def sample(console: Console, dst: str | None = None, count: str = "59") -> None:
-    """Draw images to try Fanrun with: JPEG plates of plants, the same ones every time."""
-    if not dst:
-        raise UsageError("fab sample needs --dst; `fab --help sample` shows all it takes")
-    folder, number = Path(options.path("dst", dst)), values.whole_number("count", count, 1, samples.MOST)
-    size = samples.make(folder, number)
-    console.say(f"{counted(number, 'plate')}, {reports.amount(size)}, in {folder}")
 
 
 def _request(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fanrun.tasks.console import WITHOUT_FLEET
 from tests.fleet.forked import Forked, Start, can_fork
 from tests.terminal import Talk, talk, talk_to
 
@@ -67,7 +68,7 @@ class Fab:
 
     def _start(self, argv: Sequence[str], more: Mapping[str, str]) -> Start:
         environment = {**os.environ, "FANRUN_HOME": str(self.home), **self.environment, **more}
-        fleet = [] if argv[0] in ("sample", "verify") else ["--fleet", self.fleet]
+        fleet = [] if argv[0] in WITHOUT_FLEET else ["--fleet", self.fleet]
         return Start([str(FAB), *argv, *fleet], self.root, environment)
 
     def __call__(self, *argv: str, code: int | None = 0, **more: str) -> subprocess.CompletedProcess[str]:
