@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from fanrun.fleet.errors import (
-    HostsFailed,
-)
+from fanrun.fleet.errors import HostsFailed, UsageError
 from fanrun.fleet.model import HUB, Fleet, Image
 from fanrun.fleet.parallel import on_hosts
 from fanrun.fleet.ssh import Remote
 from fanrun.fleet.store import Folder
 from provision.hosts import lease
 from provision.providers.base import Say
-from provision.registry import build, local_images, streaming, transfer
+from provision.registry import build, daemon, local_images, streaming, transfer
 
 OWN = "process.py"
 
@@ -41,6 +39,29 @@ def deploy(folder: Folder, root: Path, say: Say, name: str = OWN) -> Image:
             platforms, _ = on_hosts(folder, fleet.workers, transfer.platform_host)
             transfer.check_platform(name, transfer.platform_of(image.id), platforms)
         return deploy_image(folder, fleet, image, say).images[name]
+
+
+def find_image(root: Path, name: str) -> LocalImage:
+    """Return an image for a container on this machine: process.py's, built anew if needed, or any by its name.
+
+    Raises UsageError for an image that this machine's Docker can't run.
+    """
+    if name == OWN:
+        return LocalImage(name, local_images.build_without_fleet(root), build.source_hash(root))
+    image_id = transfer.inspect(name)
+    transfer.check_platform(name, transfer.platform_of(image_id), {"this machine": transfer.platform_here()})
+    return LocalImage(name, image_id)
+
+
+def check_own_docker() -> None:
+    """Raise ToolMissing unless Docker answers, UsageError unless its containers see this machine's files and users."""
+    build.ensure_client_docker()
+    found = daemon.find()
+    if not found.shares_network:
+        raise UsageError(
+            f"--try needs the Docker of this machine itself, run by root on Linux, and {found.endpoint} is another; "
+            "`fab up` starts a fleet, and `fab run` with --include tries some inputs there"
+        )
 
 
 def check_command(name: str) -> None:

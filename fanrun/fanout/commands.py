@@ -164,7 +164,7 @@ def docker_argv(place: BatchFolder, program: Program, probe: Probe, containers: 
     tmp = ["--tmpfs", f"{TMP}:rw,exec,nosuid,nodev,mode=1777,size={scratch.tmp}", "--shm-size", str(scratch.shm)]
     options = [*name, *rights, "--user", container_user(probe), *limits, *tmp, "--log-driver", "none"]
     entrypoint, arguments = _start(place, program)
-    files = [*_files(place), *_mounts(program)]
+    files = [*_files(place), *_mounts(place, program)]
     return [*place.layout.prefix, "docker", "run", "--rm", *options, *files, *entrypoint, program.ref, *arguments]
 
 
@@ -188,9 +188,10 @@ def _files(place: BatchFolder) -> list[str]:
     return [*variables, *passwd, *group, *inputs, *results, *report]
 
 
-def _mounts(program: Program) -> list[str]:
+def _mounts(place: BatchFolder, program: Program) -> list[str]:
     """Return docker's options for the reference data that a container sees."""
-    return [word for each in program.mounts for word in _bind(each.data, f"/{each.name}", writable=False)]
+    work = place.layout.work
+    return [word for each in program.mounts for word in _bind(each.data(work), f"/{each.name}", writable=False)]
 
 
 def _bind(source: str, target: str, *, writable: bool = True) -> list[str]:

@@ -38,10 +38,9 @@ class Version(NamedTuple):
     digest: str
     size: int = 0
 
-    @property
-    def data(self) -> str:
-        """The folder that has it on a host."""
-        return f"{KEPT}/{self.name}/{self.digest}/data"
+    def data(self, work: str = WORK) -> str:
+        """Return the folder that has it on a host whose folder for Fanrun is `work`."""
+        return f"{work}/reference/{self.name}/{self.digest}/data"
 
 
 def mounts(given: Sequence[str]) -> tuple[Mount, ...]:

@@ -11,9 +11,12 @@ SILENCE = 60
 
 
 def push_argv(shell: str, src: str, host: str, place: BatchFolder) -> list[str]:
-    """Send the files whose names stand on standard input (`names`) under their keys, readable for every user."""
+    """Send the files whose names stand on standard input (`names`) under their keys, readable for every user.
+
+    A `host` of "" is this machine.
+    """
     chosen = ["--files-from=-", "--from0", "--relative", "--times", "--copy-links", "--perms", "--chmod=D755,F644"]
-    paths = [src.rstrip("/") + "/", f"{host}:{place.source}/"]
+    paths = [src.rstrip("/") + "/", _at(host, place.source)]
     return ["rsync", *chosen, f"--timeout={SILENCE}", f"--rsh={shell}", "--", *paths]
 
 
@@ -23,6 +26,11 @@ def names(keys: Sequence[bytes]) -> bytes:
 
 
 def pull_argv(shell: str, host: str, place: BatchFolder, staging: str) -> list[str]:
-    """Bring home what the batch left: regular files alone, no links, no devices."""
-    paths = [f"{host}:{place.target}/", staging.rstrip("/") + "/"]
+    """Bring home what the batch left: regular files alone, no links, no devices.  A `host` of "" is this machine."""
+    paths = [_at(host, place.target), staging.rstrip("/") + "/"]
     return ["rsync", "--recursive", "--times", f"--timeout={SILENCE}", f"--rsh={shell}", "--", *paths]
+
+
+def _at(host: str, folder: str) -> str:
+    """Return a folder as rsync names it."""
+    return f"{host}:{folder}/" if host else f"{folder}/"

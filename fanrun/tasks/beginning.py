@@ -27,6 +27,7 @@ def init(console: Console, dir: str | None = None) -> None:  # noqa: A002 - as t
     name = starter.make(Path(options.path("dir", dir)))
     console.say(f"a program to begin with is in {dir}: {', '.join(starter.NAMES)}")
     console.say(f"build it: `docker build --tag {name} {shlex.quote(dir)}`")
+    console.say(f"try it here: `fab run --try 3 --image {name} --src SRC`")
     console.say(f"run it on a fleet: `fab run --image {name} --src SRC --dst DST`")
 
 

@@ -39,26 +39,36 @@ from provision import deployment, keepalive
 
 @dataclass(frozen=True)
 class _Inputs:
-    """Options of `fab run` that say which inputs there are, and where their results go; UsageError without SRC, DST."""
+    """Options of `fab run` that say which inputs there are, and where their results go; UsageError without SRC, DST.
+
+    With --try (`is_try`) DST may be left out.
+    """
 
     src: str | None
     dst: str | None
     include: Sequence[str] | None
     exclude: Sequence[str] | None
     junk: bool
+    is_try: bool
 
     def __post_init__(self) -> None:
-        if not self.src or not self.dst:
+        if not self.src and self.is_try:
+            raise UsageError("fab run --try needs --src; `fab --help run` shows all it takes")
+        if not self.src or not (self.dst or self.is_try):
             raise UsageError("fab run needs --src and --dst; `fab --help run` shows all it takes")
 
 
 @dataclass(frozen=True)
 class _Order:
-    """A request, the name of the container image for it, and whether the report is printed as JSON."""
+    """A request, the name of the container image for it, and whether the report is printed as JSON.
+
+    `tries` is the number of inputs that are tried on this machine, 0 for a run on the fleet.
+    """
 
     request: RunRequest
     image: str
     as_json: bool
+    tries: int = 0
 
 
 @task(
@@ -109,10 +119,10 @@ def run(
 
     The same command again does only what is missing.
     """
-    inputs = _Inputs(src, dst, include, exclude, junk)
+    inputs = _Inputs(src, dst, include, exclude, junk, bool(more.tries))
     program = ProgramOptions(image, args, entrypoint, each, expect, ignore_results, by_content)
     folder = target.folder(console, fleet)
-    order = _Order(_request(inputs, program, more, force=force, keep_going=keep_going), program.name, json_)
+    order = _Order(_request(inputs, program, more, force=force, keep_going=keep_going), program.name, json_, more.tries)
     _print_plan(folder, order) if dry_run else _run(console, folder, fleet, order)
 
 
@@ -160,12 +170,12 @@ def _request(
     inputs: _Inputs, program: ProgramOptions, more: RunOptions, *, force: bool, keep_going: bool
 ) -> RunRequest:
     """Return what the options of `fab run` ask for."""
-    limits, grouping, mounts = more
+    limits, grouping, mounts, _ = more
     if program.each is not None and grouping.by:
         raise UsageError("--each runs a command for each file; for groups bring a program that reads /in, or `sh -c …`")
     return RunRequest(
         src=options.path("src", inputs.src or ""),
-        dst=options.path("dst", inputs.dst or ""),
+        dst=options.path("dst", inputs.dst) if inputs.dst else "",
         args=options.words(program.args),
         entrypoint=program.entrypoint,
         each=program.command,
@@ -184,13 +194,20 @@ def _request(
 
 def _print_plan(folder: Folder, order: _Order) -> None:
     """Print what a run would do."""
+    if order.tries:
+        raise UsageError("--try runs the program; leave out --dry-run, or --try")
     fleet = target.undrained(folder, folder.load())
     plan = preflight.dry_run(order.request, fleet, fleet.images.get(order.image))
     print(reports.plan_json(plan, order.image) if order.as_json else report_text.plan_text(plan, order.image))
 
 
 def _run(console: Console, folder: Folder, fleet_name: str | None, order: _Order) -> None:
-    """Run what was ordered, and print the report."""
+    """Run what was ordered, and print the report; a try needs no fleet."""
+    if order.tries:
+        from fanrun.tasks import trial
+
+        trial.run(console, folder, trial.Trial(order.request, order.image, order.tries, order.as_json))
+        return
     logs, cache = target.limits(console, fleet_name)
     request = dataclasses.replace(order.request, logs=logs, cache=cache)
     provider, fleet = target.provider(console, fleet_name), folder.load()

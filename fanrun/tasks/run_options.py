@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, cast
 
 from fanrun.fanout.grouping import Grouping
+from fanrun.fanout.plan import MAX_INPUTS
 from fanrun.fanout.reference import Mount, mounts
 from fanrun.fanout.request import RunLimits
+from fanrun.fleet import values
 from fanrun.tasks.group_options import GROUP_FLAGS, chosen_grouping
 from fanrun.tasks.limit_options import LIMITS
 from fanrun.tasks.task import OptionGroup
@@ -21,19 +23,27 @@ MOUNT_FLAGS = {
 }
 
 
+TRY_FLAGS = {"try_": Flag("process only the first so many inputs, in this machine's Docker: no fleet is needed")}
+
+
 class RunOptions(NamedTuple):
-    """What limits the program of a run, which of its inputs belong together, and its reference data."""
+    """What limits the program of a run, which of its inputs belong together, and its reference data.
+
+    `tries` is the number of inputs that are tried on this machine, 0 for a run on a fleet.
+    """
 
     limits: RunLimits
     grouping: Grouping
     mounts: tuple[Mount, ...]
+    tries: int = 0
 
 
 def _chosen(given: Mapping[str, object]) -> RunOptions:
     """Return what the options say; UsageError for one that can't be meant."""
     limits = {name: value for name, value in given.items() if name in LIMITS.flags}
     folders = cast(Sequence[str], given["mount"] or ())
-    return RunOptions(LIMITS.make(limits), chosen_grouping(given), mounts(folders))
+    tries = 0 if given["try_"] is None else values.whole_number("try", str(given["try_"]), 1, MAX_INPUTS)
+    return RunOptions(LIMITS.make(limits), chosen_grouping(given), mounts(folders), tries)
 
 
-RUN_OPTIONS = OptionGroup({**LIMITS.flags, **GROUP_FLAGS, **MOUNT_FLAGS}, _chosen)
+RUN_OPTIONS = OptionGroup({**LIMITS.flags, **GROUP_FLAGS, **MOUNT_FLAGS, **TRY_FLAGS}, _chosen)

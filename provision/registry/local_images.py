@@ -22,6 +22,8 @@ from provision.registry.background import Cancellation
 from provision.registry.names import REPOSITORY
 
 PROCESS, SERVICE = "fanrun/process", "fanrun/service"
+WITHOUT_FLEET = f"{PROCESS}:_try"
+"""The image that was built without a fleet; no fleet's name has such a letter."""
 STEP = re.compile(r"Step \d+/\d+ : (\w+)")
 LAYER = re.compile(r" ---> ([0-9a-f]{12})")
 
@@ -44,6 +46,14 @@ def short(image_id: str) -> str:
 def build_process(root: Path, folder: Folder, cancellation: Cancellation | None = None) -> str:
     """Build process.py's image for this fleet; return its id.  Raises what build.build does."""
     return _build(root, own_tag(folder, PROCESS), "", cancellation)
+
+
+def build_without_fleet(root: Path) -> str:
+    """Build process.py's image for a try on this machine; return its id.  The one before it goes."""
+    image_id = _build(root, WITHOUT_FLEET, "", None)
+    kept = (f"{WITHOUT_FLEET}.{short(image_id)}", f"{WITHOUT_FLEET}.cache-")
+    _remove(name for name in _all_tags() if name.startswith(f"{WITHOUT_FLEET}.") and not name.startswith(kept))
+    return image_id
 
 
 def build_service(root: Path, folder: Folder) -> str:

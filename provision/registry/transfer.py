@@ -81,6 +81,11 @@ def platform_of(image_id: str) -> str:
     return _docker("image", "inspect", "--format={{.Os}}/{{.Architecture}}", image_id, image=image_id).strip()
 
 
+def platform_here() -> str:
+    """Return what the client's Docker runs, as "linux/amd64"."""
+    return _docker("version", "--format={{.Server.Os}}/{{.Server.Arch}}", image="").strip()
+
+
 def platform_host(remote: Remote) -> str:
     """Return what a host's Docker runs, as "linux/amd64"."""
     argv = ["docker", "version", "--format={{.Server.Os}}/{{.Server.Arch}}"]

@@ -115,6 +115,11 @@ def test_pull_argv() -> None:
     ]
 
 
+def test_the_same_on_this_machine_names_no_host() -> None:
+    assert transfer_commands.push_argv("", "/src", "", PLACE)[-2:] == ["/src/", f"{HOME}/worker-1.0001.in/"]
+    assert transfer_commands.pull_argv("", "", PLACE, "/staging")[-2:] == [f"{HOME}/worker-1.0001.out/", "/staging/"]
+
+
 def test_batch_argv_and_docker_argv() -> None:
     assert commands.docker_argv(PLACE, ROTATE, PROBE) == DOCKER
     assert commands.batch_argv(PLACE, ROTATE, PROBE, SOURCE) == [

@@ -118,6 +118,13 @@ CASES = {
         f"{RUN} --image=x --each=x{{in}}{{out}} --group-by=stem",
         "--each runs a command for each file; for groups",
     ),
+    "a try of some": Case(f"{RUN} --try=some", "--try=some: give a whole number from 1 to 2000"),
+    "a try of none": Case(f"{RUN} --try=0", "--try=0: give a whole number from 1 to 2000"),
+    "a try of nothing": Case("run --try=3", "fab run --try needs --src; `fab --help run` shows"),
+    "a try that is a plan": Case(f"{RUN} --try=3 --dry-run", "--try runs the program; leave out --dry-run"),
+    "a try without Docker": Case("run --src={top}/src --try=3", "docker is not in PATH: install it", "none"),
+    "a try from nowhere": Case("run --src={top}/nowhere --try=3", "does not exist; give the folder", "none"),
+    "a try into SRC": Case("run --src={top}/src --dst={top}/src/x --try=3", "is inside --src; give a folder", "none"),
     "each of the own image": Case(f"{RUN} --each=x{{in}}{{out}}", "--each needs --image: Fanrun's own container image"),
     "each and args": Case(
         f"{RUN} --image=x --each=x --args=y", "--each has the program and its arguments; leave out --a"
