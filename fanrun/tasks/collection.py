@@ -6,6 +6,7 @@ from invoke.collection import Collection
 
 from fanrun.tasks.beginning import init, sample
 from fanrun.tasks.clean import clean
+from fanrun.tasks.doctor import doctor
 from fanrun.tasks.fleet import bake, deploy, down, up
 from fanrun.tasks.hosts import drain, execute, ssh, status
 from fanrun.tasks.logs import logs
@@ -18,6 +19,7 @@ GROUPS = {
     "Runs": (run, retry, runs, verify, logs, sample, init),
     "Service": (serve,),
     "Hosts": (ssh, execute),
+    "This machine": (doctor,),
 }
 """The tasks by what they are about, in the order in which the help shows them."""
 TASKS = Collection(*(task for group in GROUPS.values() for task in group))

@@ -14,7 +14,7 @@ from fanrun.fleet.errors import FanrunError, UsageError
 from fanrun.fleet.progress import Board
 
 RED, GREEN = 31, 32
-WITHOUT_FLEET = ("init", "sample", "verify")
+WITHOUT_FLEET = ("doctor", "init", "sample", "verify")
 """The tasks that have no --fleet."""
 HINT = re.compile(r"`fab ([a-z]+)([^`\n]*)`")
 COMMAND = re.compile(r"(?<![\w./-])fab (?=(?:--)?[a-zA-Z])")
