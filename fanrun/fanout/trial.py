@@ -8,7 +8,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from loguru import logger
@@ -59,7 +59,7 @@ class TriedInput:
 
 def try_inputs(
     context: RunContext, inputs: Sequence[Input], versions: Sequence[Version], work: str
-) -> Iterator[TriedInput]:
+) -> Generator[TriedInput, None, None]:
     """Process inputs here, each with its results in the DST of the context; yield each as soon as it is settled.
 
     `versions` are the reference data of the request's mounts, `work` is an empty folder for what a worker has in its

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from fanrun.fanout import preflight
 from fanrun.fanout.context import RunContext
-from fanrun.fanout.plan import Input
+from fanrun.fanout.plan import STATE, Input
 from fanrun.fanout.reference_content import check_all
 from fanrun.fanout.request import RunRequest
 from fanrun.fanout.results.report import Plan, shown
@@ -74,11 +75,14 @@ def _try(console: Console, context: RunContext, plan: Plan, trial: Trial) -> lis
         console.say(f"nothing to try: {counted(plan.kept, 'input')} done already; --force tries them again")
         return []
     tried = []
-    with tempfile.TemporaryDirectory(prefix="fanrun-work-", ignore_cleanup_errors=True) as work:
-        for each in try_inputs(context, inputs, plan.mounts, work):
+    temporary = tempfile.TemporaryDirectory(prefix="fanrun-work-", ignore_cleanup_errors=True)
+    with temporary as work, contextlib.closing(try_inputs(context, inputs, plan.mounts, work)) as settled:
+        for each in settled:
             tried.append(each)
             if not trial.as_json:
                 console.show("\n".join(_lines(each)))
+    if (extra := context.home / "extra").exists():
+        console.say(f"files that belong to no input are in {extra}")
     return tried
 
 
@@ -140,13 +144,15 @@ def _print_end(console: Console, folder: Folder, trial: Trial, found: tuple[Sequ
 
 @contextlib.contextmanager
 def _new_folder(console: Console) -> Iterator[str]:
-    """Make a folder for results; it stays once something was tried."""
+    """Make a folder for results; after an error it stays only if there are some."""
     folder = tempfile.mkdtemp(prefix="fanrun-try-")
     try:
         yield folder
-    except KeyboardInterrupt:
-        console.say(f"results so far are in {folder}")
+    except BaseException:
+        if any(path.name != os.fsdecode(STATE) for path in Path(folder).iterdir()):
+            console.say(f"results so far are in {folder}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
         raise
-    finally:
-        with contextlib.suppress(OSError):  # it is not empty
-            Path(folder).rmdir()
+    with contextlib.suppress(OSError):  # it is empty only if nothing was tried
+        Path(folder).rmdir()

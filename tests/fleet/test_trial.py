@@ -125,9 +125,23 @@ def test_an_interrupted_try_leaves_no_container(trials: Trials) -> None:
     wait_until(containers)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
-    assert (process.returncode, containers()) == (130, "")
-    assert f"results so far are in {trials.top}/tmp/fanrun-try-" in err
-    assert len(list((trials.top / "tmp").glob("fanrun-*"))) == 1
+    assert (process.returncode, containers(), err) == (130, "", "error: interrupted\n")
+    assert list((trials.top / "tmp").iterdir()) == []
+
+
+def test_a_container_that_docker_refuses_is_one_line(trials: Trials) -> None:
+    write_tree(trials.src, (b"a",))
+    done = trials("true", "--try=1", "--cpus=9999", code=2)
+    assert done.stderr.startswith("error: could not run a container (docker: Error response from daemon: ")
+    assert done.stderr.count("\n") == 1
+    assert list((trials.top / "tmp").iterdir()) == []
+
+
+def test_files_that_belong_to_no_input_are_told_of(trials: Trials) -> None:
+    write_tree(trials.src, (b"a",))
+    done = trials("cp a $1; echo x >$1/summary", "--try=1")
+    (folder,) = re.findall("files that belong to no input are in (.*)", done.stderr)
+    assert [path.name for path in Path(folder).rglob("*") if path.is_file()] == ["summary"]
 
 
 def test_the_default_image_is_built_and_tried(tmp_path: Path, src: Path) -> None:
