@@ -103,14 +103,15 @@ class _Trial:
         """Make the folder of a run as on a worker; at the end nothing of it is left, and no container."""
         name, image, layout = self.context.name, self.context.image, self.link.layout
         try:
-            _check(self.link.run(run_commands.open_argv(name, image.ref, layout=layout, cache=0)), "begin")
+            _check(self.link.run(run_commands.open_argv(name, image.ref, layout=layout)), "begin")
             for mount in self.context.request.mounts:
                 self._copy(mount, self.versions[mount.name].data(layout.work))
             asked = self.link.run(probe_argv(layout.work, layout.prefix))
             with _kept_alive(commands.run_folder(name, layout)):
                 yield parse(asked.output.decode(errors="replace"))
         finally:
-            self.link.run(run_commands.stop_argv(name, layout))
+            # Inputs are not kept for later runs: see end.sh.  That is done in the background, and would make a folder.
+            self.link.run(["env", "keep_none=yes", *run_commands.stop_argv(name, layout)])
 
     def _copy(self, mount: Mount, to: str) -> None:
         """Copy reference data as they are sent to a hub: links as files, all readable."""
