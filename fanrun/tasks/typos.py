@@ -54,6 +54,7 @@ VALUES = {
     "down": "--fleet",
     "drain": "--host",
     "exec": "--command",
+    "init": "--dir",
     "logs": "--dst",
     "retry": "--dst",
     "sample": "--dst",

@@ -56,6 +56,7 @@ LINES = {
     "verify ./out": "verify takes no './out' by itself; did you mean --dst=./out?",
     "retry ./out": "retry takes no './out' by itself; did you mean --dst=./out?",
     "logs ./out": "logs takes no './out' by itself; did you mean --dst=./out?",
+    "init my-program": "init takes no 'my-program' by itself; did you mean --dir=my-program?",
     "sample ./data": "sample takes no './data' by itself; did you mean --dst=./data?",
     "serve 2": "serve takes no '2' by itself; did you mean --replicas=2?",
     "clean worker-1": f"clean takes no 'worker-1' by itself; `fab --help clean` {HELP}",
