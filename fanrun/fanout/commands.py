@@ -90,6 +90,11 @@ class BatchFolder:
         """The folder with the names of the container's user and group."""
         return f"{self.home}/identity"
 
+    @property
+    def variables(self) -> str:
+        """The file with the environment variables that a person gave to the run."""
+        return variables_path(self.run, self.layout)
+
 
 SCRIPTS = "fanrun.fanout.worker_files"
 BY_SUDO = read_script(SCRIPTS, "docker-by-sudo.sh")
@@ -106,6 +111,11 @@ def layout_argv(layout: Layout, script: str, *arguments: str) -> list[str]:
 def run_folder(run: str, layout: Layout = USUAL) -> str:
     """Return the folder of one run on a worker."""
     return f"{layout.runs}/{run}"
+
+
+def variables_path(run: str, layout: Layout = USUAL) -> str:
+    """Return the file on a worker that has the environment variables of a run's program."""
+    return f"{run_folder(run, layout)}/variables"
 
 
 def spool_path(run: str, layout: Layout = USUAL) -> str:
@@ -166,7 +176,7 @@ def docker_argv(place: BatchFolder, program: Program, probe: Probe, containers: 
     tmp = ["--tmpfs", f"{TMP}:rw,exec,nosuid,nodev,mode=1777,size={scratch.tmp}", "--shm-size", str(scratch.shm)]
     options = [*name, *rights, "--user", container_user(probe), *limits, *tmp, "--log-driver", "none"]
     entrypoint, arguments = _start(place, program)
-    files = [*_files(place), *_mounts(program)]
+    files = [*_files(place, program), *_mounts(program)]
     return [*place.layout.prefix, "docker", "run", "--rm", *options, *files, *entrypoint, program.ref, *arguments]
 
 
@@ -179,9 +189,10 @@ def _start(place: BatchFolder, program: Program) -> tuple[list[str], list[str]]:
     return entrypoint, [*program.args, "/in", "/out"]
 
 
-def _files(place: BatchFolder) -> list[str]:
+def _files(place: BatchFolder, program: Program) -> list[str]:
     """Return docker's options for a container's variables and for what it sees of the host."""
     variables = ["--env", "FANRUN_REPORT=/report.jsonl", "--env", f"HOME={TMP}", "--env-file", f"{place.identity}/env"]
+    variables += ["--env-file", place.variables] if program.has_variables else []
     passwd = _bind(f"{place.identity}/passwd", "/etc/passwd", writable=False)
     group = _bind(f"{place.identity}/group", "/etc/group", writable=False)
     inputs = _bind(place.source, "/in", writable=False)

@@ -33,7 +33,8 @@ class Program:
     It has hung when it finishes nothing for `timeout` seconds (0: however long); `memory` in bytes (0: the usual) and
     `cpus` in cores (0: all) are a container's.  `jobs` of them run on a worker at the same time (AUTO: as many as it
     has room for).  `entrypoint` takes the place of the image's; with `each`, which each.parse makes, a command is run
-    for each input.  `mounts` are what containers see besides.
+    for each input.  `mounts` are what containers see besides.  With
+    `has_variables` the folder of the run has a file of environment variables for it.
     """
 
     ref: str
@@ -46,6 +47,7 @@ class Program:
     entrypoint: str | None = None
     each: tuple[str, ...] = ()
     mounts: tuple[Version, ...] = ()
+    has_variables: bool = False
 
 
 def memory_limit(program: Program, probe: Probe, containers: int = 1) -> int:

@@ -24,13 +24,14 @@ from fanrun.fanout.results.report import Report, write
 from fanrun.fanout.results.summary import summarize
 from fanrun.fanout.resume import ResumePlan, ResumeSource, plan_resume
 from fanrun.fanout.schedule.scheduler import Scheduler
+from fanrun.fanout.variables import hash_variables
 from fanrun.fanout.workers.connections import Connections
 from fanrun.fanout.workers.delivery import Delivery
 from fanrun.fanout.workers.fitness import unfit
 from fanrun.fanout.workers.input_cache import InputCache
 from fanrun.fanout.workers.job import Job
-from fanrun.fanout.workers.link import Link
 from fanrun.fanout.workers.membership import Membership
+from fanrun.fanout.workers.preparation import Preparation
 from fanrun.fanout.workers.roster import Roster
 from fanrun.fanout.workers.supervisor import Supervisor
 from fanrun.fanout.workers.termination import ReasonSource
@@ -65,8 +66,9 @@ def run(
             run_messages.warn_of_groups(context.request, inputs)
             with hold_ledger(context.request.dst) as ledger:
                 mounts = read_all(context.request.mounts, ledger, partial(board.step, "reference"))
-                context = dataclasses.replace(context, reference=mounts)
-                ledger.begin(context.name, context.program, context.request.remembered(context.image.name))
+                variables = hash_variables(context.request.variables, context.state)
+                context = dataclasses.replace(context, reference=mounts, variables=variables)
+                ledger.begin(context.name, context.program, context.remembered)
                 connections = Connections(context.name, context.image.ref, folder, cache=context.request.cache)
                 report = Run(context, connections, board).execute(ledger, inputs, termination_reasons)
             run_messages.log_end(report)
@@ -168,16 +170,11 @@ class Run:
         fleet = context.fleet.name
         program = request.program(context.image.ref, context.jobs, context.mounts)
         parts = (scheduler, destination, self.board)
-        cache, prepare = self.cache, self._prepare
-        job = Job(context.name, request.src, program, *parts, Blame(), fleet, request.logs, cache, prepare)
+        ready = Preparation(context.name, self.delivery, self.cache, request.variables)
+        job = Job(context.name, request.src, program, *parts, Blame(), fleet, request.logs, self.cache, ready.prepare)
         largest = max((item.size for item in resume.todo), default=0)
         membership = Membership(Roster(self.connections.folder))
         return Supervisor(job, self.connections, partial(unfit, largest, program), termination_reasons, membership)
-
-    def _prepare(self, link: Link, probe: Probe) -> None:
-        """Bring reference data to a worker, and find out which inputs are in its cache."""
-        self.delivery.to_worker(link)
-        self.cache.look(link, probe)
 
     def _open(self, supervisor: Supervisor) -> Mapping[str, Probe]:
         """Return the workers that can take part, warn of each that can't; raise UsageError if none can."""

@@ -19,7 +19,7 @@ from fanrun.fanout.context import RunContext
 from fanrun.fanout.expect import expected
 from fanrun.fanout.grouping import FOLDER
 from fanrun.fanout.plan import count_files
-from fanrun.fanout.request import RunLimits, RunRequest
+from fanrun.fanout.request import RunRequest
 from fanrun.fanout.results import report as reports
 from fanrun.fleet import values
 from fanrun.fleet.errors import HostsFailed, UsageError
@@ -32,10 +32,9 @@ from fanrun.fleet.text import counted
 from fanrun.tasks import options, target
 from fanrun.tasks.boundary import ROOT
 from fanrun.tasks.console import Console
-from fanrun.tasks.limit_options import LIMITS
 from fanrun.tasks.options import FLEET, RESULTS
 from fanrun.tasks.program_options import ProgramOptions, check_image
-from fanrun.tasks.run_options import RUN_OPTIONS, RunOptions
+from fanrun.tasks.run_options import RETRY_OPTIONS, RUN_OPTIONS, RetryOptions, RunOptions
 from fanrun.tasks.task import task
 from provision import deployment, keepalive
 
@@ -126,11 +125,11 @@ def run(
         "json_": "print the report as JSON",
         "fleet": FLEET,
     },
-    group=LIMITS,
+    group=RETRY_OPTIONS,
 )
 def retry(
     console: Console,
-    limits: RunLimits,
+    more: RetryOptions,
     dst: str | None = None,
     json_: bool = False,
     fleet: str | None = None,
@@ -139,7 +138,7 @@ def retry(
     if not dst:
         raise UsageError("fab retry needs --dst; `fab --help retry` shows all it takes")
     folder = target.folder(console, fleet)
-    request, name = requests.retry_request(options.path("dst", dst), limits)
+    request, name = requests.retry_request(options.path("dst", dst), *more)
     if not request.only:
         console.say(f"nothing failed in the last run into {dst}")
         return
@@ -173,7 +172,7 @@ def _request(
     inputs: _Inputs, program: ProgramOptions, more: RunOptions, *, force: bool, keep_going: bool
 ) -> RunRequest:
     """Return what the options of `fab run` ask for."""
-    limits, grouping, mounts = more
+    limits, grouping, mounts, variables = more
     if program.each is not None and grouping.by:
         raise UsageError("--each runs a command for each file; for groups bring a program that reads /in, or `sh -c …`")
     return RunRequest(
@@ -192,6 +191,7 @@ def _request(
         junk=inputs.junk,
         grouping=grouping,
         mounts=mounts,
+        variables=variables,
     )
 
 

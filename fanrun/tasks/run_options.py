@@ -1,4 +1,4 @@
-"""The options of `fab run` that it gets as one object: what limits a program, which inputs belong together, mounts."""
+"""The options that `fab run` and `fab retry` get as one object: limits, groups, mounts, variables."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import NamedTuple, cast
 from fanrun.fanout.grouping import Grouping
 from fanrun.fanout.reference import Mount, mounts
 from fanrun.fanout.request import RunLimits
+from fanrun.fanout.variables import Variables
 from fanrun.tasks.group_options import GROUP_FLAGS, chosen_grouping
 from fanrun.tasks.limit_options import LIMITS
 from fanrun.tasks.task import OptionGroup
+from fanrun.tasks.variable_options import VARIABLE_FLAGS, chosen_variables
 from provision.options import Flag
 
 MOUNT_FLAGS = {
@@ -27,13 +29,28 @@ class RunOptions(NamedTuple):
     limits: RunLimits
     grouping: Grouping
     mounts: tuple[Mount, ...]
+    variables: Variables
+
+
+class RetryOptions(NamedTuple):
+    """What limits the program of a retry, and its environment variables."""
+
+    limits: RunLimits
+    variables: Variables
 
 
 def _chosen(given: Mapping[str, object]) -> RunOptions:
-    """Return what the options say; UsageError for one that can't be meant."""
-    limits = {name: value for name, value in given.items() if name in LIMITS.flags}
+    """Return what the options of `fab run` say; UsageError for one that can't be meant."""
     folders = cast(Sequence[str], given["mount"] or ())
-    return RunOptions(LIMITS.make(limits), chosen_grouping(given), mounts(folders))
+    limits, variables = _chosen_again(given)
+    return RunOptions(limits, chosen_grouping(given), mounts(folders), variables)
 
 
-RUN_OPTIONS = OptionGroup({**LIMITS.flags, **GROUP_FLAGS, **MOUNT_FLAGS}, _chosen)
+def _chosen_again(given: Mapping[str, object]) -> RetryOptions:
+    """Return what the options of `fab retry` say; UsageError for one that can't be meant."""
+    limits = {name: value for name, value in given.items() if name in LIMITS.flags}
+    return RetryOptions(LIMITS.make(limits), chosen_variables(given))
+
+
+RUN_OPTIONS = OptionGroup({**LIMITS.flags, **GROUP_FLAGS, **MOUNT_FLAGS, **VARIABLE_FLAGS}, _chosen)
+RETRY_OPTIONS = OptionGroup({**LIMITS.flags, **VARIABLE_FLAGS}, _chosen_again)

@@ -113,6 +113,7 @@ def test_a_plan_for_programs() -> None:
         "groups": [],
         "remarks": [],
         "mounts": [],
+        "variables": [],
     }
 
 

@@ -113,6 +113,9 @@ CASES = {
     "mount of a root folder": Case(f"{RUN} --mount={{top}}/src:etc", "would hide /etc of the container; give another"),
     "mounts of one name": Case(f"{RUN} --mount=/a:x --mount=/b:x", "would both be /x; give one of them another name"),
     "mount with DST": Case(f"{RUN} --mount={{top}}:x", "are inside each other; give a folder elsewhere, or results"),
+    "a variable of Fanrun's": Case(f"{RUN} --env=HOME=/x", "--env: Fanrun itself sets HOME in containers; use another"),
+    "no file of variables": Case(f"{RUN} --env-file={{top}}/nowhere", "/nowhere' can't be read (No such file or dir"),
+    "retry, other variables": Case("retry --dst={top}/failed --env=A=b", "the last run had no environment variables"),
     "clean, no fleet": Case("clean", "there is no fleet default; `fab up` starts one", "none"),
     "each of groups": Case(
         f"{RUN} --image=x --each=x{{in}}{{out}} --group-by=stem",

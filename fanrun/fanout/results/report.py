@@ -21,6 +21,7 @@ class Plan:
     """What a run would do: how many inputs there are, of which `kept` are done, and each worker's share by name.
 
     `junk` is the number of files that are skipped, `remarks` are lines about groups, `mounts` is the reference data.
+    `variables` are the names of environment variables.
     """
 
     inputs: int
@@ -29,6 +30,7 @@ class Plan:
     junk: int = 0
     remarks: list[str] = field(default_factory=list)
     mounts: list[Version] = field(default_factory=list)
+    variables: list[str] = field(default_factory=list)
 
     @property
     def size(self) -> int:
@@ -84,7 +86,7 @@ class Report:
     `kept` are inputs whose results were there before it.  `stopped` says why inputs of `failed` were not tried (their
     `tries` are 0), "" if all were; `junk` is the number of files that were skipped.  `cached` files, of `cached_bytes`,
     were not sent, because they were in the caches of the workers.  `entrypoint` and `each` are those of the request,
-    `mounts` has the hash of each folder of reference data by its name.
+    `mounts` has the hash of each folder of reference data by its name, `variables` the names of environment variables.
     """
 
     run: str
@@ -112,6 +114,7 @@ class Report:
     entrypoint: str | None = None
     each: list[str] = field(default_factory=list)
     mounts: dict[str, str] = field(default_factory=dict)
+    variables: list[str] = field(default_factory=list)
 
     @property
     def rate(self) -> float:
@@ -190,7 +193,8 @@ def _failure_lines(report: Report) -> list[str]:
         again = "correct the program or its arguments, and type the command again"
     else:
         them = "it" if len(report.failed) == 1 else "them"
-        again = f"`fab retry --dst {shlex.quote(shown(report.dst))}` tries {them} again"
+        given = "".join(f" --env {shlex.quote(name)}" for name in report.variables)
+        again = f"`fab retry --dst {shlex.quote(shown(report.dst))}{given}` tries {them} again"
     tried = [item for item in report.failed if not report.stopped or item.tries]
     lines = [f"{len(report.failed)} failed; {again}:"]
     for item in tried[:SHOWN]:
@@ -218,6 +222,7 @@ def plan_json(todo: Plan, image: str) -> str:
     mounts = [mount._asdict() for mount in todo.mounts]
     data = {"image": image, "inputs": todo.inputs, "kept": todo.kept, "junk": todo.junk, "bytes": todo.size}
     more = {"workers": _shares(todo), "groups": todo.groups, "remarks": todo.remarks, "mounts": mounts}
+    more["variables"] = todo.variables
     return json.dumps({**data, **more}, indent=2)
 
 
@@ -228,6 +233,7 @@ def plan_text(todo: Plan, image: str) -> str:
     for name, share in _shares(todo).items():
         lines.append(f"  {name:<10} {counted(share['inputs'], 'input')}, {amount(share['bytes'])}")
     lines += [f"  /{each.name:<9} reference data, {amount(each.size)}, {each.digest[:12]}" for each in todo.mounts]
+    lines += [f"  environment variables: {', '.join(map(shown, todo.variables))}"] if todo.variables else []
     groups = [", ".join(map(shown, group)) for group in todo.groups]
     lines += [f"{counted(len(groups), 'group')} of inputs that are processed as one:"] if groups else []
     lines += [f"  {group}" for group in groups[:SHOWN]]

@@ -44,6 +44,7 @@ def summarize(
         stopped=destination.reasons.stop,
         junk=context.junk,
         mounts={each.name: each.digest for each in context.mounts},
+        variables=context.request.variables.names,
         workers=_workers(destination, away),
     )
 

@@ -1,0 +1,44 @@
+"""What a worker gets before its first batch: reference data, and the environment variables of the program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fanrun.fanout import run_commands
+from fanrun.fanout.variables import Variables
+from fanrun.fanout.workers.delivery import Delivery
+from fanrun.fanout.workers.input_cache import InputCache
+from fanrun.fanout.workers.link import Link
+from fanrun.fleet.errors import HostUnreachable
+from fanrun.fleet.probe import Probe
+
+SECONDS = 40
+"""Seconds that a worker has to write the variables to a file."""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Gets the workers of a run ready, and finds out which inputs are in their caches; `run` is its name."""
+
+    run: str
+    delivery: Delivery
+    cache: InputCache
+    variables: Variables
+
+    def prepare(self, link: Link, probe: Probe) -> None:
+        """Get a worker ready that has the folder of the run; raise HostUnreachable if that fails."""
+        self.delivery.to_worker(link)
+        self._send_variables(link)
+        self.cache.look(link, probe)
+
+    def _send_variables(self, link: Link) -> None:
+        """Write the variables, if there are any, to a file in the folder of the run.
+
+        They are sent as standard input: everybody on a machine may read the arguments of its processes.
+        """
+        if not self.variables.values:
+            return
+        text = self.variables.env_file
+        done = link.run(run_commands.variables_argv(self.run, len(text), link.layout), stdin=text, timeout=SECONDS)
+        if done.exit_code != 0:
+            raise HostUnreachable(f"the environment variables can't be written there ({done.reason})", host=link.host)
