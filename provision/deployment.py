@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from fanrun.fleet.errors import (
-    HostsFailed,
-)
+from fanrun.fleet.errors import HostsFailed, UsageError
 from fanrun.fleet.model import HUB, Fleet, Image
 from fanrun.fleet.parallel import on_hosts
 from fanrun.fleet.ssh import Remote
@@ -47,6 +45,17 @@ def check_command(name: str) -> None:
     """Raise UsageError for an image that starts no program when it is run with /in /out alone."""
     build.ensure_client_docker()
     transfer.check_command(name, transfer.inspect(name))
+
+
+def check_platform(name: str, platform: str) -> None:
+    """Raise UsageError for an image that is not for this platform, such as linux/arm64; a variant is not compared."""
+    build.ensure_client_docker()
+    its = transfer.platform_of(transfer.inspect(name))
+    if its.split("/") != platform.split("/")[:2]:
+        raise UsageError(
+            f"image {name!r} is for {its}, not for {platform}; get the other one with `docker pull --platform "
+            f"{platform} {name}`, or build it with `docker build --platform {platform}`"
+        )
 
 
 def check_shell(name: str) -> None:

@@ -163,17 +163,19 @@ def container_user(probe: Probe) -> str:
 def docker_argv(place: BatchFolder, program: Program, probe: Probe, containers: int = 1) -> list[str]:
     """Start one of some containers as the contract says.
 
-    It has no network, can write to /out alone, and has bounded memory and processes.
+    It has no network unless one was asked for, can write to /out alone, and has bounded memory and processes.
     """
     memory, scratch = str(memory_limit(program, probe, containers)), program.scratch
     name = ["--name", place.container, "--label", f"fanrun.run={place.run}"]
     if program.jobs != 1:
         name += ["--cidfile", place.container_id]  # by which heartbeat.sh finds what it uses
-    rights = ["--network", "none", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
+    rights = ["--network", program.docker.network, "--read-only", "--cap-drop", "ALL"]
+    rights += ["--security-opt", "no-new-privileges"]
     limits = ["--memory", memory, "--memory-swap", memory, "--pids-limit", str(PIDS)]
     limits += ["--cpus", f"{program.cpus:g}"] if program.cpus else []
     # Without a mode it would have that of the image's own /tmp, where the program may not be able to write.
     tmp = ["--tmpfs", f"{TMP}:rw,exec,nosuid,nodev,mode=1777,size={scratch.tmp}", "--shm-size", str(scratch.shm)]
+    tmp += program.docker.argv
     options = [*name, *rights, "--user", container_user(probe), *limits, *tmp, "--log-driver", "none"]
     entrypoint, arguments = _start(place, program)
     files = [*_files(place, program), *_mounts(program)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from fanrun.fanout.commands import LogLimits
 from fanrun.fanout.expect import BY_NAME, Expected
 from fanrun.fanout.expect import UNFINISHED as UNFINISHED_NAMES
 from fanrun.fanout.grouping import EACH_ALONE, Grouping, remembered
-from fanrun.fanout.program import USUAL, Program, Scratch
+from fanrun.fanout.program import DEFAULT_DOCKER, USUAL, DockerOptions, Program, Scratch
 from fanrun.fanout.reference import Mount, Version
 from fanrun.fanout.results import ledger as ledgers
 from fanrun.fanout.variables import NO_VARIABLES, Variables, check_same
@@ -49,7 +50,7 @@ class RunRequest:
     the image's; `each` are the words of a command that is run for each input, as each.parse returns them.  `grouping`
     says which files are processed as one; `mounts` are folders that containers see besides.  `cache` is the
     maximum number of bytes of inputs that each worker keeps for later runs (None: a quarter of its free disk).
-    `variables` are those of the program's environment.
+    `variables` are those of the program's environment, `docker` is what docker is told besides.
     """
 
     src: str
@@ -71,12 +72,15 @@ class RunRequest:
     grouping: Grouping = EACH_ALONE
     mounts: tuple[Mount, ...] = ()
     variables: Variables = NO_VARIABLES
+    docker: DockerOptions = DEFAULT_DOCKER
 
     def program(self, ref: str, jobs: int, mounts: tuple[Version, ...] = ()) -> Program:
         """Return what is run over every batch: `ref` is what workers pull, `jobs` containers run at the same time."""
         limits = self.limits
         bounds = limits.timeout, limits.memory, limits.scratch, limits.cpus, jobs
-        return Program(ref, self.args, *bounds, self.entrypoint, self.each, mounts, bool(self.variables.values))
+        return Program(
+            ref, self.args, *bounds, self.entrypoint, self.each, mounts, bool(self.variables.values), self.docker
+        )
 
     def program_name(self, image_program: str, mounts: Sequence[Version] = (), variables: str = "") -> str:
         """Return the name in the ledger of a program, an image's program_id, as it is asked for here.
@@ -85,6 +89,7 @@ class RunRequest:
         """
         data: dict[str, Any] = {"mounts": {each.name: each.digest for each in mounts}} if mounts else {}
         data |= {"variables": variables} if variables else {}
+        data |= self.docker.named
         return ledgers.program(image_program, self.args, {**self.start, **data}, grouped=bool(self.grouping.by))
 
     @property
@@ -98,7 +103,7 @@ class RunRequest:
         kept: dict[str, Any] = {"src": self.src, "image": image, "args": list(self.args), **self.start}
         kept |= {"include": list(self.include), "exclude": list(self.exclude), "by_content": self.by_content}
         kept |= {"junk": self.junk, "group_by": self.grouping.by, "group_size": self.grouping.size}
-        kept["mounts"] = [list(mount) for mount in self.mounts]
+        kept |= {"mounts": [list(mount) for mount in self.mounts], "docker": dataclasses.asdict(self.docker)}
         return {**kept, "expect": list(self.expected.patterns), "ignore_results": list(self.expected.ignored)}
 
 
@@ -139,6 +144,7 @@ def _kept_choices(kept: dict[str, Any]) -> dict[str, Any]:
         "each": tuple(kept.get("each", ())),
         "grouping": remembered(kept),
         "mounts": tuple(Mount(*each) for each in kept.get("mounts", ())),
+        "docker": DockerOptions(**kept.get("docker", {})),
     }
 
 

@@ -170,7 +170,7 @@ class Run:
         fleet = context.fleet.name
         program = request.program(context.image.ref, context.jobs, context.mounts)
         parts = (scheduler, destination, self.board)
-        ready = Preparation(context.name, self.delivery, self.cache, request.variables)
+        ready = Preparation(context.name, self.delivery, self.cache, request.variables, request.docker.network)
         job = Job(context.name, request.src, program, *parts, Blame(), fleet, request.logs, self.cache, ready.prepare)
         largest = max((item.size for item in resume.todo), default=0)
         membership = Membership(Roster(self.connections.folder))

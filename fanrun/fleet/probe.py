@@ -39,7 +39,7 @@ class Probe:
 
     `services` are the servers on it, as "name state".  `lease` are the seconds until the host ends itself, None for one
     that doesn't.  `marked` is whether the host was set up to its end, `kept` is its reference data.  `cached` are the
-    bytes of inputs of earlier runs, None where there is no cache.
+    bytes of inputs of earlier runs, None where there is no cache.  `nvidia` is its runtime for GPUs, or "".
     """
 
     uid: int
@@ -57,6 +57,7 @@ class Probe:
     marked: bool = True
     kept: tuple[KeptData, ...] = ()
     cached: int | None = None
+    nvidia: str = ""
 
 
 def parse(text: str) -> Probe:
@@ -77,6 +78,7 @@ def parse(text: str) -> Probe:
         services=tuple(sorted(" ".join(line) for line in answer.lines("service"))),
         lease=answer.whole_number("lease") if answer.text("lease") else None,
         marked=bool(answer.text("marked")),
+        nvidia=answer.text("nvidia"),
         cached=answer.whole_number("cache", 1) if answer.lines("cache") else None,
         kept=tuple(found for line in answer.lines("kept") if (found := _kept(line)) is not None),
     )

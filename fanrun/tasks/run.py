@@ -172,9 +172,10 @@ def _request(
     inputs: _Inputs, program: ProgramOptions, more: RunOptions, *, force: bool, keep_going: bool
 ) -> RunRequest:
     """Return what the options of `fab run` ask for."""
-    limits, grouping, mounts, variables = more
-    if program.each is not None and grouping.by:
+    if program.each is not None and more.grouping.by:
         raise UsageError("--each runs a command for each file; for groups bring a program that reads /in, or `sh -c …`")
+    if more.docker.platform and program.image is None:
+        raise UsageError("--platform needs --image: Fanrun's own container image is built for your Docker's platform")
     return RunRequest(
         src=options.path("src", inputs.src or ""),
         dst=options.path("dst", inputs.dst or ""),
@@ -183,15 +184,12 @@ def _request(
         each=program.command,
         include=tuple(inputs.include or ()),
         exclude=tuple(inputs.exclude or ()),
-        limits=limits,
         force=force,
-        expected=expected(program.expect, program.ignore_results, by_folder=grouping.by == FOLDER),
+        expected=expected(program.expect, program.ignore_results, by_folder=more.grouping.by == FOLDER),
         by_content=program.by_content,
         keep_going=keep_going,
         junk=inputs.junk,
-        grouping=grouping,
-        mounts=mounts,
-        variables=variables,
+        **more._asdict(),
     )
 
 

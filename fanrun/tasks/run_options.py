@@ -1,4 +1,4 @@
-"""The options that `fab run` and `fab retry` get as one object: limits, groups, mounts, variables."""
+"""The options that `fab run` and `fab retry` get as one object: limits, groups, mounts, variables, a network."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, cast
 
 from fanrun.fanout.grouping import Grouping
+from fanrun.fanout.program import DockerOptions
 from fanrun.fanout.reference import Mount, mounts
 from fanrun.fanout.request import RunLimits
 from fanrun.fanout.variables import Variables
+from fanrun.tasks.docker_options import DOCKER_FLAGS, chosen_docker
 from fanrun.tasks.group_options import GROUP_FLAGS, chosen_grouping
 from fanrun.tasks.limit_options import LIMITS
 from fanrun.tasks.task import OptionGroup
@@ -24,12 +26,13 @@ MOUNT_FLAGS = {
 
 
 class RunOptions(NamedTuple):
-    """What limits the program of a run, which of its inputs belong together, and its reference data."""
+    """What limits the program of a run, which inputs belong together, and what it gets: fields of a RunRequest."""
 
     limits: RunLimits
     grouping: Grouping
     mounts: tuple[Mount, ...]
     variables: Variables
+    docker: DockerOptions
 
 
 class RetryOptions(NamedTuple):
@@ -43,7 +46,7 @@ def _chosen(given: Mapping[str, object]) -> RunOptions:
     """Return what the options of `fab run` say; UsageError for one that can't be meant."""
     folders = cast(Sequence[str], given["mount"] or ())
     limits, variables = _chosen_again(given)
-    return RunOptions(limits, chosen_grouping(given), mounts(folders), variables)
+    return RunOptions(limits, chosen_grouping(given), mounts(folders), variables, chosen_docker(given))
 
 
 def _chosen_again(given: Mapping[str, object]) -> RetryOptions:
@@ -52,5 +55,5 @@ def _chosen_again(given: Mapping[str, object]) -> RetryOptions:
     return RetryOptions(LIMITS.make(limits), chosen_variables(given))
 
 
-RUN_OPTIONS = OptionGroup({**LIMITS.flags, **GROUP_FLAGS, **MOUNT_FLAGS, **VARIABLE_FLAGS}, _chosen)
+RUN_OPTIONS = OptionGroup({**LIMITS.flags, **GROUP_FLAGS, **MOUNT_FLAGS, **VARIABLE_FLAGS, **DOCKER_FLAGS}, _chosen)
 RETRY_OPTIONS = OptionGroup({**LIMITS.flags, **VARIABLE_FLAGS}, _chosen_again)

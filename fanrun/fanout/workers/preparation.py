@@ -1,4 +1,4 @@
-"""What a worker gets before its first batch: reference data, and the environment variables of the program."""
+"""What a worker needs before its first batch: reference data, variables of the program, a network that exists."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from fanrun.fleet.errors import HostUnreachable
 from fanrun.fleet.probe import Probe
 
 SECONDS = 40
-"""Seconds that a worker has to write the variables to a file."""
+"""Seconds that a command may take which neither reads nor sends much."""
+OF_DOCKER = ("none", "bridge", "host")
+"""The networks that every Docker has."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,23 @@ class Preparation:
     delivery: Delivery
     cache: InputCache
     variables: Variables
+    network: str
 
     def prepare(self, link: Link, probe: Probe) -> None:
         """Get a worker ready that has the folder of the run; raise HostUnreachable if that fails."""
         self.delivery.to_worker(link)
+        self._check_network(link)
         self._send_variables(link)
         self.cache.look(link, probe)
+
+    def _check_network(self, link: Link) -> None:
+        """Raise HostUnreachable if the worker's Docker has not the network: each batch would fail there."""
+        if self.network in OF_DOCKER:
+            return
+        argv = [*link.layout.prefix, "docker", "network", "inspect", "--format", "{{.Id}}", self.network]
+        done = link.run(argv, timeout=SECONDS)
+        if done.exit_code != 0:
+            raise HostUnreachable(f"its Docker can't use --network {self.network} ({done.reason})", host=link.host)
 
     def _send_variables(self, link: Link) -> None:
         """Write the variables, if there are any, to a file in the folder of the run.
