@@ -46,7 +46,6 @@ class _Inputs:
     src: str | None
     dst: str | None
     include: Sequence[str] | None
-    exclude: Sequence[str] | None
     junk: bool
 
     def __post_init__(self) -> None:
@@ -65,7 +64,7 @@ class _Order:
 
 @task(
     code=2,
-    iterable=["include", "exclude"],
+    iterable=["include"],
     help={
         "src": "the folder of inputs",
         "dst": "the folder for results, made if it isn't there",
@@ -74,7 +73,6 @@ class _Order:
         "entrypoint": "the program to start instead of the image's ENTRYPOINT",
         "each": "a command that is run once per input, as 'ffmpeg -i {in} {out}.mp4'; also {stem}, {name} and {folder}",
         "include": "take only inputs that match this glob (of the name; of the path if it has a /); repeatable",
-        "exclude": "leave out inputs that match this glob; repeatable",
         "junk": "take also what file managers and editors leave, such as .DS_Store, Thumbs.db, *~",
         "force": "do again what is done already",
         "by-content": "take the results of an equal input, as of one that was renamed (default for the own image)",
@@ -96,7 +94,6 @@ def run(
     entrypoint: str | None = None,
     each: str | None = None,
     include: Sequence[str] | None = None,
-    exclude: Sequence[str] | None = None,
     junk: bool = False,
     force: bool = False,
     by_content: bool = False,
@@ -111,7 +108,7 @@ def run(
 
     The same command again does only what is missing.
     """
-    inputs = _Inputs(src, dst, include, exclude, junk)
+    inputs = _Inputs(src, dst, include, junk)
     program = ProgramOptions(image, args, entrypoint, each, expect, ignore_results, by_content)
     folder = target.folder(console, fleet)
     order = _Order(_request(inputs, program, more, force=force, keep_going=keep_going), program.name, json_)
@@ -183,7 +180,6 @@ def _request(
         entrypoint=program.entrypoint,
         each=program.command,
         include=tuple(inputs.include or ()),
-        exclude=tuple(inputs.exclude or ()),
         force=force,
         expected=expected(program.expect, program.ignore_results, by_folder=more.grouping.by == FOLDER),
         by_content=program.by_content,

@@ -11,6 +11,7 @@ from fanrun.fanout.reference import Mount, mounts
 from fanrun.fanout.request import RunLimits
 from fanrun.fanout.variables import Variables
 from fanrun.tasks.docker_options import DOCKER_FLAGS, chosen_docker
+from fanrun.tasks.exclude_options import EXCLUDE_FLAGS, chosen_exclude
 from fanrun.tasks.group_options import GROUP_FLAGS, chosen_grouping
 from fanrun.tasks.limit_options import LIMITS
 from fanrun.tasks.task import OptionGroup
@@ -33,6 +34,7 @@ class RunOptions(NamedTuple):
     mounts: tuple[Mount, ...]
     variables: Variables
     docker: DockerOptions
+    exclude: tuple[str, ...]
 
 
 class RetryOptions(NamedTuple):
@@ -46,7 +48,9 @@ def _chosen(given: Mapping[str, object]) -> RunOptions:
     """Return what the options of `fab run` say; UsageError for one that can't be meant."""
     folders = cast(Sequence[str], given["mount"] or ())
     limits, variables = _chosen_again(given)
-    return RunOptions(limits, chosen_grouping(given), mounts(folders), variables, chosen_docker(given))
+    return RunOptions(
+        limits, chosen_grouping(given), mounts(folders), variables, chosen_docker(given), chosen_exclude(given)
+    )
 
 
 def _chosen_again(given: Mapping[str, object]) -> RetryOptions:
@@ -55,5 +59,7 @@ def _chosen_again(given: Mapping[str, object]) -> RetryOptions:
     return RetryOptions(LIMITS.make(limits), chosen_variables(given))
 
 
-RUN_OPTIONS = OptionGroup({**LIMITS.flags, **GROUP_FLAGS, **MOUNT_FLAGS, **VARIABLE_FLAGS, **DOCKER_FLAGS}, _chosen)
+RUN_OPTIONS = OptionGroup(
+    {**LIMITS.flags, **GROUP_FLAGS, **MOUNT_FLAGS, **VARIABLE_FLAGS, **DOCKER_FLAGS, **EXCLUDE_FLAGS}, _chosen
+)
 RETRY_OPTIONS = OptionGroup({**LIMITS.flags, **VARIABLE_FLAGS}, _chosen_again)

@@ -116,6 +116,9 @@ CASES = {
     "a variable of Fanrun's": Case(f"{RUN} --env=HOME=/x", "--env: Fanrun itself sets HOME in containers; use another"),
     "no file of variables": Case(f"{RUN} --env-file={{top}}/nowhere", "/nowhere' can't be read (No such file or dir"),
     "retry, other variables": Case("retry --dst={top}/failed --env=A=b", "the last run had no environment variables"),
+    "no file of patterns": Case(f"{RUN} --exclude-from={{top}}/nowhere", "/nowhere' can't be read (No such file or"),
+    "a folder of patterns": Case(f"{RUN} --exclude-from={{top}}/src", "/src' can't be read (Is a directory)"),
+    "a folder to exclude": Case(f"{RUN} --exclude=d/", "--exclude: 'd/' matches no file; write 'd/*' for what is"),
     "clean, no fleet": Case("clean", "there is no fleet default; `fab up` starts one", "none"),
     "each of groups": Case(
         f"{RUN} --image=x --each=x{{in}}{{out}} --group-by=stem",
