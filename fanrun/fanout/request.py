@@ -29,7 +29,8 @@ class RunLimits:
 
     `scratch` is a part of its memory.  0 means: never tried again; however long it takes; the worker's own limit.
     `cpus` is how many cores a container may use (0: all), `jobs` how many containers run on a worker at the same time
-    (None: one for the image that Fanrun built, AUTO for others).
+    (None: one for the image that Fanrun built, AUTO for others).  `rate` is how many bytes the run may send, and how
+    many it may fetch, in a second (0: no limit).
     """
 
     retries: int = 2
@@ -38,6 +39,7 @@ class RunLimits:
     scratch: Scratch = USUAL
     cpus: float = 0.0
     jobs: int | None = None
+    rate: int = 0
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ from fanrun.fanout.results.summary import summarize
 from fanrun.fanout.resume import ResumePlan, ResumeSource, plan_resume
 from fanrun.fanout.schedule.scheduler import Scheduler
 from fanrun.fanout.variables import hash_variables
-from fanrun.fanout.workers.connections import Connections
+from fanrun.fanout.workers.bandwidth import Bandwidth
+from fanrun.fanout.workers.connections import Allowance, Connections
 from fanrun.fanout.workers.delivery import Delivery
 from fanrun.fanout.workers.fitness import unfit
 from fanrun.fanout.workers.input_cache import InputCache
@@ -69,7 +70,8 @@ def run(
                 variables = hash_variables(context.request.variables, context.state)
                 context = dataclasses.replace(context, reference=mounts, variables=variables)
                 ledger.begin(context.name, context.program, context.remembered)
-                connections = Connections(context.name, context.image.ref, folder, cache=context.request.cache)
+                allowance = Allowance(context.request.cache, Bandwidth(context.request.limits.rate))
+                connections = Connections(context.name, context.image.ref, folder, allowance=allowance)
                 report = Run(context, connections, board).execute(ledger, inputs, termination_reasons)
             run_messages.log_end(report)
             return report
@@ -80,7 +82,8 @@ class Run:
 
     def __init__(self, context: RunContext, connections: Connections, board: Board) -> None:
         self.context, self.connections, self.board = context, connections, board
-        self.delivery = Delivery(context.name, connections.folder, context.reference, board)
+        bandwidth = connections.allowance.bandwidth
+        self.delivery = Delivery(context.name, connections.folder, context.reference, board, bandwidth)
         self.cache = InputCache(context.name, context.request.src)
 
     def execute(self, ledger: Ledger, inputs: Sequence[Input], termination_reasons: ReasonSource) -> Report:

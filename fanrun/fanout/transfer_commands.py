@@ -10,11 +10,14 @@ SILENCE = 60
 """Seconds without a byte after which rsync gives a connection up."""
 
 
-def push_argv(shell: str, src: str, host: str, place: BatchFolder) -> list[str]:
-    """Send the files whose names stand on standard input (`names`) under their keys, readable for every user."""
+def push_argv(shell: str, src: str, host: str, place: BatchFolder, more: Sequence[str] = ()) -> list[str]:
+    """Send the files whose names stand on standard input (`names`) under their keys, readable for every user.
+
+    `more` are further options of rsync.
+    """
     chosen = ["--files-from=-", "--from0", "--relative", "--times", "--copy-links", "--perms", "--chmod=D755,F644"]
     paths = [src.rstrip("/") + "/", f"{host}:{place.source}/"]
-    return ["rsync", *chosen, f"--timeout={SILENCE}", f"--rsh={shell}", "--", *paths]
+    return ["rsync", *chosen, *more, f"--timeout={SILENCE}", f"--rsh={shell}", "--", *paths]
 
 
 def names(keys: Sequence[bytes]) -> bytes:
@@ -22,7 +25,7 @@ def names(keys: Sequence[bytes]) -> bytes:
     return b"".join(b"./" + key + b"\0" for key in keys)
 
 
-def pull_argv(shell: str, host: str, place: BatchFolder, staging: str) -> list[str]:
-    """Bring home what the batch left: regular files alone, no links, no devices."""
+def pull_argv(shell: str, host: str, place: BatchFolder, staging: str, more: Sequence[str] = ()) -> list[str]:
+    """Bring home what the batch left: regular files alone, no links, no devices.  `more` are options of rsync."""
     paths = [f"{host}:{place.target}/", staging.rstrip("/") + "/"]
-    return ["rsync", "--recursive", "--times", f"--timeout={SILENCE}", f"--rsh={shell}", "--", *paths]
+    return ["rsync", "--recursive", "--times", *more, f"--timeout={SILENCE}", f"--rsh={shell}", "--", *paths]

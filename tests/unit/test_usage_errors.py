@@ -116,6 +116,9 @@ CASES = {
     "a variable of Fanrun's": Case(f"{RUN} --env=HOME=/x", "--env: Fanrun itself sets HOME in containers; use another"),
     "no file of variables": Case(f"{RUN} --env-file={{top}}/nowhere", "/nowhere' can't be read (No such file or dir"),
     "retry, other variables": Case("retry --dst={top}/failed --env=A=b", "the last run had no environment variables"),
+    "no rate": Case(
+        f"{RUN} --bwlimit=fast", "--bwlimit=fast: give bytes per second as rsync does, 1k or more, as 500k"
+    ),
     "no file of patterns": Case(f"{RUN} --exclude-from={{top}}/nowhere", "/nowhere' can't be read (No such file or"),
     "a folder of patterns": Case(f"{RUN} --exclude-from={{top}}/src", "/src' can't be read (Is a directory)"),
     "a folder to exclude": Case(f"{RUN} --exclude=d/", "--exclude: 'd/' matches no file; write 'd/*' for what is"),
