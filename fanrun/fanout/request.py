@@ -15,6 +15,7 @@ from fanrun.fanout.commands import LogLimits
 from fanrun.fanout.expect import BY_NAME, Expected
 from fanrun.fanout.expect import UNFINISHED as UNFINISHED_NAMES
 from fanrun.fanout.grouping import EACH_ALONE, Grouping, remembered
+from fanrun.fanout.halt import Halt
 from fanrun.fanout.program import DEFAULT_DOCKER, USUAL, DockerOptions, Program, Scratch
 from fanrun.fanout.reference import Mount, Version
 from fanrun.fanout.results import ledger as ledgers
@@ -30,7 +31,7 @@ class RunLimits:
     `scratch` is a part of its memory.  0 means: never tried again; however long it takes; the worker's own limit.
     `cpus` is how many cores a container may use (0: all), `jobs` how many containers run on a worker at the same time
     (None: one for the image that Fanrun built, AUTO for others).  `rate` is how many bytes the run may send, and how
-    many it may fetch, in a second (0: no limit).
+    many it may fetch, in a second (0: no limit).  `halt` says when the run ends though inputs are left (None: never).
     """
 
     retries: int = 2
@@ -40,6 +41,7 @@ class RunLimits:
     cpus: float = 0.0
     jobs: int | None = None
     rate: int = 0
+    halt: Halt | None = None
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from fanrun.fanout.schedule.scheduler import Scheduler
 from fanrun.fanout.variables import hash_variables
 from fanrun.fanout.workers.bandwidth import Bandwidth
 from fanrun.fanout.workers.connections import Allowance, Connections
+from fanrun.fanout.workers.course import work
 from fanrun.fanout.workers.delivery import Delivery
 from fanrun.fanout.workers.fitness import unfit
 from fanrun.fanout.workers.input_cache import InputCache
@@ -102,7 +103,7 @@ class Run:
             if resume.todo:
                 probes = self._open(supervisor)
                 self._deal(scheduler, resume.todo, list(probes))
-                stopped = self._work(supervisor, probes)
+                stopped = work(supervisor, probes)
         finally:
             stopped = self._close(supervisor) or stopped
             self.connections.finish()
@@ -175,6 +176,9 @@ class Run:
         parts = (scheduler, destination, self.board)
         ready = Preparation(context.name, self.delivery, self.cache, request.variables, request.docker.network)
         job = Job(context.name, request.src, program, *parts, Blame(), fleet, request.logs, self.cache, ready.prepare)
+        total = plan.count_files(resume.todo)
+        if halt := request.limits.halt:
+            job = dataclasses.replace(job, check=lambda: halt.check(list(destination.stats.values()), total))
         largest = max((item.size for item in resume.todo), default=0)
         membership = Membership(Roster(self.connections.folder))
         return Supervisor(job, self.connections, partial(unfit, largest, program), termination_reasons, membership)
@@ -203,21 +207,6 @@ class Run:
             f"no worker of fleet {self.context.fleet.name} can take part ({reasons or 'it has none'}); "
             "`fab status` shows them, `fab up` repairs them"
         )
-
-    def _work(self, supervisor: Supervisor, probes: Mapping[str, Probe]) -> str:
-        """Work until all inputs are settled or no worker is left; return why it ended early, "" if it didn't."""
-        try:
-            supervisor.work(probes)
-        except RunUnfinished as error:
-            return str(error)
-        except KeyboardInterrupt:
-            logger.warning("interrupted: what is done is brought home; Ctrl-C again stops at once")
-            try:
-                supervisor.wind_down()
-            except KeyboardInterrupt:
-                logger.warning("stopped at once")
-            return "interrupted"
-        return ""
 
     def _close(self, supervisor: Supervisor) -> str:
         """End everything; return why the end was not orderly, "" if it was."""

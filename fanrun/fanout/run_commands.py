@@ -66,6 +66,11 @@ def halt_argv(run: str, grace: int, layout: Layout = USUAL) -> list[str]:
     return layout_argv(layout, HALT, run, str(grace), layout.runs)
 
 
+def hold_argv(run: str, layout: Layout = USUAL) -> list[str]:
+    """Let no batch of the run start that waits for its turn; containers that run come to their end."""
+    return ["touch", "--", f"{run_folder(run, layout)}/halt"]
+
+
 def heartbeat_argv(run: str, seconds: int, *, usage: bool = False, layout: Layout = USUAL) -> list[str]:
     """Write a line every so many seconds: the exit code of a question to Docker, and the room left.
 

@@ -119,6 +119,7 @@ CASES = {
     "no rate": Case(
         f"{RUN} --bwlimit=fast", "--bwlimit=fast: give bytes per second as rsync does, 1k or more, as 500k"
     ),
+    "no condition": Case(f"{RUN} --halt=2", "--halt='2': give soon or now, and fail=, success= or done= with a number"),
     "no file of patterns": Case(f"{RUN} --exclude-from={{top}}/nowhere", "/nowhere' can't be read (No such file or"),
     "a folder of patterns": Case(f"{RUN} --exclude-from={{top}}/src", "/src' can't be read (Is a directory)"),
     "a folder to exclude": Case(f"{RUN} --exclude=d/", "--exclude: 'd/' matches no file; write 'd/*' for what is"),

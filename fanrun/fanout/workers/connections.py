@@ -149,6 +149,13 @@ class Connections:
         with contextlib.suppress(Stopped):  # it was lost meanwhile
             link.run(run_commands.halt_argv(self._run, CONTAINER_GRACE, link.layout), timeout=20)
 
+    def hold(self, name: str) -> None:
+        """Push nothing more to a host, and start no container that waits there for its turn."""
+        link = self.links[name]
+        link.end_pushes()
+        with contextlib.suppress(Stopped):  # it was lost meanwhile
+            link.run(run_commands.hold_argv(self._run, link.layout), timeout=20)
+
     def close(self) -> None:
         """Make no new connections."""
         with self._lock:
