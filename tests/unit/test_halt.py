@@ -12,10 +12,13 @@ from fanrun.fanout import run_commands
 from fanrun.fanout.halt import Halt, Halted, parse_halt
 from fanrun.fanout.results.report import Failure
 from fanrun.fanout.results.stats import WorkerStats
+from fanrun.fanout.workers.connections import Connections
 from fanrun.fanout.workers.course import work
+from fanrun.fanout.workers.link import Link
 from fanrun.fanout.workers.supervisor import Supervisor
 from fanrun.fleet.errors import RunUnfinished, UsageError
-from fanrun.fleet.layout import Layout
+from fanrun.fleet.layout import USUAL, Layout
+from fanrun.fleet.store import Folder
 
 
 def stats(done: int, failed: int) -> list[WorkerStats]:
@@ -134,6 +137,28 @@ def test_what_runs_is_finished_or_ended(ends: list[BaseException | None], calls:
     supervisor = Scripted(*ends)
     assert work(cast(Supervisor, supervisor), {}) == why
     assert supervisor.calls == calls
+
+
+class Recording:
+    """A link that writes down what it is told."""
+
+    layout = USUAL
+
+    def __init__(self) -> None:
+        self.calls: list[object] = []
+
+    def end_pushes(self) -> None:
+        self.calls.append("end pushes")
+
+    def run(self, argv: list[str], *, timeout: float) -> None:
+        self.calls.append(argv)
+
+
+def test_a_host_that_finishes_gets_nothing_more(tmp_path: Path) -> None:
+    connections, link = Connections("r", "image", Folder(tmp_path / "home", "default")), Recording()
+    connections.links["worker-1"] = cast(Link, link)
+    connections.hold("worker-1")
+    assert link.calls == ["end pushes", ["touch", "--", "/var/lib/fanrun/runs/r/halt"]]
 
 
 def test_a_worker_is_told_to_start_nothing(tmp_path: Path) -> None:
