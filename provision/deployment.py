@@ -70,6 +70,17 @@ def check_command(name: str) -> None:
     transfer.check_command(name, transfer.inspect(name))
 
 
+def check_platform(name: str, platform: str) -> None:
+    """Raise UsageError for an image that is not for this platform, such as linux/arm64; a variant is not compared."""
+    build.ensure_client_docker()
+    its = transfer.platform_of(transfer.inspect(name))
+    if its.split("/") != platform.split("/")[:2]:
+        raise UsageError(
+            f"image {name!r} is for {its}, not for {platform}; get the other one with `docker pull --platform "
+            f"{platform} {name}`, or build it with `docker build --platform {platform}`"
+        )
+
+
 def check_shell(name: str) -> None:
     """Raise UsageError for an image without /bin/sh, which runs a command for each input."""
     build.ensure_client_docker()

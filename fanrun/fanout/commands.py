@@ -88,6 +88,11 @@ class BatchFolder:
         """The folder with the names of the container's user and group."""
         return f"{self.home}/identity"
 
+    @property
+    def variables(self) -> str:
+        """The file with the environment variables that a person gave to the run."""
+        return variables_path(self.run, self.layout)
+
 
 SCRIPTS = "fanrun.fanout.worker_files"
 BY_SUDO = read_script(SCRIPTS, "docker-by-sudo.sh")
@@ -104,6 +109,11 @@ def layout_argv(layout: Layout, script: str, *arguments: str) -> list[str]:
 def run_folder(run: str, layout: Layout = USUAL) -> str:
     """Return the folder of one run on a worker."""
     return f"{layout.runs}/{run}"
+
+
+def variables_path(run: str, layout: Layout = USUAL) -> str:
+    """Return the file on a worker that has the environment variables of a run's program."""
+    return f"{run_folder(run, layout)}/variables"
 
 
 def spool_path(run: str, layout: Layout = USUAL) -> str:
@@ -151,20 +161,22 @@ def container_user(probe: Probe) -> str:
 def docker_argv(place: BatchFolder, program: Program, probe: Probe, containers: int = 1) -> list[str]:
     """Start one of some containers as the contract says.
 
-    It has no network, can write to /out alone, and has bounded memory and processes.
+    It has no network unless one was asked for, can write to /out alone, and has bounded memory and processes.
     """
     memory, scratch = str(memory_limit(program, probe, containers)), program.scratch
     name = ["--name", place.container, "--label", f"fanrun.run={place.run}"]
     if program.jobs != 1:
         name += ["--cidfile", place.container_id]  # by which heartbeat.sh finds what it uses
-    rights = ["--network", "none", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
+    rights = ["--network", program.docker.network, "--read-only", "--cap-drop", "ALL"]
+    rights += ["--security-opt", "no-new-privileges"]
     limits = ["--memory", memory, "--memory-swap", memory, "--pids-limit", str(PIDS)]
     limits += ["--cpus", f"{program.cpus:g}"] if program.cpus else []
     # Without a mode it would have that of the image's own /tmp, where the program may not be able to write.
     tmp = ["--tmpfs", f"{TMP}:rw,exec,nosuid,nodev,mode=1777,size={scratch.tmp}", "--shm-size", str(scratch.shm)]
+    tmp += program.docker.argv
     options = [*name, *rights, "--user", container_user(probe), *limits, *tmp, "--log-driver", "none"]
     entrypoint, arguments = _start(place, program)
-    files = [*_files(place), *_mounts(place, program)]
+    files = [*_files(place, program), *_mounts(place, program)]
     return [*place.layout.prefix, "docker", "run", "--rm", *options, *files, *entrypoint, program.ref, *arguments]
 
 
@@ -177,9 +189,10 @@ def _start(place: BatchFolder, program: Program) -> tuple[list[str], list[str]]:
     return entrypoint, [*program.args, "/in", "/out"]
 
 
-def _files(place: BatchFolder) -> list[str]:
+def _files(place: BatchFolder, program: Program) -> list[str]:
     """Return docker's options for a container's variables and for what it sees of the host."""
     variables = ["--env", "FANRUN_REPORT=/report.jsonl", "--env", f"HOME={TMP}", "--env-file", f"{place.identity}/env"]
+    variables += ["--env-file", place.variables] if program.has_variables else []
     passwd = _bind(f"{place.identity}/passwd", "/etc/passwd", writable=False)
     group = _bind(f"{place.identity}/group", "/etc/group", writable=False)
     inputs = _bind(place.source, "/in", writable=False)

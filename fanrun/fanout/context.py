@@ -7,12 +7,14 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from fanrun.fanout import plan
 from fanrun.fanout.program import AUTO
 from fanrun.fanout.reference import Version
 from fanrun.fanout.reference_content import Content
 from fanrun.fanout.request import RunRequest
+from fanrun.fanout.variables import remembered
 from fanrun.fleet.model import Fleet, Image
 
 
@@ -28,7 +30,7 @@ def _name(started: datetime.datetime) -> str:
 class RunContext:
     """One run: what was asked, of which fleet, with which container image; `junk` files of SRC are skipped.
 
-    `reference` is what the folders of --mount hold.
+    `reference` is what the folders of --mount hold, `variables` the keyed hash of the environment variables.
     """
 
     request: RunRequest
@@ -39,6 +41,7 @@ class RunContext:
     began: float = field(default_factory=time.monotonic)
     name: str = ""
     reference: tuple[Content, ...] = ()
+    variables: str = ""
 
     def __post_init__(self) -> None:
         """Name the run by the time when it started."""
@@ -62,7 +65,12 @@ class RunContext:
     @property
     def program(self) -> str:
         """The name of the program with its arguments in the ledger."""
-        return self.request.program_name(self.image.program_id, self.mounts)
+        return self.request.program_name(self.image.program_id, self.mounts, self.variables)
+
+    @property
+    def remembered(self) -> dict[str, Any]:
+        """What `fab retry` and `fab verify` need of the run later, fit for JSON."""
+        return {**self.request.remembered(self.image.name), **remembered(self.request.variables, self.variables)}
 
     @property
     def mounts(self) -> tuple[Version, ...]:

@@ -19,6 +19,7 @@ from fanrun.fanout.results.destination import unwritable
 from fanrun.fanout.results.ledger import Ledger
 from fanrun.fanout.results.report import Plan
 from fanrun.fanout.resume import ResumePlan, ResumeSource, plan_resume
+from fanrun.fanout.variables import hash_variables
 from fanrun.fanout.verify import ledger_path
 from fanrun.fleet.errors import ToolMissing, UsageError
 from fanrun.fleet.model import Fleet, Image
@@ -137,10 +138,11 @@ def dry_run(request: RunRequest, fleet: Fleet, image: Image | None) -> Plan:
     ledger = Ledger(ledger_path(request.dst), write=False)
     data = read_all(request.mounts, ledger)
     if image is not None and not request.force:
-        context = RunContext(request, fleet, image, reference=data)
+        digest = hash_variables(request.variables, ledger.path.parent, write=False)
+        context = RunContext(request, fleet, image, reference=data, variables=digest)
         source = ResumeSource(ledger, request.src, request.dst, context.program, context.by_content)
         resume = plan_resume(source, inputs)
     shares = plan.deal(resume.todo, [host.name for host in fleet.workers])
     remarks = grouping.remarks(found, request.grouping)
     counts = plan.count_files(inputs), plan.count_files(resume.before)
-    return Plan(*counts, shares, skipped.junk, remarks, [each.version for each in data])
+    return Plan(*counts, shares, skipped.junk, remarks, [each.version for each in data], request.variables.names)

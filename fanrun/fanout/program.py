@@ -27,13 +27,43 @@ USUAL = Scratch()
 
 
 @dataclass(frozen=True)
+class DockerOptions:
+    """What docker is told besides limits: the name of a network, GPUs ("": none), the image's platform ("": any)."""
+
+    network: str = "none"
+    gpus: str = ""
+    platform: str = ""
+
+    @property
+    def argv(self) -> list[str]:
+        """The options of `docker run` besides --network."""
+        # Docker takes a list of devices for one only within quotes.
+        gpus = f'"{self.gpus}"' if "," in self.gpus else self.gpus
+        return [*(["--gpus", gpus] if gpus else []), *(["--platform", self.platform] if self.platform else [])]
+
+    @property
+    def named(self) -> dict[str, str]:
+        """What may change results, for the ledger: a network, and that there are GPUs.
+
+        How many they are does not count, as with cores; another platform is another image.
+        """
+        network = {} if self.network == DEFAULT_DOCKER.network else {"network": self.network}
+        return {**network, **({"gpus": "yes"} if self.gpus else {})}
+
+
+DEFAULT_DOCKER = DockerOptions()
+
+
+@dataclass(frozen=True)
 class Program:
     """What is run over every batch; `ref` is what workers pull.
 
     It has hung when it finishes nothing for `timeout` seconds (0: however long); `memory` in bytes (0: the usual) and
     `cpus` in cores (0: all) are a container's.  `jobs` of them run on a worker at the same time (AUTO: as many as it
     has room for).  `entrypoint` takes the place of the image's; with `each`, which each.parse makes, a command is run
-    for each input.  `mounts` are what containers see besides.
+    for each input.  `mounts` are what containers see besides.  With
+    `has_variables` the folder of the run has a file of environment variables for it.  `docker` is what docker is told
+    besides.
     """
 
     ref: str
@@ -46,6 +76,8 @@ class Program:
     entrypoint: str | None = None
     each: tuple[str, ...] = ()
     mounts: tuple[Version, ...] = ()
+    has_variables: bool = False
+    docker: DockerOptions = DEFAULT_DOCKER
 
 
 def memory_limit(program: Program, probe: Probe, containers: int = 1) -> int:

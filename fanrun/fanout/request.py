@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from fanrun.fanout import plan
 from fanrun.fanout.commands import LogLimits
 from fanrun.fanout.expect import BY_NAME, Expected
 from fanrun.fanout.expect import UNFINISHED as UNFINISHED_NAMES
 from fanrun.fanout.grouping import EACH_ALONE, Grouping, remembered
-from fanrun.fanout.program import USUAL, Program, Scratch
+from fanrun.fanout.halt import Halt
+from fanrun.fanout.program import DEFAULT_DOCKER, USUAL, DockerOptions, Program, Scratch
 from fanrun.fanout.reference import Mount, Version
 from fanrun.fanout.results import ledger as ledgers
+from fanrun.fanout.variables import NO_VARIABLES, Variables, check_same
 from fanrun.fanout.verify import open_ledger
 from fanrun.fleet.errors import UsageError
 
@@ -24,7 +30,8 @@ class RunLimits:
 
     `scratch` is a part of its memory.  0 means: never tried again; however long it takes; the worker's own limit.
     `cpus` is how many cores a container may use (0: all), `jobs` how many containers run on a worker at the same time
-    (None: one for the image that Fanrun built, AUTO for others).
+    (None: one for the image that Fanrun built, AUTO for others).  `rate` is how many bytes the run may send, and how
+    many it may fetch, in a second (0: no limit).  `halt` says when the run ends though inputs are left (None: never).
     """
 
     retries: int = 2
@@ -33,6 +40,8 @@ class RunLimits:
     scratch: Scratch = USUAL
     cpus: float = 0.0
     jobs: int | None = None
+    rate: int = 0
+    halt: Halt | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,7 @@ class RunRequest:
     the image's; `each` are the words of a command that is run for each input, as each.parse returns them.  `grouping`
     says which files are processed as one; `mounts` are folders that containers see besides.  `cache` is the
     maximum number of bytes of inputs that each worker keeps for later runs (None: a quarter of its free disk).
+    `variables` are those of the program's environment, `docker` is what docker is told besides.
     """
 
     src: str
@@ -65,16 +75,25 @@ class RunRequest:
     each: tuple[str, ...] = ()
     grouping: Grouping = EACH_ALONE
     mounts: tuple[Mount, ...] = ()
+    variables: Variables = NO_VARIABLES
+    docker: DockerOptions = DEFAULT_DOCKER
 
     def program(self, ref: str, jobs: int, mounts: tuple[Version, ...] = ()) -> Program:
         """Return what is run over every batch: `ref` is what workers pull, `jobs` containers run at the same time."""
         limits = self.limits
         bounds = limits.timeout, limits.memory, limits.scratch, limits.cpus, jobs
-        return Program(ref, self.args, *bounds, self.entrypoint, self.each, mounts)
+        return Program(
+            ref, self.args, *bounds, self.entrypoint, self.each, mounts, bool(self.variables.values), self.docker
+        )
 
-    def program_name(self, image_program: str, mounts: Sequence[Version] = ()) -> str:
-        """Return the name in the ledger of a program, an image's program_id, as it is asked for here."""
-        data = {"mounts": {each.name: each.digest for each in mounts}} if mounts else {}
+    def program_name(self, image_program: str, mounts: Sequence[Version] = (), variables: str = "") -> str:
+        """Return the name in the ledger of a program, an image's program_id, as it is asked for here.
+
+        `variables` is the keyed hash of the environment variables.
+        """
+        data: dict[str, Any] = {"mounts": {each.name: each.digest for each in mounts}} if mounts else {}
+        data |= {"variables": variables} if variables else {}
+        data |= self.docker.named
         return ledgers.program(image_program, self.args, {**self.start, **data}, grouped=bool(self.grouping.by))
 
     @property
@@ -88,38 +107,49 @@ class RunRequest:
         kept: dict[str, Any] = {"src": self.src, "image": image, "args": list(self.args), **self.start}
         kept |= {"include": list(self.include), "exclude": list(self.exclude), "by_content": self.by_content}
         kept |= {"junk": self.junk, "group_by": self.grouping.by, "group_size": self.grouping.size}
-        kept["mounts"] = [list(mount) for mount in self.mounts]
+        kept |= {"mounts": [list(mount) for mount in self.mounts], "docker": dataclasses.asdict(self.docker)}
         return {**kept, "expect": list(self.expected.patterns), "ignore_results": list(self.expected.ignored)}
 
 
-def retry_request(dst: str, limits: RunLimits) -> tuple[RunRequest, str]:
+def retry_request(dst: str, limits: RunLimits, variables: Variables = NO_VARIABLES) -> tuple[RunRequest, str]:
     """Return the request that does once more what failed in DST, and its image's name.
 
-    Raises UsageError when DST has no ledger.
+    Raises UsageError when DST has no ledger, or when these are not the variables of the last run.
     """
     with contextlib.closing(open_ledger(dst)) as ledger:
-        last = ledger.last_run()
-        if last is None:
-            raise UsageError(f"--dst {dst!r}: no run has begun there yet; start one with `fab run`")
-        kept = last[2]
-        request = RunRequest(
-            kept["src"],
-            dst,
-            tuple(kept["args"]),
-            tuple(kept["include"]),
-            tuple(kept["exclude"]),
-            limits,
-            only=frozenset(ledger.failures()),
-            expected=Expected(tuple(kept.get("expect", ())), tuple(kept.get("ignore_results", UNFINISHED_NAMES))),
-            by_content=bool(kept.get("by_content")),
-            keep_going=True,
-            junk=bool(kept.get("junk", True)),
-            entrypoint=kept.get("entrypoint"),
-            each=tuple(kept.get("each", ())),
-            grouping=remembered(kept),
-            mounts=tuple(Mount(*each) for each in kept.get("mounts", ())),
-        )
-        return request, kept["image"]
+        last, failed = ledger.last_run(), frozenset(ledger.failures())
+    if last is None:
+        raise UsageError(f"--dst {dst!r}: no run has begun there yet; start one with `fab run`")
+    kept = last[2]
+    if failed:
+        check_same(variables, kept, Path(dst) / os.fsdecode(plan.STATE))
+    request = RunRequest(
+        kept["src"],
+        dst,
+        tuple(kept["args"]),
+        tuple(kept["include"]),
+        tuple(kept["exclude"]),
+        limits,
+        only=failed,
+        keep_going=True,
+        **_kept_choices(kept),
+        variables=variables,
+    )
+    return request, kept["image"]
+
+
+def _kept_choices(kept: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a request that earlier versions did not write down, or did only if they were given."""
+    return {
+        "expected": Expected(tuple(kept.get("expect", ())), tuple(kept.get("ignore_results", UNFINISHED_NAMES))),
+        "by_content": bool(kept.get("by_content")),
+        "junk": bool(kept.get("junk", True)),
+        "entrypoint": kept.get("entrypoint"),
+        "each": tuple(kept.get("each", ())),
+        "grouping": remembered(kept),
+        "mounts": tuple(Mount(*each) for each in kept.get("mounts", ())),
+        "docker": DockerOptions(**kept.get("docker", {})),
+    }
 
 
 def again_text(force: bool) -> str:

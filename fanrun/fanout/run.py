@@ -24,13 +24,16 @@ from fanrun.fanout.results.report import Report
 from fanrun.fanout.results.summary import summarize
 from fanrun.fanout.resume import ResumePlan, ResumeSource, plan_resume
 from fanrun.fanout.schedule.scheduler import Scheduler
-from fanrun.fanout.workers.connections import Connections
+from fanrun.fanout.variables import hash_variables
+from fanrun.fanout.workers.bandwidth import Bandwidth
+from fanrun.fanout.workers.connections import Allowance, Connections
+from fanrun.fanout.workers.course import work
 from fanrun.fanout.workers.delivery import Delivery
 from fanrun.fanout.workers.fitness import unfit
 from fanrun.fanout.workers.input_cache import InputCache
 from fanrun.fanout.workers.job import Job
-from fanrun.fanout.workers.link import Link
 from fanrun.fanout.workers.membership import Membership
+from fanrun.fanout.workers.preparation import Preparation
 from fanrun.fanout.workers.roster import Roster
 from fanrun.fanout.workers.supervisor import Supervisor
 from fanrun.fanout.workers.termination import ReasonSource
@@ -65,9 +68,11 @@ def run(
             run_messages.warn_of_groups(context.request, inputs)
             with hold_ledger(context.request.dst) as ledger:
                 mounts = read_all(context.request.mounts, ledger, partial(board.step, "reference"))
-                context = dataclasses.replace(context, reference=mounts)
-                ledger.begin(context.name, context.program, context.request.remembered(context.image.name))
-                connections = Connections(context.name, context.image.ref, folder, cache=context.request.cache)
+                variables = hash_variables(context.request.variables, context.state)
+                context = dataclasses.replace(context, reference=mounts, variables=variables)
+                ledger.begin(context.name, context.program, context.remembered)
+                allowance = Allowance(context.request.cache, Bandwidth(context.request.limits.rate))
+                connections = Connections(context.name, context.image.ref, folder, allowance=allowance)
                 report = Run(context, connections, board).execute(ledger, inputs, termination_reasons)
             run_messages.log_end(report)
             return report
@@ -78,7 +83,8 @@ class Run:
 
     def __init__(self, context: RunContext, connections: Connections, board: Board) -> None:
         self.context, self.connections, self.board = context, connections, board
-        self.delivery = Delivery(context.name, connections.folder, context.reference, board)
+        bandwidth = connections.allowance.bandwidth
+        self.delivery = Delivery(context.name, connections.folder, context.reference, board, bandwidth)
         self.cache = InputCache(context.name, context.request.src, is_used=context.request.cache != 0)
 
     def execute(self, ledger: Ledger, inputs: Sequence[Input], termination_reasons: ReasonSource) -> Report:
@@ -97,7 +103,7 @@ class Run:
             if resume.todo:
                 probes = self._open(supervisor)
                 self._deal(scheduler, resume.todo, list(probes))
-                stopped = self._work(supervisor, probes)
+                stopped = work(supervisor, probes)
         finally:
             stopped = self._close(supervisor) or stopped
             self.connections.finish()
@@ -168,16 +174,14 @@ class Run:
         fleet = context.fleet.name
         program = request.program(context.image.ref, context.jobs, context.mounts)
         parts = (scheduler, destination, self.board)
-        cache, prepare = self.cache, self._prepare
-        job = Job(context.name, request.src, program, *parts, Blame(), fleet, request.logs, cache, prepare)
+        ready = Preparation(context.name, self.delivery, self.cache, request.variables, request.docker.network)
+        job = Job(context.name, request.src, program, *parts, Blame(), fleet, request.logs, self.cache, ready.prepare)
+        total = plan.count_files(resume.todo)
+        if halt := request.limits.halt:
+            job = dataclasses.replace(job, check=lambda: halt.check(list(destination.stats.values()), total))
         largest = max((item.size for item in resume.todo), default=0)
         membership = Membership(Roster(self.connections.folder))
         return Supervisor(job, self.connections, partial(unfit, largest, program), termination_reasons, membership)
-
-    def _prepare(self, link: Link, probe: Probe) -> None:
-        """Bring reference data to a worker, and find out which inputs are in its cache."""
-        self.delivery.to_worker(link)
-        self.cache.look(link, probe)
 
     def _open(self, supervisor: Supervisor) -> Mapping[str, Probe]:
         """Return the workers that can take part, warn of each that can't; raise UsageError if none can."""
@@ -203,21 +207,6 @@ class Run:
             f"no worker of fleet {self.context.fleet.name} can take part ({reasons or 'it has none'}); "
             "`fab status` shows them, `fab up` repairs them"
         )
-
-    def _work(self, supervisor: Supervisor, probes: Mapping[str, Probe]) -> str:
-        """Work until all inputs are settled or no worker is left; return why it ended early, "" if it didn't."""
-        try:
-            supervisor.work(probes)
-        except RunUnfinished as error:
-            return str(error)
-        except KeyboardInterrupt:
-            logger.warning("interrupted: what is done is brought home; Ctrl-C again stops at once")
-            try:
-                supervisor.wind_down()
-            except KeyboardInterrupt:
-                logger.warning("stopped at once")
-            return "interrupted"
-        return ""
 
     def _close(self, supervisor: Supervisor) -> str:
         """End everything; return why the end was not orderly, "" if it was."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import resources
 
-from fanrun.fanout.commands import BY_SUDO, SCRIPTS, UNPRIVILEGED, layout_argv, run_folder
+from fanrun.fanout.commands import BY_SUDO, SCRIPTS, UNPRIVILEGED, layout_argv, run_folder, variables_path
 from fanrun.fleet.layout import USUAL, Layout
 from fanrun.fleet.probe import EXPIRY, LEASE, PROBE, SPOT
 from fanrun.fleet.script import read_script, script_argv
@@ -22,6 +22,7 @@ SPOT_NOTICE = (resources.files(SCRIPTS) / "spot_notice.py").read_text("utf-8")
 HALT = BY_SUDO + read_script(SCRIPTS, "halt.sh")
 OPEN = BY_SUDO + read_script(SCRIPTS, "end.sh", "identity.sh", "open.sh")
 OPEN_AND_PROBE = read_script(SCRIPTS, "open-and-probe.sh")
+VARIABLES = read_script(SCRIPTS, "variables.sh")
 STOP = BY_SUDO + read_script(SCRIPTS, "end.sh", "stop.sh")
 
 
@@ -50,6 +51,11 @@ def log_filter() -> tuple[str, ...]:
     return tuple((resources.files(SCRIPTS) / name).read_text("utf-8") for name in LOG_FILTER)
 
 
+def variables_argv(run: str, size: int, layout: Layout = USUAL) -> list[str]:
+    """Keep the environment variables of the run's program, so many bytes that stand on standard input."""
+    return script_argv(VARIABLES, str(size), variables_path(run, layout))
+
+
 def stop_argv(run: str, layout: Layout = USUAL) -> list[str]:
     """End the run's containers and delete its folder."""
     return layout_argv(layout, STOP, layout.runs, run)
@@ -58,6 +64,11 @@ def stop_argv(run: str, layout: Layout = USUAL) -> list[str]:
 def halt_argv(run: str, grace: int, layout: Layout = USUAL) -> list[str]:
     """Ask the run's containers to end, and make them after `grace` seconds; what they did stays."""
     return layout_argv(layout, HALT, run, str(grace), layout.runs)
+
+
+def hold_argv(run: str, layout: Layout = USUAL) -> list[str]:
+    """Let no batch of the run start that waits for its turn; containers that run come to their end."""
+    return ["touch", "--", f"{run_folder(run, layout)}/halt"]
 
 
 def heartbeat_argv(run: str, seconds: int, *, usage: bool = False, layout: Layout = USUAL) -> list[str]:

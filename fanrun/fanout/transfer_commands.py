@@ -10,14 +10,14 @@ SILENCE = 60
 """Seconds without a byte after which rsync gives a connection up."""
 
 
-def push_argv(shell: str, src: str, host: str, place: BatchFolder) -> list[str]:
+def push_argv(shell: str, src: str, host: str, place: BatchFolder, more: Sequence[str] = ()) -> list[str]:
     """Send the files whose names stand on standard input (`names`) under their keys, readable for every user.
 
-    A `host` of "" is this machine.
+    A `host` of "" is this machine; `more` are further options of rsync.
     """
     chosen = ["--files-from=-", "--from0", "--relative", "--times", "--copy-links", "--perms", "--chmod=D755,F644"]
     paths = [src.rstrip("/") + "/", _at(host, place.source)]
-    return ["rsync", *chosen, f"--timeout={SILENCE}", f"--rsh={shell}", "--", *paths]
+    return ["rsync", *chosen, *more, f"--timeout={SILENCE}", f"--rsh={shell}", "--", *paths]
 
 
 def names(keys: Sequence[bytes]) -> bytes:
@@ -25,10 +25,13 @@ def names(keys: Sequence[bytes]) -> bytes:
     return b"".join(b"./" + key + b"\0" for key in keys)
 
 
-def pull_argv(shell: str, host: str, place: BatchFolder, staging: str) -> list[str]:
-    """Bring home what the batch left: regular files alone, no links, no devices.  A `host` of "" is this machine."""
+def pull_argv(shell: str, host: str, place: BatchFolder, staging: str, more: Sequence[str] = ()) -> list[str]:
+    """Bring home what the batch left: regular files alone, no links, no devices.
+
+    A `host` of "" is this machine; `more` are further options of rsync.
+    """
     paths = [_at(host, place.target), staging.rstrip("/") + "/"]
-    return ["rsync", "--recursive", "--times", f"--timeout={SILENCE}", f"--rsh={shell}", "--", *paths]
+    return ["rsync", "--recursive", "--times", *more, f"--timeout={SILENCE}", f"--rsh={shell}", "--", *paths]
 
 
 def _at(host: str, folder: str) -> str:

@@ -32,6 +32,7 @@ from fanrun.fanout.schedule.scheduler import Scheduler
 from fanrun.fanout.transfer_commands import names
 from fanrun.fanout.workers.executor import CommandResult
 from fanrun.fanout.workers.local_link import HERE, LocalLink
+from fanrun.fanout.workers.preparation import check_network, send_variables
 from fanrun.fanout.workers.transfer import Transfer
 from fanrun.fleet.errors import FanrunError
 from fanrun.fleet.layout import Layout
@@ -104,6 +105,8 @@ class _Trial:
         name, image, layout = self.context.name, self.context.image, self.link.layout
         try:
             _check(self.link.run(run_commands.open_argv(name, image.ref, layout=layout)), "begin")
+            check_network(self.link, self.program.docker.network)
+            send_variables(self.link, name, self.context.request.variables)
             for mount in self.context.request.mounts:
                 self._copy(mount, self.versions[mount.name].data(layout.work))
             asked = self.link.run(probe_argv(layout.work, layout.prefix))

@@ -42,6 +42,7 @@ class Probe:
     `services` are the servers on it, as "name state".  `lease` are the seconds until the host ends itself, None for one
     that doesn't.  `marked` is whether the host was set up to its end, `kept` is its reference data.  `cached` are the
     bytes of inputs of earlier runs, None where there is no cache.  `runs` are those that are at work there.
+    `nvidia` is its runtime for GPUs, or "".
     """
 
     uid: int
@@ -60,6 +61,7 @@ class Probe:
     kept: tuple[KeptData, ...] = ()
     cached: int | None = None
     runs: tuple[str, ...] = ()
+    nvidia: str = ""
 
 
 def parse(text: str) -> Probe:
@@ -80,6 +82,7 @@ def parse(text: str) -> Probe:
         services=tuple(sorted(" ".join(line) for line in answer.lines("service"))),
         lease=answer.whole_number("lease") if answer.text("lease") else None,
         marked=bool(answer.text("marked")),
+        nvidia=answer.text("nvidia"),
         cached=answer.whole_number("cache", 1) if answer.lines("cache") else None,
         runs=tuple(sorted(line[0] for line in answer.lines("run") if line)),
         kept=tuple(found for line in answer.lines("kept") if (found := _kept(line)) is not None),

@@ -13,6 +13,7 @@ read -r load _ </proc/loadavg; echo load "$load"
 echo "cpus $(nproc)"
 while read -r key value _; do case $key in MemTotal:) echo memory "$value"; break;; esac; done </proc/meminfo
 echo "python $(command -v python3)"
+echo "nvidia $(command -v nvidia-container-runtime)"
 stat -f -c 'disk %b %a %S' "$1" 2>/dev/null
 for file in "$1"/reference/*/*/size; do
   [ -r "$file" ] || continue

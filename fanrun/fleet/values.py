@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -9,6 +10,9 @@ from typing import TypeVar
 from fanrun.fleet.errors import UsageError
 
 N = TypeVar("N", int, float)
+RATE = re.compile(r"(?P<number>[0-9]+(\.[0-9]+)?)((?P<unit>[kmgt])(?P<base>b|ib)?|(?P<bytes>b))?", re.IGNORECASE)
+MIN_RATE = 1024
+"""The lowest rate that rsync keeps to, in bytes per second."""
 
 
 def path(name: str, text: str) -> Path:
@@ -69,3 +73,21 @@ def size(name: str, text: str, minimum: int) -> int:
         given = text if text.isprintable() else repr(text)
         raise UsageError(f"{_shown(name)}={given}: give a size of {minimum // 1024**2}m or more, as 512m or 4g")
     return value
+
+
+def rate(name: str, text: str) -> int:
+    """The bytes per second that `text` names as for rsync's --bwlimit, 0 for no limit; UsageError for another text.
+
+    The unit is k, m, g or t, of 1024, or of 1000 with a b after it; b alone is a byte, and no unit is k.
+    """
+    found = RATE.fullmatch(text)
+    value = 0.0
+    if found:
+        base = 1000 if (found["base"] or "").lower() == "b" else 1024
+        value = float(found["number"]) * (
+            1 if found["bytes"] else base ** (" kmgt".index((found["unit"] or "k").lower()))
+        )
+    if found is None or 0 < value < MIN_RATE or value > 2**60:
+        given = text if text.isprintable() else repr(text)
+        raise UsageError(f"--{name}={given}: give bytes per second as rsync does, 1k or more, as 500k or 1.5m")
+    return int(value)

@@ -1,9 +1,10 @@
-"""The options that limit a program: how often and how long it is tried, and its memory."""
+"""The options that limit a run: how often and how long a program is tried, its memory, the bytes per second."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from fanrun.fanout.halt import parse_halt
 from fanrun.fanout.program import AUTO, MIB, MIN_MEMORY, USUAL, Scratch
 from fanrun.fanout.request import RunLimits
 from fanrun.fleet import values
@@ -30,6 +31,8 @@ def limits(given: Mapping[str, object]) -> RunLimits:
         ),
         cpus=usual.cpus if text["cpus"] is None else values.number("cpus", text["cpus"], MIN_CPUS, 10**4),
         jobs=_jobs(text["jobs"]),
+        rate=usual.rate if text["bwlimit"] is None else values.rate("bwlimit", text["bwlimit"]),
+        halt=usual.halt if text["halt"] is None else parse_halt(text["halt"]),
     )
     for name, size in (("tmp", found.scratch.tmp), ("shm", found.scratch.shm)):
         if text[name] is not None and 0 < found.memory < size:
@@ -66,6 +69,12 @@ LIMITS = OptionGroup(
         "memory": Flag("most memory for a container, as 512m or 4g (default: its part of nine tenths of the worker's)"),
         "tmp": Flag(f"room in the program's /tmp, which is a part of its memory (default: {USUAL.tmp // MIB}m)"),
         "shm": Flag(f"room in its /dev/shm, for shared memory, likewise (default: {USUAL.shm // MIB}m)"),
+        "halt": Flag(
+            "end the run once inputs have failed, as soon,fail=10% (what runs is finished) or now,fail=3 (it is ended)"
+        ),
+        "bwlimit": Flag(
+            "most bytes per second that are sent, and that are fetched, as 500k or 1.5m (default: no limit)"
+        ),
     },
     limits,
 )

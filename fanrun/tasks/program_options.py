@@ -49,6 +49,8 @@ class ProgramOptions:
 
 def check_image(name: str, request: RunRequest) -> None:
     """Raise UsageError for a container image that can't start what is asked for."""
+    if request.docker.platform:
+        deployment.check_platform(name, request.docker.platform)
     if request.each:
         deployment.check_shell(name)
     elif name != deployment.OWN and not request.args and request.entrypoint is None:

@@ -17,7 +17,7 @@ from fanrun.fanout.context import RunContext
 from fanrun.fanout.expect import expected
 from fanrun.fanout.grouping import FOLDER
 from fanrun.fanout.plan import count_files
-from fanrun.fanout.request import RunLimits, RunRequest
+from fanrun.fanout.request import RunRequest
 from fanrun.fanout.results import report as reports
 from fanrun.fanout.results import report_text
 from fanrun.fleet.errors import HostsFailed, UsageError
@@ -29,10 +29,9 @@ from fanrun.fleet.progress import Board
 from fanrun.fleet.store import Folder
 from fanrun.tasks import costs, options, target
 from fanrun.tasks.console import Console
-from fanrun.tasks.limit_options import LIMITS
 from fanrun.tasks.options import FLEET, RESULTS
 from fanrun.tasks.program_options import ProgramOptions, check_image
-from fanrun.tasks.run_options import RUN_OPTIONS, RunOptions
+from fanrun.tasks.run_options import RETRY_OPTIONS, RUN_OPTIONS, RetryOptions, RunOptions
 from fanrun.tasks.task import task
 from provision import deployment, keepalive
 
@@ -47,7 +46,6 @@ class _Inputs:
     src: str | None
     dst: str | None
     include: Sequence[str] | None
-    exclude: Sequence[str] | None
     junk: bool
     is_try: bool
 
@@ -73,7 +71,7 @@ class _Order:
 
 @task(
     code=2,
-    iterable=["include", "exclude"],
+    iterable=["include"],
     help={
         "src": "the folder of inputs",
         "dst": "the folder for results, made if it isn't there",
@@ -82,7 +80,6 @@ class _Order:
         "entrypoint": "the program to start instead of the image's ENTRYPOINT",
         "each": "a command that is run once per input, as 'ffmpeg -i {in} {out}.mp4'; also {stem}, {name} and {folder}",
         "include": "take only inputs that match this glob (of the name; of the path if it has a /); repeatable",
-        "exclude": "leave out inputs that match this glob; repeatable",
         "junk": "take also what file managers and editors leave, such as .DS_Store, Thumbs.db, *~",
         "force": "do again what is done already",
         "by-content": "take the results of an equal input, as of one that was renamed (default for the own image)",
@@ -104,7 +101,6 @@ def run(
     entrypoint: str | None = None,
     each: str | None = None,
     include: Sequence[str] | None = None,
-    exclude: Sequence[str] | None = None,
     junk: bool = False,
     force: bool = False,
     by_content: bool = False,
@@ -119,7 +115,7 @@ def run(
 
     The same command again does only what is missing.
     """
-    inputs = _Inputs(src, dst, include, exclude, junk, bool(more.tries))
+    inputs = _Inputs(src, dst, include, junk, bool(more.tries))
     program = ProgramOptions(image, args, entrypoint, each, expect, ignore_results, by_content)
     folder = target.folder(console, fleet)
     order = _Order(_request(inputs, program, more, force=force, keep_going=keep_going), program.name, json_, more.tries)
@@ -133,11 +129,11 @@ def run(
         "json_": "print the report as JSON",
         "fleet": FLEET,
     },
-    group=LIMITS,
+    group=RETRY_OPTIONS,
 )
 def retry(
     console: Console,
-    limits: RunLimits,
+    more: RetryOptions,
     dst: str | None = None,
     json_: bool = False,
     fleet: str | None = None,
@@ -146,7 +142,7 @@ def retry(
     if not dst:
         raise UsageError("fab retry needs --dst; `fab --help retry` shows all it takes")
     folder = target.folder(console, fleet)
-    request, name = requests.retry_request(options.path("dst", dst), limits)
+    request, name = requests.retry_request(options.path("dst", dst), *more)
     if not request.only:
         console.say(f"nothing failed in the last run into {dst}")
         return
@@ -170,9 +166,10 @@ def _request(
     inputs: _Inputs, program: ProgramOptions, more: RunOptions, *, force: bool, keep_going: bool
 ) -> RunRequest:
     """Return what the options of `fab run` ask for."""
-    limits, grouping, mounts, _ = more
-    if program.each is not None and grouping.by:
+    if program.each is not None and more.grouping.by:
         raise UsageError("--each runs a command for each file; for groups bring a program that reads /in, or `sh -c …`")
+    if more.docker.platform and program.image is None:
+        raise UsageError("--platform needs --image: Fanrun's own container image is built for your Docker's platform")
     return RunRequest(
         src=options.path("src", inputs.src or ""),
         dst=options.path("dst", inputs.dst) if inputs.dst else "",
@@ -180,15 +177,12 @@ def _request(
         entrypoint=program.entrypoint,
         each=program.command,
         include=tuple(inputs.include or ()),
-        exclude=tuple(inputs.exclude or ()),
-        limits=limits,
         force=force,
-        expected=expected(program.expect, program.ignore_results, by_folder=grouping.by == FOLDER),
+        expected=expected(program.expect, program.ignore_results, by_folder=more.grouping.by == FOLDER),
         by_content=program.by_content,
         keep_going=keep_going,
         junk=inputs.junk,
-        grouping=grouping,
-        mounts=mounts,
+        **more.of_request,
     )
 
 

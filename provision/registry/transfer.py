@@ -46,7 +46,7 @@ def inspect(name: str) -> str:
     except ImageError as error:
         raise ImageError(
             f"there is no image {name!r} here and it can't be pulled ({error}); "
-            "check its name, or build it with `docker build -t`",
+            "check its name, log in with `docker login` if its registry is private, or build it with `docker build -t`",
             image=name,
         ) from error
 

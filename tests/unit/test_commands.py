@@ -159,6 +159,12 @@ def test_a_batch_argv_names_the_folders_that_are_spent() -> None:
     ]
 
 
+def test_variables_are_read_from_a_file() -> None:
+    argv = commands.docker_argv(PLACE, dataclasses.replace(ROTATE, has_variables=True), PROBE)
+    at = DOCKER.index("--env-file") + 2
+    assert argv == [*DOCKER[:at], "--env-file", f"{HOME}/variables", *DOCKER[at:]]
+
+
 def test_a_program_may_have_another_entrypoint() -> None:
     argv = commands.docker_argv(PLACE, dataclasses.replace(ROTATE, entrypoint=""), PROBE)
     assert argv == [*DOCKER[:-5], "--entrypoint", "", *DOCKER[-5:]]

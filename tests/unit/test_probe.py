@@ -64,7 +64,8 @@ def test_any_text_is_an_answer(text: str) -> None:
 def test_the_question_is_one_that_a_shell_answers(tmp_path: Path, answers: bool) -> None:
     """With a stand-in for the host's docker, which answers or does not."""
     docker = 'case $1 in version) echo 20.10.24;; image) echo "image a@sha256:00";; esac' if answers else "exit 1"
-    for name, script in (("sudo", '[ "$1" = -n ] && shift && exec "$@"'), ("docker", docker)):
+    programs = {"sudo": '[ "$1" = -n ] && shift && exec "$@"', "docker": docker}
+    for name, script in {**programs, **({"nvidia-container-runtime": ""} if answers else {})}.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / name).chmod(0o755)
     environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
@@ -87,5 +88,6 @@ def test_the_question_is_one_that_a_shell_answers(tmp_path: Path, answers: bool)
     assert found.disk_total >= found.disk_free > 0
     assert found.lease is not None
     assert 3500 < found.lease <= 3600
+    assert found.nvidia == (f"{tmp_path}/nvidia-container-runtime" if answers else "")
     assert (found.docker, found.images) == (("20.10.24", ("a@sha256:00",)) if answers else ("", ()))
     assert done.stderr == ""

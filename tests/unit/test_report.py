@@ -146,6 +146,7 @@ def test_a_plan_for_programs() -> None:
         "groups": [],
         "remarks": [],
         "mounts": [],
+        "variables": [],
     }
 
 

@@ -113,6 +113,16 @@ CASES = {
     "mount of a root folder": Case(f"{RUN} --mount={{top}}/src:etc", "would hide /etc of the container; give another"),
     "mounts of one name": Case(f"{RUN} --mount=/a:x --mount=/b:x", "would both be /x; give one of them another name"),
     "mount with DST": Case(f"{RUN} --mount={{top}}:x", "are inside each other; give a folder elsewhere, or results"),
+    "a variable of Fanrun's": Case(f"{RUN} --env=HOME=/x", "--env: Fanrun itself sets HOME in containers; use another"),
+    "no file of variables": Case(f"{RUN} --env-file={{top}}/nowhere", "/nowhere' can't be read (No such file or dir"),
+    "retry, other variables": Case("retry --dst={top}/failed --env=A=b", "the last run had no environment variables"),
+    "no rate": Case(
+        f"{RUN} --bwlimit=fast", "--bwlimit=fast: give bytes per second as rsync does, 1k or more, as 500k"
+    ),
+    "no condition": Case(f"{RUN} --halt=2", "--halt='2': give soon or now, and fail=, success= or done= with a number"),
+    "no file of patterns": Case(f"{RUN} --exclude-from={{top}}/nowhere", "/nowhere' can't be read (No such file or"),
+    "a folder of patterns": Case(f"{RUN} --exclude-from={{top}}/src", "/src' can't be read (Is a directory)"),
+    "a folder to exclude": Case(f"{RUN} --exclude=d/", "--exclude: 'd/' matches no file; write 'd/*' for what is"),
     "clean, no fleet": Case("clean", "there is no fleet default; `fab up` starts one", "none"),
     "each of groups": Case(
         f"{RUN} --image=x --each=x{{in}}{{out}} --group-by=stem",

@@ -18,6 +18,7 @@ class Plan:
     """What a run would do: how many inputs there are, of which `kept` are done, and each worker's share by name.
 
     `junk` is the number of files that are skipped, `remarks` are lines about groups, `mounts` is the reference data.
+    `variables` are the names of environment variables.
     """
 
     inputs: int
@@ -26,6 +27,7 @@ class Plan:
     junk: int = 0
     remarks: list[str] = field(default_factory=list)
     mounts: list[Version] = field(default_factory=list)
+    variables: list[str] = field(default_factory=list)
 
     @property
     def size(self) -> int:
@@ -83,6 +85,7 @@ class Report:
     were not sent, because they were in the caches of the workers.  `entrypoint` and `each` are those of the request,
     `mounts` has the hash of each folder of reference data by its name.  `image` is the reference by which workers pull
     the container image, `image_name` the name that a person gave; `exit_code` is that of the command.
+    `variables` are the names of environment variables.
     """
 
     run: str
@@ -113,6 +116,7 @@ class Report:
     version: str = RELEASE
     image_name: str = ""
     exit_code: int = 0
+    variables: list[str] = field(default_factory=list)
 
     @property
     def rate(self) -> float:
@@ -151,6 +155,7 @@ def plan_json(todo: Plan, image: str) -> str:
     mounts = [mount._asdict() for mount in todo.mounts]
     data = {"image": image, "inputs": todo.inputs, "kept": todo.kept, "junk": todo.junk, "bytes": todo.size}
     more = {"workers": shares(todo), "groups": todo.groups, "remarks": todo.remarks, "mounts": mounts}
+    more["variables"] = todo.variables
     return json.dumps({**data, **more}, indent=2)
 
 

@@ -76,7 +76,8 @@ def _failure_lines(report: Report) -> list[str]:
         again = "correct the program or its arguments, and type the command again"
     else:
         them = "it" if len(report.failed) == 1 else "them"
-        again = f"`fab retry --dst {shlex.quote(shown(report.dst))}` tries {them} again"
+        given = "".join(f" --env {shlex.quote(name)}" for name in report.variables)
+        again = f"`fab retry --dst {shlex.quote(shown(report.dst))}{given}` tries {them} again"
     lines.append(f"{len(report.failed)} of {counted(report.inputs, 'input')} failed; {again}")
     if any(line.lstrip().startswith("…") for line in lines):
         lines.append(f"all of them are in {shown(os.path.join(run_folder(report), 'report.json'))}")
@@ -140,6 +141,7 @@ def plan_text(todo: Plan, image: str) -> str:
     for name, share in shares(todo).items():
         lines.append(f"  {name:<10} {counted(share['inputs'], 'input')}, {amount(share['bytes'])}")
     lines += [f"  /{each.name:<9} reference data, {amount(each.size)}, {each.digest[:12]}" for each in todo.mounts]
+    lines += [f"  environment variables: {', '.join(map(shown, todo.variables))}"] if todo.variables else []
     groups = [", ".join(map(shown, group)) for group in todo.groups]
     lines += [f"{counted(len(groups), 'group')} of inputs that are processed as one:"] if groups else []
     lines += [f"  {group}" for group in groups[:SHOWN]]

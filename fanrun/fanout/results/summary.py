@@ -58,6 +58,7 @@ def _asked(context: RunContext) -> dict[str, Any]:
         "started": context.started.isoformat(timespec="seconds"),
         "junk": context.junk,
         "mounts": {each.name: each.digest for each in context.mounts},
+        "variables": request.variables.names,
     }
 
 

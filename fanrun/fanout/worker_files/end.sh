@@ -7,10 +7,11 @@
 # discard RUNS/RUN: move the inputs of a run to the cache, and delete the run's folder. This takes seconds if there are
 # thousands of files. Therefore the folder is renamed at once, and the rest is done in the background. The folder has
 # the files cache.py, which moves the inputs, and cache.limit. If the variable `keep_none` is not empty, the inputs are
-# deleted with the folder.
+# deleted with the folder. The variables of the program may be secret, so they are deleted at once.
 discard() {
   gone=${1%/*}/.gone-${1##*/}
   mv "$1" "$gone" 2>/dev/null || return 0
+  rm -f "$gone"/variables*
   # shellcheck disable=SC2016  # the inner shell expands them
   setsid nice sh -c '
     [ -n "$3" ] || python3 -I -S "$1/cache.py" keep "$2/cache" "$(cat "$1/cache.limit")" "$1"

@@ -7,11 +7,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 
 from loguru import logger
 
 from fanrun.fanout import run_commands
 from fanrun.fanout.leftovers import Leftovers
+from fanrun.fanout.workers.bandwidth import Bandwidth
 from fanrun.fanout.workers.executor import CommandResult, Stopped
 from fanrun.fanout.workers.link import Link
 from fanrun.fleet.errors import FanrunError, FleetError, HostUnreachable
@@ -31,6 +33,17 @@ Answers = tuple[dict[str, Probe], dict[str, FanrunError]]
 """What hosts told of themselves, and why others did not: (probes, errors) by name."""
 
 
+@dataclass(frozen=True)
+class Allowance:
+    """What a run may take of hosts and lines: `cache` is the maximum number of bytes of inputs that a host keeps.
+
+    None is a quarter of its free disk.
+    """
+
+    cache: int | None = None
+    bandwidth: Bandwidth = field(default_factory=Bandwidth)
+
+
 class Connections:
     """Opens links to hosts, makes the folder of the run there, and removes it; safe to use from many threads."""
 
@@ -40,11 +53,10 @@ class Connections:
         image: str,
         folder: Folder,
         clock: Callable[[], float] = time.monotonic,
-        *,
-        cache: int | None = None,
+        allowance: Allowance | None = None,
     ) -> None:
-        """`cache` is the maximum number of bytes of inputs that a host keeps (None: a quarter of its free disk)."""
-        self.folder, self._run, self._image, self._clock, self._cache = folder, run, image, clock, cache
+        self.folder, self._run, self._image, self._clock = folder, run, image, clock
+        self.allowance = allowance or Allowance()
         self._leftovers = Leftovers(folder.path / "runs")
         self._dead: dict[str, set[str]] = {}
         self._held = contextlib.ExitStack()
@@ -68,6 +80,7 @@ class Connections:
         if self._opening is not None:
             return
         self._names, self._opening = list(names), Future()
+        self.allowance.bandwidth.workers = len(names)
         self._dead = self._leftovers.dead()
         self._held.enter_context(self._leftovers.hold(self._run, names))
         threading.Thread(target=self._open_beside, args=(self._opening,), daemon=True).start()
@@ -96,6 +109,7 @@ class Connections:
     def add(self, name: str) -> None:
         """Note that the run uses one more host."""
         self._names.append(name)
+        self.allowance.bandwidth.workers += 1
         self._leftovers.add(self._run, name)
 
     def open(self, name: str) -> Probe:
@@ -105,7 +119,9 @@ class Connections:
         """
         with self._slots:
             link, dead = self._renew(name)
-            argv = run_commands.open_and_probe_argv(self._run, self._image, dead, link.layout, cache=self._cache)
+            argv = run_commands.open_and_probe_argv(
+                self._run, self._image, dead, link.layout, cache=self.allowance.cache
+            )
             done = link.run(argv, timeout=40)
         if done.exit_code != 0:
             raise HostUnreachable(done.reason, host=name)
@@ -132,6 +148,13 @@ class Connections:
         link.end_pushes()
         with contextlib.suppress(Stopped):  # it was lost meanwhile
             link.run(run_commands.halt_argv(self._run, CONTAINER_GRACE, link.layout), timeout=20)
+
+    def hold(self, name: str) -> None:
+        """Push nothing more to a host, and start no container that waits there for its turn."""
+        link = self.links[name]
+        link.end_pushes()
+        with contextlib.suppress(Stopped):  # it was lost meanwhile
+            link.run(run_commands.hold_argv(self._run, link.layout), timeout=20)
 
     def close(self) -> None:
         """Make no new connections."""
@@ -189,7 +212,8 @@ class Connections:
                 raise Stopped
             self._count += 1
             before = self.links.get(name)
-            link = self.links[name] = Link(self.folder, name, f"{self._run}-{self._count}", self._slots)
+            parts = f"{self._run}-{self._count}", self._slots, self.allowance.bandwidth
+            link = self.links[name] = Link(self.folder, name, *parts)
             self._unclean.add(name)
         if before is not None:
             before.disconnect()

@@ -14,6 +14,7 @@ from fanrun.fanout import reference_commands as commands
 from fanrun.fanout.reference import Version
 from fanrun.fanout.reference_content import Content, changed
 from fanrun.fanout.results.report import amount
+from fanrun.fanout.workers.bandwidth import Bandwidth
 from fanrun.fanout.workers.executor import SSH_FAILED, CommandResult
 from fanrun.fanout.workers.link import Link
 from fanrun.fanout.workers.transfer import VANISHED
@@ -31,7 +32,10 @@ SENT = re.compile(r"^Total bytes sent: ([\d,.]+)", re.MULTILINE)
 class Delivery:
     """The reference data of one run; safe to use from many threads."""
 
-    def __init__(self, run: str, folder: Folder, contents: Sequence[Content], board: Board) -> None:
+    def __init__(
+        self, run: str, folder: Folder, contents: Sequence[Content], board: Board, bandwidth: Bandwidth
+    ) -> None:
+        self._bandwidth = bandwidth
         self._run, self._folder, self._contents, self._board = run, folder, contents, board
         self._hub = Link(folder, HUB, f"{run}-{HUB}", threading.BoundedSemaphore(FAN_OUT))
         self._lock = threading.Lock()
@@ -103,7 +107,8 @@ class Delivery:
         began = time.monotonic()
         # A file may look as one of another version, and be different: then the contents are compared.
         for how in ([], ["--checksum"]):
-            make = partial(commands.send_argv, path=path, version=version, to=to, options=[*options, *how])
+            every = [*options, *how, *self._bandwidth.of_hub()]
+            make = partial(commands.send_argv, path=path, version=version, to=to, options=every)
             result = self._hub.send(make, list(content.stats))
             self._check_sent(content, result)
             done = self._hub.run(commands.complete_argv(self._run, version))

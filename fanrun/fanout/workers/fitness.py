@@ -18,6 +18,11 @@ def unfit(largest: int, program: Program, probe: Probe) -> str:
         return "it has no python3; `fab up` installs it"
     if program.ref.startswith(f"{NOWHERE}/") and program.ref not in probe.images:  # it can't be pulled
         return "it has not the container image; `fab up` and the next run bring it"
+    if program.docker.gpus and not probe.nvidia:
+        return (
+            "it has no NVIDIA Container Toolkit, which --gpus needs; install the package nvidia-container-toolkit from "
+            "NVIDIA's repository there, and restart its Docker"
+        )
     needed = 4 * largest + SPARE_BYTES
     free = probe.disk_free + (probe.cached or 0)  # the cache goes where a run needs its room
     if free < needed:

@@ -21,7 +21,7 @@ class Job:
     """One run as its workers see it; `run` and `fleet` are names, `src` is an absolute path.
 
     `prepare` gets a worker ready for its first batch; it raises HostUnreachable if that fails.  `cache` knows what
-    workers have of earlier runs.
+    workers have of earlier runs.  `check` is called again and again; it raises RunUnfinished to end the work.
     """
 
     run: str
@@ -35,3 +35,4 @@ class Job:
     logs: LogLimits = field(default_factory=LogLimits)
     cache: InputCache | None = None
     prepare: Callable[[Link, Probe], None] = lambda link, probe: None
+    check: Callable[[], None] = lambda: None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from fanrun.fanout import transfer_commands
 from fanrun.fanout.commands import BatchFolder
+from fanrun.fanout.workers.bandwidth import Bandwidth
 from fanrun.fanout.workers.executor import SSH_FAILED, CommandResult, Executor
 from fanrun.fleet import shell
 from fanrun.fleet.private_files import control_folder
@@ -16,7 +18,7 @@ from fanrun.fleet.ssh import TIMED_OUT
 from fanrun.fleet.ssh_commands import connected_argv, disconnect_argv, rsync_shell, ssh_argv
 from fanrun.fleet.store import Folder
 
-PUSH = "push"
+PUSH, PULL = "push", "pull"
 SLOTS_PER_CONNECTION = 4
 """How many of a worker's containers share a connection for their commands."""
 
@@ -31,8 +33,13 @@ class Link:
     neither crowd nor end each other's.
     """
 
-    def __init__(self, folder: Folder, host: str, name: str, slots: threading.Semaphore) -> None:
-        """`name` is the connections': another name is others; a place in `slots` is held while one begins."""
+    def __init__(
+        self, folder: Folder, host: str, name: str, slots: threading.Semaphore, bandwidth: Bandwidth | None = None
+    ) -> None:
+        """`name` is the connections': another name is others; a place in `slots` is held while one begins.
+
+        `bandwidth` limits what is sent to a worker and fetched from it.
+        """
         self.host, self.layout = host, folder.layout(host)
         self._executor = Executor()
         self._folder, self._slots = folder, slots
@@ -40,6 +47,8 @@ class Link:
         self._homeward = self._control.with_name(f"{self._control.name}-home")
         self._commands = self._control.with_name(f"{self._control.name}-run")
         self._lock = threading.Lock()
+        self._bandwidth = bandwidth or Bandwidth()
+        self._turns = {PUSH: threading.Lock(), PULL: threading.Lock()}
         self._begun = False
         self._more: dict[int, Path] = {}
 
@@ -74,8 +83,16 @@ class Link:
 
     def push(self, src: str, place: BatchFolder, keys: Sequence[bytes]) -> CommandResult:
         """Send the inputs of those keys to the batch's place."""
-        argv = transfer_commands.push_argv(rsync_shell(self._folder, control=self._control), src, self.host, place)
-        return self._executor.call(argv, stdin=transfer_commands.names(keys), group=PUSH)
+        shell = rsync_shell(self._folder, control=self._control)
+        with self._turn(PUSH) as limit:
+            argv = transfer_commands.push_argv(shell, src, self.host, place, limit)
+            return self._executor.call(argv, stdin=transfer_commands.names(keys), group=PUSH)
+
+    @contextlib.contextmanager
+    def _turn(self, direction: str) -> Iterator[list[str]]:
+        """Yield rsync's options for the bandwidth of a transfer; where it is limited, no other is in this direction."""
+        with self._turns[direction] if self._bandwidth.rate else contextlib.nullcontext():
+            yield self._bandwidth.of_worker()
 
     def send(self, make: Callable[[str], list[str]], keys: Sequence[bytes]) -> CommandResult:
         """Run the rsync that `make` returns for its --rsh; it reads these keys."""
@@ -89,7 +106,8 @@ class Link:
                 with self._slots:
                     self._begun = self._begin(self._homeward) and self._begin(self._commands)
         shell = rsync_shell(self._folder, control=self._homeward if self._begun else self._control)
-        return self._executor.call(transfer_commands.pull_argv(shell, self.host, place, staging))
+        with self._turn(PULL) as limit:
+            return self._executor.call(transfer_commands.pull_argv(shell, self.host, place, staging, limit))
 
     def _begin(self, control: Path) -> bool:
         """Begin a connection; whether it is there."""

@@ -85,6 +85,7 @@ class Supervisor:
         without_worker_since = 0.0
         while not self._job.scheduler.wait(POLL_SECONDS):
             self._job.destination.check()
+            self._job.check()
             self._check_workers()
             self._follow_membership()
             if self._workers.keys() - self._lost_workers.keys() - self._membership.freed:
@@ -95,11 +96,12 @@ class Supervisor:
             elif time.monotonic() - without_worker_since > MAX_RETURN_SECONDS or not self._may_return():
                 return
 
-    def wind_down(self) -> None:
-        """Start nothing new, stop the containers, and fetch what is done."""
+    def wind_down(self, *, now: bool = True) -> None:
+        """Start nothing new, and fetch what is done; with `now` stop the containers, else let them finish."""
         self._job.scheduler.stop()
         working = {name: worker for name, worker in self._workers.items() if name not in self._lost_workers}
-        threading.Thread(target=lambda: fan_out(working, self._connections.halt), daemon=True).start()
+        end = self._connections.halt if now else self._connections.hold
+        threading.Thread(target=lambda: fan_out(working, end), daemon=True).start()
         while any(worker.alive() for name, worker in working.items() if name not in self._lost_workers):
             self._job.scheduler.wait(POLL_SECONDS)
             self._check_workers()
