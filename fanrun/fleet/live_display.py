@@ -15,6 +15,8 @@ from rich.text import Text
 
 from fanrun.fleet.pace import Pace, clock_text, total_text
 
+FIRST_SECONDS = 0.2
+"""Seconds before lines are drawn for the first time."""
 NARROW, WIDE = 10, 40
 """The fewest and the most columns of the bar."""
 
@@ -38,7 +40,10 @@ class LiveDisplay:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._live.start()
+        # What is over at once draws nothing.
+        self._timer = threading.Timer(FIRST_SECONDS, self._live.start)
+        self._timer.daemon = True
+        self._timer.start()
 
     def count(self, pace: Pace) -> None:
         """Draw a bar for this work."""
@@ -62,6 +67,8 @@ class LiveDisplay:
         with self._lock:
             lines = [f"{name:<10} {text}" for name, (text, _) in self._lines.items()]
             whole = [total_text(self._pace, self._unit, is_over=True)] if self._pace else []
+        self._timer.cancel()
+        self._timer.join()
         self._live.stop()
         return [*whole, *lines]
 

@@ -201,7 +201,7 @@ class Runs:
         """After a run that ended well `fab verify` agrees, and the same command again changes no file."""
         self.verify()
         before = {path: (path.stat(), path.read_bytes()) for path in self.files()}
-        assert "inputs done" in self(script, *argv)
+        assert "nothing to do: " in self(script, *argv)
         assert report(self.dst)["done"] == 0
         assert {path: (path.stat(), path.read_bytes()) for path in self.files()} == before
 

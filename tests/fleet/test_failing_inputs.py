@@ -59,13 +59,14 @@ def test_what_fails_everywhere_is_listed_and_can_be_tried_again(
         assert {item["worker"] for item in failed} == {"worker-1", "worker-2"}
         for item in failed:
             assert (item["reason"], item["tries"], item["words"]) == ("too small", 2, [f"no room for {item['path']}"])
-            assert f"{item['path']}: too small (2 tries, the last on {item['worker']})" in said
-            assert f"| no room for {item['path']}" in said
+            assert f"    {item['path']} (2 tries, the last on {item['worker']})" in said
+        assert "  2 inputs: too small\n" in said
+        assert "| no room for 3-bad.bin" in said
         assert {line["Input"]: (line["Attempts"], line["Exitval"]) for line in joblog(dst)}["3-bad.bin"] == ("2", "1")
         assert "it failed: too small" in fab("verify", "--dst", str(dst), code=1).stdout
         again = fab("retry", "--dst", str(dst), "--retries=0", code=1).stdout
         assert again.startswith("0 of 2 inputs done")
-        assert "too small (worker-" in again
+        assert "  2 inputs: too small\n    3-bad.bin (worker-" in again
     finally:
         for host in ("worker-1", "worker-2"):
             fab.on(host, BIG_DISK)

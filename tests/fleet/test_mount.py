@@ -57,7 +57,7 @@ def test_data_are_sent_once_kept_and_known_by_content(own: Runs, tmp_path: Path)
         )
 
     # Known by content: another DST, and another look of a file.
-    assert "0 of 2 inputs done" in own(LOOKS, *data.options)
+    assert "nothing to do: all 2 results are there" in own(LOOKS, *data.options)
     own.dst = tmp_path / "other"
     (data.words / "list").touch()
     own(LOOKS, *data.options)

@@ -217,17 +217,8 @@ def test_the_other_argvs() -> None:
     opening += ["-1"]
     assert run_commands.open_argv(run, "hub:5000/i@sha256:00") == opening
     assert run_commands.open_argv(run, "hub:5000/i@sha256:00", ["r1", "r2"]) == [*opening, "r1", "r2"]
-    both = [
-        "sh",
-        "-c",
-        run_commands.OPEN_AND_PROBE,
-        "sh",
-        PROBE_SCRIPT,
-        "/var/lib/fanrun",
-        "/var/lib/fanrun.lease",
-        MARK,
-    ]
-    both += ["15", "sudo -n"]
+    both = ["sh", "-c", run_commands.OPEN_AND_PROBE, "sh", PROBE_SCRIPT]
+    both += ["/var/lib/fanrun", "/var/lib/fanrun.lease", MARK, "15", "sudo -n"]
     assert run_commands.open_and_probe_argv(run, "hub:5000/i@sha256:00", ["r1"]) == [*both, *opening, "r1"]
     assert run_commands.stop_argv(run) == ["sh", "-c", run_commands.STOP, "sh", "/var/lib/fanrun/runs", run]
     assert run_commands.halt_argv(run, 2) == ["sh", "-c", run_commands.HALT, "sh", run, "2", commands.RUNS]

@@ -174,10 +174,8 @@ VERDICT = Verdict("/dst", "/src", "r", 3, 1, 2, {"a\x1b[2J": "its result a\nis g
 def test_the_verdict_for_people() -> None:
     assert list(lines(VERDICT)) == [
         "1 of 3 inputs in /src have their results: 2 files, as made",
-        "  1 input: its result a\\nis gone",
-        "    a\\x1b[2J",
-        "  1 input: it has no result",
-        "    \\udcff",
+        "  a\\x1b[2J: its result a\\nis gone",
+        "  \\udcff: it has no result",
         "`fab run` again makes what is missing; --json names all of these inputs",
     ]
     assert len(list(lines(dataclasses.replace(VERDICT, faults={})))) == 1

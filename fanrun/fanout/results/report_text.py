@@ -113,15 +113,22 @@ def _without_name(item: Failure) -> str:
 
 def _reason_lines(reason: str, items: Sequence[Failure]) -> Iterator[str]:
     """Yield the lines about one reason: how many inputs, examples, what the program said of the first."""
-    yield f"  {counted(len(items), 'input')}: {shown(reason)}"
-    for item in items[:EXAMPLES]:
-        tries = f"{item.tries} tries, the last on {item.worker}" if item.tries > 1 else item.worker
-        yield f"    {shown(item.path)}{f' ({tries})' if tries else ''}"
+    if len(items) == 1:
+        yield f"  {shown(items[0].path)}: {shown(reason)}{_tries(items[0])}"
+    else:
+        yield f"  {len(items)} inputs: {shown(reason)}"
+        yield from (f"    {shown(item.path)}{_tries(item)}" for item in items[:EXAMPLES])
     if len(items) > EXAMPLES:
         yield f"    … and {len(items) - EXAMPLES} more"
     for line in items[0].words:
         if line not in items[0].reason and items[0].reason not in line:
             yield f"    | {shown(line)}"
+
+
+def _tries(item: Failure) -> str:
+    """Return where an input was tried, and how often, in parentheses."""
+    tries = f"{item.tries} tries, the last on {item.worker}" if item.tries > 1 else item.worker
+    return f" ({tries})" if tries else ""
 
 
 def _skipped(junk: int) -> list[str]:
