@@ -8,8 +8,6 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
 MAX_FILE_LINES = 250
 MAX_FUNCTION_LINES = 30
@@ -53,30 +51,45 @@ def test_the_files_are_found() -> None:
     assert {"fabfile.py", "process.py", "fanrun/fanout/run.py", "tests/unit/test_limits.py"} <= set(PYTHON)
 
 
-@pytest.mark.parametrize("name", listed("*.py", "*.sh"))
-def test_a_file_is_short(name: str) -> None:
-    assert len((ROOT / name).read_text("utf-8").splitlines()) <= MAX_FILE_LINES
+def test_files_are_short() -> None:
+    counts = {name: len((ROOT / name).read_text("utf-8").splitlines()) for name in listed("*.py", "*.sh")}
+    assert {name: count for name, count in counts.items() if count > MAX_FILE_LINES} == {}
 
 
-@pytest.mark.parametrize("name", PYTHON)
-def test_functions_are_short_and_have_few_parameters(name: str) -> None:
-    for function in functions(name):
-        assert function.end_lineno is not None
-        assert function.end_lineno - function.lineno < MAX_FUNCTION_LINES, function.name
-        assert is_task(function) or parameters(function) <= MAX_PARAMETERS, function.name
+def test_functions_are_short_and_have_few_parameters() -> None:
+    assert [wrong for name in PYTHON for function in functions(name) if (wrong := too_much(name, function))] == []
 
 
-@pytest.mark.parametrize("name", PYTHON)
-def test_what_a_check_passes_over_has_a_reason(name: str) -> None:
-    lines = (ROOT / name).read_text("utf-8").splitlines()
-    silenced = [line for line in lines if SILENCED.search(line) and "re.compile" not in line]
-    assert [line for line in silenced if not REASON.search(line)] == []
+def too_much(name: str, function: Function) -> str:
+    """Return what is too long in a function, "" if nothing is."""
+    assert function.end_lineno is not None
+    lines, count = function.end_lineno - function.lineno, parameters(function)
+    if lines >= MAX_FUNCTION_LINES:
+        return f"{name}: {function.name} has {lines + 1} lines"
+    return f"{name}: {function.name} has {count} parameters" if count > MAX_PARAMETERS and not is_task(function) else ""
 
 
-@pytest.mark.parametrize("name", [name for name in PYTHON if name.startswith("tests/")])
-def test_marks_stand_at_tests(name: str) -> None:
+def test_what_a_check_passes_over_has_a_reason() -> None:
+    lines = [(name, line) for name in PYTHON for line in (ROOT / name).read_text("utf-8").splitlines()]
+    silenced = [(name, line) for name, line in lines if SILENCED.search(line) and "re.compile" not in line]
+    assert [(name, line) for name, line in silenced if not REASON.search(line)] == []
+
+
+def test_marks_stand_at_tests() -> None:
     """A mark does nothing at a helper function."""
+    names = [name for name in PYTHON if name.startswith("tests/")]
     marked = [
-        each for each in functions(name) if any("pytest.mark" in ast.unparse(mark) for mark in each.decorator_list)
+        (name, each.name)
+        for name in names
+        for each in functions(name)
+        if any("pytest.mark" in ast.unparse(mark) for mark in each.decorator_list)
     ]
-    assert [function.name for function in marked if not function.name.startswith("test_")] == []
+    assert [(name, function) for name, function in marked if not function.startswith("test_")] == []
+
+
+def test_no_test_of_a_module_wants_the_machine_for_itself() -> None:
+    """script/test looks for such tests in two folders alone: to collect all tests takes some seconds."""
+    marked = [name for name in listed("tests/**/*.py") if "mark.alone" in (ROOT / name).read_text("utf-8")]
+    marked.remove("tests/unit/test_limits.py")
+    assert marked != []
+    assert [name for name in marked if not name.startswith(("tests/fleet/", "tests/service/"))] == []
