@@ -21,10 +21,11 @@ from provision import deployment
 
 TIMES, FEWER, SINGLE = 40, 5, 400
 MBIT = 20
-FANRUN, AUTO, SHELL, PARALLEL, SHARED = (
+FANRUN, AUTO, SHELL, MULTIPLEXED, PARALLEL, SHARED = (
     "fab run",
     "--jobs auto",
     "shell script",
+    "shell script, one connection a host",
     "GNU parallel",
     "GNU parallel, shared connections",
 )
@@ -84,10 +85,10 @@ class Commands:
         image = [] if self.image_name == deployment.OWN else ["--image", self.image_name]
         return [*FAB, "run", "--src", str(self.src), "--dst", str(dst), "--fleet", FLEET, *image, *options]
 
-    def shell(self, dst: Path) -> list[str]:
-        """Return the command of the shell script."""
+    def shell(self, dst: Path, connections: str = "each") -> list[str]:
+        """Return the command of the shell script, which makes a connection for each command, or a shared one."""
         paths = [str(self.folder.ssh_config), self.image, str(self.lists), str(self.src), str(dst)]
-        return [str(HERE / "shell.sh"), *paths, *self.workers]
+        return [str(HERE / "shell.sh"), connections, *paths, *self.workers]
 
     def parallel(self, dst: Path) -> list[str]:
         """Return the command of GNU parallel, with one connection for each batch."""
@@ -121,6 +122,7 @@ def rivals(folder: Folder, src: Path, image_name: str = deployment.OWN) -> dict[
     found = [
         Rival(FANRUN, commands.fab_run),
         Rival(SHELL, commands.shell, before=commands.clean),
+        Rival(MULTIPLEXED, partial(commands.shell, connections="shared"), before=commands.clean),
         Rival(PARALLEL, commands.parallel, "out"),
         Rival(SHARED, commands.parallel_shared, "out"),
     ]
@@ -138,11 +140,17 @@ def list_jobs(folder: Folder, scratch: Path, src: Path, pairs: int | None) -> li
         small,
         pairs or 5,
         tuple(rivals(folder, small).values()),
-        (Ratio(FANRUN, SHELL, most=1.5), Ratio(PARALLEL, FANRUN, least=8), Ratio(SHARED, FANRUN)),
+        (
+            Ratio(FANRUN, SHELL, most=1.5),
+            Ratio(FANRUN, MULTIPLEXED, most=1.5),
+            Ratio(PARALLEL, FANRUN, least=8),
+            Ratio(SHARED, FANRUN),
+        ),
     )
     found, rounds = rivals(folder, large), pairs or 3
     pair = (found[FANRUN], found[SHELL])
-    many = Job(f"{count * TIMES:,} images", large, rounds, pair, (Ratio(FANRUN, SHELL, most=1.1),), pause=SETTLED)
+    goals = Ratio(FANRUN, SHELL, most=1.1), Ratio(FANRUN, MULTIPLEXED, most=1.05)
+    many = Job(f"{count * TIMES:,} images", large, rounds, (*pair, found[MULTIPLEXED]), goals, pause=SETTLED)
     slow = Job(
         f"{count * TIMES:,} images, links of {MBIT} Mbit/s each way",
         large,

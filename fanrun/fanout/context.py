@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fanrun.fanout import plan
+from fanrun.fanout.caller import TASK, Caller
 from fanrun.fanout.program import AUTO
 from fanrun.fanout.reference import Version
 from fanrun.fanout.reference_content import Content
@@ -31,6 +32,7 @@ class RunContext:
     """One run: what was asked, of which fleet, with which container image; `junk` files of SRC are skipped.
 
     `reference` is what the folders of --mount hold, `variables` the keyed hash of the environment variables.
+    `caller` is told of inputs.
     """
 
     request: RunRequest
@@ -42,6 +44,7 @@ class RunContext:
     name: str = ""
     reference: tuple[Content, ...] = ()
     variables: str = ""
+    caller: Caller = TASK
 
     def __post_init__(self) -> None:
         """Name the run by the time when it started."""

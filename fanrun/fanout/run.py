@@ -176,12 +176,16 @@ class Run:
         parts = (scheduler, destination, self.board)
         ready = Preparation(context.name, self.delivery, self.cache, request.variables, request.docker.network)
         job = Job(context.name, request.src, program, *parts, Blame(), fleet, request.logs, self.cache, ready.prepare)
-        total = plan.count_files(resume.todo)
-        if halt := request.limits.halt:
-            job = dataclasses.replace(job, check=lambda: halt.check(list(destination.stats.values()), total))
+        job = dataclasses.replace(job, check=partial(self._check, destination, plan.count_files(resume.todo)))
         largest = max((item.size for item in resume.todo), default=0)
         membership = Membership(Roster(self.connections.folder))
         return Supervisor(job, self.connections, partial(unfit, largest, program), termination_reasons, membership)
+
+    def _check(self, destination: Destination, total: int) -> None:
+        """Raise RunUnfinished if the run has to end: its caller wants that, or the condition of --halt is met."""
+        self.context.caller.check()
+        if halt := self.context.request.limits.halt:
+            halt.check(list(destination.stats.values()), total)
 
     def _open(self, supervisor: Supervisor) -> Mapping[str, Probe]:
         """Return the workers that can take part, warn of each that can't; raise UsageError if none can."""

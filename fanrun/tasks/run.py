@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from loguru import logger
-
 from fanrun.fanout import preflight
 from fanrun.fanout import request as requests
-from fanrun.fanout import run as runs
 from fanrun.fanout import verify as verdicts
-from fanrun.fanout.context import RunContext
 from fanrun.fanout.expect import expected
 from fanrun.fanout.grouping import FOLDER
-from fanrun.fanout.plan import count_files
 from fanrun.fanout.request import RunRequest
 from fanrun.fanout.results import report as reports
 from fanrun.fanout.results import report_text
-from fanrun.fleet.errors import HostsFailed, UsageError
-from fanrun.fleet.exit_codes import ExitCode, unfinished
+from fanrun.fleet.errors import UsageError
+from fanrun.fleet.exit_codes import ExitCode
 from fanrun.fleet.log_setup import log_to_terminal
-from fanrun.fleet.model import Fleet, Image
-from fanrun.fleet.places import SOURCES
-from fanrun.fleet.progress import Board
 from fanrun.fleet.store import Folder
-from fanrun.tasks import costs, options, target
+from fanrun.tasks import costs, options, running, target
 from fanrun.tasks.console import Console
 from fanrun.tasks.options import FLEET, RESULTS
-from fanrun.tasks.program_options import ProgramOptions, check_image
+from fanrun.tasks.program_options import ProgramOptions
 from fanrun.tasks.run_options import RETRY_OPTIONS, RUN_OPTIONS, RetryOptions, RunOptions
 from fanrun.tasks.task import task
-from provision import deployment, keepalive
 
 
 @dataclass(frozen=True)
@@ -119,7 +109,7 @@ def run(
     program = ProgramOptions(image, args, entrypoint, each, expect, ignore_results, by_content)
     folder = target.folder(console, fleet)
     order = _Order(_request(inputs, program, more, force=force, keep_going=keep_going), program.name, json_, more.tries)
-    _print_plan(folder, order) if dry_run else _run(console, folder, fleet, order)
+    _print_plan(folder, order) if dry_run else _run(console, folder, order)
 
 
 @task(
@@ -146,7 +136,7 @@ def retry(
     if not request.only:
         console.say(f"nothing failed in the last run into {dst}")
         return
-    _run(console, folder, fleet, _Order(request, name, json_))
+    _run(console, folder, _Order(request, name, json_))
 
 
 @task(code=2, help={"dst": "the folder with the results of a run", "json_": "print the verdict as JSON"})
@@ -195,27 +185,14 @@ def _print_plan(folder: Folder, order: _Order) -> None:
     print(reports.plan_json(plan, order.image) if order.as_json else report_text.plan_text(plan, order.image))
 
 
-def _run(console: Console, folder: Folder, fleet_name: str | None, order: _Order) -> None:
+def _run(console: Console, folder: Folder, order: _Order) -> None:
     """Run what was ordered, and print the report; a try needs no fleet."""
     if order.tries:
         from fanrun.tasks import trial
 
         trial.run(console, folder, trial.Trial(order.request, order.image, order.tries, order.as_json))
         return
-    logs, cache = target.limits(console, fleet_name)
-    request = dataclasses.replace(order.request, logs=logs, cache=cache)
-    provider, fleet = target.provider(console, fleet_name), folder.load()
-    preflight.check_mounts(request, fleet)
-    # Inputs may take hours to be listed and hashed, before any worker is spoken to.
-    with keepalive.keep(folder, provider, fleet.hosts):
-        inputs, skipped = found = preflight.check(request)
-        board = console.board(total=count_files(inputs), unit="files")
-        with contextlib.closing(board), unfinished():
-            log_to_terminal(board.write)
-            check_image(order.image, request)
-            image = _ensure_deployed(folder, fleet, order.image, board)
-            context = RunContext(request, target.undrained(folder, fleet), image, skipped.junk)
-            report = runs.run(context, found, folder, board, provider.termination_reasons)
+    report, provider = running.execute(console, folder, (order.request, order.image), log_to_terminal)
     if order.as_json:
         print(reports.to_json(report))
     else:
@@ -224,20 +201,3 @@ def _run(console: Console, folder: Folder, fleet_name: str | None, order: _Order
         console.say(f"not back: {', '.join(away)}; `fab status` says what became of them, `fab up` makes them anew")
     if report.failed:
         raise SystemExit(ExitCode.FAILED)
-
-
-def _ensure_deployed(folder: Folder, known: Fleet, name: str, board: Board) -> Image:
-    """Deploy the container image if it has changed since it last was; return it as the workers have it."""
-    is_current = deployment.current(known, name, SOURCES)
-    if is_current and known.uses_sudo:
-        return known.images[name]
-    try:
-        if is_current:
-            deployment.restore_image(folder, known, known.images[name], board.say)
-            return known.images[name]
-        board.say("deploy", f"{name} is new or has changed")
-        return deployment.deploy(folder, SOURCES, board.say, name)
-    except HostsFailed as error:  # whoever does not have it now, or can't pull it, is looked at by the run itself
-        for host, why in error.errors.items():
-            logger.warning("{}: {}", host, why)
-        return folder.load().images[name]

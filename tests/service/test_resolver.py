@@ -69,6 +69,7 @@ def threads(api: Served) -> int:
 
 @ROOT_ONLY
 @pytest.mark.alone
+@pytest.mark.long
 def test_calls_are_answered_while_a_look_up_hangs_and_the_file_is_followed_afterwards(resolved: Resolved) -> None:
     farm = resolved.farm
     first = farm.processor(host="127.0.0.2")

@@ -76,7 +76,8 @@ def test_the_walk_sees_the_house() -> None:
 
 MAY_IMPORT = {
     "fabfile": ("fanrun.tasks",),
-    "fanrun": (),
+    "fanrun": ("fanrun.api",),
+    "fanrun.api": ("fanrun.tasks", "fanrun.fanout", "fanrun.fleet", "provision"),
     "fanrun.__main__": ("fanrun.tasks",),
     "fanrun.sample": ("fanrun.fleet",),
     "fanrun.starter": ("fanrun.fleet",),

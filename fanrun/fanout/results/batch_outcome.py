@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from loguru import logger
 
+from fanrun.fanout.caller import Settled
 from fanrun.fanout.plan import Input, count_files
 from fanrun.fanout.results import judge
 from fanrun.fanout.results.attempt import Attempt
@@ -74,6 +75,7 @@ def _record_given_up(inputs: list[Input], destination: Destination) -> None:
     files = [(file.key, item.key) for item in inputs for file in item.files]
     destination.ledger.fail([(path, reasons.of(key)) for path, key in files])
     for path, key in files:
+        destination.tell(Settled(path, (), reasons.of(key), ""))
         if key in reasons.failed:  # the others were not tried, and the warning that stops the run says why
             logger.info("failed: {}: {}", shown(os.fsdecode(path)), shown(reasons.of(key)))
 
@@ -96,6 +98,16 @@ def _record_inputs(outcome: BatchOutcome, destination: Destination) -> None:
             words = judge.lines_about(path, outcome.staged.ending.log)
             stats.failed[path] = Failure(os.fsdecode(path), reason, worker, outcome.tries[key], words)
             logger.info("failed: {} on {}: {}", shown(os.fsdecode(path)), worker, shown(reason))
+    _tell(outcome, destination)
+
+
+def _tell(outcome: BatchOutcome, destination: Destination) -> None:
+    """Tell the run's caller of each input; the results of a group are those of its first file."""
+    attempt = outcome.attempt
+    for key in (*outcome.done, *outcome.failed):
+        for path in attempt.paths([key]):
+            results = tuple(outcome.done.get(key, ())) if path == key else ()
+            destination.tell(Settled(path, results, outcome.failed.get(key, ""), attempt.worker))
 
 
 def _entries(outcome: BatchOutcome, dst: bytes) -> Iterator[Entry]:

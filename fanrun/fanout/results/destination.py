@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from fanrun.fanout.caller import TASK, Settled
 from fanrun.fanout.expect import BY_NAME, Expected
 from fanrun.fanout.plan import Input
 from fanrun.fanout.program import USUAL, Scratch
@@ -46,6 +47,7 @@ class Destination:
     fail.  `held` are results that wait, by their inputs, and `waiting` the same by the inputs they wait for.  `done`
     are the inputs that have their results in DST, and the paths of these.  `hung` are inputs at which the program hung
     that had no other, and the worker.  `given_up` are those that were not tried, `stats` what each worker has done.
+    `tell` gets each input that is settled.
     """
 
     dst: str
@@ -66,6 +68,7 @@ class Destination:
     told: list[str] = field(default_factory=list)
     given_up: list[Input] = field(default_factory=list)
     stats: dict[str, WorkerStats] = field(default_factory=dict)
+    tell: Callable[[Settled], None] = TASK.tell
 
     def stats_of(self, worker: str) -> WorkerStats:
         """Return what a worker has done."""

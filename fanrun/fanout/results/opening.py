@@ -60,6 +60,7 @@ def open_destination(
         request.expected,
         scratch=request.limits.scratch,
         done=done,
+        tell=context.caller.tell,
     )
 
 
