@@ -17,7 +17,6 @@ import pytest
 from tests.fleet.harness import FAB, ROOT
 
 pytestmark = pytest.mark.long
-ENDED = re.compile(r"ended \d+")
 ROW = re.compile(r"^(total|hub|worker-\d+|deploy|ledger|up|down|serve|verify)\s")
 """A row of the display, by its name."""
 PATIENCE = 300.0
@@ -47,6 +46,7 @@ class Terminal:
         own |= {"FANRUN_HOME": str(home), "FANRUN_FLEET": f"terminal-{os.getpid()}-{columns}", "PS1": "> "}
         size = ["-x", str(columns), "-y", "40"]
         self.end: list[str] = []
+        self._count = 0
         subprocess.run([*self._tmux, "new-session", "-d", *size, "-c", str(ROOT), "sh"], env=own, check=True)
 
     def watch(self, command: str, code: int = 0) -> list[Sample]:
@@ -54,7 +54,8 @@ class Terminal:
 
         What is on the screen at the end is in `end`.
         """
-        line = f"clear; {command}; echo ended $?"
+        self._count += 1  # the end of the command before may still be on the screen
+        line = f"clear; {command}; echo ended {self._count}: $?"
         subprocess.run([*self._tmux, "send-keys", "-l", line], check=True)
         subprocess.run([*self._tmux, "send-keys", "Enter"], check=True)
         samples = list[Sample]()
@@ -62,8 +63,8 @@ class Terminal:
         while time.monotonic() < end:
             samples.append(self._look())
             lines = samples[-1].lines
-            if ended := next((line for line in lines if ENDED.fullmatch(line)), ""):
-                assert ended == f"ended {code}", lines
+            if ended := next((line for line in lines if line.startswith(f"ended {self._count}: ")), ""):
+                assert ended == f"ended {self._count}: {code}", lines
                 self.end = lines[: lines.index(ended)]
                 return samples[:-1]
             time.sleep(0.2)
@@ -93,7 +94,7 @@ def check(samples: list[Sample], row: str) -> None:
     assert [sample.lines for sample in samples if any(count > 1 for count in sample.rows.values())] == []
     drawn = [sample for sample in samples if row in sample.rows]
     if not drawn:  # it was over before there was anything to see
-        assert samples[-1].at - samples[0].at < SLOWEST
+        assert not samples or samples[-1].at - samples[0].at < SLOWEST, [sample.lines for sample in samples]
         return
     changes = [drawn[0].at, *(two.at for one, two in pairwise(drawn) if one.lines != two.lines), drawn[-1].at]
     assert max(two - one for one, two in pairwise(changes)) < SLOWEST, [sample.lines for sample in drawn]
