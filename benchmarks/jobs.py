@@ -31,6 +31,14 @@ FANRUN, AUTO, SHELL, MULTIPLEXED, PARALLEL, SHARED = (
 )
 
 
+FEW_GOALS = (
+    Ratio(FANRUN, SHELL, most=1.5),
+    Ratio(FANRUN, MULTIPLEXED, most=1.5),
+    Ratio(PARALLEL, FANRUN, least=8),
+    Ratio(SHARED, FANRUN),
+)
+
+
 def copy(src: Path, dst: Path) -> None:
     """Copy a folder's regular files, as hard links where possible."""
 
@@ -140,12 +148,7 @@ def list_jobs(folder: Folder, scratch: Path, src: Path, pairs: int | None) -> li
         small,
         pairs or 5,
         tuple(rivals(folder, small).values()),
-        (
-            Ratio(FANRUN, SHELL, most=1.5),
-            Ratio(FANRUN, MULTIPLEXED, most=1.5),
-            Ratio(PARALLEL, FANRUN, least=8),
-            Ratio(SHARED, FANRUN),
-        ),
+        FEW_GOALS,
     )
     found, rounds = rivals(folder, large), pairs or 3
     pair = (found[FANRUN], found[SHELL])

@@ -76,7 +76,13 @@ def run(
 
     Raises UsageError before anything has begun, RunUnfinished if inputs are left, and other FanrunErrors.
     """
-    request = RunRequest(os.path.abspath(src), os.path.abspath(dst), tuple(args), **more)  # type: ignore[arg-type]  # as its fields are
+    paths = os.path.abspath(src), os.path.abspath(dst)
+    request = RunRequest(*paths, tuple(args), **more)  # type: ignore[arg-type]  # as its fields are
+    yield from _results(request, image or deployment.OWN, fleet)
+
+
+def _results(request: RunRequest, image: str, fleet: str | None) -> Generator[Result, None, None]:
+    """Run a request in a thread, and yield what it settles; whoever stops asking ends the run."""
     settled: queue.SimpleQueue[Settled | BaseException | None] = queue.SimpleQueue()
     over = threading.Event()
 
@@ -86,7 +92,7 @@ def run(
 
     def work() -> None:
         try:
-            _execute(request, image or deployment.OWN, fleet, Caller(settled.put, check))
+            _execute(request, image, fleet, Caller(settled.put, check))
         except BaseException as error:
             settled.put(error)
         else:
