@@ -46,7 +46,8 @@ def test_a_run_in_foreign_surroundings(fab: Fab, program: str, home: Path) -> No
     assert tree(home / "ü") == {b"a.txt": b"a.txt", "ö.txt".encode(): "ö.txt".encode()}
     assert "2 of 2 inputs" in fab("verify", "--dst=~/ü", HOME=str(home)).stdout
     done = here("run", "--src=~/src", "--dst=~/ä", "--image", program, "--args", "forgets", code=1)
-    assert "\\xf6.txt: the program ended well but left no result for it" in done.stdout
+    assert "  2 inputs: the program ended well but left no result for it\n    a.txt" in done.stdout
+    assert "    \\xf6.txt" in done.stdout
 
 
 def test_a_home_that_can_not_be_written(fab: Fab, program: str, home: Path, tmp_path: Path) -> None:
