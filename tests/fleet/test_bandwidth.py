@@ -6,12 +6,15 @@ import os
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.fleet.harness import Runs, log, report
 
 MIB = 1024**2
 SENT = re.compile(r"hub: reference data ref: [\d,]+ bytes sent in ([\d.]+) s")
 
 
+@pytest.mark.long
 def test_a_run_sends_and_fetches_no_faster(runs: Runs, tmp_path: Path) -> None:
     runs.write("first")
     runs("cp * $1")  # the container image is there

@@ -98,6 +98,7 @@ def test_the_same_inputs_are_sent_once(cached: Cached) -> None:
     assert cached.fab.status()["worker-1"]["cached"] == 0
 
 
+@pytest.mark.long
 def test_an_input_is_known_by_its_content(cached: Cached) -> None:
     """One input gets a new name; another one gets a new content, but keeps its name, size and time."""
     cached.fill(12, 1000)
@@ -128,6 +129,7 @@ def test_a_program_sees_the_time_of_its_input(cached: Cached) -> None:
     assert cached.results()["001.bin"] == str(int((cached.src / "001.bin").stat().st_mtime))
 
 
+@pytest.mark.long
 def test_a_damaged_copy_is_found_and_sent_again(cached: Cached) -> None:
     cached.fill(8, 1000)
     cached(COPY)

@@ -8,7 +8,6 @@ from collections import Counter
 import pytest
 
 from tests.fleet.harness import Runs, joblog, log, report
-from tests.variants import some
 
 # Of one worker all inputs fail; those of the other take a while.
 COMMAND = 'sh -c \'case $1 in *bad*) exit 3;; esac; sleep 0.1; cp "$1" "$2.out"\' sh {in} {out}'
@@ -22,7 +21,8 @@ def incomplete(runs: Runs) -> list[str]:
     return [batch for batch, count in PROCESSED.findall(log(runs.dst)) if settled[batch] < int(count)]
 
 
-@pytest.mark.parametrize("when", some(["soon", "now"], "soon"))
+@pytest.mark.long
+@pytest.mark.parametrize("when", ["soon", "now"])
 def test_a_run_ends_once_inputs_have_failed(runs: Runs, when: str) -> None:
     runs.write(*NAMES)
     argv = ["run", "--src", str(runs.src), "--dst", str(runs.dst), "--image", runs.shell, "--each", COMMAND]

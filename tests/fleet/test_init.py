@@ -24,6 +24,7 @@ def starter(fab: Fab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
     docker("rmi", "--force", name)
 
 
+@pytest.mark.long
 def test_the_program_runs_as_it_is(fab: Fab, starter: str, tmp_path: Path) -> None:
     written = write_tree(tmp_path / "src")
     fab("run", "--image", starter, "--src", str(tmp_path / "src"), "--dst", str(tmp_path / "dst"), "--junk")

@@ -60,6 +60,7 @@ def options(bare: Machines, *names: str) -> list[str]:
     return [*bare.options(*names, user="bob"), "--no-sudo"]
 
 
+@pytest.mark.long
 def test_used_as_they_are_and_left_as_they_were(bare: Machines, fab: Fab, src: Path, program: str) -> None:
     before = {name: seen(bare, name) for name in ("one", "two")}
     told = fab("up", *options(bare, "one", "two")).stderr
@@ -99,6 +100,7 @@ def work(bare: Machines, fab: Fab, src: Path, program: str) -> None:
     fab("deploy")
 
 
+@pytest.mark.long
 def test_what_is_missing_is_named_for_each_machine_before_anything_changes(bare: Machines, fab: Fab) -> None:
     before = {name: seen(bare, name) for name in ("one", "two")}
     bare.on("one", "mv /usr/bin/rsync ~; mv /usr/bin/python3 ~")

@@ -9,6 +9,7 @@ import pytest
 
 from tests.fleet.reader import Reader, reader
 from tests.unit.pages import ROOT, files, pages, read, scripts
+from tests.variants import some
 
 CLUSTER = "needs a Kubernetes cluster"
 VECTOR = "needs Vector; tests/fleet/test_vector.py does it with a package"
@@ -50,6 +51,8 @@ def is_run(command: str) -> bool:
     return not command.startswith(tuple(NOT_RUN))
 
 
+SLOW = ("docs/logs.md", "docs/process.md", "docs/service.md")
+"""Pages whose commands take long."""
 RUN = [page for page, text in PAGES.items() if any(is_run(each) for script in scripts(text) for each in script)]
 
 
@@ -77,7 +80,7 @@ def names(ana: Reader) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("page", RUN)
+@pytest.mark.parametrize("page", some(RUN, *(page for page in RUN if page not in SLOW)))
 def test_the_commands_of_a_page_work(ana: Reader, page: str) -> None:
     ana.type("fab run --src ./dataset --dst ./output --force")  # pages tell of a run that did something
     for commands in scripts(PAGES[page]):

@@ -67,6 +67,8 @@ done
 def connections_end(fab: Fab) -> Iterator[str]:
     """Return a command: while a worker runs it, the worker's connections end."""
     for name in WORKERS:
+        # A container of the run before may be left until the next run cleans the worker.
+        fab.on(name, "docker ps --quiet --filter label=fanrun.run | xargs -r docker rm --force")
         fab.on(name, f"setsid sh -c '{CUT_OFF}' cut-off </dev/null >/dev/null 2>&1 &")
     yield "sleep 4242"
     for name in WORKERS:

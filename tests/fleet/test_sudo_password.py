@@ -81,6 +81,7 @@ def watched(secret: bytes) -> Iterator[list[str]]:
         thread.join()
 
 
+@pytest.mark.long
 def test_the_password_is_asked_for_once_and_is_nowhere(asking: Machines, fab: Fab, tmp_path: Path, src: Path) -> None:
     secret, before = PASSWORD.encode(), (asking.files("one"), asking.on("one", GROUPS))
     refused = fab("up", *asking.options("one"), code=1).stderr
@@ -113,6 +114,7 @@ def test_the_password_is_asked_for_once_and_is_nowhere(asking: Machines, fab: Fa
     assert asking.on("one", GROUPS) == before[1]
 
 
+@pytest.mark.long
 def test_a_wrong_password_is_tried_once(asking: Machines, fab: Fab) -> None:
     asking.on("one", "rm -f /var/log/sudo.log")
     before = asking.files("one")

@@ -16,6 +16,7 @@ from fanrun.fleet.store import Folder
 from provision import lifecycle
 from tests.unit.samples import write_tree
 from tests.unit.test_house import FILES, ROOT
+from tests.variants import some
 
 FAB = str(Path(sys.executable).with_name("fab"))
 # What an empty local fleet needs of Docker: it answers, and has no hosts.
@@ -110,7 +111,7 @@ DAMAGE: dict[str, Callable[[Checkout], None]] = {
 
 
 @pytest.mark.parametrize("argv", TASKS, ids=" ".join)
-@pytest.mark.parametrize("name", DAMAGE)
+@pytest.mark.parametrize("name", some(DAMAGE, "no program", "no optional libraries", "modules named like libraries"))
 def test_every_task_that_does_not_need_it_works(checkout: Checkout, name: str, argv: Sequence[str]) -> None:
     folder = checkout.begin_fleet()
     DAMAGE[name](checkout)

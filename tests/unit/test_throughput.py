@@ -223,3 +223,11 @@ def test_who_does_more_takes_more_near_the_end() -> None:
 
 
 # ---- when a batch will be home
+
+
+def test_a_batch_has_a_weight_though_nothing_was_pushed_or_processed() -> None:
+    """All inputs were in the worker's cache, and its first batch failed before a program ran."""
+    model = ThroughputModel()
+    model.observe("pull", 10, 0.1)
+    assert model.next_weight(1000, 0.5, in_flight=0) == FIRST_WEIGHT
+    assert model.next_weight(1000, 0.5, in_flight=3) == FIRST_WEIGHT

@@ -138,7 +138,8 @@ class ThroughputModel:
             share = int(waiting * part / (2 * self._expected))
             return FIRST_WEIGHT if self._expected == 1 else max(min(FIRST_WEIGHT, share), 1)
         if not self.knows("process"):
-            return max(int(MAX_UPLINK_SECONDS / self._each("push")), 1)
+            # Where all inputs were in the worker's cache, none has been pushed.
+            return max(int(MAX_UPLINK_SECONDS / self._each("push")), 1) if self.knows("push") else FIRST_WEIGHT
         best = self.best_weight(waiting, part)
         self._heaviest = max(self._heaviest, min(best, MAX_GROWTH * self._heaviest))
         return min(best, self._heaviest)
