@@ -11,7 +11,7 @@ import threading
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import fabric
 from loguru import logger
@@ -77,7 +77,7 @@ def run(
     Raises UsageError before anything has begun, RunUnfinished if inputs are left, and other FanrunErrors.
     """
     paths = os.path.abspath(src), os.path.abspath(dst)
-    request = RunRequest(*paths, tuple(args), **more)  # type: ignore[arg-type]  # as its fields are
+    request = RunRequest(*paths, tuple(args), **cast("dict[str, Any]", more))
     yield from _results(request, image or deployment.OWN, fleet)
 
 

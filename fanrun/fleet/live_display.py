@@ -1,4 +1,4 @@
-"""Lines that move on a terminal: a bar for the whole, and a line for each host. They are drawn four times a second."""
+"""Progress on a terminal: a bar for the whole task and a line for each host, drawn again four times a second."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ class LiveDisplay:
     def stop(self) -> list[str]:
         """Take the lines away; return what they said last."""
         with self._lock:
-            lines = [f"{name:<10} {text}" for name, (text, _) in self._lines.items()]
-            whole = [total_text(self._pace, self._unit, is_over=True)] if self._pace else []
+            texts = {"total": total_text(self._pace, self._unit, is_over=True)} if self._pace else {}
+            texts |= {name: text for name, (text, _) in self._lines.items()}
         self._timer.cancel()
         self._timer.join()
         self._live.stop()
-        return [*whole, *lines]
+        return [f"{name:<10} {text}" for name, text in texts.items()]
 
     def _draw(self) -> Table:
         """Return the lines as they are now."""
@@ -91,7 +91,7 @@ class LiveDisplay:
 
     def _bar(self, pace: Pace) -> Table:
         """Return a bar with the numbers behind it."""
-        text = Text(total_text(pace, self._unit).removeprefix("total").strip())
+        text = Text(total_text(pace, self._unit))
         width = max(NARROW, min(WIDE, self._console.width - len(text) - 24))
         row = Table.grid(padding=(0, 1))
         row.add_row(ProgressBar(total=max(pace.total or 0, 1), completed=pace.done, width=width), text)

@@ -67,8 +67,8 @@ def clock_text(seconds: float) -> str:
 
 
 def total_text(pace: Pace, unit: str, *, is_over: bool = False) -> str:
-    """Return the line about the whole: how much is done, how fast, and how long the rest will take."""
+    """Return how much is done, how fast, and how long the rest will take."""
     speed = pace.average if is_over or pace.done == pace.total else pace.speed
     left = "" if is_over or pace.left is None else f", {clock_text(pace.left)} left"
     fast = f", {speed:.1f} {unit}/s" if speed else ""
-    return f"total      {pace.done}/{pace.total} {unit}{fast}{left}"
+    return f"{pace.done}/{pace.total} {unit}{fast}{left}"

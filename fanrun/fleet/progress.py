@@ -105,5 +105,4 @@ class Board:
 
     def _tell_total(self) -> None:
         if self._live is None and self._pace.total:
-            _, text = total_text(self._pace, self._unit).split(maxsplit=1)
-            self.say("total", text, passing=self._pace.done < self._pace.total)
+            self.say("total", total_text(self._pace, self._unit), passing=self._pace.done < self._pace.total)

@@ -16,17 +16,17 @@ from fanrun.tasks.console import Console
 from fanrun.tasks.task import task
 
 
-@task(help={"dir": "the folder for the program, made if it isn't there"})
-def init(console: Console, dir: str | None = None) -> None:  # noqa: A002 - as the option is called
+@task(help={"dir_": "the folder for the program, made if it isn't there"})
+def init(console: Console, dir_: str | None = None) -> None:
     """Write a program of your own to begin with: ten lines of Python, a Dockerfile, and how to run it.
 
     Files that exist are never replaced.
     """
-    if not dir:
+    if not dir_:
         raise UsageError("fab init needs --dir, the folder for the program, as `fab init --dir my-program`")
-    name = starter.make(Path(options.path("dir", dir)))
-    console.say(f"a program to begin with is in {dir}: {', '.join(starter.NAMES)}")
-    console.say(f"build it: `docker build --tag {name} {shlex.quote(dir)}`")
+    name = starter.make(Path(options.path("dir", dir_)))
+    console.say(f"a program to begin with is in {dir_}: {', '.join(starter.NAMES)}")
+    console.say(f"build it: `docker build --tag {name} {shlex.quote(dir_)}`")
     console.say(f"try it here: `fab run --try 3 --image {name} --src SRC`")
     console.say(f"run it on a fleet: `fab run --image {name} --src SRC --dst DST`")
 

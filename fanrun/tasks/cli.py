@@ -113,9 +113,8 @@ def adopt(kind: type[Messages]) -> Messages:
 
     Fabric's `fab` makes its program before it reads a fabfile.
     """
-    program = fabric.main.program
-    program.__class__ = kind
-    assert isinstance(program, Messages)  # noqa: S101 - for the type checker
+    fabric.main.program.__class__ = kind
+    program: Messages = fabric.main.program
     return program
 
 

@@ -1,4 +1,4 @@
-"""The options that `fab run` and `fab retry` get as one object: limits, groups, mounts, variables, a network, a try."""
+"""Options of `fab run` and `fab retry` besides those that are declared in run.py."""
 
 from __future__ import annotations
 

@@ -14,7 +14,10 @@ from tests.fleet.harness import Fab, Runs
 EACH = """for file in *; do
   read begin _ </proc/uptime; {work}; read end _ </proc/uptime; echo "$begin $end" >"$1/$file"
 done"""
-"""Works on one input after the other; a result has the begin and the end, in seconds since the machine was started."""
+"""A program that processes its inputs in turn. A result holds the times at which its input was begun and done.
+
+They are in seconds since the start of the machine.
+"""
 
 
 def worker_of(dst: Path) -> dict[str, str]:

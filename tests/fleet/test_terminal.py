@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.fleet.harness import FAB, ROOT
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.long
 ROW = re.compile(r"^(total|hub|worker-\d+|deploy|ledger|up|down|serve|verify)\s")
@@ -59,16 +60,16 @@ class Terminal:
         subprocess.run([*self._tmux, "send-keys", "-l", line], check=True)
         subprocess.run([*self._tmux, "send-keys", "Enter"], check=True)
         samples = list[Sample]()
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
+
+        def ended() -> str:
             samples.append(self._look())
-            lines = samples[-1].lines
-            if ended := next((line for line in lines if line.startswith(f"ended {self._count}: ")), ""):
-                assert ended == f"ended {self._count}: {code}", lines
-                self.end = lines[: lines.index(ended)]
-                return samples[:-1]
-            time.sleep(0.2)
-        raise AssertionError(f"{command} does not end: {samples[-1].lines}")
+            return next((line for line in samples[-1].lines if line.startswith(f"ended {self._count}: ")), "")
+
+        wait_until(ended, timeout=PATIENCE)
+        *before, last = samples
+        assert f"ended {self._count}: {code}" in last.lines, last.lines
+        self.end = last.lines[: last.lines.index(f"ended {self._count}: {code}")]
+        return before
 
     def _look(self) -> Sample:
         argv = [*self._tmux, "capture-pane", "-p", "-J"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -86,25 +85,33 @@ def test_rsync_gets_the_limit() -> None:
 
 
 class CountingLink(Link):
-    """A link that runs nothing, and counts how many transfers run at the same time."""
+    """A link that runs nothing, and counts how many transfers run at the same time.
 
-    def __init__(self, folder: Folder, bandwidth: Bandwidth) -> None:
+    A transfer ends when so many run at the same time, or after a moment.
+    """
+
+    def __init__(self, folder: Folder, bandwidth: Bandwidth, together: int) -> None:
         super().__init__(folder, "worker-1", "r-1", threading.Semaphore(), bandwidth)
+        self._together, self._enough = together, threading.Event()
         self.now = self.most = 0
-        self._executor.call = self.count  # type: ignore[method-assign]
 
     def count(self, argv: object, **_: object) -> CommandResult:
         self.now += 1
         self.most = max(self.most, self.now)
-        time.sleep(0.05)
+        if self.now == self._together:
+            self._enough.set()
+        self._enough.wait(0.2)
         self.now -= 1
         return CommandResult(0, b"", "")
 
 
 @pytest.mark.parametrize(("rate", "most"), [(0, 2), (1024**2, 1)])
-def test_a_limited_worker_has_one_transfer_in_each_direction(tmp_path: Path, rate: int, most: int) -> None:
+def test_a_limited_worker_has_one_transfer_in_each_direction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: int, most: int
+) -> None:
     folder = Folder(tmp_path / "home", "default")
-    link = CountingLink(folder, Bandwidth(rate))
+    link = CountingLink(folder, Bandwidth(rate), together=2)
+    monkeypatch.setattr(link._executor, "call", link.count)
     pulls = [threading.Thread(target=lambda: link.pull(PLACE, "/staging", apart=False)) for _ in range(2)]
     for pull in pulls:
         pull.start()

@@ -71,7 +71,7 @@ def test_the_line_about_the_whole() -> None:
     pace = Pace(59, clock)
     clock.now += 5
     pace.advance(10)
-    assert total_text(pace, "files") == "total      10/59 files, 2.0 files/s, 0:24 left"
+    assert total_text(pace, "files") == "10/59 files, 2.0 files/s, 0:24 left"
     pace.advance(49)
     clock.now += 5
-    assert total_text(pace, "files", is_over=True) == "total      59/59 files, 5.9 files/s"
+    assert total_text(pace, "files", is_over=True) == "59/59 files, 5.9 files/s"

@@ -1,4 +1,4 @@
-"""Environment variables of the program: which are taken, what is known of them later, and how a worker keeps them."""
+"""--env and --env-file: which variables are accepted, what the ledger stores of them, and where a worker has them."""
 
 from __future__ import annotations
 

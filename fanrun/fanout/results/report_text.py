@@ -79,7 +79,7 @@ def _failure_lines(report: Report) -> list[str]:
         given = "".join(f" --env {shlex.quote(name)}" for name in report.variables)
         again = f"`fab retry --dst {shlex.quote(shown(report.dst))}{given}` tries {them} again"
     lines.append(f"{len(report.failed)} of {counted(report.inputs, 'input')} failed; {again}")
-    if any(line.lstrip().startswith("…") for line in lines):
+    if is_cut(tried):
         lines.append(f"all of them are in {shown(os.path.join(run_folder(report), 'report.json'))}")
     return lines
 
@@ -89,6 +89,12 @@ def failures_by_reason(failures: Sequence[Failure]) -> list[str]:
     reasons = by_reason(failures)
     lines = [line for reason, items in reasons[:SHOWN] for line in _reason_lines(reason, items)]
     return [*lines, f"  … and {len(reasons) - SHOWN} more reasons"] if len(reasons) > SHOWN else lines
+
+
+def is_cut(failures: Sequence[Failure]) -> bool:
+    """Return whether failures_by_reason leaves out some of them."""
+    reasons = by_reason(failures)
+    return len(reasons) > SHOWN or any(len(items) > EXAMPLES for _, items in reasons)
 
 
 def by_reason(failures: Sequence[Failure]) -> list[tuple[str, list[Failure]]]:

@@ -4,10 +4,11 @@
 # end RUNS RUN: remove the run's containers, and delete its folder. Fail if Docker does not answer, or can't remove a
 # container: then something may be left, and the caller keeps a folder of the run, so that somebody ends it later.
 # forbid RUNS RUN: leave a file which says that the run was ended.
-# discard RUNS/RUN: move the inputs of a run to the cache, and delete the run's folder. This takes seconds if there are
-# thousands of files. Therefore the folder is renamed at once, and the rest is done in the background. The folder has
-# the files cache.py, which moves the inputs, and cache.limit. If the variable `keep_none` is not empty, the inputs are
-# deleted with the folder. The variables of the program may be secret, so they are deleted at once.
+# discard RUNS/RUN: delete the folder of a run, after its inputs have been moved to the cache.
+# - With thousands of files this takes seconds. So the folder is renamed first, and a background process does the rest.
+# - The file variables, which may hold secrets, is deleted before that.
+# - The program cache.py in the folder moves the inputs. The file cache.limit says how many bytes the cache may hold.
+# - If the shell variable keep_none is set, no input is moved: all are deleted with the folder.
 discard() {
   gone=${1%/*}/.gone-${1##*/}
   mv "$1" "$gone" 2>/dev/null || return 0
