@@ -25,6 +25,7 @@ def test_an_unknown_image(fab: Fab, src: Path, tmp_path: Path) -> None:
     assert tree(dst) == {}
 
 
+@pytest.mark.long
 def test_an_image_whose_program_is_missing(fab: Fab, src: Path, tmp_path: Path) -> None:
     docker("build", "--quiet", "--tag=fanrun-test-empty", str(_context(tmp_path)))
     done = fab("run", "--src", str(src), "--dst", str(tmp_path / "dst"), "--image", "fanrun-test-empty", code=1)

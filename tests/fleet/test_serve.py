@@ -132,6 +132,7 @@ def test_it_grows_and_shrinks_while_requests_flow_and_ends(fab: Fab, tmp_path: P
     fab("serve", "--replicas=0")
 
 
+@pytest.mark.long
 def test_callers_need_a_token_where_there_are_some(fab: Fab, tmp_path: Path) -> None:
     (tmp_path / "tokens").write_text("ada a-secret-of-20-bytes\n")
     fab("serve", "--replicas=1", "--args=", "--tokens", str(tmp_path / "tokens"))

@@ -112,6 +112,7 @@ def test_status_fails_where_docker_does_not_answer(fab: Fab) -> None:
     assert fab.status()["worker-1"]["docker"]
 
 
+@pytest.mark.long
 def test_up_repairs_what_a_host_lost(fab: Fab) -> None:
     fab.on("worker-1", "service docker stop; rm -rf /etc/docker/certs.d /var/lib/fanrun /usr/bin/rsync")
     fab.on("hub", "service docker-registry stop; rm -rf /var/lib/docker-registry/* /etc/docker/registry/fanrun.crt")
